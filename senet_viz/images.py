@@ -1,0 +1,77 @@
+"""Bytes → picture, safely: uploads are untrusted, of any format, mode and orientation."""
+import io
+import warnings
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+MAX_BYTES = 20 * 2**20
+MAX_PIXELS = 50_000_000
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")  # MPO: what many phones call a JPEG with a preview
+
+
+class UnreadableImage(ValueError):
+    """A picture that cannot be read; the message is one sentence for the person who sent it."""
+
+
+def open_image(source: bytes | str | Path) -> Image.Image:
+    """Decode a picture into RGB, upright, on white where it is transparent.
+
+    Args:
+        source: the encoded bytes, or a path. JPEG, PNG, WebP, GIF (first frame), BMP and TIFF; every mode Pillow reads,
+            CMYK, palette and 16-bit grey among them (16-bit and float values are scaled to 0..255).
+
+    Returns:
+        A PIL image of mode "RGB", its EXIF orientation applied.
+
+    Raises:
+        UnreadableImage: for anything else: no image, a truncated one, more than 20 MB or 50 megapixels.
+    """
+    data = Path(source).read_bytes() if isinstance(source, (str, Path)) else bytes(source)
+    if not data:
+        raise UnreadableImage("The file is empty.")
+    if len(data) > MAX_BYTES:
+        raise UnreadableImage(f"The file has {len(data) / 2**20:.0f} MB; at most {MAX_BYTES // 2**20} MB are read.")
+    try:
+        # Pillow's own limit only warns up to twice its value, and is global: the size is checked here instead, before
+        # a pixel is decoded.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(data), formats=FORMATS)
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise UnreadableImage(
+                f"The picture has {width}×{height} pixels; at most {MAX_PIXELS // 1_000_000} megapixels are read.")
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
+    except UnreadableImage:
+        raise
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage(
+            f"The picture has too many pixels; at most {MAX_PIXELS // 1_000_000} megapixels are read.") from error
+    except UnidentifiedImageError as error:
+        raise UnreadableImage("The file is not a picture in JPEG, PNG, WebP, GIF, BMP or TIFF format.") from error
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, …: all mean a bad file
+        raise UnreadableImage(f"The picture is damaged and cannot be read ({error}).") from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        image = _scale_to_8_bit(image)
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _scale_to_8_bit(image: Image.Image) -> Image.Image:
+    """Pillow's own conversion clips at 255, which turns a 16-bit photograph white."""
+    low, high = image.getextrema()
+    if image.mode.startswith("I;16") or (low >= 0 and 255 < high <= 65535):
+        low, high = 0, 65535
+    elif 0 <= low and high <= 255:
+        return image.convert("L")
+    values = image.convert("F")
+    span = (high - low) or 1
+    return values.point(lambda v: v * (255 / span) + (-low * 255 / span)).convert("L")
