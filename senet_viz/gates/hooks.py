@@ -1,0 +1,79 @@
+"""The one place that hooks a model: exclusive use, evaluation mode, and hooks that always come off again."""
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+WAIT = 120.0  # seconds to wait for a model that another thread is using
+
+_locks: "weakref.WeakKeyDictionary[nn.Module, threading.RLock]" = weakref.WeakKeyDictionary()
+_guard = threading.Lock()
+
+
+class ModelBusy(RuntimeError):
+    """Another thread has been using the model for longer than the caller would wait."""
+
+
+class Hooks:
+    """Hooks on submodules of one network, seen only by forwards of the thread that set them."""
+
+    def __init__(self, module: nn.Module):
+        self.module = module
+        self._handles: list = []
+        self._thread = threading.get_ident()
+
+    def before(self, path: str, function: Callable) -> None:
+        """Call ``function(input)`` with the first argument of the submodule; a tensor it returns takes its place."""
+        def hook(_, args):
+            if threading.get_ident() == self._thread and args:
+                new = function(args[0])
+                if new is not None:
+                    return (new, *args[1:])
+        self._handles.append(self.module.get_submodule(path).register_forward_pre_hook(hook))
+
+    def after(self, path: str, function: Callable) -> None:
+        """Call ``function(input, output)`` after the submodule; a tensor it returns takes the output's place."""
+        def hook(_, args, output):
+            if threading.get_ident() == self._thread:
+                return function(args[0] if args else None, output)
+        self._handles.append(self.module.get_submodule(path).register_forward_hook(hook))
+
+    def remove(self) -> None:
+        """Take every hook off."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+
+@contextmanager
+def hooked(module: nn.Module, wait: float | None = None) -> Iterator[Hooks]:
+    """Exclusive use of a network in evaluation mode, with hooks that are removed whatever happens.
+
+    Hooks are state of the module: two threads that record from one network at once would see each other's. Whoever
+    enters here waits for the one before, at most ``wait`` seconds (``WAIT`` when None). The training flag of every
+    submodule and the thread's gradient mode are afterwards as they were.
+
+    Raises:
+        ModelBusy: when the wait was in vain.
+    """
+    wait = WAIT if wait is None else wait
+    with _guard:
+        lock = _locks.setdefault(module, threading.RLock())
+    if not lock.acquire(timeout=wait):
+        raise ModelBusy(f"The model has been busy with other work for {wait:.0f} seconds; try again in a moment.")
+    hooks = Hooks(module)
+    training = [part for part in module.modules() if part.training]
+    grad = torch.is_grad_enabled()
+    try:
+        for part in training:
+            part.training = False
+        yield hooks
+    finally:
+        torch.set_grad_enabled(grad)
+        hooks.remove()
+        for part in training:
+            part.training = True
+        lock.release()

@@ -1,0 +1,111 @@
+"""A network with what is needed to use it: transform, class names, device, attention blocks."""
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from ..gates.blocks import AttentionBlock, find_blocks
+
+
+class Model:
+    """A classification network in evaluation mode, its transform and its class names.
+
+    Args:
+        module: nn.Module, (N, 3, H, W) → (N, K) logits.
+        transform: PIL image (RGB) → float tensor (3, H, W).
+        classes: K names.
+        name: shown where the model speaks.
+        info: facts to show: "data", "accuracy", "licence", … as text.
+
+    >>> model = Model(MyNet(), transforms.Compose([...]), ["cat", "dog"])
+    """
+
+    def __init__(
+            self,
+            module: nn.Module,
+            transform: Callable[[Image.Image], torch.Tensor],
+            classes: Sequence[str],
+            *,
+            name: str = "",
+            info: dict[str, str] | None = None,
+    ):
+        self.module = module.eval()
+        self.transform = transform
+        self.classes = list(classes)
+        self.name = name or type(module).__name__
+        self.info = dict(info or {})
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        parameter = next(self.module.parameters(), None)
+        return torch.device("cpu") if parameter is None else parameter.device
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters."""
+        return sum(p.numel() for p in self.module.parameters())
+
+    @cached_property
+    def input_size(self) -> tuple[int, int]:
+        """Height and width of the transform's output, in pixels."""
+        return tuple(self.transform(self._noise())[0].shape)
+
+    @cached_property
+    def blocks(self) -> list[AttentionBlock]:
+        """The attention blocks in network order; found once, on a picture of noise."""
+        return find_blocks(self.module, self.batch([self._noise()]))
+
+    @cached_property
+    def stages(self) -> dict[str, str]:
+        """Layers whose output stands for a stage: "Stage 2" → module path, for Grad-CAM.
+
+        ``layer1`` … ``layer4`` where the network has them, and the outermost module that ends with the last attention block
+        of each stage elsewhere.
+        """
+        children = dict(self.module.named_children())
+        if all(f"layer{i}" in children for i in range(1, 5)):
+            return {f"Stage {i + 1}": f"layer{i}" for i in range(1, 5)}
+        last = {block.stage: block for block in self.blocks}
+        return {f"Stage {stage}": self._container(block.name) for stage, block in sorted(last.items())}
+
+    def _container(self, path: str) -> str:
+        """The residual unit or stage around a block: the parent of the block, up to the nearest list of units."""
+        parts = path.split(".")
+        for depth in range(len(parts) - 1, 0, -1):
+            if parts[depth - 1].isdigit() or depth == 1:
+                return ".".join(parts[:depth])
+        return path
+
+    def batch(self, images: Sequence[Image.Image]) -> torch.Tensor:
+        """Pictures (PIL, RGB) → (N, 3, H, W) on the model's device."""
+        return torch.stack([self.transform(image) for image in images]).to(self.device)
+
+    def seen(self, tensor: torch.Tensor) -> np.ndarray:
+        """A transformed picture (3, H, W) as the network sees it: (H, W, 3) uint8, its normalisation undone.
+
+        Where the transform's mean and standard deviation are not known, the values are stretched to 0..255.
+        """
+        values = tensor.detach().cpu().float()
+        mean, std = self._normalisation
+        if mean is None:
+            low, high = values.min(), values.max()
+            values = (values - low) / (high - low).clamp_min(1e-8)
+        else:
+            values = values * torch.as_tensor(std).view(3, 1, 1) + torch.as_tensor(mean).view(3, 1, 1)
+        return (values.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+
+    @cached_property
+    def _normalisation(self):
+        for step in [self.transform, *getattr(self.transform, "transforms", [])]:  # presets; Compose of v1, v2 or timm
+            if hasattr(step, "mean") and hasattr(step, "std"):
+                return step.mean, step.std
+        return None, None
+
+    @staticmethod
+    def _noise() -> Image.Image:
+        # of the size of a photo, not of the input: a gate on a 1×1 map could not be told from other products
+        return Image.fromarray(np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8))
