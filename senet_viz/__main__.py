@@ -1,4 +1,4 @@
-"""The command line: ``python -m senet_viz train|models …``."""
+"""The command line: ``python -m senet_viz models|inspect|train``."""
 import argparse
 import sys
 from dataclasses import fields
@@ -27,7 +27,73 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
     train.add_argument("--note", default="", help="a sentence for the card, on the data's licence for instance")
     train.set_defaults(run=_train)
+
+    models = commands.add_parser("models", help="list models, or describe one",
+                                 description="List the embedded models, or describe one with its attention blocks.")
+    models.add_argument("name", nargs="?", help="demo/…, timm/…, torchvision/… or file:…")
+    _add_model_options(models)
+    models.set_defaults(run=_models)
+
+    inspect = commands.add_parser("inspect", help="predictions and gates of photos",
+                                  description="Print the top classes of photos and how each block's gate is distributed.")
+    inspect.add_argument("name", metavar="MODEL", help="demo/…, timm/…, torchvision/… or file:…")
+    inspect.add_argument("photos", metavar="PHOTO", nargs="+", help="pictures to read")
+    inspect.add_argument("--class", dest="target", help="also print Grad-CAM's strongest cell per stage for this class")
+    inspect.add_argument("--out", help="write every block's gates to this CSV file: picture, block, branch, channel, value")
+    _add_model_options(inspect)
+    inspect.set_defaults(run=_inspect)
     return main
+
+
+def _add_model_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--arch", help="architecture of a file: that does not say its own, timm/… or torchvision/…")
+    command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+
+
+def _models(args: argparse.Namespace) -> None:
+    from .models import embedded_models, load
+
+    if args.name is None:
+        print("\n".join(embedded_models()))
+        return
+    model = load(args.name, arch=args.arch, device=args.device)
+    for key, value in {"Model": model.name, **model.info, "Parameters": f"{model.parameters:,}",
+                       "Classes": str(len(model.classes)), "Device": str(model.device)}.items():
+        print(f"{key:14}{value}")
+    for block in model.blocks:
+        kernels = f"  kernels {', '.join(map(str, block.kernels))}" if block.kernels else ""
+        print(f"{block.label:14}{block.name:32}{block.channels:5} channels{kernels}")
+
+
+def _inspect(args: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from . import tables
+    from .gates import inspect
+    from .images import UnreadableImage, open_image
+    from .models import load
+
+    model = load(args.name, arch=args.arch, device=args.device)
+    target = None if args.target is None else [model.class_index(args.target)]
+    views = {}
+    for photo in args.photos:
+        try:
+            batch = model.batch([open_image(photo)])
+        except UnreadableImage as error:
+            raise UnreadableImage(f"{photo}: {error}") from error
+        views[photo] = inspect(model, batch, target, model.stages.values() if target else ())
+    print(tables.predictions(views, model.classes).to_string(index=False, float_format="%.4f"))
+    summary = tables.summary(views)
+    columns = ["picture", "label", "kernel", "channels", "mean", "std", "below", "above"]
+    print("\n" + summary[columns].to_string(index=False, float_format="%.4f"))
+    if target:
+        cells = tables.cells({photo: {stage: view.cams[layer][0, 0].cpu().numpy() for stage, layer in model.stages.items()}
+                              for photo, view in views.items()})
+        strongest = cells.loc[cells.groupby(["picture", "map"], sort=False)["value"].idxmax()]
+        print("\n" + strongest.to_string(index=False, float_format="%.4g"))
+    if args.out:
+        pd.concat([tables.gates(views, block).assign(block=block.label) for block in model.blocks]).to_csv(
+            args.out, index=False)
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -47,12 +113,18 @@ def main(argv: list[str] | None = None) -> int:
     try:
         args.run(args)
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"senet_viz {args.command}: {error}", file=sys.stderr)
+        print(f"senet_viz {args.command}: {_sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def _sentence(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    # an error of a process that decodes pictures arrives with its traceback, whose last line is "class: message"
+    return lines[-1].partition(": ")[2] if lines[0].startswith("Caught ") else lines[0]
 
 
 if __name__ == "__main__":

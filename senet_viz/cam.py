@@ -22,17 +22,23 @@ def channel_weights(
         retain_graph: keep the graph for further calls.
 
     Returns:
-        For each map (N, T, C): the gradient of the class's logit, averaged over space.
+        For each map (N, T, C) float32: the gradient of the class's logit, averaged over space.
+
+    Raises:
+        RuntimeError: when the logits do not depend on a map.
     """
     weights = [[] for _ in maps]
-    chosen = logits.gather(1, targets).sum(0)
     for t in range(targets.shape[1]):
-        gradients = torch.autograd.grad(chosen[t], maps, retain_graph=retain_graph or t + 1 < targets.shape[1])
-        for kept, gradient in zip(weights, gradients):
-            kept.append(gradient.mean((2, 3)))
+        chosen = torch.zeros_like(logits).scatter_(1, targets[:, t, None], 1.0)
+        gradients = torch.autograd.grad(
+            logits, maps, chosen, retain_graph=retain_graph or t + 1 < targets.shape[1], allow_unused=True)
+        for position, (kept, gradient) in enumerate(zip(weights, gradients)):
+            if gradient is None:
+                raise RuntimeError(f"the logits do not depend on map {position} of those asked for")
+            kept.append(gradient.mean((2, 3), dtype=torch.float32))
     return [torch.stack(kept, 1) for kept in weights]
 
 
 def weighted_sum(weights: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:
-    """ReLU(Σ_c α_c A_c), the map that Grad-CAM shows: (N, T, C) and (N, C, h, w) → (N, T, h, w), values from 0 up."""
-    return torch.einsum("ntc,nchw->nthw", weights, maps).relu()
+    """Σ_c α_c A_c, signed; Grad-CAM shows its positive part. (N, T, C) and (N, C, h, w) → (N, T, h, w)."""
+    return torch.einsum("ntc,nchw->nthw", weights, maps)

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 from torch.utils.data import Dataset
 from torchvision.datasets import ImageFolder
 
-from .images import open_image
+from .images import UnreadableImage, open_image
 
 
 class Pictures(Dataset):
@@ -24,7 +24,10 @@ class Pictures(Dataset):
         return len(self.labels)
 
     def __getitem__(self, index: int):
-        image = open_image(self.read(index))
+        try:
+            image = open_image(self.read(index))
+        except UnreadableImage as error:
+            raise UnreadableImage(f"Picture {index} of the data set: {error}") from error
         return (self.transform(image) if self.transform else image), self.labels[index]
 
 
@@ -32,26 +35,29 @@ def open_pictures(source: str | Path, split: str | None = None) -> Pictures:
     """The pictures of a folder, a Parquet file, or a folder of Parquet files.
 
     Args:
-        source: a folder with one sub-folder a class (ImageFolder); a Parquet file, or a folder of them, with the columns
-            ``image`` (encoded bytes) and ``label`` (0, 1, …), and beside them an optional ``classes.csv`` with the
-            columns ``label`` and ``name``.
+        source: a folder with one sub-folder a class (ImageFolder); a Parquet file, or a folder of them, with the
+            columns ``image`` (encoded bytes) and ``label`` (0, 1, …), and beside them an optional ``classes.csv`` with
+            the columns ``label`` and ``name``.
         split: "train" or "val": the sub-folder of that name, or the Parquet files whose names begin with it.
 
     Raises:
         FileNotFoundError: when there is no such folder or file, or nothing in it.
-        ValueError: when a column is missing.
+        ValueError: when a column is missing or of another type.
     """
     source = Path(source)
     if not source.exists():
         raise FileNotFoundError(f"no such file or folder: {source}")
     if split and (source / split).is_dir():
         source = source / split
-    files = [source] if source.is_file() else sorted(source.glob(f"{split or ''}*.parquet"))
+    if source.is_file():  # one file is not both splits
+        files = [source] if source.name.startswith(split or "") else []
+    else:
+        files = sorted(source.glob(f"{split or ''}*.parquet"))
     if files:
         return _parquet(files)
     try:
         folder = ImageFolder(source)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(
             f"{source} holds neither {split + '*' if split else ''}.parquet files nor one sub-folder of pictures a "
             f"class") from error
@@ -64,15 +70,19 @@ def _parquet(files: list[Path]) -> Pictures:
     except (pa.ArrowInvalid, KeyError) as error:
         raise ValueError(f"{files[0].parent} cannot be read as Parquet with the columns image and label: "
                          f"{str(error).splitlines()[0]}") from error
-    missing = {"image", "label"} - set(table.column_names)
-    if missing:
-        raise ValueError(f"{files[0].parent} has no column {' or '.join(sorted(missing))}")
+    image, label = (table.schema.field(name).type for name in ("image", "label"))
+    if not (pa.types.is_binary(image) or pa.types.is_large_binary(image)) or not pa.types.is_integer(label):
+        raise ValueError(f"{files[0].parent} needs the columns image (encoded bytes) and label (0, 1, …), not {image} "
+                         f"and {label}")
     labels = table["label"].to_pylist()
     names = files[0].parent / "classes.csv"
     classes = [str(label) for label in range(max(labels, default=-1) + 1)]
     if names.exists():
         with names.open(newline="") as lines:
-            for row in csv.DictReader(lines):
+            rows = csv.DictReader(lines)
+            if not {"label", "name"} <= set(rows.fieldnames or ()):
+                raise ValueError(f"{names} has no columns label and name")
+            for row in rows:
                 if int(row["label"]) < len(classes):
                     classes[int(row["label"])] = row["name"]
     return Pictures(partial(_cell_bytes, table["image"]), labels, classes)

@@ -7,7 +7,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "MPO")  # MPO: what many phones call a JPEG with a preview
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
 class UnreadableImage(ValueError):
@@ -31,7 +31,7 @@ def open_image(source: bytes | str | Path) -> Image.Image:
     if not data:
         raise UnreadableImage("The file is empty.")
     if len(data) > MAX_BYTES:
-        raise UnreadableImage(f"The file has {len(data) / 2**20:.0f} MB; at most {MAX_BYTES // 2**20} MB are read.")
+        raise UnreadableImage(f"The file has {len(data) / 2**20:.1f} MB; at most {MAX_BYTES // 2**20} MB are read.")
     try:
         # Pillow's own limit only warns up to twice its value, and is global: the size is checked here instead, before
         # a pixel is decoded.
@@ -67,11 +67,14 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 def _scale_to_8_bit(image: Image.Image) -> Image.Image:
     """Pillow's own conversion clips at 255, which turns a 16-bit photograph white."""
-    low, high = image.getextrema()
-    if image.mode.startswith("I;16") or (low >= 0 and 255 < high <= 65535):
+    deep = image.mode.startswith("I;16")
+    values = (image.convert("I") if deep else image).convert("F")  # big-endian 16 bit has no way to F but this
+    low, high = values.getextrema()
+    if deep or (low >= 0 and 255 < high <= 65535):
         low, high = 0, 65535
+    elif image.mode == "F" and 0 <= low and high <= 1:  # floats are counted from 0 to 1 more often than to 255
+        low, high = 0, 1
     elif 0 <= low and high <= 255:
         return image.convert("L")
-    values = image.convert("F")
     span = (high - low) or 1
     return values.point(lambda v: v * (255 / span) + (-low * 255 / span)).convert("L")

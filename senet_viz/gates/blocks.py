@@ -66,6 +66,8 @@ def find_blocks(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock
         ValueError: when the network fails on the example, or runs a block more than once in a forward.
     """
     module = eager(module)
+    if example.dim() != 4 or not len(example):
+        raise ValueError(f"an example has the shape (N, 3, H, W), N at least 1, not {tuple(example.shape)}")
     candidates = {path: entry for path, part in module.named_modules() if (entry := gate_class(part)) is not None}
     runs: dict[str, _Run] = {path: _Run(path, entry) for path, entry in candidates.items()}
     order: list[_Run] = []
@@ -82,8 +84,8 @@ def find_blocks(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock
         if run.fired == 0:
             continue
         if run.fired > 1:
-            raise ValueError(f"{run.path} runs its gate {run.fired} times in one forward; a block shared between places "
-                             f"cannot be told apart.")
+            raise ValueError(f"{run.path} runs its gate {run.fired} times in one forward; the places that share a "
+                             f"block cannot be told apart.")
         if not run.verified:
             warnings.warn(f"{run.path} ({type(module.get_submodule(run.path)).__name__}) is left out: its gate times "
                           f"its input is not its output", stacklevel=2)
@@ -99,7 +101,7 @@ def blocks_of(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock]:
     known = _found.get(module)
     if known is None or known[0] != signature:
         known = _found[module] = (signature, find_blocks(module, example))
-    return known[1]
+    return list(known[1])
 
 
 def eager(module: nn.Module) -> nn.Module:
@@ -149,7 +151,9 @@ class _Run:
                 if maps[-1].numel() == n * self.branches * self.channels and self.branches == max(1, len(self.paths)):
                     gate = maps.pop(-1).reshape(n, self.branches, self.channels, 1, 1)
                     product = sum(gate[:, m] * maps[m] for m in range(self.branches))
-                    self.verified = torch.allclose(product, output, rtol=1e-3, atol=1e-4 * float(output.abs().max()))
+                    precision = max(1e-3, 4 * torch.finfo(output.dtype).eps)  # half types round a sum over branches
+                    self.verified = torch.allclose(
+                        product, output, rtol=precision, atol=0.1 * precision * float(output.abs().max()))
                     self.output = output.clone()
             maps.clear()
 
@@ -178,9 +182,12 @@ class _Run:
         def leaving(_, output):
             y = self.__dict__.pop("output", None)
             if y is not None and isinstance(output, torch.Tensor):
+                # relative to y: beside a large shortcut a small y would pass whatever was done to it
+                rounding = 4 * torch.finfo(y.dtype).eps * float(output.abs().max())
+                tolerance = 1e-3 * float(y.abs().max()) + rounding
                 for key, addend in addends.items():
                     if addend.shape == y.shape == output.shape and any(
-                            torch.allclose(act(y + addend), output, rtol=1e-3, atol=1e-5) for act in ACTIVATIONS):
+                            torch.allclose(act(y + addend), output, rtol=0, atol=tolerance) for act in ACTIVATIONS):
                         self.shortcut = key
                         break
             addends.clear()

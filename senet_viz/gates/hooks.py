@@ -53,8 +53,9 @@ def hooked(module: nn.Module, wait: float | None = None) -> Iterator[Hooks]:
     """Exclusive use of a network in evaluation mode, with hooks that are removed whatever happens.
 
     Hooks are state of the module: two threads that record from one network at once would see each other's. Whoever
-    enters here waits for the one before, at most ``wait`` seconds (``WAIT`` when None). The training flag of every
-    submodule and the thread's gradient mode are afterwards as they were.
+    enters here waits for the one before, at most ``wait`` seconds (``WAIT`` when None). Inside, the caller's
+    ``torch.inference_mode`` is off, for its tensors never have gradients, and a network compiled in place runs eagerly.
+    The training flag of every submodule and the thread's gradient mode are afterwards as they were.
 
     Raises:
         ModelBusy: when the wait was in vain.
@@ -63,17 +64,22 @@ def hooked(module: nn.Module, wait: float | None = None) -> Iterator[Hooks]:
     with _guard:
         lock = _locks.setdefault(module, threading.RLock())
     if not lock.acquire(timeout=wait):
-        raise ModelBusy(f"The model has been busy with other work for {wait:.0f} seconds; try again in a moment.")
+        raise ModelBusy(f"The model has been busy with other work for {wait:g} seconds; try again in a moment.")
     hooks = Hooks(module)
     training = [part for part in module.modules() if part.training]
+    compiled = {part: part._compiled_call_impl for part in module.modules() if part._compiled_call_impl is not None}
     grad = torch.is_grad_enabled()
     try:
         for part in training:
             part.training = False
-        yield hooks
+        for part in compiled:  # what nn.Module.compile() left: code from before these hooks
+            part._compiled_call_impl = None
+        with torch.inference_mode(False), torch.set_grad_enabled(grad):
+            yield hooks
     finally:
-        torch.set_grad_enabled(grad)
         hooks.remove()
         for part in training:
             part.training = True
+        for part, call in compiled.items():
+            part._compiled_call_impl = call
         lock.release()

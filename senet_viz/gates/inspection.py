@@ -64,8 +64,9 @@ def inspect(
 ) -> View:
     """Run a network once and return its logits, its gates, and the feature maps and Grad-CAMs asked for.
 
-    The network is left as it was: hooks are removed and training flags restored whatever happens, no ``requires_grad``
-    is touched. One thread at a time uses a network; others wait.
+    An ``nn.Module`` that is new here is first run on one image, to find its blocks. The network is left as it was:
+    hooks are removed and training flags restored whatever happens, no ``requires_grad`` is touched. One thread at a
+    time uses a network; others wait.
 
     A point is a module path ("layer3": that module's output) or a pair of a block, by name or label, and "input" (what
     the gate multiplies; for SK the sum of the branches), "output", "shortcut" (what the output is added to) or the
@@ -83,7 +84,7 @@ def inspect(
 
     Raises:
         ValueError: for an unknown point or class, a point that is no feature map, or a model without such outputs.
-        RuntimeError: when a gate or a point was not reached, or not exactly once.
+        RuntimeError: when a gate or a point was not reached, or not exactly once, or the logits do not depend on it.
         ModelBusy: when the model stayed in use.
 
     >>> view = inspect(model, batch, targets=[1], layers=["layer4"])
@@ -91,16 +92,15 @@ def inspect(
     (torch.Size([1, 1, 512]), torch.Size([1, 1, 8, 8]))
     """
     module = eager(getattr(model, "module", model)) if not isinstance(model, nn.Module) else eager(model)
-    if batch.dim() != 4:
-        raise ValueError(f"a batch has the shape (N, 3, H, W), not {tuple(batch.shape)}")
+    if batch.dim() != 4 or not len(batch):
+        raise ValueError(f"a batch has the shape (N, 3, H, W), N at least 1, not {tuple(batch.shape)}")
     batch = to_module(batch, module)
-    blocks = model.blocks if not isinstance(model, nn.Module) else blocks_of(module, batch[:1])
-    names = {key: block for block in blocks for key in (block.name, block.label)}
-    layers, features = [_normal(p, names) for p in layers], [_normal(p, names) for p in features]
 
-    recorder = _Recorder(names)
-    grad = bool(layers)
     with hooked(module, wait) as hooks, torch.no_grad():
+        blocks = model.blocks if not isinstance(model, nn.Module) else blocks_of(module, batch[:1])
+        names = {key: block for block in blocks for key in (block.name, block.label)}
+        layers, features = [_normal(p, names) for p in layers], [_normal(p, names) for p in features]
+        recorder = _Recorder(names)
         for block in blocks:
             hooks.after(block.gate, partial(recorder.gate, block))
         for point in dict.fromkeys([*layers, *features]):
@@ -113,11 +113,12 @@ def inspect(
         gates=recorder.gates,
         features={point: recorder.feature(point) for point in features},
         cams={}, weights={}, blocks=blocks)
-    if grad:
+    if layers:
+        if not logits.requires_grad:
+            raise RuntimeError(f"{type(module).__name__} computes its logits without gradients (torch.no_grad or "
+                               f"detach); Grad-CAM needs them")
         maps = {point: recorder.maps[point] for point in layers}
-        chosen = _targets(targets, view.logits)
-        with torch.enable_grad():
-            view.cams, view.weights = _grad_cam(logits, maps, chosen, retain_graph=retain_graph)
+        view.cams, view.weights = _grad_cam(logits, maps, _targets(targets, view.logits), retain_graph=retain_graph)
         if retain_graph:
             view._graph = (logits, maps)
     return view
@@ -136,7 +137,17 @@ def grad_cam(model, batch: torch.Tensor, targets, layers: Iterable[Point]) -> di
 def _grad_cam(logits, maps, targets, *, retain_graph):
     weights = channel_weights(logits, targets, list(maps.values()), retain_graph=retain_graph)
     weights = {point: w.detach().float() for point, w in zip(maps, weights)}
-    return {point: weighted_sum(w, maps[point].detach().float()) for point, w in weights.items()}, weights
+    return {point: weighted_sum(w, maps[point].detach().float()).relu() for point, w in weights.items()}, weights
+
+
+def contribution_points(blocks: Iterable[AttentionBlock]) -> list[Point]:
+    """The features that show what gates do: each block's input or branches, and its shortcut where there is one."""
+    points: list[Point] = []
+    for block in blocks:
+        points += [(block.name, m) for m in range(block.branches)] if block.paths else [(block.name, "input")]
+        if block.shortcut is not None:
+            points.append((block.name, "shortcut"))
+    return points
 
 
 class _Recorder:

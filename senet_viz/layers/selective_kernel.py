@@ -1,6 +1,6 @@
-"""Selective Kernel convolution, from "Selective Kernel Networks" (Li et al., https://arxiv.org/abs/1903.06586, Sec. 3.1).
+"""Selective Kernel convolution, from "Selective Kernel Networks" (Li et al., https://arxiv.org/abs/1903.06586).
 
-Branches as in the paper: each a grouped convolution, BN and ReLU, larger kernels as dilated 3×3. The attention's last
+Branches as in Sec. 3.1: each a grouped convolution, BN and ReLU, larger kernels as dilated 3×3. The attention's last
 layer has no bias and nothing follows the weighted sum.
 """
 import torch

@@ -20,10 +20,14 @@ def save_checkpoint(path: str | Path, state: dict[str, torch.Tensor], metadata: 
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
         temporary = part.name
-    save_file({key: value.contiguous() for key, value in state.items()}, temporary,
-              metadata={key: json.dumps(value) for key, value in metadata.items()})
-    os.chmod(temporary, 0o644)  # NamedTemporaryFile's own mode shuts other users out
-    os.replace(temporary, path)
+    try:
+        save_file({key: value.contiguous() for key, value in state.items()}, temporary,
+                  metadata={key: json.dumps(value) for key, value in metadata.items()})
+        os.chmod(temporary, 0o644)  # NamedTemporaryFile's own mode shuts other users out
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
 
 
 def read_metadata(path: str | Path) -> dict:
@@ -68,7 +72,7 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
             f"{path.name} holds more than tensors (a pickle with code in it, or not a checkpoint at all) and is not "
             f"loaded; save the state_dict, best as safetensors.") from error
     except Exception as error:  # zip, EOF, key and runtime errors of damaged files
-        raise CheckpointError(f"{path.name} is damaged or not a checkpoint ({str(error).splitlines()[0]}).") from error
+        raise CheckpointError(f"{path.name} is damaged or not a checkpoint ({first_line(error)}).") from error
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -96,6 +100,11 @@ def load_state(module: torch.nn.Module, state: dict[str, torch.Tensor], name: st
             raise CheckpointError(f"{name} does not fit {type(module).__name__}: {key} has shape "
                                   f"{tuple(value.shape)}, the network's is {tuple(own[key].shape)}.")
     module.load_state_dict(state, strict=False)
+
+
+def first_line(error: Exception) -> str:
+    """What an error says, on one line; its class where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _some(what: str, keys: list[str]) -> str:

@@ -1,5 +1,6 @@
 """Loading a network by name: embedded, from timm, from torchvision, or from a file."""
 import difflib
+import http.client
 from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
@@ -11,13 +12,18 @@ import torchvision
 from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset, resolve_model_data_config
 from torch import nn
 
-from .checkpoints import CheckpointError, load_state, read_metadata, read_state
+from .checkpoints import CheckpointError, first_line, load_state, read_metadata, read_state
 from .devices import choose_device
 from .model import Model
 from .resnet import slim_resnet50
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 ARCHITECTURES = {"slim_resnet50": slim_resnet50}  # what a checkpoint's own metadata may name
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # a hub repository's
+NETWORK_ERRORS = (
+    URLError, http.client.HTTPException, ConnectionError, TimeoutError, huggingface_hub.errors.HfHubHTTPError,
+    huggingface_hub.errors.LocalEntryNotFoundError, huggingface_hub.errors.OfflineModeIsEnabled,
+)
 
 
 class UnknownModel(ValueError):
@@ -56,7 +62,8 @@ def load(name: str, *, arch: str | None = None, device: str = "auto", pretrained
     else:
         source, _, rest = name.partition("/")
         if source not in SOURCES or not rest:
-            raise UnknownModel(f"{name!r} names no model: names begin with {', '.join(f'{s}/' for s in SOURCES)} or file:.")
+            raise UnknownModel(f"{name!r} names no model: names begin with {', '.join(f'{s}/' for s in SOURCES)} or "
+                               f"file:.")
         model = SOURCES[source](rest, pretrained)
         model.name = name
     model.module.to(target)
@@ -74,23 +81,26 @@ def _demo(name: str, pretrained: bool) -> Model:
 
 
 def _timm(name: str, pretrained: bool) -> Model:
-    local = name.startswith(("local-dir:", "hf-hub:", "hf_hub:"))
-    if not local and not timm.is_model(name):
+    if name.startswith("local-dir:"):
+        if not Path(name[10:]).is_dir():
+            raise UnknownModel(f"There is no folder {name[10:]}.")
+    elif name.startswith(("hf-hub:", "hf_hub:")):
+        repository, _, revision = name[7:].partition("@")
+        _reachable_or_cached(f"timm/{name}", repository, revision or None, WEIGHTS if pretrained else ("config.json",))
+    elif not timm.is_model(name):
         close = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3)
         raise UnknownModel(f"timm has no model {name!r}{'; near to it are ' + ', '.join(close) if close else ''}.")
-    if not local:
+    else:
         try:
             config = timm.get_pretrained_cfg(name)
         except (RuntimeError, KeyError) as error:
             raise UnknownModel(f"timm has no pretrained weights {name!r} ({error}).") from error
-        if pretrained and config is not None and config.has_weights and config.hf_hub_id:
+        if pretrained and (config is None or not config.has_weights):
+            raise UnknownModel(f"timm has the architecture {name!r} but no pretrained weights for it.")
+        if pretrained and config.hf_hub_id:
             _reachable_or_cached(f"timm/{name}", config.hf_hub_id)
-    elif name.startswith("local-dir:") and not Path(name[10:]).is_dir():
-        raise UnknownModel(f"There is no folder {name[10:]}.")
     module = _fetching(f"timm/{name}", lambda: timm.create_model(name, pretrained=pretrained))
     config = module.pretrained_cfg
-    if pretrained and not local and not config.get("url") and not config.get("hf_hub_id"):
-        raise UnknownModel(f"timm has the architecture {name!r} but no pretrained weights for it.")
     info = {"Architecture": f"timm {config.get('architecture', name)}"}
     if pretrained:
         info |= {"Weights": str(config.get("tag") or name), "Licence": str(config.get("license") or "not stated")}
@@ -105,8 +115,13 @@ def _torchvision(name: str, pretrained: bool) -> Model:
         raise UnknownModel(f"torchvision has no classification model {name!r}"
                            f"{'; near to it are ' + ', '.join(close) if close else ''}.")
     weights = torchvision.models.get_model_weights(name).DEFAULT
-    module = _fetching(f"torchvision/{name}",
-                       lambda: torchvision.models.get_model(name, weights=weights if pretrained else None))
+
+    def create() -> nn.Module:
+        if pretrained:  # torchvision unpickles whatever lies in the cache: see first that it is tensors, nothing else
+            weights.get_state_dict(check_hash=True, weights_only=True)
+        return torchvision.models.get_model(name, weights=weights if pretrained else None)
+
+    module = _fetching(f"torchvision/{name}", create)
     info = {"Architecture": f"torchvision {name}"}
     if pretrained:
         score = weights.meta["_metrics"].get("ImageNet-1K", {})
@@ -170,13 +185,16 @@ def _imagenet_names(module: nn.Module) -> list[str]:
     return [names.index_to_description(index) for index in range(module.num_classes)]
 
 
-def _reachable_or_cached(name: str, repository: str) -> None:
-    """Ask once whether the hub answers: its client retries for most of a minute before it says that there is no network."""
-    files = ("model.safetensors", "pytorch_model.bin")
-    if any(isinstance(huggingface_hub.try_to_load_from_cache(repository, file), str) for file in files):
-        return
+def _reachable_or_cached(
+        name: str, repository: str, revision: str | None = None, files: tuple[str, ...] = WEIGHTS) -> None:
+    """Ask once whether the hub answers: its client tries for half a minute before it says that there is no network."""
     try:
+        if any(isinstance(huggingface_hub.try_to_load_from_cache(repository, file, revision=revision), str)
+               for file in files):
+            return
         huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=10)
+    except huggingface_hub.errors.HFValidationError as error:
+        raise UnknownModel(f"{repository!r} is no name of a repository of the Hugging Face hub.") from error
     except Exception as error:  # whichever client it uses, any failure means the same
         raise _download_error(name, error) from error
 
@@ -184,18 +202,16 @@ def _reachable_or_cached(name: str, repository: str) -> None:
 def _fetching(name: str, create: Callable[[], nn.Module]) -> nn.Module:
     try:
         return create()
-    except (URLError, huggingface_hub.errors.HfHubHTTPError, huggingface_hub.errors.LocalEntryNotFoundError,
-            huggingface_hub.errors.OfflineModeIsEnabled, ConnectionError, TimeoutError) as error:
-        raise _download_error(name, error) from error
-    except (RuntimeError, FileNotFoundError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{name} could not be made ({str(error).splitlines()[0]}).") from error
+    except Exception as error:  # of the network, by whichever client; else a file damaged in one of many ways
+        if isinstance(error, NETWORK_ERRORS) or type(error).__module__.startswith(("httpx", "requests")):
+            raise _download_error(name, error) from error
+        raise CheckpointError(f"{name} could not be made ({first_line(error)}).") from error
 
 
 def _download_error(name: str, error: Exception) -> DownloadError:
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return DownloadError(f"The weights of {name} could not be downloaded and are not in the cache folders "
-                         f"{' and '.join(map(str, cache_folders()))} ({reason}); the embedded models work without a "
-                         f"network.")
+                         f"{' and '.join(map(str, cache_folders()))} ({first_line(error)}); the embedded models work "
+                         f"without a network.")
 
 
 def cache_folders() -> list[Path]:

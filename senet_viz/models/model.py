@@ -1,4 +1,5 @@
 """A network with what is needed to use it: transform, class names, device, attention blocks."""
+import difflib
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -63,8 +64,8 @@ class Model:
     def stages(self) -> dict[str, str]:
         """Layers whose output stands for a stage: "Stage 2" → module path, for Grad-CAM.
 
-        ``layer1`` … ``layer4`` where the network has them, and the outermost module that ends with the last attention block
-        of each stage elsewhere.
+        ``layer1`` … ``layer4`` where the network has them, and the outermost module that ends with the last attention
+        block of each stage elsewhere.
         """
         children = dict(self.module.named_children())
         if all(f"layer{i}" in children for i in range(1, 5)):
@@ -79,6 +80,32 @@ class Model:
             if parts[depth - 1].isdigit() or depth == 1:
                 return ".".join(parts[:depth])
         return path
+
+    @cached_property
+    def class_labels(self) -> list[str]:
+        """The class names made unique: a name that several classes share (ImageNet's cranes) is given its index."""
+        return [f"{name} [{index}]" if self.classes.count(name) > 1 else name
+                for index, name in enumerate(self.classes)]
+
+    def class_index(self, name: str) -> int:
+        """The class of a name, or of the only name that begins with it or contains it; case does not matter.
+
+        Raises:
+            ValueError: one sentence with the nearest names, where there is none or more than one.
+        """
+        if name in self.class_labels:
+            return self.class_labels.index(name)
+        wanted, labels = name.strip().casefold(), [label.casefold() for label in self.class_labels]
+        for matches in (lambda label: wanted in (part.strip() for part in label.split(",")),
+                        lambda label: label.startswith(wanted), lambda label: wanted in label):
+            found = [index for index, label in enumerate(labels) if wanted and matches(label)]
+            if len(found) == 1:
+                return found[0]
+            if found:
+                some = "; ".join(self.class_labels[i] for i in found[:4])
+                raise ValueError(f"{name!r} could be any of {len(found)} classes: {some}{'; …' * (len(found) > 4)}.")
+        near = [self.class_labels[labels.index(label)] for label in difflib.get_close_matches(wanted, labels, n=3)]
+        raise ValueError(f"{self.name} has no class {name!r}{'; near to it: ' + '; '.join(near) if near else ''}.")
 
     def batch(self, images: Sequence[Image.Image]) -> torch.Tensor:
         """Pictures (PIL, RGB) → (N, 3, H, W) on the model's device."""
@@ -95,7 +122,7 @@ class Model:
             low, high = values.min(), values.max()
             values = (values - low) / (high - low).clamp_min(1e-8)
         else:
-            values = values * torch.as_tensor(std).view(3, 1, 1) + torch.as_tensor(mean).view(3, 1, 1)
+            values = values * torch.as_tensor(std).view(-1, 1, 1) + torch.as_tensor(mean).view(-1, 1, 1)
         return (values.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
 
     @cached_property

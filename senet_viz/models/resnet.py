@@ -145,8 +145,10 @@ def senet154(num_classes: int = 1000) -> ResNet:
 
 
 def sknet50(num_classes: int = 1000) -> ResNet:
-    """SKNet-50 = ResNeXt-50 32×4d with SK[2, 32, 16] (Li et al., Table 1), 27,479,784 parameters at 1000 classes;
-    random weights. Input 224×224."""
+    """SKNet-50 = ResNeXt-50 32×4d with SK[2, 32, 16] (Li et al., Table 1); random weights. Input 224×224.
+
+    27,479,784 parameters at 1000 classes.
+    """
     return ResNet(_stem7(), 64, (3, 4, 6, 3), (128, 256, 512, 1024), expansion=2, num_classes=num_classes,
                   sk=lambda i, o, stride: SelectiveKernel(i, o, groups=32, reduction=16, stride=stride))
 

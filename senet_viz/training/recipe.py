@@ -46,8 +46,10 @@ class Recipe:
             raise ValueError(f"precision must be bf16 or fp32, not {self.precision!r}")
         if len(self.widths) != 4 or len(self.strides) != 4:
             raise ValueError("widths and strides need one number for each of the 4 stages")
-        if min(*self.widths, *self.strides, self.epochs, self.batch_size, self.start_size) < 1 or self.lr <= 0:
+        if min(*self.widths, *self.strides, self.epochs, self.batch_size, self.start_size) < 1 or not self.lr > 0:
             raise ValueError("widths, strides, epochs, batch size, image sizes and learning rate must be positive")
+        if not 0 < self.scale <= 1:
+            raise ValueError(f"scale is a share of the picture's area, above 0 and at most 1, not {self.scale}")
         if self.image_size % 8 or self.start_size % 8 or self.start_size > self.image_size:
             raise ValueError("image sizes must be multiples of 8, the first no larger than the last")
 

@@ -1,5 +1,6 @@
 """The training loop: one checkpoint an epoch, going on where it stopped, and a card that says what came of it."""
 import json
+import math
 import os
 import random
 from contextlib import nullcontext
@@ -33,8 +34,8 @@ def train(
 ) -> dict:
     """Train a slim 3/4/6/3 bottleneck network and write it with its card.
 
-    After every epoch ``OUT.checkpoint.pt`` is replaced atomically; run again with the same recipe, training goes on from
-    there and ends with the weights of a run that nobody interrupted. At the end that file is removed.
+    After every epoch ``OUT.checkpoint.pt`` is replaced atomically; run again with the same recipe, training goes on
+    from there and ends with the weights of a run that nobody interrupted. At the end that file is removed.
 
     Args:
         data: what ``senet_viz.datasets.open_pictures`` opens, with the splits "train" and "val".
@@ -47,12 +48,15 @@ def train(
         "top5" in 0..1, measured on the validation pictures with the weights as stored, in fp16).
 
     Raises:
-        FileNotFoundError, ValueError: when the data cannot be opened (see ``open_pictures``).
-        RuntimeError: when ``out`` holds the checkpoint of another recipe, or the loss is no longer finite.
+        FileNotFoundError, ValueError: when the data cannot be opened (see ``open_pictures``), do not fill a batch, or
+            have other classes in the two splits.
+        RuntimeError: when ``out`` holds the checkpoint of another recipe or other data, or the loss is not finite.
     """
     out, device = Path(out), torch.device(device)
     pictures, validation = open_pictures(data, "train"), open_pictures(data, "val")
     classes = pictures.classes
+    if not len(validation) or validation.classes != classes[:len(validation.classes)]:
+        raise ValueError(f"the classes of the validation pictures in {data} are not those of the training pictures")
     architecture = {"name": "slim_resnet50", "attention": recipe.attention, "num_classes": len(classes),
                     "widths": list(recipe.widths), "strides": list(recipe.strides), "reduction": recipe.reduction,
                     "min_width": recipe.min_width}
@@ -67,16 +71,25 @@ def train(
     steps = len(pictures) // recipe.batch_size
     if steps == 0:
         raise ValueError(f"{len(pictures)} training pictures do not fill one batch of {recipe.batch_size}")
+    rise = min(recipe.warmup / recipe.epochs, 0.5)
+    if rise * (steps * recipe.epochs) == 1:
+        rise = 0.0  # the scheduler divides by the length of the rise less one step
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.lr, total_steps=steps * recipe.epochs, pct_start=min(recipe.warmup / recipe.epochs, 0.5),
+        optimizer, recipe.lr, total_steps=steps * recipe.epochs, pct_start=rise,
         anneal_strategy="cos", cycle_momentum=False, div_factor=20, final_div_factor=1e3)
 
     checkpoint = out.with_suffix(".checkpoint.pt")
     done, history = 0, []
     if checkpoint.exists():
-        saved = torch.load(checkpoint, map_location=device, weights_only=True)
-        if saved["recipe"] != json.dumps(asdict(recipe)):
-            raise RuntimeError(f"{checkpoint} belongs to another recipe: remove it, or write to another file")
+        try:
+            saved = torch.load(checkpoint, map_location=device, weights_only=True)
+            ours = (saved["recipe"], saved["scheduler"]["total_steps"], len(saved["module"]["fc.bias"])) == (
+                json.dumps(asdict(recipe)), steps * recipe.epochs, len(classes))
+        except Exception as error:  # zip, pickle, EOF and key errors of a damaged or foreign file
+            raise RuntimeError(f"{checkpoint} is damaged: remove it, or write to another file") from error
+        if not ours:
+            raise RuntimeError(f"{checkpoint} belongs to another recipe or other data: remove it, or write to another "
+                               f"file")
         module.load_state_dict(saved["module"])
         optimizer.load_state_dict(saved["optimizer"])
         scheduler.load_state_dict(saved["scheduler"])
@@ -168,7 +181,7 @@ def _epoch(module, loader, optimizer, scheduler, recipe, device, epoch, progress
             total += loss.detach()
             bar.update(len(labels))
     mean = total.item() / len(loader)
-    if mean != mean:
+    if not math.isfinite(mean):
         raise RuntimeError(f"the loss is no longer finite in epoch {epoch + 1}: lower the learning rate")
     return mean
 

@@ -1,0 +1,352 @@
+"""Explore: what the channel attention of one network does with a few pictures, beside where the network looks."""
+import platform
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+import timm
+import torch
+
+from pages import shared
+from senet_viz import attribution, figures, scripts, tables
+from senet_viz.report import Section, report
+
+TOP_CLASS = "each picture's own top class"
+BY_INDEX, BY_VALUE, BY_DIFFERENCE = "channel index", "value in the first picture", "difference of the two pictures"
+
+
+def main() -> None:
+    """The page, top to bottom; each part is a fragment and redraws alone."""
+    st.title("Explore")
+    st.markdown("Which channels does the network turn up or down, block by block, for your photos? "
+                "And where does it look? Everything below comes from **one** forward pass a picture.")
+    loaded = st.session_state["loaded"]
+    st.session_state["sections"] = {}
+    pictures = shared.choose_pictures()
+    if not pictures:
+        st.info("Upload photos or choose a sample picture to begin.", icon=":material/add_photo_alternate:")
+        return
+    results = shared.inspect_all(loaded, pictures)
+    if not results:
+        return
+    page = Page(loaded, [picture for picture in pictures if picture.name in results], results)
+    page.predictions()
+    page.all_blocks()
+    page.one_block()
+    page.differences()
+    if any(block.branches > 1 for block in loaded.model.blocks):
+        page.kernels()
+    page.grad_cam()
+    page.contribution()
+    page.downloads()
+
+
+class Page:
+    """The parts of the page for one model and its pictures."""
+
+    def __init__(self, loaded: shared.Loaded, pictures: list[shared.Picture], results: dict[str, shared.Inspected]):
+        self.loaded, self.model = loaded, loaded.model
+        self.pictures, self.results = pictures, results
+        self.names = [picture.name for picture in pictures]
+        self.views = {name: results[name].view for name in self.names}
+        self.seen = {name: results[name].seen for name in self.names}
+        self.paths = {picture.name: picture.path for picture in pictures}
+        self.blocks = {block.label: block for block in self.model.blocks}
+        note = self.model.info.get("Note")
+        self.source = f"{self.model.name}{f' ({note})' if note else ''}, {len(pictures)} picture" + "s" * (len(pictures) > 1)
+
+    def script(self, ending: str, **more) -> str:
+        return scripts.script(self.loaded.code, self.paths, ending, **more)
+
+    def predictions(self) -> None:
+        st.header("Predictions", anchor="predictions")
+        height, width = self.model.input_size
+        st.markdown(f"The pictures as the network saw them, cropped and resized to {width}×{height} pixels, and its five "
+                    f"most probable of {len(self.model.classes):,} classes. *{self.source}.*")
+        table = tables.predictions(self.views, self.model.classes)
+        for number, name in enumerate(self.names):
+            if number % 4 == 0:
+                columns = st.columns(4)
+            rows = table[table["picture"] == name]
+            with columns[number % 4]:
+                st.image(self.seen[name], caption=name, width=180,
+                         alt=f"{name} as the network saw it; top class {rows['class'].iloc[0]}")
+                st.dataframe(
+                    rows[["class", "probability"]], hide_index=True, height="content",
+                    column_config={"probability": st.column_config.ProgressColumn(
+                        "probability", format="percent", min_value=0.0, max_value=1.0)},
+                    alt="; ".join(f"{c} {p:.0%}" for c, p in zip(rows["class"], rows["probability"])))
+        shared.show(Section("Predictions", f"The pictures as the network saw them. {self.source}.", table=table,
+                            pictures=list(self.seen.items()), script=self.script(scripts.PREDICTIONS)),
+                    "predictions", text=False)
+
+    def all_blocks(self) -> None:
+        st.header("All blocks at a glance", anchor="blocks")
+        table = tables.summary(self.views)
+        last = table[table.groupby("block")["branch"].transform("max") == table["branch"]]
+        means = last.groupby("label", sort=False)[["std", "below", "above"]].mean()
+        widest, saturated = means["std"].idxmax(), means["below"] + means["above"]
+        limits = "saturated (below .05 or above .95)"
+        saturation = (f"most {limits} is **{saturated.idxmax()}** with {saturated.max():.0%} of its channels"
+                      if saturated.max() > 0 else f"no channel is {limits}")
+        weighs = [block for block in self.model.blocks if block.branches > 1]
+        what = f"weight of the {tables.kernel_name(weighs[-1], -1)} branch" if weighs else "gate"
+        text = (f"The {what} of every attention block over its channels: boxes from the 25th to the 75th percentile, whiskers "
+                f"from the 5th to the 95th, a dot at the mean. On average over these pictures it spreads most in "
+                f"**{widest}** (standard deviation {means['std'][widest]:.2f}); {saturation}. *{self.source}.*")
+        shared.show(Section("All blocks at a glance", text, figures.all_blocks(table), table,
+                            self.script(scripts.SUMMARY)), "all_blocks")
+
+    @st.fragment
+    def one_block(self) -> None:
+        st.header("One block, channel by channel", anchor="block")
+        with st.container(horizontal=True):
+            label = st.selectbox("Block", list(self.blocks), index=len(self.blocks) - 1, key="block",
+                                 bind="query-params", width=160)
+            block = self.blocks[label]
+            quantity = self._quantity(block)
+            every = st.segmented_control(
+                "Channels", ["every s-th", "all"], default="every s-th", required=True, key="channels", bind="query-params",
+                help="The SE paper's Fig. 6 shows every s-th channel, s = ⌈C/50⌉.")
+            order_by = st.selectbox("Order by", [BY_INDEX, BY_VALUE, BY_DIFFERENCE], key="order", bind="query-params",
+                                    width=280)
+        first, second = self._pair()
+        gates = self._values(block, quantity)
+        channels = tables.sampled_channels(block.channels) if every == "every s-th" else range(block.channels)
+        wide = gates.pivot(index="channel", columns="picture", values="value").loc[list(channels)]
+        if order_by == BY_VALUE:
+            order = wide[first].sort_values(ascending=False, kind="stable").index
+        elif order_by == BY_DIFFERENCE and second != first:
+            order = (wide[second] - wide[first]).sort_values(ascending=False, kind="stable").index
+        else:
+            order = wide.index
+        name = quantity if block.branches > 1 else "gate"
+        spread = wide.std(axis=1, ddof=0).mean() if len(self.names) > 1 else None
+        text = f"{len(order)} of {block.channels} channels of **{label}** (`{block.name}`, {block.kind})."
+        if spread is not None:
+            across = wide.std(axis=0, ddof=0).mean()
+            text += (f" Between pictures a channel's value varies by {spread:.3f} (standard deviation, mean over channels), "
+                     f"between channels of one picture by {across:.3f}.")
+        text += f" Click a channel to open it below. *{self.source}.*"
+        figure = figures.excitation(gates, label, order=order, quantity=name,
+                                    bounds=(-1.0, 1.0) if "−" in name else (0.0, 1.0))
+        shared.show(Section(f"{label}, channel by channel", text, figure, tables.gates(self.views, block),
+                            self.script(scripts.gates(label))), "excitation", on_select=self._pick)
+        self._channel(block)
+
+    def _quantity(self, block) -> str:
+        if block.branches == 1:
+            return "gate"
+        kernels = [tables.kernel_name(block, m) for m in range(block.branches)]
+        difference = f"{kernels[-1]} − {kernels[0]}"
+        options = [f"weight of {kernel}" for kernel in kernels] + [difference]
+        return st.selectbox("Value", options, index=block.branches - 1, key="quantity", bind="query-params", width=180)
+
+    def _values(self, block, quantity: str) -> pd.DataFrame:
+        gates = tables.gates(self.views, block)
+        if block.branches == 1:
+            return gates
+        if "−" not in quantity:
+            return gates[gates["kernel"] == quantity.removeprefix("weight of ")]
+        wide = gates.pivot(index=["picture", "channel"], columns="branch", values="value")
+        difference = (wide[block.branches - 1] - wide[0]).rename("value").reset_index()
+        # pivot sorts pictures by name; the colours follow the order on the page
+        return difference.sort_values("picture", key=lambda column: column.map(self.names.index), kind="stable")
+
+    def _pair(self) -> tuple[str, str]:
+        if len(self.names) == 1:
+            return self.names[0], self.names[0]
+        with st.container(horizontal=True):
+            first = st.selectbox("First picture", self.names, key="first", bind="query-params", width=260)
+            second = st.selectbox("Second picture", self.names, index=1, key="second", bind="query-params", width=260)
+        return first, second
+
+    @staticmethod
+    def _pick() -> None:
+        points = st.session_state["excitation_figure"].selection.points
+        if points:
+            picked = points[0].get("customdata")
+            st.session_state["channel"] = int(picked[0] if isinstance(picked, (list, tuple)) else picked)
+
+    def _channel(self, block) -> None:
+        # a link or a narrower block may leave a channel that this block lacks
+        st.session_state["channel"] = min(max(int(st.session_state.get("channel") or 0), 0), block.channels - 1)
+        st.subheader("One channel over the pictures", anchor="channel")
+        with st.container(horizontal=True):
+            channel = st.number_input("Channel", 0, block.channels - 1, key="channel", bind="query-params", width=160)
+            smooth = st.toggle("Smooth", key="channel_smooth", bind="query-params",
+                               help="Interpolate between cells; off shows the map's own cells.")
+        branches = range(block.branches)
+        ranks = pd.concat([tables.channel_ranks(self.views, block, channel, m).assign(
+            kernel=tables.kernel_name(block, m)) for m in branches], ignore_index=True)
+        captions, maps = {}, {}
+        for name in self.names:
+            rows = ranks[ranks["picture"] == name]
+            captions[name] = ", ".join(f"{f'{k} ' if k else ''}{v:.3f} (#{r})" for k, v, r in zip(
+                rows["kernel"], rows["value"], rows["rank"]))
+            points = [m for m in branches] if block.paths else ["input"]
+            maps[name] = [self.views[name].features[block.name, p][0, channel].cpu().numpy() for p in (*points, "output")]
+        titles = ([f"{tables.kernel_name(block, m)} branch" for m in branches] + ["selected sum"] if block.paths
+                  else ["before the gate", "after the gate"])
+        text = (f"Channel {channel} of {block.label}, its gate and rank among {block.channels} channels beside each picture. "
+                f"One colour scale a picture, around 0 where a map has negative values.")
+        figure = figures.channel_maps(self.seen, maps, titles, label=block.label, channel=channel, captions=captions,
+                                      smooth=smooth)
+        shared.show(Section(f"Channel {channel} of {block.label}", text, figure, ranks), "channel_maps")
+
+    @st.fragment
+    def differences(self) -> None:
+        st.header("Channels that differ most", anchor="differences")
+        if len(self.names) < 2:
+            st.info("Choose two pictures or more to compare their gates.")
+            return
+        with st.container(horizontal=True):
+            first = st.selectbox("From", self.names, key="from", bind="query-params", width=260)
+            second = st.selectbox("To", self.names, index=1, key="to", bind="query-params", width=260)
+            top = st.slider("Rows", 5, 100, 20, key="rows", bind="query-params", width=200)
+        if first == second:
+            st.info("The two pictures are the same: choose another.")
+            return
+        table = tables.differences(self.views[first], self.views[second], top)
+        text = (f"The {len(table)} channels, over all blocks, whose gates differ most from {first} to {second}. The largest "
+                f"difference is {table['difference'][0]:+.3f} in {table['label'][0]}.")
+        shared.show(Section("Channels that differ most", text, None, table,
+                            self.script(scripts.differences(first, second, top))), "differences", table=True)
+
+    def kernels(self) -> None:
+        st.header("Kernel choice", anchor="kernels")
+        table = tables.kernel_preference(self.views)
+        means = table.groupby("label", sort=False)["difference"].mean()
+        text = (f"For each unit the mean over channels of the largest kernel's weight minus the smallest's: above 0 the larger "
+                f"kernel ({table['largest'].iloc[0]}) is preferred. On average over these pictures that is so in "
+                f"{int((means > 0).sum())} of {len(means)} units, most in **{means.idxmax()}** ({means.max():+.3f}), least in "
+                f"**{means.idxmin()}** ({means.min():+.3f}). *{self.source}.*")
+        shared.show(Section("Kernel choice", text, figures.kernel_preference(table), table,
+                            self.script(scripts.KERNELS)), "kernels")
+
+    @st.fragment
+    def grad_cam(self) -> None:
+        st.header("Where the network looks", anchor="grad-cam")
+        labels = self.model.class_labels
+        top = tables.predictions(self.views, labels)["class"].drop_duplicates().tolist()
+        with st.container(horizontal=True):
+            wanted = st.selectbox(
+                "Class", [TOP_CLASS, *top, *(label for label in labels if label not in set(top))], key="class",
+                bind="query-params", accept_new_options=True, width=320,
+                help="The pictures' top five come first. Part of a name can be typed.")
+            opacity = st.slider("Opacity", 0.0, 1.0, 0.5, 0.05, key="opacity", bind="query-params", width=180)
+            smooth = st.toggle("Smooth", value=True, key="smooth", bind="query-params",
+                               help="Interpolate between cells; off shows the map's own cells.")
+        try:
+            targets = {name: int(self.views[name].logits[0].argmax()) if wanted in (TOP_CLASS, None)
+                       else self.model.class_index(wanted) for name in self.names}
+        except ValueError as error:
+            st.error(str(error), icon=":material/error:")
+            return
+        explained = {picture.name: shared.explain(self.loaded.key, picture.digest, targets[picture.name],
+                                                  self.views[picture.name]) for picture in self.pictures}
+        stages = self.model.stages
+        cams = {name: {stage: explained[name][0][layer] for stage, layer in stages.items()} for name in self.names}
+        text = ("Grad-CAM at the end of each stage: each map runs from 0 to its own maximum, so brightness cannot be compared "
+                f"between panels; the values are under the pointer. *{self.source}.*")
+        ending, arguments = scripts.cams(stages, targets)
+        figure = figures.cam_grid(self.seen, cams, classes={n: labels[t] for n, t in targets.items()}, opacity=opacity,
+                                  smooth=smooth)
+        shared.show(Section("Where the network looks: Grad-CAM", text, figure, tables.cells(cams),
+                            self.script(ending, inspect=arguments)), "grad_cam")
+        self._gate_change(targets, explained, opacity, smooth)
+        self._second_opinion(targets, opacity)
+
+    def _gate_change(self, targets, explained, opacity: float, smooth: bool) -> None:
+        st.subheader("What the gate itself changed", anchor="gate-change")
+        label = st.selectbox("At block", list(self.blocks), index=len(self.blocks) - 1, key="change", bind="query-params",
+                             width=160)
+        block = self.blocks[label]
+        names = (("uniform weights, Σ α·U/M", "selected, Σ α·V") if block.branches > 1
+                 else ("gate left out, Σ α·U", "gated, Σ α·s·U"))
+        maps = {}
+        for name in self.names:
+            weights = explained[name][1][block.name, "output"].to(self.views[name].logits.device)
+            maps[name] = tables.gate_change(self.views[name], block, weights)
+        text = ("A Grad-CAM taken before a gate and one after it nearly coincide, because both gradients run through the gate. "
+                "Here the channel weights α are those at the block's output for both maps, so that what differs is the gate: "
+                "one colour scale a picture, and the signed difference beside it.")
+        relations = pd.DataFrame([tables.change_of_form(*maps[name]) for name in self.names], columns=["scale", "cosine"])
+        if relations["cosine"].notna().any():
+            low, high = relations.min(), relations.max()
+            text += (f" At **{label}** the second map has {low['scale']:.2f} to {high['scale']:.2f} of the first one's norm and "
+                     f"a cosine of {low['cosine']:.3f} to {high['cosine']:.3f} with it (1 would mean that the gate only "
+                     f"scales).")
+        ending, arguments = scripts.gate_change(label, targets, names)
+        figure = figures.gate_change(
+            self.seen, {n: m[0] for n, m in maps.items()}, {n: m[1] for n, m in maps.items()}, label, names=names,
+            opacity=opacity, smooth=smooth)
+        table = tables.cells({name: dict(zip(names, pair)) for name, pair in maps.items()})
+        shared.show(Section(f"What the gate itself changed at {label}", text, figure, table,
+                            self.script(ending, inspect=arguments, imports=scripts.CONTRIBUTION_IMPORT)), "gate_change")
+
+    def _second_opinion(self, targets, opacity: float) -> None:
+        st.subheader("A second opinion", anchor="second-opinion")
+        st.markdown("Captum's occlusion or integrated gradients look at pixels instead of feature maps. They need many forward "
+                    "passes and run only when asked.")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            name = st.selectbox("Picture", self.names, key="opinion_picture", width=260)
+            method = st.segmented_control("Method", attribution.METHODS, default=attribution.METHODS[0], required=True,
+                                          key="opinion_method")
+            run = st.button("Run", icon=":material/play_arrow:", key="opinion_run")
+        key = (self.loaded.key, self._digest(name), targets[name], method)
+        results = st.session_state.setdefault("opinions", {})
+        if run and key not in results:
+            bar = st.progress(0.0, f"{method.capitalize()} of {name}")
+            try:
+                values = attribution.attribute(
+                    self.model, self.results[name].tensor, targets[name], method,
+                    progress=lambda share: bar.progress(share, f"{method.capitalize()} of {name}"))
+                if len(results) >= 16:
+                    results.pop(next(iter(results)))
+                results[key] = values.cpu().numpy()
+            except shared.SENTENCES as error:
+                st.error(str(error), icon=":material/error:")
+            bar.empty()
+        if key in results:
+            title = f"{method}, {self.model.class_labels[targets[name]]}"
+            text = f"{title.capitalize()} for {name}: red speaks for the class, blue against it."
+            figure = figures.signed_map(self.seen[name], results[key], name, title, opacity=opacity)
+            shared.show(Section("A second opinion", text, figure, tables.cells({name: {method: results[key]}})), "opinion")
+
+    def _digest(self, name: str) -> str:
+        return next(picture.digest for picture in self.pictures if picture.name == name)
+
+    def contribution(self) -> None:
+        st.header("Gate and contribution", anchor="contribution")
+        table = tables.contributions(self.views)
+        last = table[table.groupby("block")["branch"].transform("max") == table["branch"]]
+        means = last.groupby("label", sort=False)[["gate", "share"]].mean()
+        text = ("A gate is not a contribution: scales after it can undo it, and a channel of small norm stays small however "
+                "open its gate. Above, the mean gate of each block; below, how much the gated maps weigh in what follows. ")
+        if last["share"].notna().any():
+            text += (f"Over the blocks the two correlate with r = {means['gate'].corr(means['share']):+.2f}; the share is "
+                     f"largest in **{means['share'].idxmax()}** ({means['share'].max():.0%}) and least in "
+                     f"**{means['share'].idxmin()}** ({means['share'].min():.0%}). ")
+        text += f"*{self.source}.*"
+        shared.show(Section("Gate and contribution", text, figures.contribution(table), table, self.script(
+            scripts.CONTRIBUTIONS, inspect="features=contribution_points(model.blocks)",
+            imports=scripts.CONTRIBUTION_IMPORT)), "contribution")
+
+    @st.fragment
+    def downloads(self) -> None:
+        st.header("The whole page", anchor="report")
+        model = self.model
+        facts = {
+            "Model": model.name, **model.info, "Parameters": f"{model.parameters:,}", "Device": str(model.device),
+            "Pictures": ", ".join(self.names),
+            "Software": f"Python {platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}",
+        }
+        sections = st.session_state["sections"]
+        st.download_button(
+            "Report as one HTML file", lambda: report(f"Channel attention of {model.name}", facts, list(sections.values())),
+            f"{Path(model.name).stem}_report.html", "text/html", key="report", on_click="ignore", icon=":material/article:",
+            help="Every figure, table and script of this page, interactive, in a file that opens without a network.")
+
+
+main()

@@ -1,0 +1,318 @@
+"""What all pages share: the model in the sidebar, bounded caches, pictures, and how a section is shown."""
+import hashlib
+import importlib
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+import torch
+from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
+
+import senet_viz as sv
+from senet_viz.gates import contribution_points
+from senet_viz.models import CheckpointError, available_devices, cache_folders, embedded_models
+from senet_viz.report import Section
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLES = ROOT / "assets" / "samples"
+MAX_PICTURES = 16
+OWN_CHECKPOINT = "A checkpoint file of your own"
+DOWNLOADS = (
+    "timm/legacy_seresnet50.in1k", "timm/seresnet50.ra2_in1k", "timm/skresnext50_32x4d.ra_in1k",
+    "timm/legacy_senet154.in1k", "torchvision/efficientnet_b0", "torchvision/mobilenet_v3_large",
+    "torchvision/regnet_y_400mf")
+# errors whose message is a sentence for the person at the page
+SENTENCES = (ValueError, OSError, RuntimeError, ImportError)
+
+
+@dataclass
+class Loaded:
+    """A model and how to get it: ``key`` for caches, ``code`` for scripts."""
+
+    model: sv.Model
+    key: str
+    code: str
+
+
+# --- the model ---------------------------------------------------------------------------------------------------------
+
+
+def sidebar(factory: str | None) -> Loaded:
+    """Choice of model and device, and what the model is. Where a choice fails, the page goes on with the last that worked."""
+    embedded = [name for name in embedded_models()]
+    options = [*([factory] if factory else []), *embedded, *DOWNLOADS, OWN_CHECKPOINT]
+    with st.sidebar:
+        name = st.selectbox(
+            "Model", options, key="model", bind="query-params", accept_new_options=True,
+            help="Embedded models (demo/…) work without a network. The others are downloaded once. Any other timm or "
+                 "torchvision name can be typed: timm/NAME or torchvision/NAME.")
+        upload, arch = None, ""
+        if name == OWN_CHECKPOINT:
+            upload = st.file_uploader("Checkpoint", max_upload_size=500, key="checkpoint",
+                                      help="safetensors, or a .pt/.pth file that holds nothing but tensors.")
+            arch = st.text_input("Architecture", key="arch", bind="query-params", placeholder="timm/seresnet50",
+                                 help="Not needed for files written by python -m senet_viz train.").strip()
+        device = st.selectbox("Device", ["auto", *available_devices()], key="device", bind="query-params")
+        loaded = None
+        try:
+            if name == OWN_CHECKPOINT and upload is None:
+                st.info("Choose a checkpoint file; until then the page shows another model.")
+            elif name:
+                loaded = _obtain(name, arch, device, upload, factory)
+        except SENTENCES as error:
+            st.error(str(error), icon=":material/error:")
+        if loaded is None:
+            loaded = st.session_state.get("loaded") or _obtain(embedded[0], "", "auto", None, None)
+            st.caption(f"The page goes on with {loaded.model.name}.")
+        _facts(loaded.model)
+        st.segmented_control("Figures download as", ["png", "svg"], default="png", required=True, key="image_format",
+                             bind="query-params", help="With the camera in the tool bar of each figure.")
+    return loaded
+
+
+def _obtain(name: str, arch: str, device: str, upload, factory: str | None) -> Loaded:
+    digest, data = "", b""
+    if upload is not None:
+        data = upload.getvalue()
+        digest, name = hashlib.sha256(data).hexdigest(), f"file:{Path(upload.name).name}"
+    elif name != factory and (name.startswith("file:") or "local-dir:" in name):
+        # names are typed by visitors: paths on the server are the operator's
+        raise ValueError(f"{name!r} is a path on the server; upload the checkpoint instead.")
+    load = _in_background if name.startswith(("timm/", "torchvision/")) else lambda function: function()
+    model = load(lambda: _load(name, arch, device, digest, name == factory, data))
+    code = f"model = sv.load({name!r}{f', arch={arch!r}' if arch else ''}, device={str(model.device)!r})"
+    if name == factory:
+        module, _, function = name.partition(":")
+        code = f"from {module} import {function}\nmodel = {function}()"
+    return Loaded(model, f"{name} {arch} {digest} {model.device}", code)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _load(name: str, arch: str, device: str, digest: str, is_factory: bool, _data: bytes) -> sv.Model:
+    if is_factory:
+        model = call_factory(name)
+        model.module.to(sv.models.choose_device(device))
+    elif digest:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, name[5:])
+            path.write_bytes(_data)
+            model = sv.load(f"file:{path}", arch=arch or None, device=device)
+    else:
+        model = sv.load(name, device=device)
+    if not model.blocks:
+        raise ValueError(f"{name} has no channel attention that this program knows, so there is nothing to show.")
+    return model
+
+
+def call_factory(name: str) -> sv.Model:
+    """The model that "package.module:factory" returns.
+
+    Raises:
+        ImportError, ValueError: one sentence, when there is no such function or it returns something else.
+    """
+    module, _, function = name.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ImportError(f"--model {name}: there is no such function ({error}).") from error
+    model = factory()
+    if not isinstance(model, sv.Model):
+        raise ValueError(f"--model {name} returned {type(model).__name__}, not a senet_viz.Model.")
+    return model
+
+
+def _in_background(function: Callable[[], sv.Model]) -> sv.Model:
+    """Run a load that may download, and show how much has arrived."""
+    result: dict = {}
+
+    def work():
+        try:
+            result["value"] = function()
+        except Exception as error:
+            result["error"] = error
+
+    thread = threading.Thread(target=work, daemon=True)
+    add_script_run_ctx(thread, get_script_run_ctx())
+    before = _cached_bytes()
+    thread.start()
+    thread.join(1.0)
+    if thread.is_alive():
+        place = st.empty()
+        while thread.is_alive():
+            arrived = (_cached_bytes() - before) / 1e6
+            place.info(f"Fetching the weights: {arrived:.0f} MB so far." if arrived > 0 else "Loading the model.",
+                       icon=":material/download:")
+            time.sleep(0.5)
+        place.empty()
+    if "error" in result:
+        raise result["error"]
+    return result["value"]
+
+
+def _cached_bytes() -> int:
+    total = 0
+    for folder in cache_folders():
+        for path in folder.rglob("*"):
+            try:
+                total += path.stat().st_size if path.is_file() and not path.is_symlink() else 0
+            except OSError:  # renamed while we look
+                continue
+    return total
+
+
+def _facts(model: sv.Model) -> None:
+    kinds = pd.Series([block.kind for block in model.blocks]).value_counts()
+    height, width = model.input_size
+    facts = {
+        "Parameters": f"{model.parameters:,}",
+        "Attention": ", ".join(f"{count} {kind}" for kind, count in kinds.items()) + " blocks",
+        "Classes": f"{len(model.classes):,}",
+        "Input": f"{height}×{width} pixels",
+        **{key: value for key, value in model.info.items() if key != "Note"},
+        "Device": str(model.device),
+    }
+    st.markdown("\n".join(f"- **{key}**: {value}" for key, value in facts.items()))
+
+
+# --- pictures ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Picture:
+    """An upload or a sample; ``path`` is what a script would open."""
+
+    name: str
+    path: str
+    data: bytes
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def choose_pictures() -> list[Picture]:
+    """Uploads and chosen samples, at most ``MAX_PICTURES``; what does not fit is said."""
+    samples = {path.stem.replace("_", " "): path for path in sorted(SAMPLES.glob("*.jpg"))}
+    left, right = st.columns(2)
+    with left:
+        uploads = st.file_uploader(
+            f"Your photos (up to {MAX_PICTURES})", accept_multiple_files=True, key="uploads",
+            help="JPEG, PNG, WebP, GIF (first frame), BMP or TIFF, at most 20 MB and 50 megapixels each. They stay in the "
+                 "memory of the server and are not stored.")
+    with right:
+        chosen = st.pills("Sample pictures", list(samples), selection_mode="multi", default=list(samples)[:2],
+                          key="sample", bind="query-params")
+    _remember_uploads([upload.name for upload in uploads])
+    pictures = [Picture(upload.name, upload.name, upload.getvalue()) for upload in uploads]
+    pictures += [Picture(name, str(samples[name].relative_to(ROOT)), samples[name].read_bytes()) for name in chosen]
+    if len(pictures) > MAX_PICTURES:
+        st.error(f"{len(pictures)} pictures were given; the page shows the first {MAX_PICTURES}.",
+                 icon=":material/error:")
+    seen: dict[str, int] = {}
+    for picture in pictures:
+        seen[picture.name] = seen.get(picture.name, 0) + 1
+        if seen[picture.name] > 1:
+            picture.name += f" ({seen[picture.name]})"
+    return pictures[:MAX_PICTURES]
+
+
+def _remember_uploads(names: list[str]) -> None:
+    """Keep the names of uploads in the link: a picture cannot travel in it, but whoever opens it learns what is missing."""
+    if names:
+        st.session_state["had_uploads"] = True
+        st.query_params["photo"] = names
+    elif st.session_state.get("had_uploads"):
+        st.query_params.pop("photo", None)
+    elif missing := st.query_params.get_all("photo"):
+        st.info(f"This link also showed {', '.join(missing)}, which {'was' if len(missing) == 1 else 'were'} uploaded and "
+                f"cannot travel in a link: upload {'it' if len(missing) == 1 else 'them'} to see the whole page.",
+                icon=":material/image_not_supported:")
+
+
+# --- inspection --------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Inspected:
+    """One picture in one model: the view, the tensor that went in, and the picture as the network saw it."""
+
+    view: sv.View
+    tensor: torch.Tensor
+    seen: np.ndarray
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _inspect(key: str, digest: str, _model: sv.Model, _data: bytes) -> Inspected:
+    tensor = _model.transform(sv.open_image(_data))
+    blocks = _model.blocks
+    view = sv.inspect(
+        _model, tensor[None], layers=[*_model.stages.values(), *((block.name, "output") for block in blocks)],
+        features=[*contribution_points(blocks), *((block.name, "output") for block in blocks)], retain_graph=True)
+    return Inspected(view, tensor, _model.seen(tensor))
+
+
+def inspect_all(loaded: Loaded, pictures: list[Picture]) -> dict[str, Inspected]:
+    """One forward for each new picture; what cannot be read or run is said in a sentence and left out."""
+    results, place = {}, st.empty()
+    for number, picture in enumerate(pictures, 1):
+        if len(pictures) > 1:
+            place.progress(number / len(pictures), f"Looking at picture {number} of {len(pictures)}")
+        try:
+            results[picture.name] = _inspect(loaded.key, picture.digest, loaded.model, picture.data)
+        except SENTENCES as error:
+            st.error(f"**{picture.name}**: {error}", icon=":material/error:")
+    place.empty()
+    return results
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def explain(key: str, digest: str, target: int, _view: sv.View) -> tuple[dict, dict]:
+    """Grad-CAM and channel weights for one class, from the graph that the view kept: no forward."""
+    cams, weights = _view.grad_cam([target])
+    return ({point: cam[0, 0].cpu().numpy() for point, cam in cams.items()},
+            {point: weight.cpu() for point, weight in weights.items()})
+
+
+# --- showing -----------------------------------------------------------------------------------------------------------
+
+
+def show(section: Section, key: str, *, on_select="ignore", text: bool = True, table: bool = False) -> None:
+    """A section on the page: its text, figure, and below it the table to download and the script. Kept for the report.
+
+    Args:
+        section: what to show.
+        key: unique on the page; names the downloads.
+        on_select: see ``st.plotly_chart``.
+        text: show the text here too, or keep it for the report.
+        table: show the table here too, or only offer it as a download.
+    """
+    st.session_state.setdefault("sections", {})[key] = section
+    if section.text and text:
+        st.markdown(section.text)
+    if table:
+        st.dataframe(section.table, hide_index=True, alt=section.text)
+    if section.figure is not None:
+        st.plotly_chart(
+            section.figure, key=f"{key}_figure", on_select=on_select, selection_mode="points",
+            width="content" if section.figure.layout.width else "stretch",
+            alt=section.figure.layout.meta["alt"],
+            config={"displaylogo": False, "toImageButtonOptions": {"format": st.session_state.get("image_format", "png"),
+                                                                "filename": key, "scale": 2}})
+    if section.table is None and not section.script:
+        return
+    with st.container(horizontal=True):
+        if section.table is not None:
+            st.download_button("Table as CSV", section.table.to_csv(index=False), f"{key}.csv", "text/csv",
+                               key=f"{key}_csv", on_click="ignore", icon=":material/download:")
+        if section.script:
+            with st.popover("Reproduce this", icon=":material/code:"):
+                st.code(section.script, language="python")
+
+
+__all__ = ["CheckpointError", "Inspected", "Loaded", "Picture", "choose_pictures", "explain", "inspect_all", "show", "sidebar"]

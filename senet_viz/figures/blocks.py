@@ -1,0 +1,42 @@
+"""All blocks at a glance: how the gate is distributed over channels, block by block."""
+import pandas as pd
+import plotly.graph_objects as go
+
+from .style import colour, finish, mark_stages, shorten, symbol
+
+
+def all_blocks(summary: pd.DataFrame) -> go.Figure:
+    """A box a block and picture: quartiles over channels, whiskers from the 5th to the 95th percentile, a dot at the mean.
+
+    Args:
+        summary: what ``senet_viz.tables.summary`` gives; of units that weigh branches the last branch is drawn.
+    """
+    table = summary[summary.groupby("block")["branch"].transform("max") == summary["branch"]]
+    labels = table.drop_duplicates("block")
+    kernels = [kernel for kernel in labels["kernel"].unique() if kernel]
+    pictures = list(table["picture"].unique())
+    figure = go.Figure()
+    for i, picture in enumerate(pictures):
+        rows = table[table["picture"] == picture]
+        common = {"x": rows["label"], "offsetgroup": str(i), "legendgroup": str(i), "name": shorten(picture)}
+        figure.add_box(
+            **common, q1=rows["q25"], median=rows["median"], q3=rows["q75"], lowerfence=rows["q05"],
+            upperfence=rows["q95"], fillcolor="rgba(0,0,0,0)", line={"color": colour(i), "width": 1.5},
+            showlegend=False, hoverinfo="skip")
+        figure.add_scatter(
+            **common, y=rows["mean"], mode="markers", marker={"color": colour(i), "symbol": symbol(i), "size": 6},
+            customdata=rows[["std", "below", "above", "channels", "min", "max"]],
+            hovertemplate=f"<b>%{{x}}</b> {picture}<br>mean %{{y:.3f}}, standard deviation %{{customdata[0]:.3f}}<br>"
+                          "below .05: %{customdata[1]:.1%}, above .95: %{customdata[2]:.1%} of %{customdata[3]} channels"
+                          "<br>from %{customdata[4]:.3f} to %{customdata[5]:.3f}<extra></extra>")
+    mark_stages(figure, labels["stage"])
+    title = f"weight of the {kernels[-1]} kernel" if kernels else "gate"
+    low, high = min(0.0, float(table["min"].min())), max(1.0, float(table["max"].max()))
+    figure.update_layout(boxmode="group", scattermode="group", boxgap=0.15, boxgroupgap=0.1)
+    figure.update_xaxes(title="attention block, in network order", type="category", tickangle=-45)
+    figure.update_yaxes(title=title, range=[low - 0.03, high + 0.03])
+    spread = table.loc[table["std"].idxmax()]
+    alt = (f"Distribution of the {title} over channels in {len(labels)} blocks for {len(pictures)} "
+           f"picture{'s' * (len(pictures) != 1)}. Block means run from {table['mean'].min():.2f} to "
+           f"{table['mean'].max():.2f}; the widest spread is in {spread['label']} (standard deviation {spread['std']:.2f}).")
+    return finish(figure, alt=alt, height=460)

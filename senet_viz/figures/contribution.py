@@ -1,0 +1,54 @@
+"""The gate beside what it leaves of the maps: a gate is not a contribution, since later scales can undo it."""
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from .style import colour, dash, finish, mark_stages, shorten, symbol
+
+
+def contribution(table: pd.DataFrame) -> go.Figure:
+    """Above the mean gate of each block, below the share of the gated map in what it enters.
+
+    Args:
+        table: what ``senet_viz.tables.contributions`` gives. For blocks on a residual branch the share is
+            ‖s·U‖ / (‖s·U‖ + ‖shortcut‖); where no addition follows, ‖s·U‖ / ‖U‖; of units that weigh branches the last
+            branch is drawn, with ‖a_m·U_m‖ over the sum of all branches.
+    """
+    table = table[table.groupby("block")["branch"].transform("max") == table["branch"]].copy()
+    weighs = table["branch"].max() > 0
+    alone = table["shortcut"].isna() & (table["branch"] == 0)
+    table.loc[alone, "share"] = table["after"] / table["before"]
+    if weighs:
+        kernel = table["kernel"].iloc[-1]
+        titles = (f"mean weight of the {kernel} kernel", f"share of the {kernel} branch: ‖a·U‖ over all branches")
+        axes = ("mean weight", "share of norm")
+    elif alone.all():
+        titles, axes = ("mean gate", "what the gate leaves: ‖s·U‖ / ‖U‖"), ("mean gate", "‖s·U‖ / ‖U‖")
+    else:
+        titles = ("mean gate", "share of the gated branch in the sum: ‖s·U‖ / (‖s·U‖ + ‖shortcut‖)")
+        axes = ("mean gate", "share of norm")
+    figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.16, subplot_titles=titles)
+    pictures = list(table["picture"].unique())
+    for i, picture in enumerate(pictures):
+        rows = table[table["picture"] == picture]
+        for row, column in ((1, "gate"), (2, "share")):
+            figure.add_scatter(
+                x=rows["label"], y=rows[column], name=shorten(picture), legendgroup=str(i), showlegend=row == 1,
+                mode="lines+markers", line={"color": colour(i), "dash": dash(i), "width": 1.3},
+                marker={"symbol": symbol(i), "size": 6}, row=row, col=1, customdata=rows[["before", "after", "shortcut"]],
+                hovertemplate=f"<b>%{{x}}</b> {picture}<br>{axes[row - 1]} %{{y:.3f}}<br>norm before "
+                              "%{customdata[0]:.3g}, after %{customdata[1]:.3g}, shortcut %{customdata[2]:.3g}"
+                              "<extra></extra>")
+    for row in (1, 2):
+        figure.update_yaxes(title=axes[row - 1], rangemode="tozero", row=row, col=1)
+        mark_stages(figure, table.drop_duplicates("block")["stage"], names=row == 1, row=row, col=1)
+    figure.layout.annotations[0].update(yshift=18)  # above the stages' names
+    figure.update_xaxes(type="category", tickangle=-45)
+    figure.update_xaxes(title="attention block, in network order", row=2, col=1)
+    correlation = table["gate"].corr(table["share"])
+    alt = (f"Mean gate and share of norm of {table['block'].nunique()} blocks for {len(pictures)} "
+           f"picture{'s' * (len(pictures) != 1)}: shares from {table['share'].min():.2f} to {table['share'].max():.2f}; "
+           f"correlation of share with the mean gate {correlation:+.2f}.")
+    finish(figure, alt=alt, height=620)
+    return figure.update_layout(legend={"y": 1.12}, margin={"t": 110})
+

@@ -1,0 +1,173 @@
+"""Maps over pictures: Grad-CAM by stage, what the gate changed, one channel before and after it."""
+import base64
+import io
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from PIL import Image
+from plotly.subplots import make_subplots
+
+from .style import DIVERGING, SEQUENTIAL, finish, shorten
+
+CELL, SMALL_CELL = 190, 140  # pixels of a panel's side, for up to three pictures and for more
+GAP = 8
+
+
+def cam_grid(
+        pictures: Mapping[str, np.ndarray],
+        cams: Mapping[str, Mapping[str, np.ndarray]],
+        *,
+        classes: Mapping[str, str],
+        opacity: float = 0.5,
+        smooth: bool = True,
+) -> go.Figure:
+    """A row a picture, a column a layer: Grad-CAM over the picture, each panel from 0 to its own maximum.
+
+    Args:
+        pictures: name → (H, W, 3) uint8.
+        cams: picture's name → layer's name → (h, w), from 0 up.
+        classes: picture's name → the class that its maps explain.
+        opacity: of the maps, 0..1.
+        smooth: interpolate between cells, or show them as they are.
+    """
+    columns = list(next(iter(cams.values())))
+    panels = []
+    for picture in pictures:
+        panels.append([Panel(cams[picture][column], None) for column in columns])
+    titles = [f"{column}, {_size(cams[next(iter(pictures))][column])}" for column in columns]
+    rows = [f"{shorten(name, 22)}<br><i>{shorten(classes[name], 22)}</i>" for name in pictures]
+    empty = sum(not np.any(cams[p][c] > 0) for p in pictures for c in columns)
+    alt = (f"Grad-CAM of {len(pictures)} picture{'s' * (len(pictures) != 1)} at {', '.join(columns)}, for "
+           f"{', '.join(dict.fromkeys(classes.values()))}; {empty} of {len(pictures) * len(columns)} maps are empty.")
+    return _grid(list(pictures.values()), panels, titles, rows, opacity=opacity, smooth=smooth, alt=alt)
+
+
+def gate_change(
+        pictures: Mapping[str, np.ndarray],
+        before: Mapping[str, np.ndarray],
+        after: Mapping[str, np.ndarray],
+        label: str,
+        *,
+        names: Sequence[str] = ("Σ α·U, gate left out", "Σ α·s·U, gated"),
+        opacity: float = 0.5,
+        smooth: bool = True,
+) -> go.Figure:
+    """What a gate itself changed: the class's evidence with the same channel weights α, without and with the gate.
+
+    Args:
+        pictures: name → (H, W, 3) uint8.
+        before, after: name → (h, w), Σ α·U and Σ α·s·U before any ReLU, in units of the logit's gradient.
+        label: the block's.
+        names: of the two maps.
+
+    The two share one colour scale within a picture; the third column is their difference, on a scale around 0.
+    """
+    panels = []
+    for name in pictures:
+        top = max(float(before[name].max()), float(after[name].max()), 1e-12)
+        change = after[name] - before[name]
+        panels.append([Panel(before[name].clip(min=0), top), Panel(after[name].clip(min=0), top),
+                       Panel(change, float(np.abs(change).max()), diverging=True)])
+    norms = [np.linalg.norm(after[n] - before[n]) / max(np.linalg.norm(before[n]), 1e-12) for n in pictures]
+    alt = (f"Class evidence at {label} without and with the gate, same channel weights, for {len(pictures)} "
+           f"picture{'s' * (len(pictures) != 1)}: the gate changed the map by {min(norms):.0%} to {max(norms):.0%} of its norm.")
+    return _grid(list(pictures.values()), panels, [*names, "difference"],
+                 [shorten(name, 22) for name in pictures], opacity=opacity, smooth=smooth, alt=alt)
+
+
+def channel_maps(
+        pictures: Mapping[str, np.ndarray],
+        maps: Mapping[str, Sequence[np.ndarray]],
+        titles: Sequence[str],
+        *,
+        label: str,
+        channel: int,
+        captions: Mapping[str, str],
+        opacity: float = 0.75,
+        smooth: bool = False,
+) -> go.Figure:
+    """One channel's feature maps over each picture, with one colour scale a picture.
+
+    Args:
+        maps: picture's name → one (h, w) map for each title.
+        captions: picture's name → a line below the name, the channel's gate and rank for instance.
+    """
+    panels = []
+    for name in pictures:
+        top = max(max(float(np.abs(m).max()) for m in maps[name]), 1e-12)
+        signed = any(float(m.min()) < 0 for m in maps[name])
+        panels.append([BARE, *(Panel(m, top, diverging=signed) for m in maps[name])])
+    alt = f"Channel {channel} of {label}: {', '.join(titles)}; " + "; ".join(
+        f"{name}: {captions[name]}" for name in pictures) + "."
+    return _grid(list(pictures.values()), panels, ["picture", *titles],
+                 [f"{shorten(name, 22)}<br>{captions[name]}" for name in pictures],
+                 opacity=opacity, smooth=smooth, alt=alt)
+
+
+def signed_map(picture: np.ndarray, values: np.ndarray, name: str, title: str, *, opacity: float = 0.5) -> go.Figure:
+    """A picture, and over it a signed map around 0: red for, blue against.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        values: (h, w).
+    """
+    top = float(np.abs(values).max()) or 1.0
+    row, column = np.unravel_index(np.abs(values).argmax(), values.shape)
+    alt = (f"{title} for {name}: values from {values.min():.3g} to {values.max():.3g}; the strongest is "
+           f"{values[row, column]:.3g} at row {row}, column {column} of {_size(values)}.")
+    return _grid([picture], [[BARE, Panel(values, top, diverging=True)]], ["picture", title], [shorten(name, 22)], opacity=opacity, smooth=False, alt=alt)
+
+
+class Panel:
+    """A map, the value of its colour scale's end (its own maximum when None), and whether the scale runs around 0.
+
+    A hidden one leaves the picture bare.
+    """
+
+    def __init__(self, values: np.ndarray, top: float | None, diverging: bool = False, hidden: bool = False):
+        self.values, self.diverging, self.hidden = np.asarray(values, dtype=float), diverging, hidden
+        self.top = (float(self.values.max()) if top is None else top) or 1.0
+
+
+BARE = Panel(np.zeros((1, 1)), None, hidden=True)
+
+
+def _grid(pictures, panels, titles, rows, *, opacity, smooth, alt) -> go.Figure:
+    count = len(panels)
+    side = (CELL if count <= 3 else SMALL_CELL) + GAP
+    figure = make_subplots(
+        count, len(titles), column_titles=list(titles), horizontal_spacing=GAP / (side * len(titles)),
+        vertical_spacing=GAP / (side * count))
+    for row, (picture, line) in enumerate(zip(pictures, panels), 1):
+        source = _data_uri(picture)
+        height, width = picture.shape[:2]
+        for column, panel in enumerate(line, 1):
+            h, w = panel.values.shape
+            figure.add_image(source=source, row=row, col=column, hoverinfo="skip")
+            figure.add_heatmap(
+                z=panel.values, row=row, col=column, opacity=opacity, visible=not panel.hidden, showscale=False,
+                x0=(width / w - 1) / 2, dx=width / w, y0=(height / h - 1) / 2, dy=height / h,
+                zsmooth="best" if smooth else False, zmax=panel.top, zmin=-panel.top if panel.diverging else 0,
+                colorscale=DIVERGING if panel.diverging else SEQUENTIAL,
+                hovertemplate="%{z:.4g}<extra></extra>")
+            figure.update_xaxes(visible=False, range=[-0.5, width - 0.5], constrain="domain", row=row, col=column)
+            figure.update_yaxes(visible=False, range=[height - 0.5, -0.5], constrain="domain", row=row, col=column,
+                                scaleanchor=f"x{(row - 1) * len(titles) + column if row * column > 1 else ''}")
+        axis = (row - 1) * len(titles) + 1
+        domain = figure.layout[f"yaxis{axis if axis > 1 else ''}"].domain
+        figure.add_annotation(x=-0.01, xref="paper", xanchor="right", y=sum(domain) / 2, yref="paper", text=rows[row - 1],
+                              showarrow=False, align="right", font={"size": 12})
+    finish(figure, alt=alt, height=side * count + 50, legend=False)
+    # a width of its own: panels of equal scale would drift apart in a wide window
+    return figure.update_layout(width=side * len(titles) + 180, margin={"l": 170, "r": 10, "t": 40, "b": 10})
+
+
+def _size(values: np.ndarray) -> str:
+    return f"{values.shape[0]}×{values.shape[1]}"
+
+
+def _data_uri(picture: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "WEBP", quality=90)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

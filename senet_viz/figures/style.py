@@ -1,0 +1,55 @@
+"""Colours and pieces that all figures share. They read on a light and on a dark ground."""
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+
+# Okabe and Ito's colours, safe for colour-blind readers, without black and yellow, which vanish on one of the grounds
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C6BB1", "#7F7F7F")
+DASHES = ("solid", "dot")  # beyond eight pictures colours repeat with another dash and symbol
+SYMBOLS = ("circle", "diamond-open")
+GREY = "rgba(128,128,128,0.45)"
+SEQUENTIAL = "Inferno"
+DIVERGING = "RdBu_r"
+
+
+def colour(index: int) -> str:
+    """Colour of the index-th picture."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def dash(index: int) -> str:
+    """Line style of the index-th picture."""
+    return DASHES[index // len(COLOURS) % len(DASHES)]
+
+
+def symbol(index: int) -> str:
+    """Marker of the index-th picture."""
+    return SYMBOLS[index // len(COLOURS) % len(SYMBOLS)]
+
+
+def finish(figure: go.Figure, *, alt: str, height: int = 420, legend: bool = True) -> go.Figure:
+    """Common layout; ``alt``, a description for those who do not see the figure, is kept in ``layout.meta``."""
+    figure.update_layout(
+        height=height, meta={"alt": alt}, showlegend=legend, hovermode="closest",
+        margin={"l": 60, "r": 20, "t": 50, "b": 50},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.06, "xanchor": "left", "x": 0, "title": None})
+    return figure
+
+
+def mark_stages(figure: go.Figure, stages: Sequence[int], *, names: bool = True, **position) -> None:
+    """Grey lines between stages and their names on top; ``stages`` has one number for each category on the x axis."""
+    stages = np.asarray(stages)
+    edges = [0, *(np.flatnonzero(np.diff(stages)) + 1).tolist(), len(stages)]
+    for start, end in zip(edges, edges[1:]):
+        if start:
+            figure.add_vline(x=start - 0.5, line={"color": GREY, "width": 1, "dash": "dash"}, **position)
+        if names:
+            figure.add_annotation(
+                x=(start + end - 1) / 2, y=1, yref="y domain", yanchor="bottom", showarrow=False,
+                text=f"Stage {stages[start]}", font={"size": 12}, **position)
+
+
+def shorten(name: str, length: int = 24) -> str:
+    """A name for a legend: its middle is left out where it is long."""
+    return name if len(name) <= length else f"{name[:length // 2]}…{name[-(length // 2 - 1):]}"

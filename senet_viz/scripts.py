@@ -1,0 +1,72 @@
+"""Short scripts, beside each figure, that give its numbers with the library's public names.
+
+Each ends by putting the figure's table into ``result`` and printing it.
+"""
+from collections.abc import Mapping
+
+
+def script(loading: str, pictures: Mapping[str, str], ending: str, *, inspect: str = "", imports: str = "") -> str:
+    """A whole script.
+
+    Args:
+        loading: the line that makes ``model``.
+        pictures: name → path.
+        ending: the lines that make ``result`` from ``model`` and ``views``.
+        inspect: further arguments of ``sv.inspect``.
+        imports: a line of further imports.
+    """
+    listed = "".join(f"    {name!r}: {path!r},\n" for name, path in pictures.items())
+    return f"""\
+import senet_viz as sv
+from senet_viz import tables
+{imports + chr(10) if imports else ''}
+{loading}
+pictures = {{
+{listed}}}
+views = {{}}
+for name, path in pictures.items():
+    batch = model.batch([sv.open_image(path)])
+    views[name] = sv.inspect(model, batch{', ' + inspect if inspect else ''})
+
+{ending}
+print(result)
+"""
+
+
+def find_block(label: str) -> str:
+    """The line that picks a block by its label."""
+    return f"block = next(block for block in model.blocks if block.label == {label!r})"
+
+
+CONTRIBUTION_IMPORT = "from senet_viz.gates import contribution_points"
+PREDICTIONS = "result = tables.predictions(views, model.classes)"
+SUMMARY = "result = tables.summary(views)"
+KERNELS = "result = tables.kernel_preference(views)"
+CONTRIBUTIONS = "result = tables.contributions(views)"
+
+
+def gates(label: str) -> str:
+    """The gate of one block."""
+    return f"{find_block(label)}\nresult = tables.gates(views, block)"
+
+
+def differences(first: str, second: str, top: int) -> str:
+    """The channels that differ most between two pictures."""
+    return f"result = tables.differences(views[{first!r}], views[{second!r}], top={top})"
+
+
+def cams(layers: Mapping[str, str], targets: Mapping[str, int]) -> tuple[str, str]:
+    """Grad-CAM: the ending, and the arguments of ``sv.inspect``."""
+    ending = (f"layers = {dict(layers)!r}\n"
+              "result = tables.cells({name: {stage: view.cams[layer][0, 0].cpu().numpy() for stage, layer in "
+              "layers.items()}\n                       for name, view in views.items()})")
+    return ending, f"targets=[{dict(targets)!r}[name]], layers={list(layers.values())!r}"
+
+
+def gate_change(label: str, targets: Mapping[str, int], names: tuple[str, str]) -> tuple[str, str]:
+    """Σ α·U and Σ α·s·U: the ending, and the arguments of ``sv.inspect``."""
+    ending = (f"{find_block(label)}\n"
+              f"result = tables.cells({{name: dict(zip({names!r}, tables.gate_change(view, block)))\n"
+              "                       for name, view in views.items()})")
+    return ending, (f"targets=[{dict(targets)!r}[name]], layers=[({label!r}, \"output\")],\n"
+                    "                             features=contribution_points(model.blocks)")

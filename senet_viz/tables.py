@@ -1,0 +1,199 @@
+"""Inspections → tables (pandas), the numbers behind every figure.
+
+``views`` are inspections of one picture each, by the picture's name, all of one model:
+``{"cat.jpg": sv.inspect(model, batch), …}``.
+"""
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .cam import weighted_sum
+from .gates import AttentionBlock, View
+
+LOW, HIGH = 0.05, 0.95  # a gate beyond these counts as saturated
+
+
+def predictions(views: Mapping[str, View], classes: list[str], top: int = 5) -> pd.DataFrame:
+    """The ``top`` classes of each picture: picture, rank (from 1), index, class, probability (softmax, 0..1)."""
+    rows = []
+    for picture, view in views.items():
+        values, indices = view.logits[0].softmax(0).topk(min(top, len(classes)))
+        for rank, (value, index) in enumerate(zip(values.tolist(), indices.tolist()), 1):
+            rows.append((picture, rank, index, classes[index], value))
+    return pd.DataFrame(rows, columns=["picture", "rank", "index", "class", "probability"])
+
+
+def gates(views: Mapping[str, View], block: AttentionBlock) -> pd.DataFrame:
+    """The gate of one block: picture, branch, kernel, channel, value; a row a channel, branch and picture."""
+    parts = []
+    for picture, view in views.items():
+        values = view.gates[block.name][0].cpu().numpy()
+        branch, channel = np.indices(values.shape)
+        parts.append(pd.DataFrame({
+            "picture": picture, "branch": branch.ravel(), "kernel": [kernel_name(block, m) for m in branch.ravel()],
+            "channel": channel.ravel(), "value": values.ravel()}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def summary(views: Mapping[str, View]) -> pd.DataFrame:
+    """How the gate of each block is distributed over its channels: a row a picture, block and branch.
+
+    Columns: picture, block, label, stage, kind, branch, kernel, channels, mean, std (population), min, q05, q25, median,
+    q75, q95, max, below (share of channels under .05) and above (share over .95), shares in 0..1.
+    """
+    rows = []
+    for picture, view in views.items():
+        for block in view.blocks:
+            for branch, values in enumerate(view.gates[block.name][0].cpu().double().numpy()):
+                q05, q25, median, q75, q95 = np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95))
+                rows.append({
+                    "picture": picture, "block": block.name, "label": block.label, "stage": block.stage,
+                    "kind": block.kind, "branch": branch, "kernel": kernel_name(block, branch),
+                    "channels": block.channels, "mean": values.mean(), "std": values.std(), "min": values.min(),
+                    "q05": q05, "q25": q25, "median": median, "q75": q75, "q95": q95, "max": values.max(),
+                    "below": (values < LOW).mean(), "above": (values > HIGH).mean()})
+    return pd.DataFrame(rows)
+
+
+def differences(first: View, second: View, top: int = 20) -> pd.DataFrame:
+    """The channels whose gates differ most between two pictures, over all blocks and branches.
+
+    Columns: block, label, branch, kernel, channel, first, second, difference (second − first); the ``top`` largest by
+    magnitude. The two branches of a unit mirror each other, so of those only the last one (the largest kernel) is listed.
+    """
+    parts = []
+    for block in first.blocks:
+        branch = block.branches - 1 if block.branches == 2 else slice(None)
+        a = np.atleast_2d(first.gates[block.name][0, branch].cpu().numpy())
+        b = np.atleast_2d(second.gates[block.name][0, branch].cpu().numpy())
+        rows, channels = np.indices(a.shape)
+        branches = rows.ravel() + (1 if block.branches == 2 else 0)
+        parts.append(pd.DataFrame({
+            "block": block.name, "label": block.label, "branch": branches,
+            "kernel": [kernel_name(block, m) for m in branches], "channel": channels.ravel(),
+            "first": a.ravel(), "second": b.ravel(), "difference": (b - a).ravel()}))
+    table = pd.concat(parts, ignore_index=True)
+    order = table["difference"].abs().sort_values(ascending=False, kind="stable").index
+    return table.loc[order[:top]].reset_index(drop=True)
+
+
+def kernel_preference(views: Mapping[str, View]) -> pd.DataFrame:
+    """Mean over channels of (largest − smallest kernel's weight) for each unit that weighs branches (SKNet, Fig. 3).
+
+    Columns: picture, block, label, stage, smallest, largest (kernel names), difference in −1..1.
+    """
+    rows = []
+    for picture, view in views.items():
+        for block in view.blocks:
+            if block.branches > 1:
+                weights = view.gates[block.name][0].cpu().double().numpy()
+                rows.append({
+                    "picture": picture, "block": block.name, "label": block.label, "stage": block.stage,
+                    "smallest": kernel_name(block, 0), "largest": kernel_name(block, block.branches - 1),
+                    "difference": (weights[-1] - weights[0]).mean()})
+    return pd.DataFrame(rows, columns=["picture", "block", "label", "stage", "smallest", "largest", "difference"])
+
+
+def contributions(views: Mapping[str, View]) -> pd.DataFrame:
+    """What the gated maps weigh in what follows, beside the bare gates: a row a picture, block and branch.
+
+    The views need the features of ``senet_viz.gates.contribution_points``. Norms are Euclidean, over channels and space.
+    A block that scales its input has branch 0: ``before`` ‖U‖, ``after`` ‖s·U‖, ``shortcut`` the norm of what it is
+    added to (nan where no addition follows) and ``share`` = after / (after + shortcut), in 0..1. A unit that weighs branches
+    has one row each: ``before`` ‖U_m‖, ``after`` ‖a_m·U_m‖, ``share`` = after over the sum of all branches' afters.
+    ``gate`` is the mean over channels.
+
+    Columns: picture, block, label, stage, branch, kernel, gate, before, after, shortcut, share.
+    """
+    rows = []
+    for picture, view in views.items():
+        for block in view.blocks:
+            gate = view.gates[block.name][0]
+            if block.branches > 1:
+                maps = torch.stack([view.features[block.name, m][0] for m in range(block.branches)])
+            else:
+                maps = view.features[block.name, "input"]
+            before = [float(u.norm()) for u in maps]
+            after = [float((g[:, None, None] * u).norm()) for g, u in zip(gate, maps)]
+            shortcut = float("nan")
+            if (block.name, "shortcut") in view.features:
+                shortcut = float(view.features[block.name, "shortcut"].norm())
+            whole = sum(after) if block.branches > 1 else after[0] + shortcut
+            for m in range(block.branches):
+                rows.append({
+                    "picture": picture, "block": block.name, "label": block.label, "stage": block.stage, "branch": m,
+                    "kernel": kernel_name(block, m), "gate": float(gate[m].mean()), "before": before[m],
+                    "after": after[m], "shortcut": shortcut, "share": after[m] / whole if whole else float("nan")})
+    return pd.DataFrame(rows)
+
+
+def gate_change(view: View, block: AttentionBlock, weights: torch.Tensor | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """What a gate itself changed in a class's evidence: Σ α·U and Σ α·s·U with the same channel weights α.
+
+    Grad-CAM before a gate and after it nearly coincide, because both gradients run through the gate; here α is Grad-CAM's
+    at the block's output for both maps. For a unit that weighs branches the two are Σ α·(Σ U_m)/M, what uniform weights
+    would have given, and Σ α·Σ a_m·U_m.
+
+    Args:
+        view: of one picture, with the features of ``senet_viz.gates.contribution_points``.
+        block: one of the view's.
+        weights: (N, T, C), Grad-CAM's α at ``(block, "output")``, from the view when None; the first class is taken.
+
+    Returns:
+        Two (h, w) arrays, signed.
+    """
+    alpha = (view.weights[block.name, "output"] if weights is None else weights)[:, :1]
+    gate = view.gates[block.name][:, :, :, None, None]
+    if block.branches > 1:
+        maps = torch.stack([view.features[block.name, m] for m in range(block.branches)], 1)
+        before, after = maps.mean(1), (gate * maps).sum(1)
+    else:
+        before = view.features[block.name, "input"]
+        after = gate[:, 0] * before
+    return tuple(weighted_sum(alpha, u)[0, 0].cpu().numpy() for u in (before, after))
+
+
+def change_of_form(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
+    """How two maps of ``gate_change`` relate: the norm of the second over the first's, and their cosine.
+
+    A cosine of 1 means that the gate only scaled the evidence; nan for a map of zeros.
+    """
+    a, b = before.ravel().astype(float), after.ravel().astype(float)
+    first, second = np.linalg.norm(a), np.linalg.norm(b)
+    if not first or not second:
+        return float("nan"), float("nan")
+    return float(second / first), float(a @ b / (first * second))
+
+
+def cells(maps: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
+    """Maps as a table: picture, map, row, column, value; a row a cell. ``maps``: picture → name → (h, w)."""
+    parts = []
+    for picture, named in maps.items():
+        for name, values in named.items():
+            row, column = np.indices(values.shape)
+            parts.append(pd.DataFrame({"picture": picture, "map": name, "row": row.ravel(), "column": column.ravel(),
+                                       "value": np.asarray(values).ravel()}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def channel_ranks(views: Mapping[str, View], block: AttentionBlock, channel: int, branch: int = 0) -> pd.DataFrame:
+    """One channel's gate in each picture: picture, value, rank (1 = the highest of the block's C), channels."""
+    rows = []
+    for picture, view in views.items():
+        values = view.gates[block.name][0, branch]
+        rows.append((picture, float(values[channel]), int((values > values[channel]).sum()) + 1, block.channels))
+    return pd.DataFrame(rows, columns=["picture", "value", "rank", "channels"])
+
+
+def sampled_channels(channels: int, points: int = 50) -> np.ndarray:
+    """The channels that the SE paper's Fig. 6 shows: every s-th from 0, s = ⌈C / 50⌉."""
+    return np.arange(0, channels, -(-channels // points))
+
+
+def kernel_name(block: AttentionBlock, branch: int) -> str:
+    """ "5×5" for a branch of known kernel size, "branch 1" for another, "" where there is only one."""
+    if block.branches == 1:
+        return ""
+    return f"{block.kernels[branch]}×{block.kernels[branch]}" if block.kernels else f"branch {branch}"
