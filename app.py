@@ -1,4 +1,7 @@
-"""The app: ``streamlit run app.py``, or with a network of one's own ``streamlit run app.py -- --model package.module:factory``."""
+"""The app: ``streamlit run app.py``.
+
+With a network of one's own: ``streamlit run app.py -- --model package.module:factory``.
+"""
 import argparse
 import sys
 
@@ -14,7 +17,8 @@ def operator_model() -> str | None:
     return parser.parse_known_args(sys.argv[1:])[0].model
 
 
-st.set_page_config(page_title="senet_viz: channel attention", page_icon=str(shared.ROOT / "assets" / "icon.png"), layout="wide")
+st.set_page_config(
+    page_title="senet_viz: channel attention", page_icon=str(shared.ROOT / "assets" / "icon.png"), layout="wide")
 page = st.navigation([st.Page("pages/explore.py", title="Explore", icon=":material/equalizer:", default=True)])
 st.session_state["loaded"] = shared.sidebar(operator_model())
 page.run()

@@ -9,7 +9,7 @@ import torch
 
 from pages import shared
 from senet_viz import attribution, figures, scripts, tables
-from senet_viz.report import Section, report
+from senet_viz.report import Section, plain, report
 
 TOP_CLASS = "each picture's own top class"
 BY_INDEX, BY_VALUE, BY_DIFFERENCE = "channel index", "value in the first picture", "difference of the two pictures"
@@ -53,7 +53,8 @@ class Page:
         self.paths = {picture.name: picture.path for picture in pictures}
         self.blocks = {block.label: block for block in self.model.blocks}
         note = self.model.info.get("Note")
-        self.source = f"{self.model.name}{f' ({note})' if note else ''}, {len(pictures)} picture" + "s" * (len(pictures) > 1)
+        self.source = plain(f"{self.model.name}{f' ({note})' if note else ''}, {len(pictures)} picture"
+                            + "s" * (len(pictures) > 1))
 
     def script(self, ending: str, **more) -> str:
         return scripts.script(self.loaded.code, self.paths, ending, **more)
@@ -61,7 +62,8 @@ class Page:
     def predictions(self) -> None:
         st.header("Predictions", anchor="predictions")
         height, width = self.model.input_size
-        st.markdown(f"The pictures as the network saw them, cropped and resized to {width}×{height} pixels, and its five "
+        st.markdown(f"The pictures as the network saw them, cropped and resized to {width}×{height} pixels, and its "
+                    f"five "
                     f"most probable of {len(self.model.classes):,} classes. *{self.source}.*")
         table = tables.predictions(self.views, self.model.classes)
         for number, name in enumerate(self.names):
@@ -69,12 +71,14 @@ class Page:
                 columns = st.columns(4)
             rows = table[table["picture"] == name]
             with columns[number % 4]:
-                st.image(self.seen[name], caption=name, width=180,
+                st.image(self.seen[name], caption=plain(name), width=180,
                          alt=f"{name} as the network saw it; top class {rows['class'].iloc[0]}")
                 st.dataframe(
                     rows[["class", "probability"]], hide_index=True, height="content",
-                    column_config={"probability": st.column_config.ProgressColumn(
-                        "probability", format="percent", min_value=0.0, max_value=1.0)},
+                    column_config={
+                        "class": st.column_config.TextColumn(width=120),
+                        "probability": st.column_config.ProgressColumn(
+                            "probability", format="percent", min_value=0.0, max_value=1.0, width=130)},
                     alt="; ".join(f"{c} {p:.0%}" for c, p in zip(rows["class"], rows["probability"])))
         shared.show(Section("Predictions", f"The pictures as the network saw them. {self.source}.", table=table,
                             pictures=list(self.seen.items()), script=self.script(scripts.PREDICTIONS)),
@@ -91,7 +95,8 @@ class Page:
                       if saturated.max() > 0 else f"no channel is {limits}")
         weighs = [block for block in self.model.blocks if block.branches > 1]
         what = f"weight of the {tables.kernel_name(weighs[-1], -1)} branch" if weighs else "gate"
-        text = (f"The {what} of every attention block over its channels: boxes from the 25th to the 75th percentile, whiskers "
+        text = (f"The {what} of every attention block over its channels: boxes from the 25th to the 75th percentile, "
+                f"whiskers "
                 f"from the 5th to the 95th, a dot at the mean. On average over these pictures it spreads most in "
                 f"**{widest}** (standard deviation {means['std'][widest]:.2f}); {saturation}. *{self.source}.*")
         shared.show(Section("All blocks at a glance", text, figures.all_blocks(table), table,
@@ -106,7 +111,8 @@ class Page:
             block = self.blocks[label]
             quantity = self._quantity(block)
             every = st.segmented_control(
-                "Channels", ["every s-th", "all"], default="every s-th", required=True, key="channels", bind="query-params",
+                "Channels", ["every s-th", "all"], default="every s-th", required=True, key="channels",
+                bind="query-params",
                 help="The SE paper's Fig. 6 shows every s-th channel, s = ⌈C/50⌉.")
             order_by = st.selectbox("Order by", [BY_INDEX, BY_VALUE, BY_DIFFERENCE], key="order", bind="query-params",
                                     width=280)
@@ -125,7 +131,8 @@ class Page:
         text = f"{len(order)} of {block.channels} channels of **{label}** (`{block.name}`, {block.kind})."
         if spread is not None:
             across = wide.std(axis=0, ddof=0).mean()
-            text += (f" Between pictures a channel's value varies by {spread:.3f} (standard deviation, mean over channels), "
+            text += (f" Between pictures a channel's value varies by {spread:.3f} (standard deviation, mean over "
+                     f"channels), "
                      f"between channels of one picture by {across:.3f}.")
         text += f" Click a channel to open it below. *{self.source}.*"
         figure = figures.excitation(gates, label, order=order, quantity=name,
@@ -184,11 +191,13 @@ class Page:
             rows = ranks[ranks["picture"] == name]
             captions[name] = ", ".join(f"{f'{k} ' if k else ''}{v:.3f} (#{r})" for k, v, r in zip(
                 rows["kernel"], rows["value"], rows["rank"]))
-            points = [m for m in branches] if block.paths else ["input"]
-            maps[name] = [self.views[name].features[block.name, p][0, channel].cpu().numpy() for p in (*points, "output")]
+            points = list(branches) if block.paths else ["input"]
+            maps[name] = [self.views[name].features[block.name, point][0, channel].cpu().numpy()
+                          for point in (*points, "output")]
         titles = ([f"{tables.kernel_name(block, m)} branch" for m in branches] + ["selected sum"] if block.paths
                   else ["before the gate", "after the gate"])
-        text = (f"Channel {channel} of {block.label}, its gate and rank among {block.channels} channels beside each picture. "
+        text = (f"Channel {channel} of {block.label}, its gate and rank among {block.channels} channels beside each "
+                f"picture. "
                 f"One colour scale a picture, around 0 where a map has negative values.")
         figure = figures.channel_maps(self.seen, maps, titles, label=block.label, channel=channel, captions=captions,
                                       smooth=smooth)
@@ -208,7 +217,11 @@ class Page:
             st.info("The two pictures are the same: choose another.")
             return
         table = tables.differences(self.views[first], self.views[second], top)
-        text = (f"The {len(table)} channels, over all blocks, whose gates differ most from {first} to {second}. The largest "
+        if not table["difference"].any():
+            st.info("The gates of the two pictures are equal in every block.")
+            return
+        text = (f"The {len(table)} channels, over all blocks, whose gates differ most from {plain(first)} to "
+                f"{plain(second)}. The largest "
                 f"difference is {table['difference'][0]:+.3f} in {table['label'][0]}.")
         shared.show(Section("Channels that differ most", text, None, table,
                             self.script(scripts.differences(first, second, top))), "differences", table=True)
@@ -217,9 +230,11 @@ class Page:
         st.header("Kernel choice", anchor="kernels")
         table = tables.kernel_preference(self.views)
         means = table.groupby("label", sort=False)["difference"].mean()
-        text = (f"For each unit the mean over channels of the largest kernel's weight minus the smallest's: above 0 the larger "
+        text = (f"For each unit the mean over channels of the largest kernel's weight minus the smallest's: above 0 "
+                f"the larger "
                 f"kernel ({table['largest'].iloc[0]}) is preferred. On average over these pictures that is so in "
-                f"{int((means > 0).sum())} of {len(means)} units, most in **{means.idxmax()}** ({means.max():+.3f}), least in "
+                f"{int((means > 0).sum())} of {len(means)} units, most in **{means.idxmax()}** ({means.max():+.3f}), "
+                f"least in "
                 f"**{means.idxmin()}** ({means.min():+.3f}). *{self.source}.*")
         shared.show(Section("Kernel choice", text, figures.kernel_preference(table), table,
                             self.script(scripts.KERNELS)), "kernels")
@@ -241,13 +256,14 @@ class Page:
             targets = {name: int(self.views[name].logits[0].argmax()) if wanted in (TOP_CLASS, None)
                        else self.model.class_index(wanted) for name in self.names}
         except ValueError as error:
-            st.error(str(error), icon=":material/error:")
+            st.error(plain(str(error)), icon=":material/error:")
             return
         explained = {picture.name: shared.explain(self.loaded.key, picture.digest, targets[picture.name],
                                                   self.views[picture.name]) for picture in self.pictures}
         stages = self.model.stages
         cams = {name: {stage: explained[name][0][layer] for stage, layer in stages.items()} for name in self.names}
-        text = ("Grad-CAM at the end of each stage: each map runs from 0 to its own maximum, so brightness cannot be compared "
+        text = ("Grad-CAM at the end of each stage: each map runs from 0 to its own maximum, so brightness cannot be "
+                "compared "
                 f"between panels; the values are under the pointer. *{self.source}.*")
         ending, arguments = scripts.cams(stages, targets)
         figure = figures.cam_grid(self.seen, cams, classes={n: labels[t] for n, t in targets.items()}, opacity=opacity,
@@ -259,8 +275,8 @@ class Page:
 
     def _gate_change(self, targets, explained, opacity: float, smooth: bool) -> None:
         st.subheader("What the gate itself changed", anchor="gate-change")
-        label = st.selectbox("At block", list(self.blocks), index=len(self.blocks) - 1, key="change", bind="query-params",
-                             width=160)
+        label = st.selectbox("At block", list(self.blocks), index=len(self.blocks) - 1, key="change",
+                             bind="query-params", width=160)
         block = self.blocks[label]
         names = (("uniform weights, Σ α·U/M", "selected, Σ α·V") if block.branches > 1
                  else ("gate left out, Σ α·U", "gated, Σ α·s·U"))
@@ -268,14 +284,18 @@ class Page:
         for name in self.names:
             weights = explained[name][1][block.name, "output"].to(self.views[name].logits.device)
             maps[name] = tables.gate_change(self.views[name], block, weights)
-        text = ("A Grad-CAM taken before a gate and one after it nearly coincide, because both gradients run through the gate. "
-                "Here the channel weights α are those at the block's output for both maps, so that what differs is the gate: "
+        text = ("A Grad-CAM taken before a gate and one after it nearly coincide, because both gradients run through "
+                "the gate. "
+                "Here the channel weights α are those at the block's output for both maps, so that what differs is "
+                "the gate: "
                 "one colour scale a picture, and the signed difference beside it.")
-        relations = pd.DataFrame([tables.change_of_form(*maps[name]) for name in self.names], columns=["scale", "cosine"])
+        relations = pd.DataFrame([tables.change_of_form(*pair) for pair in maps.values()], columns=["scale", "cosine"])
         if relations["cosine"].notna().any():
             low, high = relations.min(), relations.max()
-            text += (f" At **{label}** the second map has {low['scale']:.2f} to {high['scale']:.2f} of the first one's norm and "
-                     f"a cosine of {low['cosine']:.3f} to {high['cosine']:.3f} with it (1 would mean that the gate only "
+            text += (f" At **{label}** the second map has {low['scale']:.2f} to {high['scale']:.2f} of the first "
+                     f"one's norm and "
+                     f"a cosine of {low['cosine']:.3f} to {high['cosine']:.3f} with it (1 would mean that the gate "
+                     f"only "
                      f"scales).")
         ending, arguments = scripts.gate_change(label, targets, names)
         figure = figures.gate_change(
@@ -287,7 +307,8 @@ class Page:
 
     def _second_opinion(self, targets, opacity: float) -> None:
         st.subheader("A second opinion", anchor="second-opinion")
-        st.markdown("Captum's occlusion or integrated gradients look at pixels instead of feature maps. They need many forward "
+        st.markdown("Captum's occlusion or integrated gradients look at pixels instead of feature maps. They need "
+                    "many forward "
                     "passes and run only when asked.")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             name = st.selectbox("Picture", self.names, key="opinion_picture", width=260)
@@ -306,13 +327,14 @@ class Page:
                     results.pop(next(iter(results)))
                 results[key] = values.cpu().numpy()
             except shared.SENTENCES as error:
-                st.error(str(error), icon=":material/error:")
+                st.error(plain(str(error)), icon=":material/error:")
             bar.empty()
         if key in results:
             title = f"{method}, {self.model.class_labels[targets[name]]}"
-            text = f"{title.capitalize()} for {name}: red speaks for the class, blue against it."
+            text = f"{plain(title).capitalize()} for {plain(name)}: red speaks for the class, blue against it."
             figure = figures.signed_map(self.seen[name], results[key], name, title, opacity=opacity)
-            shared.show(Section("A second opinion", text, figure, tables.cells({name: {method: results[key]}})), "opinion")
+            table = tables.cells({name: {method: results[key]}})
+            shared.show(Section("A second opinion", text, figure, table), "opinion")
 
     def _digest(self, name: str) -> str:
         return next(picture.digest for picture in self.pictures if picture.name == name)
@@ -322,10 +344,13 @@ class Page:
         table = tables.contributions(self.views)
         last = table[table.groupby("block")["branch"].transform("max") == table["branch"]]
         means = last.groupby("label", sort=False)[["gate", "share"]].mean()
-        text = ("A gate is not a contribution: scales after it can undo it, and a channel of small norm stays small however "
-                "open its gate. Above, the mean gate of each block; below, how much the gated maps weigh in what follows. ")
-        if last["share"].notna().any():
-            text += (f"Over the blocks the two correlate with r = {means['gate'].corr(means['share']):+.2f}; the share is "
+        text = ("A gate is not a contribution: scales after it can undo it, and a channel of small norm stays small "
+                "however "
+                "open its gate. Above, the mean gate of each block; below, how much the gated maps weigh in what "
+                "follows. ")
+        if means.nunique().min() > 1:
+            text += (f"Over the blocks the two correlate with r = {means['gate'].corr(means['share']):+.2f}; the "
+                     f"share is "
                      f"largest in **{means['share'].idxmax()}** ({means['share'].max():.0%}) and least in "
                      f"**{means['share'].idxmin()}** ({means['share'].min():.0%}). ")
         text += f"*{self.source}.*"
@@ -343,9 +368,11 @@ class Page:
             "Software": f"Python {platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}",
         }
         sections = st.session_state["sections"]
+        title = f"Channel attention of {model.name}"
         st.download_button(
-            "Report as one HTML file", lambda: report(f"Channel attention of {model.name}", facts, list(sections.values())),
-            f"{Path(model.name).stem}_report.html", "text/html", key="report", on_click="ignore", icon=":material/article:",
+            "Report as one HTML file", lambda: report(title, facts, list(sections.values())),
+            f"{Path(model.name).stem}_report.html", "text/html", key="report", on_click="ignore",
+            icon=":material/article:",
             help="Every figure, table and script of this page, interactive, in a file that opens without a network.")
 
 

@@ -16,8 +16,8 @@ from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ct
 
 import senet_viz as sv
 from senet_viz.gates import contribution_points
-from senet_viz.models import CheckpointError, available_devices, cache_folders, embedded_models
-from senet_viz.report import Section
+from senet_viz.models import available_devices, cache_folders, embedded_models
+from senet_viz.report import Section, plain
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "assets" / "samples"
@@ -40,12 +40,13 @@ class Loaded:
     code: str
 
 
-# --- the model ---------------------------------------------------------------------------------------------------------
+# --- the model
+# ---------------------------------------------------------------------------------------------------------
 
 
 def sidebar(factory: str | None) -> Loaded:
-    """Choice of model and device, and what the model is. Where a choice fails, the page goes on with the last that worked."""
-    embedded = [name for name in embedded_models()]
+    """Choice of model and device, and what the model is; where a choice fails, the page goes on with the last one."""
+    embedded = embedded_models()
     options = [*([factory] if factory else []), *embedded, *DOWNLOADS, OWN_CHECKPOINT]
     with st.sidebar:
         name = st.selectbox(
@@ -66,10 +67,10 @@ def sidebar(factory: str | None) -> Loaded:
             elif name:
                 loaded = _obtain(name, arch, device, upload, factory)
         except SENTENCES as error:
-            st.error(str(error), icon=":material/error:")
+            st.error(plain(str(error)), icon=":material/error:")
         if loaded is None:
             loaded = st.session_state.get("loaded") or _obtain(embedded[0], "", "auto", None, None)
-            st.caption(f"The page goes on with {loaded.model.name}.")
+            st.caption(f"The page goes on with {plain(loaded.model.name)}.")
         _facts(loaded.model)
         st.segmented_control("Figures download as", ["png", "svg"], default="png", required=True, key="image_format",
                              bind="query-params", help="With the camera in the tool bar of each figure.")
@@ -177,10 +178,11 @@ def _facts(model: sv.Model) -> None:
         **{key: value for key, value in model.info.items() if key != "Note"},
         "Device": str(model.device),
     }
-    st.markdown("\n".join(f"- **{key}**: {value}" for key, value in facts.items()))
+    st.markdown("\n".join(f"- **{key}**: {plain(value)}" for key, value in facts.items()))
 
 
-# --- pictures ----------------------------------------------------------------------------------------------------------
+# --- pictures
+# ----------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -203,11 +205,12 @@ def choose_pictures() -> list[Picture]:
     with left:
         uploads = st.file_uploader(
             f"Your photos (up to {MAX_PICTURES})", accept_multiple_files=True, key="uploads",
-            help="JPEG, PNG, WebP, GIF (first frame), BMP or TIFF, at most 20 MB and 50 megapixels each. They stay in the "
+            help="JPEG, PNG, WebP, GIF (first frame), BMP or TIFF, at most 20 MB and 50 megapixels each. They stay in "
+                 "the "
                  "memory of the server and are not stored.")
     with right:
         chosen = st.pills("Sample pictures", list(samples), selection_mode="multi", default=list(samples)[:2],
-                          key="sample", bind="query-params")
+                          key="sample", bind="query-params", wrap=True)
     _remember_uploads([upload.name for upload in uploads])
     pictures = [Picture(upload.name, upload.name, upload.getvalue()) for upload in uploads]
     pictures += [Picture(name, str(samples[name].relative_to(ROOT)), samples[name].read_bytes()) for name in chosen]
@@ -223,19 +226,21 @@ def choose_pictures() -> list[Picture]:
 
 
 def _remember_uploads(names: list[str]) -> None:
-    """Keep the names of uploads in the link: a picture cannot travel in it, but whoever opens it learns what is missing."""
+    """Keep the names of uploads in the link: a picture cannot travel in it, but its reader learns what is missing."""
     if names:
         st.session_state["had_uploads"] = True
         st.query_params["photo"] = names
     elif st.session_state.get("had_uploads"):
         st.query_params.pop("photo", None)
     elif missing := st.query_params.get_all("photo"):
-        st.info(f"This link also showed {', '.join(missing)}, which {'was' if len(missing) == 1 else 'were'} uploaded and "
+        st.info(f"This link also showed {plain(', '.join(missing))}, which {'was' if len(missing) == 1 else 'were'} "
+                f"uploaded and "
                 f"cannot travel in a link: upload {'it' if len(missing) == 1 else 'them'} to see the whole page.",
                 icon=":material/image_not_supported:")
 
 
-# --- inspection --------------------------------------------------------------------------------------------------------
+# --- inspection
+# --------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -266,7 +271,7 @@ def inspect_all(loaded: Loaded, pictures: list[Picture]) -> dict[str, Inspected]
         try:
             results[picture.name] = _inspect(loaded.key, picture.digest, loaded.model, picture.data)
         except SENTENCES as error:
-            st.error(f"**{picture.name}**: {error}", icon=":material/error:")
+            st.error(f"**{plain(picture.name)}**: {plain(str(error))}", icon=":material/error:")
     place.empty()
     return results
 
@@ -279,7 +284,8 @@ def explain(key: str, digest: str, target: int, _view: sv.View) -> tuple[dict, d
             {point: weight.cpu() for point, weight in weights.items()})
 
 
-# --- showing -----------------------------------------------------------------------------------------------------------
+# --- showing
+# -----------------------------------------------------------------------------------------------------------
 
 
 def show(section: Section, key: str, *, on_select="ignore", text: bool = True, table: bool = False) -> None:
@@ -298,12 +304,12 @@ def show(section: Section, key: str, *, on_select="ignore", text: bool = True, t
     if table:
         st.dataframe(section.table, hide_index=True, alt=section.text)
     if section.figure is not None:
+        image = {"format": st.session_state.get("image_format", "png"), "filename": key, "scale": 2}
         st.plotly_chart(
             section.figure, key=f"{key}_figure", on_select=on_select, selection_mode="points",
             width="content" if section.figure.layout.width else "stretch",
             alt=section.figure.layout.meta["alt"],
-            config={"displaylogo": False, "toImageButtonOptions": {"format": st.session_state.get("image_format", "png"),
-                                                                "filename": key, "scale": 2}})
+            config={"displaylogo": False, "toImageButtonOptions": image})
     if section.table is None and not section.script:
         return
     with st.container(horizontal=True):
@@ -313,6 +319,3 @@ def show(section: Section, key: str, *, on_select="ignore", text: bool = True, t
         if section.script:
             with st.popover("Reproduce this", icon=":material/code:"):
                 st.code(section.script, language="python")
-
-
-__all__ = ["CheckpointError", "Inspected", "Loaded", "Picture", "choose_pictures", "explain", "inspect_all", "show", "sidebar"]

@@ -35,11 +35,13 @@ def parser() -> argparse.ArgumentParser:
     models.set_defaults(run=_models)
 
     inspect = commands.add_parser("inspect", help="predictions and gates of photos",
-                                  description="Print the top classes of photos and how each block's gate is distributed.")
+                                  description="Print the top classes of photos and how each block's gate is "
+                                              "distributed.")
     inspect.add_argument("name", metavar="MODEL", help="demo/…, timm/…, torchvision/… or file:…")
     inspect.add_argument("photos", metavar="PHOTO", nargs="+", help="pictures to read")
     inspect.add_argument("--class", dest="target", help="also print Grad-CAM's strongest cell per stage for this class")
-    inspect.add_argument("--out", help="write every block's gates to this CSV file: picture, block, branch, channel, value")
+    inspect.add_argument("--out", help="write every block's gates to this CSV file: picture, block, branch, channel, "
+                                       "value")
     _add_model_options(inspect)
     inspect.set_defaults(run=_inspect)
     return main
@@ -87,8 +89,9 @@ def _inspect(args: argparse.Namespace) -> None:
     columns = ["picture", "label", "kernel", "channels", "mean", "std", "below", "above"]
     print("\n" + summary[columns].to_string(index=False, float_format="%.4f"))
     if target:
-        cells = tables.cells({photo: {stage: view.cams[layer][0, 0].cpu().numpy() for stage, layer in model.stages.items()}
-                              for photo, view in views.items()})
+        cams = {photo: {stage: view.cams[layer][0, 0].cpu().numpy() for stage, layer in model.stages.items()}
+                for photo, view in views.items()}
+        cells = tables.cells(cams)
         strongest = cells.loc[cells.groupby(["picture", "map"], sort=False)["value"].idxmax()]
         print("\n" + strongest.to_string(index=False, float_format="%.4g"))
     if args.out:

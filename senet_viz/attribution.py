@@ -22,8 +22,8 @@ def attribute(
 ) -> torch.Tensor:
     """How much each pixel speaks for a class.
 
-    Occlusion (Zeiler and Fergus, https://arxiv.org/abs/1311.2901): the fall of the logit while a grey square of an eighth
-    of the picture's side covers the pixel, in steps of half its side. Integrated gradients (Sundararajan et al.,
+    Occlusion (Zeiler and Fergus, https://arxiv.org/abs/1311.2901): the fall of the logit while a grey square of an
+    eighth of the picture's side covers the pixel, in steps of half its side. Integrated gradients (Sundararajan et al.,
     https://arxiv.org/abs/1703.01365): 32 steps from mid-grey, summed over colours. Other threads may use the model
     between chunks of eight.
 

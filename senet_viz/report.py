@@ -2,6 +2,7 @@
 import base64
 import html
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,12 +12,16 @@ import plotly.graph_objects as go
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
+MARKS = re.compile(r"\\(?P<escaped>[^\w\s])|\*\*(?P<bold>.+?)\*\*|\*(?P<italic>(?:\\.|.)+?)\*|`(?P<code>.+?)`")
 ROWS = 200  # a longer table is cut in the report, which says so; the CSV has it all
 
 
 @dataclass
 class Section:
-    """A heading with what stands under it: text, figure, table, and the script that gives the table's numbers."""
+    """A heading with what stands under it: text, figure, table, and the script that gives the table's numbers.
+
+    ``text`` is Markdown of paragraphs, **bold**, *italic* and `code`; see ``plain`` for what is put into it.
+    """
 
     title: str
     text: str = ""
@@ -24,6 +29,11 @@ class Section:
     table: pd.DataFrame | None = None
     script: str = ""
     pictures: Sequence[tuple[str, np.ndarray]] = field(default_factory=list)  # name, (H, W, 3) uint8
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it stands: the names of files are not ours, and may hold stars, dollars or links."""
+    return re.sub(r"([^\w\s])", r"\\\1", text)
 
 
 def report(title: str, facts: dict[str, str], sections: Iterable[Section]) -> str:
@@ -40,7 +50,7 @@ def report(title: str, facts: dict[str, str], sections: Iterable[Section]) -> st
     for section in sections:
         parts.append(f"<section><h2>{html.escape(section.title)}</h2>")
         if section.text:
-            parts.append(f"<p>{html.escape(section.text)}</p>")
+            parts.append(f"<p>{_html(section.text)}</p>")
         parts += [f'<figure class="picture"><img src="{_png(picture)}" alt="{html.escape(name)}">'
                   f"<figcaption>{html.escape(name)}</figcaption></figure>" for name, picture in section.pictures]
         if section.figure is not None:
@@ -58,6 +68,16 @@ def report(title: str, facts: dict[str, str], sections: Iterable[Section]) -> st
                          + "</pre></details>")
         parts.append("</section>")
     return PAGE.format(title=html.escape(title), plotly=get_plotlyjs(), body="\n".join(parts))
+
+
+def _html(text: str) -> str:
+    def mark(match: re.Match) -> str:
+        for name, tag in (("bold", "strong"), ("italic", "em"), ("code", "code")):
+            if match[name] is not None:
+                return f"<{tag}>{MARKS.sub(mark, match[name])}</{tag}>"
+        return match["escaped"]
+
+    return MARKS.sub(mark, html.escape(text))
 
 
 def _png(picture: np.ndarray) -> str:

@@ -40,7 +40,8 @@ def gates(views: Mapping[str, View], block: AttentionBlock) -> pd.DataFrame:
 def summary(views: Mapping[str, View]) -> pd.DataFrame:
     """How the gate of each block is distributed over its channels: a row a picture, block and branch.
 
-    Columns: picture, block, label, stage, kind, branch, kernel, channels, mean, std (population), min, q05, q25, median,
+    Columns: picture, block, label, stage, kind, branch, kernel, channels, mean, std (population), min, q05, q25,
+        median,
     q75, q95, max, below (share of channels under .05) and above (share over .95), shares in 0..1.
     """
     rows = []
@@ -61,7 +62,8 @@ def differences(first: View, second: View, top: int = 20) -> pd.DataFrame:
     """The channels whose gates differ most between two pictures, over all blocks and branches.
 
     Columns: block, label, branch, kernel, channel, first, second, difference (second − first); the ``top`` largest by
-    magnitude. The two branches of a unit mirror each other, so of those only the last one (the largest kernel) is listed.
+    magnitude. The two branches of a unit mirror each other, so of those only the last one (the largest kernel) is
+    listed.
     """
     parts = []
     for block in first.blocks:
@@ -99,11 +101,11 @@ def kernel_preference(views: Mapping[str, View]) -> pd.DataFrame:
 def contributions(views: Mapping[str, View]) -> pd.DataFrame:
     """What the gated maps weigh in what follows, beside the bare gates: a row a picture, block and branch.
 
-    The views need the features of ``senet_viz.gates.contribution_points``. Norms are Euclidean, over channels and space.
-    A block that scales its input has branch 0: ``before`` ‖U‖, ``after`` ‖s·U‖, ``shortcut`` the norm of what it is
-    added to (nan where no addition follows) and ``share`` = after / (after + shortcut), in 0..1. A unit that weighs branches
-    has one row each: ``before`` ‖U_m‖, ``after`` ‖a_m·U_m‖, ``share`` = after over the sum of all branches' afters.
-    ``gate`` is the mean over channels.
+    The views need the features of ``senet_viz.gates.contribution_points``. Norms are Euclidean, over channels and
+    space. A block that scales its input has branch 0: ``before`` ‖U‖, ``after`` ‖s·U‖, ``shortcut`` the norm of what it
+    is added to (nan where no addition follows) and ``share`` = after / (after + shortcut), in 0..1. A unit that weighs
+    branches has one row each: ``before`` ‖U_m‖, ``after`` ‖a_m·U_m‖, ``share`` = after over the sum of all branches'
+    afters. ``gate`` is the mean over channels.
 
     Columns: picture, block, label, stage, branch, kernel, gate, before, after, shortcut, share.
     """
@@ -129,12 +131,13 @@ def contributions(views: Mapping[str, View]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def gate_change(view: View, block: AttentionBlock, weights: torch.Tensor | None = None) -> tuple[np.ndarray, np.ndarray]:
+def gate_change(view: View, block: AttentionBlock, weights: torch.Tensor | None = None) -> tuple[np.ndarray,
+np.ndarray]:
     """What a gate itself changed in a class's evidence: Σ α·U and Σ α·s·U with the same channel weights α.
 
-    Grad-CAM before a gate and after it nearly coincide, because both gradients run through the gate; here α is Grad-CAM's
-    at the block's output for both maps. For a unit that weighs branches the two are Σ α·(Σ U_m)/M, what uniform weights
-    would have given, and Σ α·Σ a_m·U_m.
+    Grad-CAM before a gate and after it nearly coincide, because both gradients run through the gate; here α is
+    Grad-CAM's at the block's output for both maps. For a unit that weighs branches the two are Σ α·(Σ U_m)/M, what
+    uniform weights would have given, and Σ α·Σ a_m·U_m.
 
     Args:
         view: of one picture, with the features of ``senet_viz.gates.contribution_points``.
@@ -193,7 +196,7 @@ def sampled_channels(channels: int, points: int = 50) -> np.ndarray:
 
 
 def kernel_name(block: AttentionBlock, branch: int) -> str:
-    """ "5×5" for a branch of known kernel size, "branch 1" for another, "" where there is only one."""
+    """What a branch is called: "5×5" where its kernel is known, "branch 1" where not, "" where there is only one."""
     if block.branches == 1:
         return ""
-    return f"{block.kernels[branch]}×{block.kernels[branch]}" if block.kernels else f"branch {branch}"
+    return f"{block.kernels[branch]}×{block.kernels[branch]}" if block.kernels else f"branch {branch % block.branches}"

@@ -2,11 +2,11 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import colour, finish, mark_stages, shorten, symbol
+from .style import colour, finish, hover_name, mark_stages, shorten, symbol
 
 
 def all_blocks(summary: pd.DataFrame) -> go.Figure:
-    """A box a block and picture: quartiles over channels, whiskers from the 5th to the 95th percentile, a dot at the mean.
+    """A box a block and picture: quartiles over channels, whiskers at the 5th and 95th percentile, a dot at the mean.
 
     Args:
         summary: what ``senet_viz.tables.summary`` gives; of units that weigh branches the last branch is drawn.
@@ -26,8 +26,9 @@ def all_blocks(summary: pd.DataFrame) -> go.Figure:
         figure.add_scatter(
             **common, y=rows["mean"], mode="markers", marker={"color": colour(i), "symbol": symbol(i), "size": 6},
             customdata=rows[["std", "below", "above", "channels", "min", "max"]],
-            hovertemplate=f"<b>%{{x}}</b> {picture}<br>mean %{{y:.3f}}, standard deviation %{{customdata[0]:.3f}}<br>"
-                          "below .05: %{customdata[1]:.1%}, above .95: %{customdata[2]:.1%} of %{customdata[3]} channels"
+            hovertemplate=f"<b>%{{x}}</b> {hover_name(picture)}<br>mean %{{y:.3f}}, standard deviation %{{customdata[0]:.3f}}<br>"
+                          "below .05: %{customdata[1]:.1%}, above .95: %{customdata[2]:.1%} of %{customdata[3]} "
+                          "channels"
                           "<br>from %{customdata[4]:.3f} to %{customdata[5]:.3f}<extra></extra>")
     mark_stages(figure, labels["stage"])
     title = f"weight of the {kernels[-1]} kernel" if kernels else "gate"
@@ -38,5 +39,6 @@ def all_blocks(summary: pd.DataFrame) -> go.Figure:
     spread = table.loc[table["std"].idxmax()]
     alt = (f"Distribution of the {title} over channels in {len(labels)} blocks for {len(pictures)} "
            f"picture{'s' * (len(pictures) != 1)}. Block means run from {table['mean'].min():.2f} to "
-           f"{table['mean'].max():.2f}; the widest spread is in {spread['label']} (standard deviation {spread['std']:.2f}).")
+           f"{table['mean'].max():.2f}; the widest spread is in {spread['label']} (standard deviation "
+           f"{spread['std']:.2f}).")
     return finish(figure, alt=alt, height=460)

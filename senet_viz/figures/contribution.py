@@ -3,7 +3,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .style import colour, dash, finish, mark_stages, shorten, symbol
+from .style import colour, dash, finish, hover_name, mark_stages, shorten, symbol
 
 
 def contribution(table: pd.DataFrame) -> go.Figure:
@@ -35,8 +35,9 @@ def contribution(table: pd.DataFrame) -> go.Figure:
             figure.add_scatter(
                 x=rows["label"], y=rows[column], name=shorten(picture), legendgroup=str(i), showlegend=row == 1,
                 mode="lines+markers", line={"color": colour(i), "dash": dash(i), "width": 1.3},
-                marker={"symbol": symbol(i), "size": 6}, row=row, col=1, customdata=rows[["before", "after", "shortcut"]],
-                hovertemplate=f"<b>%{{x}}</b> {picture}<br>{axes[row - 1]} %{{y:.3f}}<br>norm before "
+                marker={"symbol": symbol(i), "size": 6}, row=row, col=1,
+                customdata=rows[["before", "after", "shortcut"]],
+                hovertemplate=f"<b>%{{x}}</b> {hover_name(picture)}<br>{axes[row - 1]} %{{y:.3f}}<br>norm before "
                               "%{customdata[0]:.3g}, after %{customdata[1]:.3g}, shortcut %{customdata[2]:.3g}"
                               "<extra></extra>")
     for row in (1, 2):
@@ -45,10 +46,10 @@ def contribution(table: pd.DataFrame) -> go.Figure:
     figure.layout.annotations[0].update(yshift=18)  # above the stages' names
     figure.update_xaxes(type="category", tickangle=-45)
     figure.update_xaxes(title="attention block, in network order", row=2, col=1)
-    correlation = table["gate"].corr(table["share"])
     alt = (f"Mean gate and share of norm of {table['block'].nunique()} blocks for {len(pictures)} "
-           f"picture{'s' * (len(pictures) != 1)}: shares from {table['share'].min():.2f} to {table['share'].max():.2f}; "
-           f"correlation of share with the mean gate {correlation:+.2f}.")
+           f"picture{'s' * (len(pictures) != 1)}: mean gates from "
+           f"{table['gate'].min():.2f} to {table['gate'].max():.2f}, shares from {table['share'].min():.2f} to "
+           f"{table['share'].max():.2f}.")
     finish(figure, alt=alt, height=620)
     return figure.update_layout(legend={"y": 1.12}, margin={"t": 110})
 

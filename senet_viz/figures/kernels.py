@@ -2,7 +2,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import colour, finish, mark_stages, shorten
+from .style import colour, finish, hover_name, mark_stages, shorten
 
 
 def kernel_preference(preference: pd.DataFrame) -> go.Figure:
@@ -18,7 +18,7 @@ def kernel_preference(preference: pd.DataFrame) -> go.Figure:
         figure.add_bar(
             x=rows["label"], y=rows["difference"], name=shorten(picture), marker={"color": colour(i), "pattern": {
                 "shape": "/" if i >= 8 else ""}},
-            hovertemplate=f"<b>%{{x}}</b> {picture}<br>%{{y:+.4f}}<extra></extra>")
+            hovertemplate=f"<b>%{{x}}</b> {hover_name(picture)}<br>%{{y:+.4f}}<extra></extra>")
     units = preference.drop_duplicates("block")
     mark_stages(figure, units["stage"])
     names = f"{units['largest'].iloc[0]} − {units['smallest'].iloc[0]}"
@@ -29,6 +29,6 @@ def kernel_preference(preference: pd.DataFrame) -> go.Figure:
     means = preference.groupby("label", sort=False)["difference"].mean()
     larger = int((means > 0).sum())
     alt = (f"Mean difference of the kernel weights, {names}, in {len(units)} units for {len(pictures)} "
-           f"picture{'s' * (len(pictures) != 1)}: the larger kernel has more weight in {larger} of {len(units)} units on "
-           f"average; from {means.min():+.3f} in {means.idxmin()} to {means.max():+.3f} in {means.idxmax()}.")
+           f"picture{'s' * (len(pictures) != 1)}: the larger kernel has more weight in {larger} of {len(units)} units "
+           f"on average; from {means.min():+.3f} in {means.idxmin()} to {means.max():+.3f} in {means.idxmax()}.")
     return finish(figure, alt=alt)

@@ -71,7 +71,8 @@ def gate_change(
                        Panel(change, float(np.abs(change).max()), diverging=True)])
     norms = [np.linalg.norm(after[n] - before[n]) / max(np.linalg.norm(before[n]), 1e-12) for n in pictures]
     alt = (f"Class evidence at {label} without and with the gate, same channel weights, for {len(pictures)} "
-           f"picture{'s' * (len(pictures) != 1)}: the gate changed the map by {min(norms):.0%} to {max(norms):.0%} of its norm.")
+           f"picture{'s' * (len(pictures) != 1)}: the gate changed the map by {min(norms):.0%} to {max(norms):.0%} of "
+           f"its norm.")
     return _grid(list(pictures.values()), panels, [*names, "difference"],
                  [shorten(name, 22) for name in pictures], opacity=opacity, smooth=smooth, alt=alt)
 
@@ -116,7 +117,8 @@ def signed_map(picture: np.ndarray, values: np.ndarray, name: str, title: str, *
     row, column = np.unravel_index(np.abs(values).argmax(), values.shape)
     alt = (f"{title} for {name}: values from {values.min():.3g} to {values.max():.3g}; the strongest is "
            f"{values[row, column]:.3g} at row {row}, column {column} of {_size(values)}.")
-    return _grid([picture], [[BARE, Panel(values, top, diverging=True)]], ["picture", title], [shorten(name, 22)], opacity=opacity, smooth=False, alt=alt)
+    return _grid([picture], [[BARE, Panel(values, top, diverging=True)]], ["picture", title],
+                 [shorten(name, 22)], opacity=opacity, smooth=False, alt=alt)
 
 
 class Panel:
@@ -156,8 +158,9 @@ def _grid(pictures, panels, titles, rows, *, opacity, smooth, alt) -> go.Figure:
                                 scaleanchor=f"x{(row - 1) * len(titles) + column if row * column > 1 else ''}")
         axis = (row - 1) * len(titles) + 1
         domain = figure.layout[f"yaxis{axis if axis > 1 else ''}"].domain
-        figure.add_annotation(x=-0.01, xref="paper", xanchor="right", y=sum(domain) / 2, yref="paper", text=rows[row - 1],
-                              showarrow=False, align="right", font={"size": 12})
+        figure.add_annotation(
+            x=-0.01, xref="paper", xanchor="right", y=sum(domain) / 2, yref="paper", text=rows[row - 1],
+            showarrow=False, align="right", font={"size": 12})
     finish(figure, alt=alt, height=side * count + 50, legend=False)
     # a width of its own: panels of equal scale would drift apart in a wide window
     return figure.update_layout(width=side * len(titles) + 180, margin={"l": 170, "r": 10, "t": 40, "b": 10})

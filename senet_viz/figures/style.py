@@ -1,5 +1,7 @@
 """Colours and pieces that all figures share. They read on a light and on a dark ground."""
+import html
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import plotly.graph_objects as go
@@ -41,7 +43,7 @@ def mark_stages(figure: go.Figure, stages: Sequence[int], *, names: bool = True,
     """Grey lines between stages and their names on top; ``stages`` has one number for each category on the x axis."""
     stages = np.asarray(stages)
     edges = [0, *(np.flatnonzero(np.diff(stages)) + 1).tolist(), len(stages)]
-    for start, end in zip(edges, edges[1:]):
+    for start, end in pairwise(edges):
         if start:
             figure.add_vline(x=start - 0.5, line={"color": GREY, "width": 1, "dash": "dash"}, **position)
         if names:
@@ -51,5 +53,15 @@ def mark_stages(figure: go.Figure, stages: Sequence[int], *, names: bool = True,
 
 
 def shorten(name: str, length: int = 24) -> str:
-    """A name for a legend: its middle is left out where it is long."""
-    return name if len(name) <= length else f"{name[:length // 2]}…{name[-(length // 2 - 1):]}"
+    """A name for a legend: its middle is left out where it is long, and Plotly shows the rest as it stands.
+
+    Names of files and classes are not ours; Plotly would take their <b> for bold and their %{y} for a value.
+    """
+    if len(name) > length:
+        name = f"{name[:length // 2]}…{name[-(length // 2 - 1):]}"
+    return html.escape(name, quote=False).replace("%", "&#37;")
+
+
+def hover_name(name: str) -> str:
+    """A name for the label under the pointer."""
+    return shorten(name, 60)

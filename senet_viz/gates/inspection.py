@@ -1,4 +1,5 @@
 """Everything the program knows about a prediction, from one forward: logits, gates, feature maps and Grad-CAM."""
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,7 +21,7 @@ class View:
     Attributes:
         logits: (N, K).
         gates: block name → (N, M, C), the gate after its activation; M = 1 unless the block weighs branches.
-        features: point → (N, C, H, W).
+        features: point → (N, C, H, W); a pair has the block's name, also where it was asked for by label.
         cams: layer → (N, T, h, w), Grad-CAM with ReLU, not normalised.
         weights: layer → (N, T, C), Grad-CAM's channel weights α (signed).
         blocks: the network's attention blocks.
@@ -33,6 +34,7 @@ class View:
     weights: dict[Point, torch.Tensor]
     blocks: list[AttentionBlock]
     _graph: tuple[torch.Tensor, dict[Point, torch.Tensor]] | None = field(default=None, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)  # pages share views between threads
 
     def grad_cam(self, targets) -> tuple[dict[Point, torch.Tensor], dict[Point, torch.Tensor]]:
         """Grad-CAM and its channel weights for further classes, without another forward.
@@ -49,7 +51,8 @@ class View:
         """
         if self._graph is None:
             raise RuntimeError("this view kept no graph: inspect with retain_graph=True to ask for classes later")
-        return _grad_cam(*self._graph, _targets(targets, self.logits), retain_graph=True)
+        with self._lock:
+            return _grad_cam(*self._graph, _targets(targets, self.logits), retain_graph=True)
 
 
 def inspect(
@@ -135,8 +138,7 @@ def grad_cam(model, batch: torch.Tensor, targets, layers: Iterable[Point]) -> di
 
 
 def _grad_cam(logits, maps, targets, *, retain_graph):
-    weights = channel_weights(logits, targets, list(maps.values()), retain_graph=retain_graph)
-    weights = {point: w.detach().float() for point, w in zip(maps, weights)}
+    weights = dict(zip(maps, channel_weights(logits, targets, list(maps.values()), retain_graph=retain_graph)))
     return {point: weighted_sum(w, maps[point].detach().float()).relu() for point, w in weights.items()}, weights
 
 

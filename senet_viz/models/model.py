@@ -64,21 +64,25 @@ class Model:
     def stages(self) -> dict[str, str]:
         """Layers whose output stands for a stage: "Stage 2" → module path, for Grad-CAM.
 
-        ``layer1`` … ``layer4`` where the network has them, and the outermost module that ends with the last attention
-        block of each stage elsewhere.
+        ``layer1`` … ``layer4`` where the network has them; elsewhere, for each stage with attention, the largest module
+        around its last block that holds no block of another stage.
         """
         children = dict(self.module.named_children())
         if all(f"layer{i}" in children for i in range(1, 5)):
             return {f"Stage {i + 1}": f"layer{i}" for i in range(1, 5)}
         last = {block.stage: block for block in self.blocks}
-        return {f"Stage {stage}": self._container(block.name) for stage, block in sorted(last.items())}
+        return {f"Stage {stage}": self._stage_around(block) for stage, block in sorted(last.items())}
 
-    def _container(self, path: str) -> str:
-        """The residual unit or stage around a block: the parent of the block, up to the nearest list of units."""
-        parts = path.split(".")
-        for depth in range(len(parts) - 1, 0, -1):
-            if parts[depth - 1].isdigit() or depth == 1:
-                return ".".join(parts[:depth])
+    def _stage_around(self, block: AttentionBlock) -> str:
+        path = block.name
+        while "." in path:
+            parent = path.rpartition(".")[0]
+            inside = [b.stage for b in self.blocks if b.name.startswith(parent + ".")]
+            # lists of modules are never called, so they have no output
+            if set(inside) != {block.stage} or isinstance(
+                    self.module.get_submodule(parent), (nn.ModuleList, nn.ModuleDict)):
+                break
+            path = parent
         return path
 
     @cached_property

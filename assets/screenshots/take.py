@@ -1,0 +1,48 @@
+"""Take the README's screenshots: ``python assets/screenshots/take.py`` (needs playwright and Chromium)."""
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+SAMPLES = "sample=teapot&sample=orange+and+lemon&sample=school+bus"
+SHOTS = {  # file → query, colour scheme, heading at the top of the picture, height
+    "excitation.png": (f"?model=demo/se_resnet50_slim&block=SE_5_3&{SAMPLES}", "light", "All blocks at a glance", 1330),
+    "grad_cam.png": (f"?model=demo/sknet50_slim&{SAMPLES}", "dark", "Kernel choice", 1430),
+}
+
+
+def main() -> None:
+    """Start the app, take each picture, stop the app."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.address",
+         "127.0.0.1", "--server.headless", "true", "--server.fileWatcherType", "none"], cwd=ROOT)
+    try:
+        time.sleep(5)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=shutil.which("chromium"),
+                args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+            for file, (query, scheme, heading, height) in SHOTS.items():
+                page = browser.new_page(viewport={"width": 1440, "height": 12_000}, color_scheme=scheme)
+                page.goto(f"http://127.0.0.1:{port}/{query}")
+                page.get_by_text("Report as one HTML file").wait_for(timeout=120_000)
+                page.wait_for_timeout(5000)  # charts animate in
+                top = page.get_by_role("heading", name=heading).bounding_box()["y"] - 30
+                page.screenshot(path=HERE / file, clip={"x": 0, "y": top, "width": 1440, "height": height})
+            browser.close()
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+if __name__ == "__main__":
+    main()
