@@ -63,8 +63,7 @@ class Page:
         st.header("Predictions", anchor="predictions")
         height, width = self.model.input_size
         st.markdown(f"The pictures as the network saw them, cropped and resized to {width}×{height} pixels, and its "
-                    f"five "
-                    f"most probable of {len(self.model.classes):,} classes. *{self.source}.*")
+                    f"five most probable of {len(self.model.classes):,} classes. *{self.source}.*")
         table = tables.predictions(self.views, self.model.classes)
         for number, name in enumerate(self.names):
             if number % 4 == 0:
@@ -96,9 +95,8 @@ class Page:
         weighs = [block for block in self.model.blocks if block.branches > 1]
         what = f"weight of the {tables.kernel_name(weighs[-1], -1)} branch" if weighs else "gate"
         text = (f"The {what} of every attention block over its channels: boxes from the 25th to the 75th percentile, "
-                f"whiskers "
-                f"from the 5th to the 95th, a dot at the mean. On average over these pictures it spreads most in "
-                f"**{widest}** (standard deviation {means['std'][widest]:.2f}); {saturation}. *{self.source}.*")
+                f"whiskers from the 5th to the 95th, a dot at the mean. On average over these pictures it spreads most "
+                f"in **{widest}** (standard deviation {means['std'][widest]:.2f}); {saturation}. *{self.source}.*")
         shared.show(Section("All blocks at a glance", text, figures.all_blocks(table), table,
                             self.script(scripts.SUMMARY)), "all_blocks")
 
@@ -132,8 +130,7 @@ class Page:
         if spread is not None:
             across = wide.std(axis=0, ddof=0).mean()
             text += (f" Between pictures a channel's value varies by {spread:.3f} (standard deviation, mean over "
-                     f"channels), "
-                     f"between channels of one picture by {across:.3f}.")
+                     f"channels), between channels of one picture by {across:.3f}.")
         text += f" Click a channel to open it below. *{self.source}.*"
         figure = figures.excitation(gates, label, order=order, quantity=name,
                                     bounds=(-1.0, 1.0) if "−" in name else (0.0, 1.0))
@@ -197,8 +194,7 @@ class Page:
         titles = ([f"{tables.kernel_name(block, m)} branch" for m in branches] + ["selected sum"] if block.paths
                   else ["before the gate", "after the gate"])
         text = (f"Channel {channel} of {block.label}, its gate and rank among {block.channels} channels beside each "
-                f"picture. "
-                f"One colour scale a picture, around 0 where a map has negative values.")
+                f"picture. One colour scale a picture, around 0 where a map has negative values.")
         figure = figures.channel_maps(self.seen, maps, titles, label=block.label, channel=channel, captions=captions,
                                       smooth=smooth)
         shared.show(Section(f"Channel {channel} of {block.label}", text, figure, ranks), "channel_maps")
@@ -221,20 +217,19 @@ class Page:
             st.info("The gates of the two pictures are equal in every block.")
             return
         text = (f"The {len(table)} channels, over all blocks, whose gates differ most from {plain(first)} to "
-                f"{plain(second)}. The largest "
-                f"difference is {table['difference'][0]:+.3f} in {table['label'][0]}.")
+                f"{plain(second)}. The largest difference is {table['difference'][0]:+.3f} in {table['label'][0]}.")
         shared.show(Section("Channels that differ most", text, None, table,
-                            self.script(scripts.differences(first, second, top))), "differences", table=True)
+                            self.script(scripts.differences(first, second, top))), "differences",
+                    headings={"first": first, "second": second})
 
     def kernels(self) -> None:
         st.header("Kernel choice", anchor="kernels")
         table = tables.kernel_preference(self.views)
         means = table.groupby("label", sort=False)["difference"].mean()
         text = (f"For each unit the mean over channels of the largest kernel's weight minus the smallest's: above 0 "
-                f"the larger "
-                f"kernel ({table['largest'].iloc[0]}) is preferred. On average over these pictures that is so in "
-                f"{int((means > 0).sum())} of {len(means)} units, most in **{means.idxmax()}** ({means.max():+.3f}), "
-                f"least in "
+                f"the larger kernel ({table['largest'].iloc[0]}) is preferred. On average over these pictures that is "
+                f"so in {int((means > 0).sum())} of {len(means)} units, most in **{means.idxmax()}** "
+                f"({means.max():+.3f}), least in "
                 f"**{means.idxmin()}** ({means.min():+.3f}). *{self.source}.*")
         shared.show(Section("Kernel choice", text, figures.kernel_preference(table), table,
                             self.script(scripts.KERNELS)), "kernels")
@@ -263,8 +258,7 @@ class Page:
         stages = self.model.stages
         cams = {name: {stage: explained[name][0][layer] for stage, layer in stages.items()} for name in self.names}
         text = ("Grad-CAM at the end of each stage: each map runs from 0 to its own maximum, so brightness cannot be "
-                "compared "
-                f"between panels; the values are under the pointer. *{self.source}.*")
+                f"compared between panels; the values are under the pointer. *{self.source}.*")
         ending, arguments = scripts.cams(stages, targets)
         figure = figures.cam_grid(self.seen, cams, classes={n: labels[t] for n, t in targets.items()}, opacity=opacity,
                                   smooth=smooth)
@@ -285,18 +279,14 @@ class Page:
             weights = explained[name][1][block.name, "output"].to(self.views[name].logits.device)
             maps[name] = tables.gate_change(self.views[name], block, weights)
         text = ("A Grad-CAM taken before a gate and one after it nearly coincide, because both gradients run through "
-                "the gate. "
-                "Here the channel weights α are those at the block's output for both maps, so that what differs is "
-                "the gate: "
-                "one colour scale a picture, and the signed difference beside it.")
+                "the gate. Here the channel weights α are those at the block's output for both maps, so that what "
+                "differs is the gate: one colour scale a picture, and the signed difference beside it.")
         relations = pd.DataFrame([tables.change_of_form(*pair) for pair in maps.values()], columns=["scale", "cosine"])
         if relations["cosine"].notna().any():
             low, high = relations.min(), relations.max()
             text += (f" At **{label}** the second map has {low['scale']:.2f} to {high['scale']:.2f} of the first "
-                     f"one's norm and "
-                     f"a cosine of {low['cosine']:.3f} to {high['cosine']:.3f} with it (1 would mean that the gate "
-                     f"only "
-                     f"scales).")
+                     f"one's norm and a cosine of {low['cosine']:.3f} to {high['cosine']:.3f} with it (1 would mean "
+                     f"that the gate only scales).")
         ending, arguments = scripts.gate_change(label, targets, names)
         figure = figures.gate_change(
             self.seen, {n: m[0] for n, m in maps.items()}, {n: m[1] for n, m in maps.items()}, label, names=names,
@@ -308,8 +298,7 @@ class Page:
     def _second_opinion(self, targets, opacity: float) -> None:
         st.subheader("A second opinion", anchor="second-opinion")
         st.markdown("Captum's occlusion or integrated gradients look at pixels instead of feature maps. They need "
-                    "many forward "
-                    "passes and run only when asked.")
+                    "many forward passes and run only when asked.")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             name = st.selectbox("Picture", self.names, key="opinion_picture", width=260)
             method = st.segmented_control("Method", attribution.METHODS, default=attribution.METHODS[0], required=True,
@@ -345,13 +334,11 @@ class Page:
         last = table[table.groupby("block")["branch"].transform("max") == table["branch"]]
         means = last.groupby("label", sort=False)[["gate", "share"]].mean()
         text = ("A gate is not a contribution: scales after it can undo it, and a channel of small norm stays small "
-                "however "
-                "open its gate. Above, the mean gate of each block; below, how much the gated maps weigh in what "
-                "follows. ")
+                "however open its gate. Above, the mean gate of each block; below, how much the gated maps weigh in "
+                "what follows. ")
         if means.nunique().min() > 1:
             text += (f"Over the blocks the two correlate with r = {means['gate'].corr(means['share']):+.2f}; the "
-                     f"share is "
-                     f"largest in **{means['share'].idxmax()}** ({means['share'].max():.0%}) and least in "
+                     f"share is largest in **{means['share'].idxmax()}** ({means['share'].max():.0%}) and least in "
                      f"**{means['share'].idxmin()}** ({means['share'].min():.0%}). ")
         text += f"*{self.source}.*"
         shared.show(Section("Gate and contribution", text, figures.contribution(table), table, self.script(

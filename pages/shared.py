@@ -206,8 +206,7 @@ def choose_pictures() -> list[Picture]:
         uploads = st.file_uploader(
             f"Your photos (up to {MAX_PICTURES})", accept_multiple_files=True, key="uploads",
             help="JPEG, PNG, WebP, GIF (first frame), BMP or TIFF, at most 20 MB and 50 megapixels each. They stay in "
-                 "the "
-                 "memory of the server and are not stored.")
+                 "the memory of the server and are not stored.")
     with right:
         chosen = st.pills("Sample pictures", list(samples), selection_mode="multi", default=list(samples)[:2],
                           key="sample", bind="query-params", wrap=True)
@@ -234,8 +233,8 @@ def _remember_uploads(names: list[str]) -> None:
         st.query_params.pop("photo", None)
     elif missing := st.query_params.get_all("photo"):
         st.info(f"This link also showed {plain(', '.join(missing))}, which {'was' if len(missing) == 1 else 'were'} "
-                f"uploaded and "
-                f"cannot travel in a link: upload {'it' if len(missing) == 1 else 'them'} to see the whole page.",
+                f"uploaded and cannot travel in a link: upload {'it' if len(missing) == 1 else 'them'} to see the "
+                f"whole page.",
                 icon=":material/image_not_supported:")
 
 
@@ -288,7 +287,8 @@ def explain(key: str, digest: str, target: int, _view: sv.View) -> tuple[dict, d
 # -----------------------------------------------------------------------------------------------------------
 
 
-def show(section: Section, key: str, *, on_select="ignore", text: bool = True, table: bool = False) -> None:
+def show(section: Section, key: str, *, on_select="ignore", text: bool = True,
+         headings: dict[str, str] | None = None) -> None:
     """A section on the page: its text, figure, and below it the table to download and the script. Kept for the report.
 
     Args:
@@ -296,13 +296,13 @@ def show(section: Section, key: str, *, on_select="ignore", text: bool = True, t
         key: unique on the page; names the downloads.
         on_select: see ``st.plotly_chart``.
         text: show the text here too, or keep it for the report.
-        table: show the table here too, or only offer it as a download.
+        headings: show the table here too, with these names for some of its columns; None only offers it as a download.
     """
     st.session_state.setdefault("sections", {})[key] = section
     if section.text and text:
         st.markdown(section.text)
-    if table:
-        st.dataframe(section.table, hide_index=True, alt=section.text)
+    if headings is not None:
+        st.dataframe(section.table, hide_index=True, column_config=headings, alt=section.text)
     if section.figure is not None:
         image = {"format": st.session_state.get("image_format", "png"), "filename": key, "scale": 2}
         st.plotly_chart(
