@@ -19,8 +19,9 @@ def main() -> None:
     """The page, top to bottom; each part is a fragment and redraws alone."""
     st.title("Explore")
     st.markdown("Which channels does the network turn up or down, block by block, for your photos? "
-                "And where does it look? Everything below comes from **one** forward pass a picture.")
-    loaded = st.session_state["loaded"]
+                "And where does it look? Gates, feature maps and Grad-CAM all come from **one** forward pass a "
+                "picture.")
+    loaded = shared.loaded()
     st.session_state["sections"] = {}
     pictures = shared.choose_pictures()
     if not pictures:
@@ -86,8 +87,7 @@ class Page:
     def all_blocks(self) -> None:
         st.header("All blocks at a glance", anchor="blocks")
         table = tables.summary(self.views)
-        last = table[table.groupby("block")["branch"].transform("max") == table["branch"]]
-        means = last.groupby("label", sort=False)[["std", "below", "above"]].mean()
+        means = figures.last_branch(table).groupby("label", sort=False)[["std", "below", "above"]].mean()
         widest, saturated = means["std"].idxmax(), means["below"] + means["above"]
         limits = "saturated (below .05 or above .95)"
         saturation = (f"most {limits} is **{saturated.idxmax()}** with {saturated.max():.0%} of its channels"
@@ -134,8 +134,12 @@ class Page:
         text += f" Click a channel to open it below. *{self.source}.*"
         figure = figures.excitation(gates, label, order=order, quantity=name,
                                     bounds=(-1.0, 1.0) if "−" in name else (0.0, 1.0))
-        shared.show(Section(f"{label}, channel by channel", text, figure, tables.gates(self.views, block),
-                            self.script(scripts.gates(label))), "excitation", on_select=self._pick)
+        table, ending = tables.gates(self.views, block), scripts.gates(label)
+        if "−" in quantity:
+            table = gates.sort_values(["picture", "channel"], ignore_index=True)
+            ending = scripts.kernel_difference(label)
+        shared.show(Section(f"{label}, channel by channel", text, figure, table, self.script(ending)), "excitation",
+                    on_select=self._pick)
         self._channel(block)
 
     def _quantity(self, block) -> str:
@@ -155,7 +159,8 @@ class Page:
         wide = gates.pivot(index=["picture", "channel"], columns="branch", values="value")
         difference = (wide[block.branches - 1] - wide[0]).rename("value").reset_index()
         # pivot sorts pictures by name; the colours follow the order on the page
-        return difference.sort_values("picture", key=lambda column: column.map(self.names.index), kind="stable")
+        return difference.sort_values("picture", key=lambda column: column.map(self.names.index), kind="stable",
+                                      ignore_index=True)
 
     def _pair(self) -> tuple[str, str]:
         if len(self.names) == 1:
@@ -188,20 +193,23 @@ class Page:
             rows = ranks[ranks["picture"] == name]
             captions[name] = ", ".join(f"{f'{k} ' if k else ''}{v:.3f} (#{r})" for k, v, r in zip(
                 rows["kernel"], rows["value"], rows["rank"]))
-            points = list(branches) if block.paths else ["input"]
-            maps[name] = [self.views[name].features[block.name, point][0, channel].cpu().numpy()
-                          for point in (*points, "output")]
+            maps[name] = tables.channel_maps(self.views[name], block, channel)
         titles = ([f"{tables.kernel_name(block, m)} branch" for m in branches] + ["selected sum"] if block.paths
                   else ["before the gate", "after the gate"])
         text = (f"Channel {channel} of {block.label}, its gate and rank among {block.channels} channels beside each "
                 f"picture. One colour scale a picture, around 0 where a map has negative values.")
         figure = figures.channel_maps(self.seen, maps, titles, label=block.label, channel=channel, captions=captions,
                                       smooth=smooth)
-        shared.show(Section(f"Channel {channel} of {block.label}", text, figure, ranks), "channel_maps")
+        shared.show(Section(
+            f"Channel {channel} of {block.label}", text, figure,
+            tables.cells({name: dict(zip(titles, maps[name])) for name in self.names}),
+            self.script(scripts.channel_maps(block.label, channel, titles), inspect=scripts.CONTRIBUTION_FEATURES,
+                        imports=scripts.CONTRIBUTION_IMPORT)), "channel_maps")
 
     @st.fragment
     def differences(self) -> None:
         st.header("Channels that differ most", anchor="differences")
+        shared.clear("differences")
         if len(self.names) < 2:
             st.info("Choose two pictures or more to compare their gates.")
             return
@@ -216,7 +224,7 @@ class Page:
         if not table["difference"].any():
             st.info("The gates of the two pictures are equal in every block.")
             return
-        text = (f"The {len(table)} channels, over all blocks, whose gates differ most from {plain(first)} to "
+        text = (f"The {len(table)} gate values, over all blocks, that differ most from {plain(first)} to "
                 f"{plain(second)}. The largest difference is {table['difference'][0]:+.3f} in {table['label'][0]}.")
         shared.show(Section("Channels that differ most", text, None, table,
                             self.script(scripts.differences(first, second, top))), "differences",
@@ -228,20 +236,25 @@ class Page:
         means = table.groupby("label", sort=False)["difference"].mean()
         text = (f"For each unit the mean over channels of the largest kernel's weight minus the smallest's: above 0 "
                 f"the larger kernel ({table['largest'].iloc[0]}) is preferred. On average over these pictures that is "
-                f"so in {int((means > 0).sum())} of {len(means)} units, most in **{means.idxmax()}** "
-                f"({means.max():+.3f}), least in "
-                f"**{means.idxmin()}** ({means.min():+.3f}). *{self.source}.*")
+                f"so in {int((means > 0).sum())} of {len(means)} units; the difference is highest in "
+                f"**{means.idxmax()}** ({means.max():+.3f}) and lowest in **{means.idxmin()}** ({means.min():+.3f}). "
+                f"*{self.source}.*")
+        if any(block.split_input for block in self.model.blocks):
+            st.warning("The branches of this network see different halves of the input channels, so that its choice of "
+                       "kernel cannot be told from a choice of channels.")
         shared.show(Section("Kernel choice", text, figures.kernel_preference(table), table,
                             self.script(scripts.KERNELS)), "kernels")
 
     @st.fragment
     def grad_cam(self) -> None:
         st.header("Where the network looks", anchor="grad-cam")
+        shared.clear("grad_cam", "gate_change", "opinion")
         labels = self.model.class_labels
         top = tables.predictions(self.views, labels)["class"].drop_duplicates().tolist()
+        others = set(top)
         with st.container(horizontal=True):
             wanted = st.selectbox(
-                "Class", [TOP_CLASS, *top, *(label for label in labels if label not in set(top))], key="class",
+                "Class", [TOP_CLASS, *top, *(label for label in labels if label not in others)], key="class",
                 bind="query-params", accept_new_options=True, width=320,
                 help="The pictures' top five come first. Part of a name can be typed.")
             opacity = st.slider("Opacity", 0.0, 1.0, 0.5, 0.05, key="opacity", bind="query-params", width=180)
@@ -280,7 +293,8 @@ class Page:
             maps[name] = tables.gate_change(self.views[name], block, weights)
         text = ("A Grad-CAM taken before a gate and one after it nearly coincide, because both gradients run through "
                 "the gate. Here the channel weights α are those at the block's output for both maps, so that what "
-                "differs is the gate: one colour scale a picture, and the signed difference beside it.")
+                "differs is the gate. The first two show the positive part, on one colour scale a picture; the "
+                "difference beside them, and the figures below, are those of the signed maps.")
         relations = pd.DataFrame([tables.change_of_form(*pair) for pair in maps.values()], columns=["scale", "cosine"])
         if relations["cosine"].notna().any():
             low, high = relations.min(), relations.max()
@@ -319,11 +333,14 @@ class Page:
                 st.error(plain(str(error)), icon=":material/error:")
             bar.empty()
         if key in results:
-            title = f"{method}, {self.model.class_labels[targets[name]]}"
-            text = f"{plain(title).capitalize()} for {plain(name)}: red speaks for the class, blue against it."
+            label = self.model.class_labels[targets[name]]
+            title = f"{method}, {label}"
+            text = (f"{method.capitalize()}, {plain(label)}, for {plain(name)}: red speaks for the class, blue against "
+                    f"it.")
             figure = figures.signed_map(self.seen[name], results[key], name, title, opacity=opacity)
             table = tables.cells({name: {method: results[key]}})
-            shared.show(Section("A second opinion", text, figure, table), "opinion")
+            script = self.script(scripts.opinion(name, targets[name], method), imports=scripts.ATTRIBUTE_IMPORT)
+            shared.show(Section("A second opinion", text, figure, table, script), "opinion")
 
     def _digest(self, name: str) -> str:
         return next(picture.digest for picture in self.pictures if picture.name == name)
@@ -331,18 +348,20 @@ class Page:
     def contribution(self) -> None:
         st.header("Gate and contribution", anchor="contribution")
         table = tables.contributions(self.views)
-        last = table[table.groupby("block")["branch"].transform("max") == table["branch"]]
-        means = last.groupby("label", sort=False)[["gate", "share"]].mean()
+        means = figures.last_branch(table).groupby("label", sort=False)[["gate", "share"]].mean()
         text = ("A gate is not a contribution: scales after it can undo it, and a channel of small norm stays small "
-                "however open its gate. Above, the mean gate of each block; below, how much the gated maps weigh in "
-                "what follows. ")
+                "however open its gate. Above, the mean gate of each block; below, ")
+        if means["share"].isna().all():
+            text += "what it leaves of its input's norm: in this network no addition follows a gate directly. "
+        else:
+            text += "how much the gated maps weigh in the sum that they enter. "
         if means.nunique().min() > 1:
             text += (f"Over the blocks the two correlate with r = {means['gate'].corr(means['share']):+.2f}; the "
                      f"share is largest in **{means['share'].idxmax()}** ({means['share'].max():.0%}) and least in "
                      f"**{means['share'].idxmin()}** ({means['share'].min():.0%}). ")
         text += f"*{self.source}.*"
         shared.show(Section("Gate and contribution", text, figures.contribution(table), table, self.script(
-            scripts.CONTRIBUTIONS, inspect="features=contribution_points(model.blocks)",
+            scripts.CONTRIBUTIONS, inspect=scripts.CONTRIBUTION_FEATURES,
             imports=scripts.CONTRIBUTION_IMPORT)), "contribution")
 
     @st.fragment
@@ -357,7 +376,7 @@ class Page:
         sections = st.session_state["sections"]
         title = f"Channel attention of {model.name}"
         st.download_button(
-            "Report as one HTML file", lambda: report(title, facts, list(sections.values())),
+            "Report as one HTML file", lambda: report(title, facts, filter(None, sections.values())),
             f"{Path(model.name).stem}_report.html", "text/html", key="report", on_click="ignore",
             icon=":material/article:",
             help="Every figure, table and script of this page, interactive, in a file that opens without a network.")

@@ -1,11 +1,13 @@
 """What all pages share: the model in the sidebar, bounded caches, pictures, and how a section is shown."""
 import hashlib
 import importlib
+import logging
 import tempfile
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, wraps
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ DOWNLOADS = (
     "timm/legacy_seresnet50.in1k", "timm/seresnet50.ra2_in1k", "timm/skresnext50_32x4d.ra_in1k",
     "timm/legacy_senet154.in1k", "torchvision/efficientnet_b0", "torchvision/mobilenet_v3_large",
     "torchvision/regnet_y_400mf")
+LOG = logging.getLogger(__name__)
 # errors whose message is a sentence for the person at the page
 SENTENCES = (ValueError, OSError, RuntimeError, ImportError)
 
@@ -77,15 +80,28 @@ def sidebar(factory: str | None) -> Loaded:
     return loaded
 
 
+def loaded() -> Loaded:
+    """What the sidebar loaded, for a page."""
+    if "loaded" not in st.session_state:
+        # Streamlit runs the files in pages/ by themselves until app.py has told it not to: so for a tab that outlived
+        # its server
+        st.switch_page("app.py", query_params={key: st.query_params.get_all(key) for key in st.query_params})
+    return st.session_state["loaded"]
+
+
 def _obtain(name: str, arch: str, device: str, upload, factory: str | None) -> Loaded:
     digest, data = "", b""
     if upload is not None:
         data = upload.getvalue()
         digest, name = hashlib.sha256(data).hexdigest(), f"file:{Path(upload.name).name}"
-    elif name != factory and (name.startswith("file:") or "local-dir:" in name):
-        # names are typed by visitors: paths on the server are the operator's
-        raise ValueError(f"{name!r} is a path on the server; upload the checkpoint instead.")
+    # names are typed by visitors: the server's files are the operator's, and so is what it fetches from anywhere
+    for typed in (arch, name if name != factory and upload is None else ""):
+        if typed.startswith("file:") or "local-dir:" in typed:
+            raise ValueError(f"{typed!r} is a path on the server; upload the checkpoint instead.")
+        if "hf-hub:" in typed or "hf_hub:" in typed:
+            raise ValueError(f"{typed!r} is not fetched from here; load it with sv.load and --model.")
     load = _in_background if name.startswith(("timm/", "torchvision/")) else lambda function: function()
+    device = str(sv.models.choose_device(device))  # "auto" and "cuda:0" are one
     model = load(lambda: _load(name, arch, device, digest, name == factory, data))
     code = f"model = sv.load({name!r}{f', arch={arch!r}' if arch else ''}, device={str(model.device)!r})"
     if name == factory:
@@ -94,7 +110,22 @@ def _obtain(name: str, arch: str, device: str, upload, factory: str | None) -> L
     return Loaded(model, f"{name} {arch} {digest} {model.device}", code)
 
 
+def _in_a_sentence(function):
+    """Turn any other exception into one that the page shows: networks of one's own fail wherever they like."""
+    @wraps(function)
+    def wrapped(*args, **kwargs):
+        try:
+            return function(*args, **kwargs)
+        except SENTENCES:
+            raise
+        except Exception as error:
+            LOG.exception("shown on the page as one sentence")
+            raise ValueError(f"The network fails ({type(error).__name__}: {' '.join(str(error).split())}).") from error
+    return wrapped
+
+
 @st.cache_resource(max_entries=4, show_spinner=False)
+@_in_a_sentence
 def _load(name: str, arch: str, device: str, digest: str, is_factory: bool, _data: bytes) -> sv.Model:
     if is_factory:
         model = call_factory(name)
@@ -115,14 +146,17 @@ def call_factory(name: str) -> sv.Model:
     """The model that "package.module:factory" returns.
 
     Raises:
-        ImportError, ValueError: one sentence, when there is no such function or it returns something else.
+        ImportError, ValueError: one sentence, when there is no such function, it fails, or it returns something else.
     """
     module, _, function = name.partition(":")
     try:
         factory = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # an import runs whatever the module holds
         raise ImportError(f"--model {name}: there is no such function ({error}).") from error
-    model = factory()
+    try:
+        model = factory()
+    except Exception as error:
+        raise ValueError(f"--model {name} failed ({type(error).__name__}: {' '.join(str(error).split())}).") from error
     if not isinstance(model, sv.Model):
         raise ValueError(f"--model {name} returned {type(model).__name__}, not a senet_viz.Model.")
     return model
@@ -140,11 +174,10 @@ def _in_background(function: Callable[[], sv.Model]) -> sv.Model:
 
     thread = threading.Thread(target=work, daemon=True)
     add_script_run_ctx(thread, get_script_run_ctx())
-    before = _cached_bytes()
     thread.start()
     thread.join(1.0)
     if thread.is_alive():
-        place = st.empty()
+        place, before = st.empty(), _cached_bytes()
         while thread.is_alive():
             arrived = (_cached_bytes() - before) / 1e6
             place.info(f"Fetching the weights: {arrived:.0f} MB so far." if arrived > 0 else "Loading the model.",
@@ -193,7 +226,7 @@ class Picture:
     path: str
     data: bytes
 
-    @property
+    @cached_property
     def digest(self) -> str:
         return hashlib.sha256(self.data).hexdigest()
 
@@ -216,11 +249,13 @@ def choose_pictures() -> list[Picture]:
     if len(pictures) > MAX_PICTURES:
         st.error(f"{len(pictures)} pictures were given; the page shows the first {MAX_PICTURES}.",
                  icon=":material/error:")
-    seen: dict[str, int] = {}
+    taken: set[str] = set()
     for picture in pictures:
-        seen[picture.name] = seen.get(picture.name, 0) + 1
-        if seen[picture.name] > 1:
-            picture.name += f" ({seen[picture.name]})"
+        name, copy = picture.name, 1
+        while picture.name in taken:
+            copy += 1
+            picture.name = f"{name} ({copy})"
+        taken.add(picture.name)
     return pictures[:MAX_PICTURES]
 
 
@@ -252,12 +287,18 @@ class Inspected:
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
+@_in_a_sentence
 def _inspect(key: str, digest: str, _model: sv.Model, _data: bytes) -> Inspected:
     tensor = _model.transform(sv.open_image(_data))
     blocks = _model.blocks
     view = sv.inspect(
         _model, tensor[None], layers=[*_model.stages.values(), *((block.name, "output") for block in blocks)],
-        features=[*contribution_points(blocks), *((block.name, "output") for block in blocks)], retain_graph=True)
+        features=contribution_points(blocks), retain_graph=True)
+    if view.logits.shape[1] != len(_model.classes):
+        raise ValueError(f"The network gives {view.logits.shape[1]} logits, but there are {len(_model.classes)} class "
+                         f"names.")
+    if not view.logits.isfinite().all():
+        raise ValueError("The network's output for this picture is not finite, so its gates say nothing.")
     return Inspected(view, tensor, _model.seen(tensor))
 
 
@@ -285,6 +326,11 @@ def explain(key: str, digest: str, target: int, _view: sv.View) -> tuple[dict, d
 
 # --- showing
 # -----------------------------------------------------------------------------------------------------------
+
+
+def clear(*keys: str) -> None:
+    """Take sections out of the report until they are shown again; they keep their places in it."""
+    st.session_state["sections"].update(dict.fromkeys(keys))
 
 
 def show(section: Section, key: str, *, on_select="ignore", text: bool = True,

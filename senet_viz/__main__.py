@@ -6,6 +6,28 @@ from dataclasses import fields
 from .training.recipe import Recipe
 
 
+HELP = {  # of the recipe's options
+    "attention": "se, sk or none",
+    "widths": "channels of each stage's 3×3 convolutions",
+    "strides": "stride of each stage's first unit",
+    "reduction": "r of the attention",
+    "min_width": "least length of the attention's hidden layer",
+    "image_size": "side of the pictures in pixels, a multiple of 8",
+    "start_size": "side of the training pictures in the first epoch",
+    "grow": "share of the epochs over which the side grows",
+    "epochs": "number of epochs",
+    "batch_size": "pictures in a batch",
+    "lr": "highest learning rate",
+    "warmup": "epochs until it is reached",
+    "momentum": "Nesterov momentum",
+    "weight_decay": "on everything but biases and BN",
+    "label_smoothing": "of the cross entropy",
+    "scale": "least share of the area that a random crop keeps",
+    "precision": "bf16 (autocast) or fp32",
+    "seed": "of everything random",
+}
+
+
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     main = argparse.ArgumentParser(prog="python -m senet_viz", description="Make channel attention visible.")
@@ -22,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     for field in fields(Recipe):
         several = isinstance(field.default, tuple)
         train.add_argument("--" + field.name.replace("_", "-"), default=field.default,
-                           type=int if several else type(field.default), nargs=4 if several else None, help=" ")
+                           type=int if several else type(field.default), nargs=4 if several else None, help=HELP[field.name])
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     train.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
     train.add_argument("--note", default="", help="a sentence for the card, on the data's licence for instance")
@@ -76,6 +98,8 @@ def _inspect(args: argparse.Namespace) -> None:
     from .models import load
 
     model = load(args.name, arch=args.arch, device=args.device)
+    if args.out and not model.blocks:
+        raise ValueError(f"{model.name} has no attention blocks, so there are no gates to write.")
     target = None if args.target is None else [model.class_index(args.target)]
     views = {}
     for photo in args.photos:
@@ -87,8 +111,9 @@ def _inspect(args: argparse.Namespace) -> None:
     print(tables.predictions(views, model.classes).to_string(index=False, float_format="%.4f"))
     summary = tables.summary(views)
     columns = ["picture", "label", "kernel", "channels", "mean", "std", "below", "above"]
-    print("\n" + summary[columns].to_string(index=False, float_format="%.4f"))
-    if target:
+    print("\n" + (summary[columns].to_string(index=False, float_format="%.4f") if model.blocks else
+                  f"{model.name} has no attention blocks."))
+    if target and model.stages:
         cams = {photo: {stage: view.cams[layer][0, 0].cpu().numpy() for stage, layer in model.stages.items()}
                 for photo, view in views.items()}
         cells = tables.cells(cams)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from captum.attr import IntegratedGradients, Occlusion
 
-from .gates.blocks import eager
+from .gates.blocks import eager, to_module
 from .gates.hooks import hooked
 
 METHODS = ("occlusion", "integrated gradients")
@@ -39,11 +39,12 @@ def attribute(
 
     Raises:
         ValueError: for another method.
+        ModelBusy: when the model stayed in use.
     """
     if method not in METHODS:
         raise ValueError(f"method must be {' or '.join(METHODS)}, not {method!r}")
     module = eager(model if isinstance(model, torch.nn.Module) else model.module)
-    batch = image[None].to(next(module.parameters()).device)
+    batch = to_module(image[None], module)
     height, width = image.shape[-2:]
     window = (max(1, height // 8), max(1, width // 8))
     stride = (max(1, window[0] // 2), max(1, window[1] // 2))

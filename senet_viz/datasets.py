@@ -47,8 +47,11 @@ def open_pictures(source: str | Path, split: str | None = None) -> Pictures:
     source = Path(source)
     if not source.exists():
         raise FileNotFoundError(f"no such file or folder: {source}")
-    if split and (source / split).is_dir():
+    if split and source.is_dir() and not any(source.glob(f"{split}*.parquet")):
         source = source / split
+        if not source.is_dir():  # the other split's pictures would do for neither
+            raise FileNotFoundError(f"{source.parent} has neither a folder {split} nor files {split}*.parquet")
+        split = None
     if source.is_file():  # one file is not both splits
         files = [source] if source.name.startswith(split or "") else []
     else:

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
-MARKS = re.compile(r"\\(?P<escaped>[^\w\s])|\*\*(?P<bold>.+?)\*\*|\*(?P<italic>(?:\\.|.)+?)\*|`(?P<code>.+?)`")
+MARKS = re.compile(r"\\(?P<escaped>[!-/:-@\[-`{-~])|\*\*(?P<bold>.+?)\*\*|\*(?P<italic>(?:\\.|.)+?)\*|`(?P<code>.+?)`")
 ROWS = 200  # a longer table is cut in the report, which says so; the CSV has it all
 
 
@@ -33,7 +33,7 @@ class Section:
 
 def plain(text: str) -> str:
     """Text that Markdown shows as it stands: the names of files are not ours, and may hold stars, dollars or links."""
-    return re.sub(r"([^\w\s])", r"\\\1", text)
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)  # what Markdown lets one escape: ASCII punctuation
 
 
 def report(title: str, facts: dict[str, str], sections: Iterable[Section]) -> str:

@@ -2,7 +2,7 @@
 
 Each ends by putting the figure's table into ``result`` and printing it.
 """
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 
 def script(loading: str, pictures: Mapping[str, str], ending: str, *, inspect: str = "", imports: str = "") -> str:
@@ -38,7 +38,9 @@ def find_block(label: str) -> str:
     return f"block = next(block for block in model.blocks if block.label == {label!r})"
 
 
+ATTRIBUTE_IMPORT = "from senet_viz.attribution import attribute"
 CONTRIBUTION_IMPORT = "from senet_viz.gates import contribution_points"
+CONTRIBUTION_FEATURES = "features=contribution_points(model.blocks)"
 PREDICTIONS = "result = tables.predictions(views, model.classes)"
 SUMMARY = "result = tables.summary(views)"
 KERNELS = "result = tables.kernel_preference(views)"
@@ -48,6 +50,27 @@ CONTRIBUTIONS = "result = tables.contributions(views)"
 def gates(label: str) -> str:
     """The gate of one block."""
     return f"{find_block(label)}\nresult = tables.gates(views, block)"
+
+
+def kernel_difference(label: str) -> str:
+    """The largest kernel's weight minus the smallest's, channel by channel, of one unit."""
+    return (f"{find_block(label)}\ngates = tables.gates(views, block)\n"
+            "wide = gates.pivot(index=[\"picture\", \"channel\"], columns=\"branch\", values=\"value\")\n"
+            "result = (wide[block.branches - 1] - wide[0]).rename(\"value\").reset_index()")
+
+
+def channel_maps(label: str, channel: int, titles: Sequence[str]) -> str:
+    """One channel before and after the gate."""
+    return (f"{find_block(label)}\n"
+            f"result = tables.cells({{name: dict(zip({list(titles)!r}, tables.channel_maps(view, block, {channel})))\n"
+            "                       for name, view in views.items()})")
+
+
+def opinion(name: str, target: int, method: str) -> str:
+    """Occlusion or integrated gradients of one picture."""
+    return (f"image = model.transform(sv.open_image(pictures[{name!r}]))\n"
+            f"values = attribute(model, image, {target}, {method!r})\n"
+            f"result = tables.cells({{{name!r}: {{{method!r}: values.cpu().numpy()}}}})")
 
 
 def differences(first: str, second: str, top: int) -> str:

@@ -105,9 +105,9 @@ def contributions(views: Mapping[str, View]) -> pd.DataFrame:
     space. A block that scales its input has branch 0: ``before`` ‖U‖, ``after`` ‖s·U‖, ``shortcut`` the norm of what it
     is added to (nan where no addition follows) and ``share`` = after / (after + shortcut), in 0..1. A unit that weighs
     branches has one row each: ``before`` ‖U_m‖, ``after`` ‖a_m·U_m‖, ``share`` = after over the sum of all branches'
-    afters. ``gate`` is the mean over channels.
+    afters. ``gate`` is the mean over channels, ``kept`` = after / before.
 
-    Columns: picture, block, label, stage, branch, kernel, gate, before, after, shortcut, share.
+    Columns: picture, block, label, stage, branch, kernel, gate, before, after, kept, shortcut, share.
     """
     rows = []
     for picture, view in views.items():
@@ -127,12 +127,13 @@ def contributions(views: Mapping[str, View]) -> pd.DataFrame:
                 rows.append({
                     "picture": picture, "block": block.name, "label": block.label, "stage": block.stage, "branch": m,
                     "kernel": kernel_name(block, m), "gate": float(gate[m].mean()), "before": before[m],
-                    "after": after[m], "shortcut": shortcut, "share": after[m] / whole if whole else float("nan")})
+                    "after": after[m], "kept": after[m] / before[m] if before[m] else float("nan"),
+                    "shortcut": shortcut, "share": after[m] / whole if whole else float("nan")})
     return pd.DataFrame(rows)
 
 
-def gate_change(view: View, block: AttentionBlock, weights: torch.Tensor | None = None) -> tuple[np.ndarray,
-np.ndarray]:
+def gate_change(view: View, block: AttentionBlock, weights: torch.Tensor | None = None,
+                ) -> tuple[np.ndarray, np.ndarray]:
     """What a gate itself changed in a class's evidence: Σ α·U and Σ α·s·U with the same channel weights α.
 
     Grad-CAM before a gate and after it nearly coincide, because both gradients run through the gate; here α is
@@ -156,6 +157,23 @@ np.ndarray]:
         before = view.features[block.name, "input"]
         after = gate[:, 0] * before
     return tuple(weighted_sum(alpha, u)[0, 0].cpu().numpy() for u in (before, after))
+
+
+def channel_maps(view: View, block: AttentionBlock, channel: int) -> list[np.ndarray]:
+    """One channel before and after the gate, [U_c, s_c·U_c]; for a unit that weighs branches [U_m, …, Σ a_m·U_m].
+
+    Args:
+        view: of one picture, with the features of ``senet_viz.gates.contribution_points``.
+        block: one of the view's.
+        channel: 0 … C − 1.
+
+    Returns:
+        Arrays (h, w).
+    """
+    points = range(block.branches) if block.branches > 1 else ["input"]
+    maps = [view.features[block.name, point][0, channel].cpu().numpy() for point in points]
+    gate = view.gates[block.name][0, :, channel].tolist()
+    return [*maps, sum(g * u for g, u in zip(gate, maps))]
 
 
 def change_of_form(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:

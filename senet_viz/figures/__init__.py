@@ -7,8 +7,9 @@ from .contribution import contribution
 from .excitation import excitation
 from .kernels import kernel_preference
 from .maps import cam_grid, channel_maps, gate_change, signed_map
+from .style import last_branch
 
 __all__ = [
     "all_blocks", "cam_grid", "channel_maps", "contribution", "excitation", "gate_change", "kernel_preference",
-    "signed_map",
+    "last_branch", "signed_map",
 ]

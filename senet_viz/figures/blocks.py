@@ -2,7 +2,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import colour, finish, hover_name, mark_stages, shorten, symbol
+from .style import colour, finish, hover_name, last_branch, mark_stages, shorten, symbol
 
 
 def all_blocks(summary: pd.DataFrame) -> go.Figure:
@@ -11,7 +11,7 @@ def all_blocks(summary: pd.DataFrame) -> go.Figure:
     Args:
         summary: what ``senet_viz.tables.summary`` gives; of units that weigh branches the last branch is drawn.
     """
-    table = summary[summary.groupby("block")["branch"].transform("max") == summary["branch"]]
+    table = last_branch(summary)
     labels = table.drop_duplicates("block")
     kernels = [kernel for kernel in labels["kernel"].unique() if kernel]
     pictures = list(table["picture"].unique())
@@ -26,7 +26,8 @@ def all_blocks(summary: pd.DataFrame) -> go.Figure:
         figure.add_scatter(
             **common, y=rows["mean"], mode="markers", marker={"color": colour(i), "symbol": symbol(i), "size": 6},
             customdata=rows[["std", "below", "above", "channels", "min", "max"]],
-            hovertemplate=f"<b>%{{x}}</b> {hover_name(picture)}<br>mean %{{y:.3f}}, standard deviation %{{customdata[0]:.3f}}<br>"
+            hovertemplate=f"<b>%{{x}}</b> {hover_name(picture)}<br>mean %{{y:.3f}}, standard deviation "
+                          f"%{{customdata[0]:.3f}}<br>"
                           "below .05: %{customdata[1]:.1%}, above .95: %{customdata[2]:.1%} of %{customdata[3]} "
                           "channels"
                           "<br>from %{customdata[4]:.3f} to %{customdata[5]:.3f}<extra></extra>")

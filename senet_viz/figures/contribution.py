@@ -3,7 +3,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .style import colour, dash, finish, hover_name, mark_stages, shorten, symbol
+from .style import colour, dash, finish, hover_name, last_branch, mark_stages, shorten, symbol
 
 
 def contribution(table: pd.DataFrame) -> go.Figure:
@@ -11,35 +11,35 @@ def contribution(table: pd.DataFrame) -> go.Figure:
 
     Args:
         table: what ``senet_viz.tables.contributions`` gives. For blocks on a residual branch the share is
-            ‖s·U‖ / (‖s·U‖ + ‖shortcut‖); where no addition follows, ‖s·U‖ / ‖U‖; of units that weigh branches the last
-            branch is drawn, with ‖a_m·U_m‖ over the sum of all branches.
+            ‖s·U‖ / (‖s·U‖ + ‖shortcut‖), and a block that no addition follows is a gap; where none is followed by one,
+            ‖s·U‖ / ‖U‖; of units that weigh branches the last branch is drawn, with ‖a_m·U_m‖ over the sum of all.
     """
-    table = table[table.groupby("block")["branch"].transform("max") == table["branch"]].copy()
-    weighs = table["branch"].max() > 0
-    alone = table["shortcut"].isna() & (table["branch"] == 0)
-    table.loc[alone, "share"] = table["after"] / table["before"]
+    table = last_branch(table)
+    weighs, quantity = table["branch"].max() > 0, "share"
     if weighs:
         kernel = table["kernel"].iloc[-1]
         titles = (f"mean weight of the {kernel} kernel", f"share of the {kernel} branch: ‖a·U‖ over all branches")
         axes = ("mean weight", "share of norm")
-    elif alone.all():
+    elif table["shortcut"].isna().all():
+        quantity = "kept"
         titles, axes = ("mean gate", "what the gate leaves: ‖s·U‖ / ‖U‖"), ("mean gate", "‖s·U‖ / ‖U‖")
     else:
         titles = ("mean gate", "share of the gated branch in the sum: ‖s·U‖ / (‖s·U‖ + ‖shortcut‖)")
         axes = ("mean gate", "share of norm")
+    has_shortcut = table["shortcut"].notna().any()
     figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.16, subplot_titles=titles)
     pictures = list(table["picture"].unique())
     for i, picture in enumerate(pictures):
         rows = table[table["picture"] == picture]
-        for row, column in ((1, "gate"), (2, "share")):
+        for row, column in ((1, "gate"), (2, quantity)):
             figure.add_scatter(
                 x=rows["label"], y=rows[column], name=shorten(picture), legendgroup=str(i), showlegend=row == 1,
                 mode="lines+markers", line={"color": colour(i), "dash": dash(i), "width": 1.3},
                 marker={"symbol": symbol(i), "size": 6}, row=row, col=1,
                 customdata=rows[["before", "after", "shortcut"]],
                 hovertemplate=f"<b>%{{x}}</b> {hover_name(picture)}<br>{axes[row - 1]} %{{y:.3f}}<br>norm before "
-                              "%{customdata[0]:.3g}, after %{customdata[1]:.3g}, shortcut %{customdata[2]:.3g}"
-                              "<extra></extra>")
+                              "%{customdata[0]:.3g}, after %{customdata[1]:.3g}"
+                              + (", shortcut %{customdata[2]:.3g}" if has_shortcut else "") + "<extra></extra>")
     for row in (1, 2):
         figure.update_yaxes(title=axes[row - 1], rangemode="tozero", row=row, col=1)
         mark_stages(figure, table.drop_duplicates("block")["stage"], names=row == 1, row=row, col=1)
@@ -48,8 +48,8 @@ def contribution(table: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(title="attention block, in network order", row=2, col=1)
     alt = (f"Mean gate and share of norm of {table['block'].nunique()} blocks for {len(pictures)} "
            f"picture{'s' * (len(pictures) != 1)}: mean gates from "
-           f"{table['gate'].min():.2f} to {table['gate'].max():.2f}, shares from {table['share'].min():.2f} to "
-           f"{table['share'].max():.2f}.")
+           f"{table['gate'].min():.2f} to {table['gate'].max():.2f}, shares from {table[quantity].min():.2f} to "
+           f"{table[quantity].max():.2f}.")
     finish(figure, alt=alt, height=620)
     return figure.update_layout(legend={"y": 1.12}, margin={"t": 110})
 

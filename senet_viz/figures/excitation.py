@@ -33,6 +33,7 @@ def excitation(gates: pd.DataFrame, label: str, *, order=None, quantity: str = "
     figure.update_xaxes(title="channel index" if sequential else "channels in the chosen order")
     figure.update_yaxes(title=f"{quantity} in {label}", range=[low - 0.03, high + 0.03])
     means = gates.groupby("picture", sort=False)["value"].mean()
-    alt = (f"{quantity.capitalize()} of {len(order)} channels of {label}; mean by picture: "
+    alt = (f"{quantity.capitalize()} of {len(order)} channels of {label}; mean over all "
+           f"{gates['channel'].nunique()} by picture: "
            + ", ".join(f"{picture} {mean:.2f}" for picture, mean in means.items()) + ".")
     return finish(figure, alt=alt, height=420)

@@ -69,10 +69,11 @@ def gate_change(
         change = after[name] - before[name]
         panels.append([Panel(before[name].clip(min=0), top), Panel(after[name].clip(min=0), top),
                        Panel(change, float(np.abs(change).max()), diverging=True)])
-    norms = [np.linalg.norm(after[n] - before[n]) / max(np.linalg.norm(before[n]), 1e-12) for n in pictures]
+    norms = [np.linalg.norm(after[n] - before[n]) / norm for n in pictures if (norm := np.linalg.norm(before[n]))]
+    changed = (f"the gate changed the map by {min(norms):.0%} to {max(norms):.0%} of its norm" if norms
+               else "without the gate the map is empty")
     alt = (f"Class evidence at {label} without and with the gate, same channel weights, for {len(pictures)} "
-           f"picture{'s' * (len(pictures) != 1)}: the gate changed the map by {min(norms):.0%} to {max(norms):.0%} of "
-           f"its norm.")
+           f"picture{'s' * (len(pictures) != 1)}: {changed}.")
     return _grid(list(pictures.values()), panels, [*names, "difference"],
                  [shorten(name, 22) for name in pictures], opacity=opacity, smooth=smooth, alt=alt)
 
@@ -117,7 +118,7 @@ def signed_map(picture: np.ndarray, values: np.ndarray, name: str, title: str, *
     row, column = np.unravel_index(np.abs(values).argmax(), values.shape)
     alt = (f"{title} for {name}: values from {values.min():.3g} to {values.max():.3g}; the strongest is "
            f"{values[row, column]:.3g} at row {row}, column {column} of {_size(values)}.")
-    return _grid([picture], [[BARE, Panel(values, top, diverging=True)]], ["picture", title],
+    return _grid([picture], [[BARE, Panel(values, top, diverging=True)]], ["picture", shorten(title, 30)],
                  [shorten(name, 22)], opacity=opacity, smooth=False, alt=alt)
 
 
@@ -129,7 +130,9 @@ class Panel:
 
     def __init__(self, values: np.ndarray, top: float | None, diverging: bool = False, hidden: bool = False):
         self.values, self.diverging, self.hidden = np.asarray(values, dtype=float), diverging, hidden
-        self.top = (float(self.values.max()) if top is None else top) or 1.0
+        if top is None:
+            top = float(self.values.max(initial=0.0, where=np.isfinite(self.values)))
+        self.top = top or 1.0
 
 
 BARE = Panel(np.zeros((1, 1)), None, hidden=True)

@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 
-# Okabe and Ito's colours, safe for colour-blind readers, without black and yellow, which vanish on one of the grounds
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8C6BB1", "#7F7F7F")
+# Okabe and Ito's colours, safe for colour-blind readers, without black and yellow, which vanish on one of the grounds;
+# the last two were chosen to stay apart from them in every eye
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#882255", "#7B61FF")
 DASHES = ("solid", "dot")  # beyond eight pictures colours repeat with another dash and symbol
 SYMBOLS = ("circle", "diamond-open")
 GREY = "rgba(128,128,128,0.45)"
@@ -50,6 +52,11 @@ def mark_stages(figure: go.Figure, stages: Sequence[int], *, names: bool = True,
             figure.add_annotation(
                 x=(start + end - 1) / 2, y=1, yref="y domain", yanchor="bottom", showarrow=False,
                 text=f"Stage {stages[start]}", font={"size": 12}, **position)
+
+
+def last_branch(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each block's last branch: the largest kernel, or the only branch there is."""
+    return table[table.groupby("block")["branch"].transform("max") == table["branch"]]
 
 
 def shorten(name: str, length: int = 24) -> str:

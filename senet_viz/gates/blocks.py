@@ -32,6 +32,8 @@ class AttentionBlock:
         shortcut: module path of the shortcut that the block's output is added to (its output), or of the residual unit
             where the shortcut is the unit's input; None where no addition follows the block directly.
         shortcut_is_input: which of the two.
+        split_input: whether each branch sees other input channels (timm's skresnets), which confounds the choice of
+            kernel with the choice of channels.
     """
 
     name: str
@@ -46,6 +48,7 @@ class AttentionBlock:
     paths: tuple[str, ...] = ()
     shortcut: str | None = None
     shortcut_is_input: bool = False
+    split_input: bool = False
 
 
 _found: "weakref.WeakKeyDictionary[nn.Module, tuple]" = weakref.WeakKeyDictionary()
@@ -200,7 +203,8 @@ class _Run:
         return AttentionBlock(
             name=self.path, label="", kind=self.entry.kind, channels=self.channels, branches=self.branches,
             kernels=kernels if kernels and all(kernels) else None, stage=0, index=0, gate=self.gate_path,
-            paths=self.paths, shortcut=shortcut, shortcut_is_input=is_input)
+            paths=self.paths, shortcut=shortcut, shortcut_is_input=is_input,
+            split_input=bool(self.paths and getattr(module.get_submodule(self.path), "split_input", False)))
 
 
 def _kernel(branch: nn.Module) -> int | None:

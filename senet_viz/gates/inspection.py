@@ -11,6 +11,7 @@ from ..cam import channel_weights, weighted_sum
 from .blocks import AttentionBlock, blocks_of, eager, to_module
 from .hooks import Hooks, hooked
 
+INDICES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 Point = str | tuple[str, str | int]  # a module path, or a block and "input", "output", "shortcut" or a branch index
 
 
@@ -166,7 +167,7 @@ class _Recorder:
         self.counts: dict[Point, int] = {}
 
     def gate(self, block: AttentionBlock, _, gate: torch.Tensor) -> None:
-        self._count(block.name)
+        self._count((block.name, "gate"))
         self.gates[block.name] = gate.detach().float().clone().reshape(-1, block.branches, block.channels)
 
     def watch(self, hooks: Hooks, module: nn.Module, point: Point, differentiable: bool) -> None:
@@ -206,10 +207,11 @@ class _Recorder:
         return self.maps[point].detach().float()
 
     def check(self, blocks: list[AttentionBlock], points: list[Point]) -> None:
-        for key in [block.name for block in blocks] + points:
+        for key in [(block.name, "gate") for block in blocks] + points:
             times = self.counts.get(key, 0)
             if times != 1:
-                raise RuntimeError(f"{key} was reached {times} times in the forward, not once")
+                place = key if isinstance(key, str) else " ".join(map(str, key))
+                raise RuntimeError(f"{place} was reached {times} times in the forward, not once")
 
     def _count(self, key: Point) -> None:
         self.counts[key] = self.counts.get(key, 0) + 1
@@ -272,7 +274,7 @@ def _targets(targets, logits: torch.Tensor) -> torch.Tensor:
     if targets is None:
         return logits.argmax(1, keepdim=True)
     targets = torch.as_tensor(targets, device=logits.device)
-    if targets.dtype.is_floating_point or targets.dim() not in (1, 2) or targets.numel() == 0:
+    if targets.dtype not in INDICES or targets.dim() not in (1, 2) or targets.numel() == 0:
         raise ValueError("targets are class indices: T of them, or (N, T)")
     if targets.dim() == 1:
         targets = targets.expand(n, -1)

@@ -85,6 +85,16 @@ def load_state(module: torch.nn.Module, state: dict[str, torch.Tensor], name: st
     """Copy tensors into a network, every one of them or none.
 
     Raises:
+        CheckpointError: as ``check_state``.
+    """
+    check_state(module, state, name)
+    module.load_state_dict(state, strict=False)
+
+
+def check_state(module: torch.nn.Module, state: dict[str, torch.Tensor], name: str) -> None:
+    """Compare a checkpoint's keys and shapes with a network's, which may be on the meta device.
+
+    Raises:
         CheckpointError: naming missing and unexpected keys, or the first tensor of another shape.
     """
     own = module.state_dict()
@@ -99,7 +109,6 @@ def load_state(module: torch.nn.Module, state: dict[str, torch.Tensor], name: st
         if value.shape != own[key].shape:
             raise CheckpointError(f"{name} does not fit {type(module).__name__}: {key} has shape "
                                   f"{tuple(value.shape)}, the network's is {tuple(own[key].shape)}.")
-    module.load_state_dict(state, strict=False)
 
 
 def first_line(error: Exception) -> str:

@@ -12,12 +12,14 @@ import torchvision
 from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset, resolve_model_data_config
 from torch import nn
 
-from .checkpoints import CheckpointError, first_line, load_state, read_metadata, read_state
+from .checkpoints import CheckpointError, check_state, first_line, load_state, read_metadata, read_state
 from .devices import choose_device
 from .model import Model
 from .resnet import slim_resnet50
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
+DATA = {"in1k": "ImageNet-1k", "in12k": "ImageNet-12k", "in21k": "ImageNet-21k", "in22k": "ImageNet-22k"}  # timm's tags
+MAX_SIDE = 2048  # pixels
 ARCHITECTURES = {"slim_resnet50": slim_resnet50}  # what a checkpoint's own metadata may name
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # a hub repository's
 NETWORK_ERRORS = (
@@ -72,11 +74,12 @@ def load(name: str, *, arch: str | None = None, device: str = "auto", pretrained
 
 def _demo(name: str, pretrained: bool) -> Model:
     path = ASSETS / "models" / f"{name}.safetensors"
-    if not path.exists():
+    if f"demo/{name}" not in embedded_models():
         raise UnknownModel(f"There is no embedded model {name!r}; there are: {', '.join(embedded_models()) or 'none'}.")
-    model = _from_metadata(path, read_metadata(path))
+    state = read_state(path)
+    model = _from_metadata(path, read_metadata(path), state)
     if pretrained:
-        load_state(model.module, read_state(path), path.name)
+        load_state(model.module, state, path.name)
     return model
 
 
@@ -103,7 +106,10 @@ def _timm(name: str, pretrained: bool) -> Model:
     config = module.pretrained_cfg
     info = {"Architecture": f"timm {config.get('architecture', name)}"}
     if pretrained:
-        info |= {"Weights": str(config.get("tag") or name), "Licence": str(config.get("license") or "not stated")}
+        tag = str(config.get("tag") or name)
+        data = [title for token, title in DATA.items() if token in tag.split("_")]
+        info |= {"Weights": tag, "Data": ", ".join(data) or "not stated", "Accuracy": "not published with the weights",
+                 "Licence": str(config.get("license") or "not stated")}
     return Model(module, create_transform(**resolve_model_data_config(module), is_training=False),
                  config.get("label_names") or _imagenet_names(module), info=_weights_info(info, pretrained))
 
@@ -140,7 +146,7 @@ def _from_file(path: Path, arch: str | None) -> Model:
     if arch:
         model = load(arch, device="cpu", pretrained=False)
     elif "architecture" in metadata:
-        model = _from_metadata(path, metadata)
+        model = _from_metadata(path, metadata, state)
     else:
         raise CheckpointError(f"{path.name} does not say which network it belongs to: give arch, such as "
                               f"\"timm/seresnet50\".")
@@ -150,11 +156,16 @@ def _from_file(path: Path, arch: str | None) -> Model:
     return model
 
 
-def _from_metadata(path: Path, metadata: dict) -> Model:
+def _from_metadata(path: Path, metadata: dict, state: dict[str, torch.Tensor]) -> Model:
     """The network that a checkpoint written by ``python -m senet_viz train`` describes."""
     try:
         architecture = dict(metadata["architecture"])
-        module = ARCHITECTURES[architecture.pop("name")](**architecture)
+        build = ARCHITECTURES[architecture.pop("name")]
+        with torch.device("meta"):  # a description must not make us build more than the file holds
+            check_state(build(**architecture), state, path.name)
+        module = build(**architecture)
+        if max(metadata["transform"]["input_size"]) > MAX_SIDE:
+            raise CheckpointError(f"{path.name} asks for pictures of more than {MAX_SIDE} pixels.")
         transform = create_transform(**metadata["transform"])
         classes = metadata["classes"]
         size = metadata["transform"]["input_size"][-1]
@@ -167,7 +178,9 @@ def _from_metadata(path: Path, metadata: dict) -> Model:
                         f"{accuracy['images']:,} validation pictures",
             "Note": f"{len(classes)} classes, {size} px",
         }
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # a foreign description fails wherever it likes, timm's assertions included
         raise CheckpointError(f"{path.name} describes no network that this program can build ({error!r}).") from error
     return Model(module, transform, classes, info=info)
 

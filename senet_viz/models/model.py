@@ -1,5 +1,6 @@
 """A network with what is needed to use it: transform, class names, device, attention blocks."""
 import difflib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
@@ -8,7 +9,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from ..gates.blocks import AttentionBlock, find_blocks
+from ..gates.blocks import AttentionBlock, eager, find_blocks
+from ..gates.hooks import hooked
 
 
 class Model:
@@ -67,28 +69,39 @@ class Model:
         ``layer1`` … ``layer4`` where the network has them; elsewhere, for each stage with attention, the largest module
         around its last block that holds no block of another stage.
         """
-        children = dict(self.module.named_children())
+        children = dict(eager(self.module).named_children())
         if all(f"layer{i}" in children for i in range(1, 5)):
             return {f"Stage {i + 1}": f"layer{i}" for i in range(1, 5)}
+        maps = self._map_layers()
         last = {block.stage: block for block in self.blocks}
-        return {f"Stage {stage}": self._stage_around(block) for stage, block in sorted(last.items())}
+        return {f"Stage {stage}": self._stage_around(block, maps) for stage, block in sorted(last.items())}
 
-    def _stage_around(self, block: AttentionBlock) -> str:
-        path = block.name
+    def _stage_around(self, block: AttentionBlock, maps: set[str]) -> str:
+        path = best = block.name
         while "." in path:
-            parent = path.rpartition(".")[0]
-            inside = [b.stage for b in self.blocks if b.name.startswith(parent + ".")]
-            # lists of modules are never called, so they have no output
-            if set(inside) != {block.stage} or isinstance(
-                    self.module.get_submodule(parent), (nn.ModuleList, nn.ModuleDict)):
+            path = path.rpartition(".")[0]
+            if any(b.stage != block.stage for b in self.blocks if b.name.startswith(path + ".")):
                 break
-            path = parent
-        return path
+            best = path if path in maps else best
+        return best
+
+    def _map_layers(self) -> set[str]:
+        """Paths of the modules that give one feature map (N, C, H, W) a forward; lists of modules are never called."""
+        shapes: dict[str, list] = {}
+        module = eager(self.module)
+        with hooked(module) as hooks, torch.no_grad():
+            for path, _ in module.named_modules():
+                if path:
+                    hooks.after(path, lambda _, output, path=path: shapes.setdefault(path, []).append(
+                        output.dim() if isinstance(output, torch.Tensor) else 0))
+            module(self.batch([self._noise()]))
+        return {path for path, dims in shapes.items() if dims == [4]}
 
     @cached_property
     def class_labels(self) -> list[str]:
         """The class names made unique: a name that several classes share (ImageNet's cranes) is given its index."""
-        return [f"{name} [{index}]" if self.classes.count(name) > 1 else name
+        counts = Counter(self.classes)
+        return [f"{name} [{index}]" if counts[name] > 1 else name
                 for index, name in enumerate(self.classes)]
 
     def class_index(self, name: str) -> int:

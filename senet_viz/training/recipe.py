@@ -1,4 +1,4 @@
-"""What a training run consists of; two runs with equal recipes on one machine give equal weights."""
+"""What a training run consists of; equal recipes and numbers of workers give equal weights on one machine."""
 from dataclasses import dataclass
 
 
@@ -50,6 +50,8 @@ class Recipe:
             raise ValueError("widths, strides, epochs, batch size, image sizes and learning rate must be positive")
         if not 0 < self.scale <= 1:
             raise ValueError(f"scale is a share of the picture's area, above 0 and at most 1, not {self.scale}")
+        if not 0 <= self.grow <= 1:
+            raise ValueError(f"grow is a share of the epochs, 0 to 1, not {self.grow}")
         if self.image_size % 8 or self.start_size % 8 or self.start_size > self.image_size:
             raise ValueError("image sizes must be multiples of 8, the first no larger than the last")
 

@@ -35,7 +35,8 @@ def train(
     """Train a slim 3/4/6/3 bottleneck network and write it with its card.
 
     After every epoch ``OUT.checkpoint.pt`` is replaced atomically; run again with the same recipe, training goes on
-    from there and ends with the weights of a run that nobody interrupted. At the end that file is removed.
+    from there and ends, with as many workers, with the weights of a run that nobody interrupted. At the end that file
+    is removed.
 
     Args:
         data: what ``senet_viz.datasets.open_pictures`` opens, with the splits "train" and "val".
@@ -49,10 +50,12 @@ def train(
 
     Raises:
         FileNotFoundError, ValueError: when the data cannot be opened (see ``open_pictures``), do not fill a batch, or
-            have other classes in the two splits.
+            have other classes in the two splits; when ``out`` ends otherwise.
         RuntimeError: when ``out`` holds the checkpoint of another recipe or other data, or the loss is not finite.
     """
     out, device = Path(out), torch.device(device)
+    if out.suffix != ".safetensors":
+        raise ValueError(f"the file to write must end in .safetensors, not {out.name!r}")
     pictures, validation = open_pictures(data, "train"), open_pictures(data, "val")
     classes = pictures.classes
     if not len(validation) or validation.classes != classes[:len(validation.classes)]:

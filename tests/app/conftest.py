@@ -1,0 +1,34 @@
+"""The app without a browser: streamlit.testing runs app.py in this process."""
+from pathlib import Path
+
+import pytest
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.testing.v1 import AppTest
+
+APP = Path(__file__).resolve().parents[2] / "app.py"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_server():
+    """AppTest makes a new server for each run, which takes pages/ for its own until app.py has run once; a real one is
+    new only once."""
+    patch = pytest.MonkeyPatch()
+    original = PagesManager.__init__
+
+    def init(self, *args, **kwargs):
+        PagesManager.uses_pages_directory = False
+        original(self, *args, **kwargs)
+
+    patch.setattr(PagesManager, "__init__", init)
+    yield patch
+    patch.undo()
+
+
+@pytest.fixture(scope="session")
+def start():
+    """``start(block="SE_2_1")``: the app opened by a link with these parameters."""
+    def open_link(run: bool = True, **parameters) -> AppTest:
+        app = AppTest.from_file(str(APP), default_timeout=300)
+        app.query_params.update(parameters)
+        return app.run() if run else app
+    return open_link

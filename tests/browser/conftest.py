@@ -1,0 +1,170 @@
+"""The real thing: ``streamlit run app.py`` on a free port, driven by Chromium."""
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+START, SETTLE = 180, 120  # seconds, for machines that are busy with something else
+# chromium in a container has no sandbox and no GPU, and must not call home
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+
+
+def missing(reason: str):
+    """Skip, or fail where a browser is said to be there."""
+    if os.environ.get("SENET_VIZ_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"{reason}, and SENET_VIZ_REQUIRE_BROWSER=1", pytrace=False)
+    pytest.skip(reason)
+
+
+def chromium() -> str | None:
+    names = ("chromium", "chromium-browser", "google-chrome", "chrome")
+    candidates = (os.environ.get("SENET_VIZ_CHROMIUM"), "/usr/bin/chromium", *map(shutil.which, names))
+    return next((path for path in candidates if path and Path(path).exists()), None)
+
+
+@pytest.fixture(scope="session")
+def browser():
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("playwright is not installed")
+    path = chromium()
+    if path is None:
+        missing("no Chromium: install one, or name it in SENET_VIZ_CHROMIUM")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The address of the app, as the README starts it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    log = tmp_path_factory.mktemp("server") / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.address",
+             "127.0.0.1", "--server.headless", "true", "--server.fileWatcherType", "none"],
+            cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        deadline = time.monotonic() + START
+        while True:
+            try:
+                with urlopen(f"{address}/_stcore/health", timeout=5) as answer:
+                    if answer.status == 200:
+                        break
+            except (URLError, OSError):
+                pass
+            if process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"the server did not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.2)
+        yield address
+        assert "Traceback" not in log.read_text(), log.read_text()[-4000:]
+    finally:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+class Tab:
+    """A tab of the browser, what its console said and where it wanted to go."""
+
+    def __init__(self, page, server: str):
+        self.page, self.server = page, server
+        self.errors: list[str] = []
+        self.strangers: list[str] = []
+        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("request", lambda request: None if request.url.startswith(
+            (server, server.replace("http", "ws"), "data:", "blob:")) else self.strangers.append(request.url))
+
+    def open(self, query: str = "") -> "Tab":
+        self.page.goto(f"{self.server}/{query}", timeout=START * 1000)
+        self.page.get_by_role("heading", name="Explore", exact=True).wait_for(timeout=START * 1000)
+        return self.settle()
+
+    def settle(self) -> "Tab":
+        """Wait until nothing runs, nothing is stale and every chart is drawn, twice in a row."""
+        calm, deadline = 0, time.monotonic() + SETTLE
+        while calm < 3:
+            calm = calm + 1 if self.page.evaluate(CALM) else 0
+            assert time.monotonic() < deadline, "the page did not come to rest"
+            self.page.wait_for_timeout(200)
+        return self
+
+    def section(self, anchor: str):
+        """The heading with this anchor."""
+        return self.page.locator(f"#{anchor}")
+
+    def chart(self, key: str):
+        """The chart of a section by its key."""
+        return self.page.locator(f".st-key-{key}_figure .js-plotly-plot")
+
+    def values(self, key: str) -> list[dict]:
+        """What Plotly drew: name, x, y, z and opacity of each trace."""
+        return self.chart(key).evaluate(TRACES)
+
+    def choose(self, label: str, option: str) -> "Tab":
+        """Type into a select box and take the first offer."""
+        box = self.page.get_by_role("combobox", name=label, exact=False)
+        box.click()
+        box.fill(option)
+        self.page.get_by_role("option").first.click()
+        return self.settle()
+
+    def download(self, key: str, path: Path) -> Path:
+        """Press a download button by its key."""
+        with self.page.expect_download(timeout=SETTLE * 1000) as started:
+            self.page.locator(f".st-key-{key} button").click()
+        started.value.save_as(path)
+        return path
+
+
+CALM = """() => !document.querySelector(
+    '[data-testid="stStatusWidgetRunningIcon"], [data-testid="stSpinner"], [data-testid="stSkeleton"], ' +
+    '[data-stale="true"]')
+    && [...document.querySelectorAll('[data-testid="stPlotlyChart"]')].every(
+        chart => chart.querySelector('.js-plotly-plot .main-svg'))"""
+# typed arrays of Plotly do not travel: make them lists
+TRACES = """graph => {
+    const list = values => Array.from(values, row => ArrayBuffer.isView(row) ? Array.from(row) : row)
+    return graph._fullData.map(trace => ({
+        name: trace.name, type: trace.type, opacity: trace.opacity, visible: trace.visible, zsmooth: trace.zsmooth,
+        ...Object.fromEntries(['x', 'y', 'z', 'customdata'].filter(key => trace[key]).map(
+            key => [key, list(trace[key])]))}))
+}"""
+
+
+@pytest.fixture
+def tab(browser, server):
+    """``tab(theme="dark")``: a new visitor, who at the end has seen no error and no other host."""
+    opened = []
+
+    def new(theme: str = "light", **options) -> Tab:
+        context = browser.new_context(color_scheme=theme, viewport={"width": 1440, "height": 1200},
+                                      accept_downloads=True, **options)
+        context.set_default_timeout(SETTLE * 1000)
+        one = Tab(context.new_page(), server)
+        opened.append((context, one))
+        return one
+
+    yield new
+    for context, _ in opened:
+        context.close()
+    for _, one in opened:
+        assert one.errors == [] and one.strangers == []

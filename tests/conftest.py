@@ -1,0 +1,25 @@
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder that holds data/tiny-imagenet-100, data/imagenette-128 and photos."""
+    folder = Path(os.environ.get("SENET_VIZ_DATA") or ROOT.parent / "shared")
+    if not (folder / "data").is_dir():
+        pytest.skip(f"no data in {folder}: set SENET_VIZ_DATA to the folder that holds data/ and photos/")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread():
+    """For small maps, on which more threads cost more than they bring."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -1,0 +1,96 @@
+import html
+import itertools
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+from senet_viz.figures.style import COLOURS, colour, dash, finish, hover_name, mark_stages, shorten, symbol
+
+# Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB
+DEUTERANOPIA = np.array([
+    [0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]])
+PROTANOPIA = np.array([
+    [0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]])
+
+
+def rgb(hexadecimal: str) -> np.ndarray:
+    return np.array([int(hexadecimal[i:i + 2], 16) for i in (1, 3, 5)]) / 255
+
+
+def linear(colour_: np.ndarray) -> np.ndarray:
+    return np.where(colour_ <= 0.04045, colour_ / 12.92, ((colour_ + 0.055) / 1.055) ** 2.4)
+
+
+def lab(linear_rgb: np.ndarray) -> np.ndarray:
+    """Oklab (Ottosson)."""
+    to_lms = np.array([[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566],
+                       [0.0883024619, 0.2817188376, 0.6299787005]])
+    to_lab = np.array([[0.2104542553, 0.7936177850, -0.0040720468], [1.9779984951, -2.4285922050, 0.4505937099],
+                       [0.0259040371, 0.7827717662, -0.8086757660]])
+    return to_lab @ np.cbrt(to_lms @ linear_rgb.clip(0, 1))
+
+
+@pytest.mark.parametrize("eye", [np.eye(3), DEUTERANOPIA, PROTANOPIA], ids=["all cones", "no green", "no red"])
+def test_colours_stay_apart(eye):
+    seen = [lab(eye @ linear(rgb(c))) for c in COLOURS]
+    closest = min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2))
+    assert closest > 0.07  # what is just noticed side by side is near 0.02
+
+
+@pytest.mark.parametrize("ground", ["#FFFFFF", "#11161C"])
+def test_colours_are_seen_on_both_grounds(ground):
+    def luminance(c):
+        return linear(rgb(c)) @ [0.2126, 0.7152, 0.0722]
+    for c in COLOURS:
+        bright, dark = sorted((luminance(c), luminance(ground)), reverse=True)
+        assert (bright + 0.05) / (dark + 0.05) > 2, c
+
+
+def test_sixteen_pictures_have_sixteen_looks():
+    assert len({(colour(i), dash(i)) for i in range(16)}) == len({(colour(i), symbol(i)) for i in range(16)}) == 16
+    assert colour(0) == colour(8) and dash(0) != dash(8)
+
+
+@pytest.mark.parametrize(("stages", "lines", "names"), [
+    ([2, 2, 3], [1.5], {0.5: "Stage 2", 2.0: "Stage 3"}),
+    ([2, 3, 4], [0.5, 1.5], {0.0: "Stage 2", 1.0: "Stage 3", 2.0: "Stage 4"}),
+    ([5], [], {0.0: "Stage 5"}),
+    ([2, 3, 2], [0.5, 1.5], {0.0: "Stage 2", 1.0: "Stage 3", 2.0: "Stage 2"}),
+])
+def test_stage_marks(stages, lines, names):
+    figure = go.Figure()
+    mark_stages(figure, stages)
+    assert [shape.x0 for shape in figure.layout.shapes] == lines
+    assert {a.x: a.text for a in figure.layout.annotations} == names
+
+
+def test_stage_marks_without_names():
+    figure = go.Figure()
+    mark_stages(figure, [2, 3], names=False)
+    assert len(figure.layout.shapes) == 1 and not figure.layout.annotations
+
+
+def test_finish_keeps_the_description():
+    figure = finish(go.Figure(), alt="what is seen", height=300, legend=False)
+    assert figure.layout.meta["alt"] == "what is seen" and figure.layout.height == 300 and not figure.layout.showlegend
+
+
+@pytest.mark.parametrize("length", [10, 22, 24, 25, 60])
+@pytest.mark.parametrize("size", [0, 1, 9, 10, 11, 23, 24, 25, 26, 59, 60, 61, 300])
+def test_short_names_keep_their_beginning_and_end(length, size):
+    name = "".join(chr(ord("a") + i % 26) for i in range(size))
+    short = shorten(name, length)
+    if size <= length:
+        assert short == name
+    else:
+        head, _, tail = short.partition("…")
+        assert len(short) <= length and name.startswith(head) and name.endswith(tail) and head and tail
+
+
+def test_markup_and_templates_in_names_are_letters():
+    name = "<i>50%{y}</i> &lt;"
+    assert html.unescape(shorten(name)) == name and html.unescape(hover_name(name)) == name
+    assert not set("<>%") & set(shorten(name)) and not set("<>%") & set(hover_name(name))
+    assert html.unescape(shorten("<b>" * 20)).count("<") > 0  # cut before it is escaped, so that no entity is torn
+    assert ";" not in html.unescape(shorten("<b>" * 20))

@@ -1,0 +1,176 @@
+"""Hooks come off whatever happens, belong to one thread, and nothing else of the network changes."""
+import threading
+import time
+
+import pytest
+import torch
+from torch import nn
+
+from senet_viz.gates import ModelBusy
+from senet_viz.gates import hooks as hooks_module
+from senet_viz.gates.hooks import hooked
+
+
+def small() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU(inplace=True), nn.Dropout(0.5))
+
+
+X = torch.randn(2, 3, 4, 4)
+
+
+def test_before_and_after_see_and_replace():
+    net, seen = small(), {}
+    with hooked(net) as hooks:
+        hooks.before("1", lambda x: seen.update(before=x.clone()))
+        hooks.after("1", lambda x, y: seen.update(entered=x.clone(), after=y.clone()))
+        hooks.after("3", lambda x, y: y + 100)
+        output = net(X)
+    convolved = nn.functional.conv2d(X, net[0].weight, net[0].bias)
+    torch.testing.assert_close(seen["before"], convolved)
+    torch.testing.assert_close(seen["entered"], convolved)
+    torch.testing.assert_close(seen["after"], convolved / (1 + net[1].eps) ** 0.5)  # fresh statistics: 0 and 1
+    torch.testing.assert_close(output, seen["after"].relu() + 100)
+
+    with hooked(net) as hooks:
+        hooks.before("0", lambda x: torch.zeros_like(x))
+        torch.testing.assert_close(net(X), net(torch.zeros_like(X)))
+    assert not torch.equal(net.eval()(X), net(torch.zeros_like(X)))
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+@pytest.mark.parametrize("fails", [False, True])
+def test_everything_is_as_before(unchanged, mode, fails):
+    net = small().train()
+    net[1].eval()  # flags differ from module to module
+    net[0].weight.requires_grad_(False)
+    mine = net[2].register_forward_hook(lambda *_: None)
+    with mode(), unchanged(net):
+        try:
+            with hooked(net) as hooks:
+                assert not any(part.training for part in net.modules())
+                assert not torch.is_inference_mode_enabled()
+                assert torch.is_grad_enabled() == (mode is torch.enable_grad)
+                for path in ("0", "1", "2", "3", ""):
+                    hooks.before(path, lambda x: None)
+                    hooks.after(path, lambda x, y: None)
+                torch.set_grad_enabled(mode is torch.no_grad)
+                net(X)
+                if fails:
+                    raise KeyboardInterrupt  # not even an Exception
+        except KeyboardInterrupt:
+            assert fails
+    assert list(net[2]._forward_hooks.values()) and mine.id in net[2]._forward_hooks
+
+
+def test_an_unknown_path_leaves_nothing_behind(unchanged):
+    net = small()
+    with unchanged(net), pytest.raises(AttributeError), hooked(net) as hooks:
+        hooks.after("0", lambda x, y: None)
+        hooks.after("nowhere", lambda x, y: None)
+
+
+def test_only_the_thread_that_hooked_is_seen():
+    net, seen, outputs = small().eval(), [], []
+    expected = net(X)
+    with hooked(net) as hooks:
+        hooks.before("0", lambda x: seen.append("before"))
+        hooks.after("3", lambda x, y: seen.append("after") or y * 0)
+        other = threading.Thread(target=lambda: outputs.append(net(X)))
+        other.start()
+        other.join()
+        assert seen == []
+        torch.testing.assert_close(outputs[0], expected)
+        assert not net(X).any()
+        assert seen == ["before", "after"]
+
+
+def hold(net) -> tuple[threading.Thread, threading.Event]:
+    """A thread that uses the network until the event is set."""
+    held, release = threading.Event(), threading.Event()
+
+    def use():
+        with hooked(net):
+            held.set()
+            release.wait(20)
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    assert held.wait(20)
+    return thread, release
+
+
+def test_waiting_is_bounded(unchanged):
+    net = small()
+    thread, release = hold(net)
+    try:
+        start = time.monotonic()
+        with pytest.raises(ModelBusy, match=r"busy with other work for 0\.1 seconds"), hooked(net, wait=0.1):
+            pass
+        assert 0.1 <= time.monotonic() - start < 5
+        with hooked(small(), wait=0.1):  # another network is free
+            pass
+    finally:
+        release.set()
+        thread.join()
+    with unchanged(net), hooked(net, wait=0.1):
+        pass
+
+
+def test_the_default_wait(monkeypatch):
+    monkeypatch.setattr(hooks_module, "WAIT", 0.05)
+    net = small()
+    thread, release = hold(net)
+    try:
+        with pytest.raises(ModelBusy, match=r"0\.05 seconds"), hooked(net):
+            pass
+    finally:
+        release.set()
+        thread.join()
+
+
+def test_whoever_waits_gets_its_turn():
+    net, order = small(), []
+    thread, release = hold(net)
+
+    def wait_and_use():
+        with hooked(net):
+            order.append("second")
+
+    second = threading.Thread(target=wait_and_use)
+    second.start()
+    time.sleep(0.1)
+    order.append("first")
+    release.set()
+    second.join(20)
+    thread.join()
+    assert order == ["first", "second"]
+
+
+def test_use_within_use(unchanged):
+    net, seen = small(), []
+    with unchanged(net), hooked(net) as outer:
+        outer.after("0", lambda x, y: seen.append("outer"))
+        with hooked(net, wait=0.1) as inner:
+            inner.after("0", lambda x, y: seen.append("inner"))
+        net(X)  # the inner use took only its own hooks off
+    assert seen == ["outer"]
+
+
+def test_a_network_compiled_in_place_runs_eagerly(unchanged):
+    """Hooks set after compiling are not part of the compiled code."""
+    net, compiled = small(), []
+
+    def backend(graph, _):
+        compiled.append(graph)
+        return graph.forward
+
+    net.compile(backend=backend)
+    net[2].compile(backend=backend)
+    seen = []
+    with unchanged(net), hooked(net) as hooks, torch.no_grad():
+        hooks.after("2", lambda x, y: seen.append(y.shape))
+        net(X)
+    assert seen == [(2, 4, 4, 4)]
+    assert compiled == []
+    assert net._compiled_call_impl is not None

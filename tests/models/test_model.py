@@ -1,0 +1,174 @@
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from torch import nn
+from torchvision import transforms
+from torchvision.transforms import v2
+
+import senet_viz as sv
+from senet_viz.layers import SqueezeExcite
+from senet_viz.models import slim_resnet50
+
+PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8))
+TO_TENSOR = transforms.Compose([transforms.Resize((24, 32)), transforms.ToTensor()])
+
+
+class Net(nn.Module):
+    """A gate without stages named layer1 … layer4."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 4, 1)
+        self.units = nn.Sequential(*(nn.Sequential(nn.Conv2d(8, 8, 3, 2, 1), SqueezeExcite(8, 2)) for _ in range(3)))
+        self.fc = nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.fc(self.units(self.stem(x)).mean((2, 3)))
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return sv.Model(Net(), TO_TENSOR, ("cat", "dog"), name="mine", info={"data": "pets"})
+
+
+def test_what_it_holds(model):
+    assert not model.module.training
+    assert (model.classes, model.name, model.info) == (["cat", "dog"], "mine", {"data": "pets"})
+    assert sv.Model(Net(), TO_TENSOR, ["cat", "dog"]).name == "Net"
+    assert model.parameters == (3 * 8 * 9 + 8) + 3 * ((8 * 8 * 9 + 8) + (8 * 4 + 4) + (4 * 8 + 8)) + (8 * 2 + 2)
+    assert model.input_size == (24, 32)
+    assert model.device == torch.device("cpu")
+
+
+def test_batch(model):
+    batch = model.batch([PHOTO, PHOTO.transpose(Image.Transpose.FLIP_LEFT_RIGHT)])
+    assert batch.shape == (2, 3, 24, 32)
+    assert torch.equal(batch[0], TO_TENSOR(PHOTO))
+    assert not torch.equal(batch[0], batch[1])
+
+
+def test_batch_goes_where_the_network_is():
+    model = sv.Model(Net().to("meta"), TO_TENSOR, ["cat", "dog"])
+    assert model.device.type == model.batch([PHOTO]).device.type == "meta"
+    assert sv.Model(nn.Flatten(), TO_TENSOR, []).device == torch.device("cpu")
+
+
+def test_blocks_are_found_once(model, monkeypatch):
+    assert [block.name for block in model.blocks] == ["units.0.1", "units.1.1", "units.2.1"]
+    monkeypatch.setattr(model.module, "forward", None)
+    assert len(model.blocks) == 3
+
+
+def test_stages_of_a_resnet():
+    model = sv.Model(slim_resnet50(widths=(4, 4, 8, 8), num_classes=2), TO_TENSOR, ["cat", "dog"])
+    assert model.stages == {"Stage 2": "layer1", "Stage 3": "layer2", "Stage 4": "layer3", "Stage 5": "layer4"}
+
+
+def test_stages_of_another_network(model):
+    assert model.stages == {f"Stage {block.stage}": f"units.{i}" for i, block in enumerate(model.blocks)}
+    assert len(model.stages) == 3
+    for path in model.stages.values():
+        model.module.get_submodule(path)
+
+
+def stages_inside(model: sv.Model, path: str) -> set[int]:
+    return {block.stage for block in model.blocks if block.name.startswith(f"{path}.")}
+
+
+def test_a_stage_is_the_largest_module_without_another_stages_blocks():
+    network = timm.create_model("mobilenetv3_small_050", num_classes=2)
+    transform = transforms.Compose([transforms.Resize((64, 64)), transforms.ToTensor()])
+    model = sv.Model(network, transform, ["cat", "dog"])
+    last = {block.stage: block.name for block in model.blocks}
+    assert len(model.stages) == len(last) > 1
+    for stage, name in last.items():
+        path = model.stages[f"Stage {stage}"]
+        assert name.startswith(f"{path}.")
+        assert stages_inside(model, path) == {stage}
+        assert len(stages_inside(model, path.rpartition(".")[0])) > 1
+
+
+MEAN, STD = [0.5, 0.4, 0.3], [0.2, 0.3, 0.25]
+
+
+class Preset:
+    """As torchvision's: the normalisation is the transform's own."""
+
+    mean, std = MEAN, STD
+
+    def __call__(self, image):
+        return transforms.functional.normalize(transforms.functional.to_tensor(image), MEAN, STD)
+
+
+@pytest.mark.parametrize("transform", [
+    transforms.Compose([transforms.ToTensor(), transforms.Normalize(MEAN, STD)]),
+    transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.5], [0.25])]),
+    v2.Compose([v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]),
+    timm.data.create_transform((3, 40, 60), crop_pct=1.0, mean=MEAN, std=STD),
+    Preset(),
+], ids=["v1", "one value", "v2", "timm", "preset"])
+def test_seen_undoes_the_normalisation(transform):
+    model = sv.Model(nn.Flatten(), transform, [])
+    assert np.array_equal(model.seen(transform(PHOTO)), np.asarray(PHOTO))
+
+
+def test_seen_of_an_unknown_normalisation(model):
+    model = sv.Model(nn.Flatten(), lambda image: transforms.functional.to_tensor(image) * 7 - 3, [])
+    seen = model.seen(model.batch([PHOTO])[0])
+    assert (seen.dtype, seen.shape, seen.min(), seen.max()) == (np.uint8, (40, 60, 3), 0, 255)
+    assert np.corrcoef(seen.ravel(), np.asarray(PHOTO).ravel())[0, 1] > 0.999
+    assert np.array_equal(model.seen(torch.ones(3, 4, 4)), np.zeros((4, 4, 3)))  # nothing to stretch
+
+
+def test_a_stage_has_an_output(model):
+    """Lists of modules are never called; whoever asks for a stage's map needs one that is."""
+    class Listed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem = nn.Conv2d(3, 8, 3, 8, 1)
+            self.units = nn.ModuleList(SqueezeExcite(8, 2) for _ in range(2))
+
+        def forward(self, x):
+            x = self.stem(x)
+            for unit in self.units:
+                x = unit(x)
+            return x.mean((2, 3))
+
+    listed = sv.Model(Listed(), TO_TENSOR, ["a"] * 8)
+    assert list(listed.stages.values()) == ["units.1"]  # the last of both, which share a stage
+    for each in (model, listed):
+        view = sv.inspect(each, each.batch([PHOTO]), features=tuple(each.stages.values()))
+        assert all(view.features[path].dim() == 4 for path in each.stages.values())
+
+
+CLASSES = ["goldfish, Carassius auratus", "crane", "pug, pug-dog", "plane", "crane", "airplane", "biplane", "dog sled"]
+
+
+@pytest.fixture
+def named():
+    return sv.Model(nn.Flatten(), TO_TENSOR, CLASSES, name="mine")
+
+
+def test_class_labels_are_unique(named):
+    assert named.class_labels == [*CLASSES[:1], "crane [1]", "pug, pug-dog", "plane", "crane [4]", *CLASSES[5:]]
+
+
+@pytest.mark.parametrize(("name", "index"), [
+    ("plane", 3), ("goldfish, Carassius auratus", 0), ("Goldfish", 0), ("carassius auratus", 0), (" pug ", 2),
+    ("gold", 0), ("air", 5), ("crane [4]", 4), ("sled", 7), ("DOG", 7)])
+def test_class_index(named, name, index):
+    assert named.class_index(name) == index
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("crane", r"could be any of 2 classes: crane \[1\]; crane \[4\]"), ("ne", "could be any of 5 classes"),
+    ("bi-plane", "mine has no class 'bi-plane'; near to it: .*biplane"), ("xyzzy", r"has no class 'xyzzy'\."),
+    ("", "has no class ''"), ("  ", "has no class"),
+])
+def test_class_index_refuses(named, name, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        named.class_index(name)
+    assert str(caught.value).endswith(".")

@@ -1,0 +1,288 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageCms
+
+from senet_viz import UnreadableImage, images, open_image
+
+RNG = np.random.default_rng(0)
+PIXELS = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+SMOOTH = np.stack(np.meshgrid(np.arange(48) * 5, np.arange(32) * 7), -1).astype(np.uint8)
+SMOOTH = np.concatenate([SMOOTH, 255 - SMOOTH[..., :1]], -1)  # survives lossy formats
+EXACT = {"PNG": {}, "WEBP": {"lossless": True}, "BMP": {}, "TIFF": {}}
+
+
+def encode(image: Image.Image | np.ndarray, kind: str, **options) -> bytes:
+    buffer = io.BytesIO()
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def decoded(data: bytes) -> np.ndarray:
+    image = open_image(data)
+    assert image.mode == "RGB"
+    return np.asarray(image)
+
+
+def refuse(data: bytes, message: str) -> None:
+    with pytest.raises(UnreadableImage, match=message) as caught:
+        open_image(data)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).endswith(".")
+
+
+# formats
+
+@pytest.mark.parametrize(("kind", "options"), EXACT.items())
+def test_lossless_formats(kind, options):
+    assert np.array_equal(decoded(encode(PIXELS, kind, **options)), PIXELS)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "WEBP"])
+def test_lossy_formats(kind):
+    assert np.abs(decoded(encode(SMOOTH, kind, quality=95)).astype(int) - SMOOTH).mean() < 3
+
+
+def test_path_and_bytes(tmp_path):
+    path = tmp_path / "no suffix at all"
+    path.write_bytes(encode(PIXELS, "PNG"))
+    for source in (path, str(path), path.read_bytes(), bytearray(path.read_bytes())):
+        assert np.array_equal(np.asarray(open_image(source)), PIXELS)
+
+
+@pytest.mark.parametrize(("kind", "options"), [("GIF", {}), ("TIFF", {}), ("WEBP", {"lossless": True}), ("PNG", {})])
+def test_first_frame(kind, options):
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue", "lime")]
+    data = encode(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    assert Image.open(io.BytesIO(data)).n_frames == 3
+    assert (decoded(data) == (255, 0, 0)).all()
+
+
+def test_what_phones_write():
+    """A JPEG with a second picture behind it (MPO)."""
+    data = encode(Image.new("RGB", (16, 16), "red"), "MPO", save_all=True,
+                  append_images=[Image.new("RGB", (16, 16), "blue")])
+    assert Image.open(io.BytesIO(data)).format == "MPO"
+    assert np.abs(decoded(data).astype(int) - (255, 0, 0)).max() < 4
+
+
+# orientation
+
+TURNED = {  # EXIF orientation → the stored pixels as they are meant
+    1: PIXELS, 2: PIXELS[:, ::-1], 3: PIXELS[::-1, ::-1], 4: PIXELS[::-1], 5: PIXELS.transpose(1, 0, 2),
+    6: np.rot90(PIXELS, -1), 7: PIXELS[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(PIXELS, 1), 9: PIXELS, 0: PIXELS}
+
+
+@pytest.mark.parametrize(("kind", "options"), [(k, o) for k, o in EXACT.items() if k != "BMP"])
+@pytest.mark.parametrize(("orientation", "expected"), TURNED.items())
+def test_orientation(kind, options, orientation, expected):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert np.array_equal(decoded(encode(PIXELS, kind, exif=exif, **options)), expected)
+
+
+def test_orientation_of_a_jpeg():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = decoded(encode(SMOOTH, "JPEG", quality=95, exif=exif))
+    assert turned.shape == (48, 32, 3)
+    assert np.abs(turned.astype(int) - np.rot90(SMOOTH, -1)).mean() < 3
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+def test_damaged_exif_is_no_reason_to_refuse():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = bytearray(encode(SMOOTH, "JPEG", quality=95, exif=exif))
+    start = data.index(b"Exif\0\0") + 6
+    data[start + 4:start + 8] = b"\xff\xff\xff\x7f"  # where the entries are said to begin
+    assert decoded(bytes(data)).shape == SMOOTH.shape
+
+
+# modes
+
+def test_cmyk():
+    stored = Image.fromarray(SMOOTH).convert("CMYK")
+    assert np.array_equal(decoded(encode(stored, "TIFF")), SMOOTH)
+    assert np.abs(decoded(encode(stored, "JPEG", quality=98)).astype(int) - SMOOTH).mean() < 4
+
+
+def test_lab():
+    profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    lab = ImageCms.applyTransform(Image.fromarray(SMOOTH), ImageCms.buildTransform(*profiles, "RGB", "LAB"))
+    assert np.abs(decoded(encode(lab, "TIFF")).astype(int) - SMOOTH).mean() < 4
+
+
+@pytest.mark.parametrize("mode", ["L", "1"])
+def test_grey(mode):
+    image = Image.fromarray(PIXELS).convert(mode)
+    expected = np.asarray(image.convert("L"))
+    assert np.array_equal(decoded(encode(image, "PNG")), np.repeat(expected[..., None], 3, 2))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP"])
+def test_palette(kind):
+    image = Image.fromarray(SMOOTH).quantize(64)
+    assert np.array_equal(decoded(encode(image, kind)), np.asarray(image.convert("RGB")))
+
+
+GREY = np.arange(256).reshape(16, 16)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_grey_of_16_bits(kind):
+    """Scaled, not clipped: 65535 is white, 257 is the second darkest grey."""
+    stored = (GREY * 257).astype(np.uint16)
+    assert np.array_equal(decoded(encode(stored, kind))[..., 0], GREY)
+
+
+def test_dark_16_bits_stay_dark():
+    assert decoded(encode(np.full((4, 4), 6554, np.uint16), "PNG")).max() == 25
+
+
+def test_big_endian_16_bits():
+    stored = Image.frombytes("I;16B", (16, 16), (GREY * 257).astype(">u2").tobytes())
+    data = encode(stored, "TIFF")
+    assert Image.open(io.BytesIO(data)).mode == "I;16B"
+    assert np.array_equal(decoded(data)[..., 0], GREY)
+
+
+@pytest.mark.parametrize(("stored", "expected"), [
+    (GREY.astype(np.int32), GREY),  # 0..255 as it is
+    ((GREY * 257).astype(np.int32), GREY),  # 16 bits in 32
+    (((GREY - 128) * 1000).astype(np.int32), GREY),  # any other range is stretched
+    (GREY.astype(np.float32), GREY),
+    ((GREY / 255).astype(np.float32), GREY),  # floats from 0 to 1
+    ((GREY * 257).astype(np.float32), GREY),
+    ((GREY / 10 - 7).astype(np.float32), GREY),
+    (np.full((16, 16), 0.5, np.float32), np.full((16, 16), 127)),
+], ids=["I 8 bit", "I 16 bit", "I any", "F 255", "F 1", "F 16 bit", "F any", "F one value"])
+def test_32_bits(stored, expected):
+    image = Image.fromarray(stored)
+    assert image.mode in ("I", "F")
+    grey = decoded(encode(image, "TIFF"))
+    assert np.abs(grey.astype(int) - expected[..., None]).max() <= 1
+
+
+# transparency
+
+@pytest.mark.parametrize(("kind", "options"), [(k, o) for k, o in EXACT.items() if k != "BMP"])
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparency_is_on_white(kind, options, mode):
+    if (kind, mode) == ("WEBP", "LA"):
+        options = options | {"exact": True}  # or the colour under full transparency is dropped
+    image = Image.fromarray(PIXELS).convert(mode)
+    image.putalpha(Image.fromarray(RNG.integers(0, 256, PIXELS.shape[:2], dtype=np.uint8)))
+    rgba = np.asarray(image.convert("RGBA")).astype(float)
+    alpha = rgba[..., 3:] / 255
+    expected = alpha * rgba[..., :3] + (1 - alpha) * 255
+    assert np.abs(decoded(encode(image, kind, **options)) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_palette_with_transparency(kind):
+    image = Image.fromarray(SMOOTH).quantize(32)
+    hole = np.asarray(image) == 5
+    assert 0 < hole.sum() < hole.size
+    result = decoded(encode(image, kind, transparency=5))
+    assert (result[hole] == 255).all()
+    assert np.array_equal(result[~hole], np.asarray(image.convert("RGB"))[~hole])
+
+
+def test_palette_with_partial_transparency():
+    image = Image.fromarray(SMOOTH).quantize(4)
+    alpha = bytes([0, 128, 255, 255])
+    result = decoded(encode(image, "PNG", transparency=alpha)).astype(float)
+    share = np.frombuffer(alpha, np.uint8)[np.asarray(image)][..., None] / 255
+    assert np.abs(result - (share * np.asarray(image.convert("RGB")) + (1 - share) * 255)).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_one_transparent_colour(mode):
+    stored = np.asarray(Image.fromarray(PIXELS).convert(mode)).copy()
+    stored[0, 0] = 7
+    result = decoded(encode(stored, "PNG", transparency=(7, 7, 7) if mode == "RGB" else 7))
+    assert (result[0, 0] == 255).all()
+    assert np.array_equal(result[1], np.broadcast_to(stored[1].reshape(9, -1), (9, 3)))
+
+
+# what is refused
+
+def test_empty():
+    refuse(b"", "The file is empty")
+
+
+@pytest.mark.parametrize("data", [
+    b"hello", b"\0", b"%PDF-1.7\n", b"GIF", b"\xff\xd8", b'{"a": 1}' * 100,
+    b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect/></svg>',
+    encode(PIXELS, "PPM"), encode(PIXELS, "ICO"), encode(PIXELS, "TGA"), encode(PIXELS, "PDF"), encode(PIXELS, "EPS"),
+], ids=lambda data: repr(data[:6]))
+def test_other_formats(data):
+    refuse(data, "^The file is not a picture in JPEG, PNG, WebP, GIF, BMP or TIFF format.$")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+def test_truncated(kind):
+    data = encode(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8), kind)
+    refuse(data[:len(data) // 2], "^The picture is damaged and cannot be read")
+    for share in np.linspace(0.02, 0.9, 23):
+        refuse(data[:int(share * len(data))], "picture")
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.filterwarnings("ignore")
+def test_noise_in_a_file_is_survived(kind):
+    """Whatever the bytes: a picture or one sentence, nothing else."""
+    whole = encode(SMOOTH, kind)
+    rng = np.random.default_rng(1)
+    outcomes = set()
+    for _ in range(60):
+        data = bytearray(whole)
+        for position in rng.integers(0, len(data), 5):
+            data[position] = rng.integers(0, 256)
+        try:
+            outcomes.add(open_image(bytes(data)).mode)
+        except UnreadableImage as error:
+            outcomes.add("refused")
+            assert "\n" not in str(error)
+    assert "RGB" in outcomes
+
+
+def test_too_many_bytes():
+    picture = encode(PIXELS, "BMP")
+    limit = images.MAX_BYTES
+    refuse(picture + b"\0" * (limit + 1 - len(picture)), r"at most 20 MB are read")
+    assert np.array_equal(decoded(picture + b"\0" * (limit - len(picture))), PIXELS)
+
+
+def large_png(side: int, rows: int) -> bytes:
+    """A PNG of side × side black pixels, of which only some rows are stored."""
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(
+        b"IDAT", zlib.compress(bytes(1 + (side + 7) // 8) * rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [7072, 9000, 12_000, 20_000, 60_000])
+def test_too_many_pixels(monkeypatch, side):
+    def load(*_):
+        raise AssertionError("a pixel was decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", load)
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", load, raising=False)
+    refuse(large_png(side, 10), "pixels; at most 50 megapixels are read")
+
+
+def test_just_few_enough_pixels():
+    image = open_image(large_png(7071, 7071))  # 49,999,041
+    assert image.size == (7071, 7071)
+
+
+def test_refused_without_a_warning(recwarn):
+    refuse(large_png(12_000, 10), "12000×12000 pixels")
+    assert not [w for w in recwarn if issubclass(w.category, Image.DecompressionBombWarning)]
