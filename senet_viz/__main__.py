@@ -5,7 +5,6 @@ from dataclasses import fields
 
 from .training.recipe import Recipe
 
-
 HELP = {  # of the recipe's options
     "attention": "se, sk or none",
     "widths": "channels of each stage's 3×3 convolutions",
@@ -44,7 +43,8 @@ def parser() -> argparse.ArgumentParser:
     for field in fields(Recipe):
         several = isinstance(field.default, tuple)
         train.add_argument("--" + field.name.replace("_", "-"), default=field.default,
-                           type=int if several else type(field.default), nargs=4 if several else None, help=HELP[field.name])
+                           type=int if several else type(field.default), nargs=4 if several else None,
+                           help=HELP[field.name])
     train.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
     train.add_argument("--workers", type=int, default=2, help="processes that decode pictures")
     train.add_argument("--note", default="", help="a sentence for the card, on the data's licence for instance")

@@ -34,7 +34,7 @@ def main() -> None:
             for file, (query, scheme, heading, height) in SHOTS.items():
                 page = browser.new_page(viewport={"width": 1440, "height": 12_000}, color_scheme=scheme)
                 page.goto(f"http://127.0.0.1:{port}/{query}")
-                page.get_by_text("Report as one HTML file").wait_for(timeout=120_000)
+                page.get_by_text("Report as one HTML file").first.wait_for(timeout=120_000)
                 page.wait_for_timeout(5000)  # charts animate in
                 top = page.get_by_role("heading", name=heading).bounding_box()["y"] - 30
                 page.screenshot(path=HERE / file, clip={"x": 0, "y": top, "width": 1440, "height": height})

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.colors import sequential
 
 # Okabe and Ito's colours, safe for colour-blind readers, without black and yellow, which vanish on one of the grounds;
 # the last two were chosen to stay apart from them in every eye
@@ -13,7 +14,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#8
 DASHES = ("solid", "dot")  # beyond eight pictures colours repeat with another dash and symbol
 SYMBOLS = ("circle", "diamond-open")
 GREY = "rgba(128,128,128,0.45)"
-SEQUENTIAL = "Inferno"
+# Inferno, whose first colour #000004 is one that Streamlit's theme takes for a placeholder and paints in another
+SEQUENTIAL = ["#010005", *sequential.Inferno[1:]]
 DIVERGING = "RdBu_r"
 
 

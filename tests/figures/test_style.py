@@ -5,7 +5,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from senet_viz.figures.style import COLOURS, colour, dash, finish, hover_name, mark_stages, shorten, symbol
+from senet_viz.figures.style import COLOURS, SEQUENTIAL, colour, dash, finish, hover_name, mark_stages, shorten, symbol
 
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB
 DEUTERANOPIA = np.array([
@@ -94,3 +94,9 @@ def test_markup_and_templates_in_names_are_letters():
     assert not set("<>%") & set(shorten(name)) and not set("<>%") & set(hover_name(name))
     assert html.unescape(shorten("<b>" * 20)).count("<") > 0  # cut before it is escaped, so that no entity is torn
     assert ";" not in html.unescape(shorten("<b>" * 20))
+
+
+def test_no_colour_is_one_of_streamlits_placeholders():
+    # streamlit/elements/lib/streamlit_plotly_theme.py stands #000001 … #000038 for colours of the theme
+    low = {f"#{value:06x}" for value in range(1, 256)}
+    assert not low & {colour.lower() for colour in [*COLOURS, *SEQUENTIAL]}
