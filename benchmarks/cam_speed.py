@@ -3,11 +3,13 @@
 ``python benchmarks/cam_speed.py [--device cuda] [--repeats 15]``; see README.md in this folder.
 
 All candidates see the same network (timm's seresnet50 with random weights), the same 224×224 picture, the same four
-layers and three classes, and give the same maps up to normalisation. Their repeats are interleaved, so that a machine
-that slows down slows all of them.
+layers and three classes, and are used as their documentation shows. They give the same maps: checked first, for those
+that leave the maps in the layer's size. Their repeats are interleaved in changing order, so that a machine that slows
+down slows all of them and none always follows the same other.
 """
 import argparse
 import platform
+import random
 import statistics
 import sys
 import time
@@ -37,48 +39,68 @@ def candidates(module: torch.nn.Module, batch: torch.Tensor) -> dict[str, Callab
     model.blocks  # found once per model, as in use  # noqa: B018
 
     def bare():
+        """Logits."""
         with torch.no_grad():
             module(batch)
 
+    def record():
+        """Logits and the gates of all 16 blocks."""
+        sv.record(model, batch)
+
+    def inspect():
+        """Logits, the gates of all 16 blocks and 12 maps: one forward, a backward a class from layer1's output on."""
+        return sv.inspect(model, batch, CLASSES, LAYERS).cams
+
     def torchcam():
-        # one forward; the hooks' gradients serve all layers of a class, a backward a class
+        """Logits and 12 normalised maps: one forward, a backward a class to layer1's output."""
         with TorchCam(module, target_layer=parts) as extractor:
             scores = module(batch)
-            for target in CLASSES:
-                extractor(target, scores, retain_graph=target != CLASSES[-1])
+            maps = [extractor(target, scores, retain_graph=target != CLASSES[-1]) for target in CLASSES]
+        return {layer: torch.stack([of_class[i] for of_class in maps], 1) for i, layer in enumerate(LAYERS)}
 
     def captum():
-        # its interface is one layer and one class a call: a forward and a backward each
-        for part in parts:
-            explainer = LayerGradCam(module, part)
-            for target in CLASSES:
-                explainer.attribute(batch, target=target, relu_attributions=True)
+        """12 maps: one layer and class a call, with a forward and a backward to the layer each."""
+        return {layer: torch.cat([LayerGradCam(module, part).attribute(batch, target=target, relu_attributions=True)
+                                  for target in CLASSES], 1) for layer, part in zip(LAYERS, parts)}
 
     def pytorch_grad_cam():
-        # it fuses the layers given together: separate maps need a call a layer and class
+        """12 normalised maps in the picture's size: it fuses the layers of one call, so one layer and class a call.
+
+        Each has a forward and a backward through everything, the weights included.
+        """
         for part in parts:
             with PytorchGradCam(module, [part]) as explainer:
                 for target in CLASSES:
                     explainer(batch, [ClassifierOutputTarget(target)])
 
+    for name, maps in {"torch-cam": torchcam(), "Captum": captum()}.items():
+        for layer, ours in inspect().items():
+            difference = (_normalised(ours) - _normalised(maps[layer])).abs().max()
+            assert difference < 1e-3, f"{name} and sv.inspect differ by {difference:.2g} of the range at {layer}"
     return {
         "bare forward": bare,
-        "sv.record": lambda: sv.record(model, batch),
-        "sv.inspect": lambda: sv.inspect(model, batch, CLASSES, LAYERS),
+        "sv.record": record,
+        "sv.inspect": inspect,
         "torch-cam": torchcam,
         "Captum": captum,
         "pytorch-grad-cam": pytorch_grad_cam,
     }
 
 
+def _normalised(maps: torch.Tensor) -> torch.Tensor:
+    low, high = maps.amin((2, 3), keepdim=True), maps.amax((2, 3), keepdim=True)
+    return (maps - low) / (high - low).clamp_min(1e-12)
+
+
 def measure(functions: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, list[float]]:
     """Seconds of each repeat; two rounds of warm-up are not counted."""
     seconds: dict[str, list[float]] = {name: [] for name in functions}
+    order = random.Random(0)
     for repeat in range(-2, repeats):
-        for name, function in functions.items():
+        for name in order.sample(list(functions), len(functions)):
             _synchronise(device)
             start = time.perf_counter()
-            function()
+            functions[name]()
             _synchronise(device)
             if repeat >= 0:
                 seconds[name].append(time.perf_counter() - start)

@@ -67,10 +67,10 @@ class Page:
                     f"five most probable of {len(self.model.classes):,} classes. *{self.source}.*")
         table = tables.predictions(self.views, self.model.classes)
         for number, name in enumerate(self.names):
-            if number % 4 == 0:
-                columns = st.columns(4)
+            if number % 3 == 0:
+                columns = st.columns(3)
             rows = table[table["picture"] == name]
-            with columns[number % 4]:
+            with columns[number % 3]:
                 st.image(self.seen[name], caption=plain(name), width=180,
                          alt=f"{name} as the network saw it; top class {rows['class'].iloc[0]}")
                 st.dataframe(
@@ -90,7 +90,7 @@ class Page:
         means = figures.last_branch(table).groupby("label", sort=False)[["std", "below", "above"]].mean()
         widest, saturated = means["std"].idxmax(), means["below"] + means["above"]
         limits = "saturated (below .05 or above .95)"
-        saturation = (f"most {limits} is **{saturated.idxmax()}** with {saturated.max():.0%} of its channels"
+        saturation = (f"most {limits} is **{saturated.idxmax()}** with {saturated.max():.1%} of its channels"
                       if saturated.max() > 0 else f"no channel is {limits}")
         weighs = [block for block in self.model.blocks if block.branches > 1]
         what = f"weight of the {tables.kernel_name(weighs[-1], -1)} branch" if weighs else "gate"

@@ -19,6 +19,7 @@ from senet_viz.models import embedded_models, slim_resnet50
 from senet_viz.models.checkpoints import save_checkpoint
 from senet_viz.training import Recipe
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).resolve().parents[1]
 TINY = ["--widths", "4", "4", "8", "8", "--image-size", "16", "--start-size", "16", "--epochs", "1",
         "--batch-size", "4", "--min-width", "2", "--precision", "fp32", "--device", "cpu", "--workers", "0"]

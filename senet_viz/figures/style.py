@@ -36,6 +36,8 @@ def symbol(index: int) -> str:
 
 def finish(figure: go.Figure, *, alt: str, height: int = 420, legend: bool = True) -> go.Figure:
     """Common layout; ``alt``, a description for those who do not see the figure, is kept in ``layout.meta``."""
+    entries = sum(trace.showlegend is not False for trace in figure.data) if legend else 0
+    height += 20 * (max(0, entries - 1) // 4)  # rows of the legend beyond the first, which would press on the plot
     figure.update_layout(
         height=height, meta={"alt": alt}, showlegend=legend, hovermode="closest",
         margin={"l": 60, "r": 20, "t": 50, "b": 50},

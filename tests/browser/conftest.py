@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 from urllib.error import URLError
+from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
@@ -90,63 +91,86 @@ class Tab:
         self.strangers: list[str] = []
         page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("requestfailed", lambda request: self.errors.append(f"{request.url} {request.failure}"))
         page.on("request", lambda request: None if request.url.startswith(
             (server, server.replace("http", "ws"), "data:", "blob:")) else self.strangers.append(request.url))
 
-    def open(self, query: str = "") -> "Tab":
-        self.page.goto(f"{self.server}/{query}", timeout=START * 1000)
-        self.page.get_by_role("heading", name="Explore", exact=True).wait_for(timeout=START * 1000)
+    def open(self, **parameters) -> "Tab":
+        """The app by a link with these parameters."""
+        self.page.goto(f"{self.server}/?{urlencode(parameters, doseq=True)}", timeout=START * 1000)
         return self.settle()
 
     def settle(self) -> "Tab":
-        """Wait until nothing runs, nothing is stale and every chart is drawn, twice in a row."""
+        """Wait until the script has ended, nothing is stale and every chart is drawn, and stays so for a moment."""
+        self.page.wait_for_timeout(300)  # what was typed or clicked is on its way to the server
         calm, deadline = 0, time.monotonic() + SETTLE
         while calm < 3:
             calm = calm + 1 if self.page.evaluate(CALM) else 0
             assert time.monotonic() < deadline, "the page did not come to rest"
-            self.page.wait_for_timeout(200)
+            self.page.wait_for_timeout(150)
         return self
 
-    def section(self, anchor: str):
-        """The heading with this anchor."""
-        return self.page.locator(f"#{anchor}")
+    def until(self, condition: str, argument=None) -> "Tab":
+        """Wait for a condition in JavaScript, and for the page to come to rest."""
+        self.page.wait_for_function(condition, arg=argument, timeout=SETTLE * 1000)
+        return self.settle()
+
+    def widget(self, key: str):
+        """The element with a key."""
+        return self.page.locator(f".st-key-{key}")
 
     def chart(self, key: str):
-        """The chart of a section by its key."""
+        """The chart of a section."""
         return self.page.locator(f".st-key-{key}_figure .js-plotly-plot")
 
-    def values(self, key: str) -> list[dict]:
+    def traces(self, key: str) -> list[dict]:
         """What Plotly drew: name, x, y, z and opacity of each trace."""
         return self.chart(key).evaluate(TRACES)
 
-    def choose(self, label: str, option: str) -> "Tab":
-        """Type into a select box and take the first offer."""
-        box = self.page.get_by_role("combobox", name=label, exact=False)
+    def point(self, key: str, trace: int, index: int) -> tuple[float, float]:
+        """Where on the screen a point of a chart is, scrolled into view."""
+        self.chart(key).scroll_into_view_if_needed()
+        self.page.wait_for_timeout(200)
+        return tuple(self.chart(key).evaluate(POINT, [trace, index]))
+
+    def choose(self, key: str, text: str) -> "Tab":
+        """Type into a select box, and confirm."""
+        box = self.widget(key).get_by_role("combobox")
         box.click()
-        box.fill(option)
-        self.page.get_by_role("option").first.click()
+        box.fill(text)
+        self.page.get_by_role("option").first.wait_for()
+        box.press("Enter")
         return self.settle()
 
-    def download(self, key: str, path: Path) -> Path:
-        """Press a download button by its key."""
+    def download(self, button, path: Path) -> Path:
+        """Press a button, and keep what it sends under its own name in a folder."""
         with self.page.expect_download(timeout=SETTLE * 1000) as started:
-            self.page.locator(f".st-key-{key} button").click()
-        started.value.save_as(path)
-        return path
+            button.click()
+        started.value.save_as(path / started.value.suggested_filename)
+        return path / started.value.suggested_filename
+
+    def errors_shown(self) -> list[str]:
+        return self.page.get_by_test_id("stAlertContentError").all_inner_texts()
+
+    def notes_shown(self) -> list[str]:
+        return self.page.get_by_test_id("stAlertContentInfo").all_inner_texts()
 
 
-CALM = """() => !document.querySelector(
-    '[data-testid="stStatusWidgetRunningIcon"], [data-testid="stSpinner"], [data-testid="stSkeleton"], ' +
-    '[data-stale="true"]')
+CALM = """() => document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === 'notRunning'
+    && !document.querySelector('[data-stale="true"], [data-testid="stSkeleton"], [data-testid="stSpinner"]')
     && [...document.querySelectorAll('[data-testid="stPlotlyChart"]')].every(
         chart => chart.querySelector('.js-plotly-plot .main-svg'))"""
-# typed arrays of Plotly do not travel: make them lists
 TRACES = """graph => {
     const list = values => Array.from(values, row => ArrayBuffer.isView(row) ? Array.from(row) : row)
     return graph._fullData.map(trace => ({
-        name: trace.name, type: trace.type, opacity: trace.opacity, visible: trace.visible, zsmooth: trace.zsmooth,
+        name: trace.name, type: trace.type, colorscale: trace.colorscale, opacity: trace.opacity,
+        visible: trace.visible, zsmooth: trace.zsmooth,
         ...Object.fromEntries(['x', 'y', 'z', 'customdata'].filter(key => trace[key]).map(
             key => [key, list(trace[key])]))}))
+}"""
+POINT = """(graph, [index, point]) => {
+    const trace = graph._fullData[index], {xaxis, yaxis} = graph._fullLayout, box = graph.getBoundingClientRect()
+    return [box.left + xaxis._offset + xaxis.d2p(trace.x[point]), box.top + yaxis._offset + yaxis.d2p(trace.y[point])]
 }"""
 
 

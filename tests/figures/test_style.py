@@ -65,6 +65,21 @@ def test_stage_marks(stages, lines, names):
     assert {a.x: a.text for a in figure.layout.annotations} == names
 
 
+def test_a_long_legend_does_not_press_on_the_plot():
+    few, many = (finish(go.Figure([go.Scatter(y=[1], name=str(i)) for i in range(n)]), alt="").layout.height
+                 for n in (2, 16))
+    assert many > few
+    hidden = [go.Scatter(y=[1], showlegend=False) for _ in range(16)]
+    assert finish(go.Figure(hidden), alt="").layout.height == few
+
+
+def test_the_sequential_scale_rises_from_black_for_every_eye():
+    colours = [c for _, c in go.Heatmap(colorscale=SEQUENTIAL).colorscale]
+    for eye in (np.eye(3), DEUTERANOPIA, PROTANOPIA):
+        lightness = [lab(eye @ linear(rgb(c)))[0] for c in colours]
+        assert (np.diff(lightness) > 0).all() and lightness[0] < 0.15 < 0.9 < lightness[-1]
+
+
 def test_stage_marks_without_names():
     figure = go.Figure()
     mark_stages(figure, [2, 3], names=False)

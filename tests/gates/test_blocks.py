@@ -220,6 +220,17 @@ def test_a_subclass_counts(pictures):
     assert [(block.name, block.kind) for block in find_blocks(Net(Mine(16)), pictures(1))] == [("parts.0", "SE")]
 
 
+def test_a_block_that_scales_in_place_counts(pictures, recwarn):
+    class InPlace(SqueezeExcite):
+        def forward(self, x):
+            return x.mul_(self.gate(self.expand(self.relu(self.reduce(x.mean((2, 3))))))[:, :, None, None])
+
+    net = Net(Unit(InPlace(16)))
+    block, = find_blocks(net, pictures(1))
+    assert (block.name, block.shortcut) == ("parts.0.gate", "parts.0")
+    assert not recwarn.list
+
+
 def test_a_gate_that_never_fires_is_no_block(pictures, recwarn):
     class Functional(timm.layers.SEModule):
         def forward(self, x):

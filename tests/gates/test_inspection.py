@@ -323,7 +323,7 @@ def test_a_new_module_is_run_once_more_to_find_its_blocks(pictures):
 
 def test_a_view_keeps_a_graph_only_where_it_is_asked_to(network, pictures):
     view = inspect(network("slim/se"), pictures(1), [1], ["layer4"])
-    with pytest.raises(RuntimeError, match="retain_graph=True"):
+    with pytest.raises(RuntimeError, match="this view kept no graph"):
         view.grad_cam([2])
     kept = inspect(network("slim/se"), pictures(1), [1], ["layer4"], retain_graph=True)
     with pytest.raises(ValueError, match=r"targets must lie in 0\.\.9"):
@@ -505,6 +505,46 @@ def test_points_are_as_one_image_sees_them(pictures):
     torch.testing.assert_close(view.features["sk"], expected)
     torch.testing.assert_close(view.features["sk", "output"], expected)
     assert expected.any()
+
+
+def test_a_gate_that_is_overwritten_after_use(pictures):
+    class Careless(SqueezeExcite):
+        def forward(self, x):
+            s = self.gate(self.expand(self.relu(self.reduce(x.mean((2, 3))))))
+            output = x * s[:, :, None, None]
+            s.zero_()
+            return output
+
+    module, batch = Tiny().eval(), pictures(1)
+    expected = record(module, batch).gates
+    careless = Careless(8, 2)
+    careless.load_state_dict(module.se.state_dict())
+    module.se = careless
+    torch.testing.assert_close(record(module, batch).gates, expected)
+
+
+@pytest.mark.parametrize("point", ["same", ("SE_1_1", "input")])
+def test_a_map_that_others_hold_and_overwrite(pictures, point):
+    class Holds(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.stem, self.same, self.se = nn.Conv2d(3, 8, 3, 2, 1), nn.Identity(), SqueezeExcite(8, 2)
+
+        def forward(self, x):
+            u = self.stem(x)
+            y = self.same(u) + self.se(u)
+            u.zero_()
+            return y.mean((2, 3))
+
+    module, batch = Holds(), pictures(1)
+    view = inspect(module, batch, [3], [point], [point])
+    alone = inspect(module, batch, features=[point])
+    (key, cam), = view.cams.items()
+    u = module.stem(batch).detach()
+    torch.testing.assert_close(view.features[key], u)
+    torch.testing.assert_close(alone.features[key], u)
+    torch.testing.assert_close(cam, torch.einsum("ntc,nchw->nthw", view.weights[key], u).relu())
 
 
 # bad input: one sentence, and the network as before

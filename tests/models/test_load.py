@@ -30,6 +30,7 @@ from senet_viz.models import (
 )
 from senet_viz.models.checkpoints import read_metadata, save_checkpoint
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 loading = importlib.import_module("senet_viz.models.load")  # the package's own "load" is the function
 SLIM = {"attention": "se", "num_classes": 3, "widths": [4, 4, 8, 8], "strides": [1, 2, 2, 1], "reduction": 4,
         "min_width": 2}
