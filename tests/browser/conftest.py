@@ -25,9 +25,10 @@ def missing(reason: str):
     pytest.skip(reason)
 
 
-def chromium() -> str | None:
+def chromium(own: str) -> str | None:
+    """The one that is named, the system's, or the one that ``playwright install`` fetched."""
     names = ("chromium", "chromium-browser", "google-chrome", "chrome")
-    candidates = (os.environ.get("SENET_VIZ_CHROMIUM"), "/usr/bin/chromium", *map(shutil.which, names))
+    candidates = (os.environ.get("SENET_VIZ_CHROMIUM"), "/usr/bin/chromium", *map(shutil.which, names), own)
     return next((path for path in candidates if path and Path(path).exists()), None)
 
 
@@ -37,10 +38,10 @@ def browser():
         from playwright.sync_api import sync_playwright
     except ImportError:
         missing("playwright is not installed")
-    path = chromium()
-    if path is None:
-        missing("no Chromium: install one, or name it in SENET_VIZ_CHROMIUM")
     with sync_playwright() as playwright:
+        path = chromium(playwright.chromium.executable_path)
+        if path is None:
+            missing("no Chromium: install one, or name it in SENET_VIZ_CHROMIUM")
         started = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield started
         started.close()
