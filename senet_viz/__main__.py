@@ -1,7 +1,12 @@
-"""The command line: ``python -m senet_viz models|inspect|train``."""
+"""The command line: ``python -m senet_viz models|inspect|collect|export|train``."""
 import argparse
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
+from pathlib import Path
 
 from .training.recipe import Recipe
 
@@ -66,6 +71,47 @@ def parser() -> argparse.ArgumentParser:
                                        "value")
     _add_model_options(inspect)
     inspect.set_defaults(run=_inspect)
+
+    collect = commands.add_parser(
+        "collect", help="statistics of the gates over a data set",
+        description="Look at every picture of a data set and write into one folder how the gates were distributed, by "
+                    "class and over all. Run again with the same arguments, it goes on where it stopped, and ends with "
+                    "the same bytes.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    collect.add_argument("name", metavar="MODEL", help="demo/…, timm/…, torchvision/… or file:…")
+    collect.add_argument("data", metavar="DATA", help="a folder with one sub-folder a class, Parquet files, or a text "
+                                                      "file of paths and labels; local or an fsspec address")
+    collect.add_argument("out", metavar="OUT", help="folder to write")
+    collect.add_argument("--split", help="train or val: the sub-folder or the Parquet files of that name")
+    collect.add_argument("--limit", type=int, help="look only at the first pictures")
+    collect.add_argument("--zoom", type=float, nargs="+", default=[1.0], metavar="Z",
+                         help="look at each picture with its centre enlarged by these factors")
+    collect.add_argument("--around", choices=["centre", "box"], default="centre",
+                         help="enlarge around the picture's centre or its box")
+    collect.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of the network")
+    collect.add_argument("--batch-size", type=int, default=32, help="pictures in a forward")
+    collect.add_argument("--shard-size", type=int, default=512, help="pictures in a shard, the unit that is kept")
+    collect.add_argument("--threads", type=int, default=None, help="of the CPU in a forward; all where not given")
+    collect.add_argument("--compile", action="store_true", help="run the network through torch.compile")
+    collect.add_argument("--random-weights", action="store_true",
+                         help="look also at the same network with random weights, as a control")
+    collect.add_argument("--compact", action="store_true", help="write a small archive: float16, fewer details")
+    collect.add_argument("--engine", choices=["local", "ray"], default="local",
+                         help="compute here, or on a Ray cluster")
+    collect.add_argument("--address", help="of the Ray cluster; one is started here where none runs")
+    collect.add_argument("--workers", type=int, default=2,
+                         help="processes that decode pictures; with ray, that compute")
+    _add_model_options(collect)
+    collect.set_defaults(run=_collect)
+
+    export = commands.add_parser(
+        "export", help="statistics as long tables",
+        description="Write the statistics of a folder as long tables for pandas, DuckDB and polars: channels (a row a "
+                    "class, zoom, block, branch and channel), blocks, histograms and images.")
+    export.add_argument("folder", metavar="OUT", help="a folder that collect wrote")
+    export.add_argument("--to", choices=["csv", "parquet"], default="parquet", help="format")
+    export.add_argument("--into", help="folder to write (default: OUT/tables)")
+    export.set_defaults(run=_export)
     return main
 
 
@@ -135,6 +181,57 @@ def _train(args: argparse.Namespace) -> None:
     print(f"{args.out}: top-1 {result['accuracy']['top1']:.1%}, top-5 {result['accuracy']['top5']:.1%}")
 
 
+def _collect(args: argparse.Namespace) -> None:
+    import torch
+
+    from .models import load
+    from .statistics import Settings, collect
+
+    settings = Settings(
+        zooms=tuple(args.zoom), around=args.around, precision=args.precision, batch_size=args.batch_size,
+        shard_size=args.shard_size, threads=args.threads or torch.get_num_threads(), compiled=args.compile,
+        random_weights=args.random_weights)
+    settings.check()
+    cluster = args.engine == "ray"  # whose machines may have what this one lacks
+    model = load(args.name, arch=args.arch, device="cpu" if cluster else args.device)
+    with _finish_first() as stop:
+        stats = collect(
+            model, args.data, args.out, settings, split=args.split, limit=args.limit, compact=args.compact,
+            device=args.device if cluster else None, engine=args.engine, workers=args.workers, address=args.address,
+            stop=stop)
+    unreadable = stats.metadata["unreadable"]
+    print(f"{args.out}: {stats.metadata['images']:,} pictures of {int((stats.count > 0).sum()):,} classes"
+          + (f"; {unreadable:,} could not be used, see {args.out}/unreadable.csv" if unreadable else ""))
+
+
+@contextmanager
+def _finish_first() -> Iterator[Callable[[], bool]]:
+    """Inside, the first Ctrl-C is only noted, for whoever asks the function; the second interrupts."""
+    asked = threading.Event()
+
+    def note(number, frame):
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+        print("\nfinishing the shard at hand; press Ctrl-C again to stop at once", file=sys.stderr)
+
+    if threading.current_thread() is not threading.main_thread():  # signals come to the main thread
+        yield asked.is_set
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield asked.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _export(args: argparse.Namespace) -> None:
+    from .statistics import export, open_statistics
+
+    for path in export(open_statistics(args.folder), args.into or Path(args.folder, "tables"), args.to):
+        print(path)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one command; 0 on success, 2 with one line on bad input, 130 when interrupted."""
     args = parser().parse_args(argv)
@@ -143,8 +240,8 @@ def main(argv: list[str] | None = None) -> int:
     except (ValueError, OSError, RuntimeError) as error:
         print(f"senet_viz {args.command}: {_sentence(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        print(f"senet_viz {args.command}: {error or 'interrupted'}", file=sys.stderr)
         return 130
     return 0
 

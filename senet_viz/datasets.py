@@ -1,24 +1,63 @@
-"""Labelled pictures on disk: an ImageFolder, or Parquet files with encoded pictures. Decoded one by one, on demand."""
+"""Pictures of a folder, a list or Parquet files, on this machine or behind any fsspec address; decoded on demand."""
 import csv
-from functools import partial
+import hashlib
+import io
+import json
+import os
+import posixpath
+import re
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from fsspec import AbstractFileSystem
+from fsspec.core import url_to_fs
+from pyarrow import types
 from torch.utils.data import Dataset
-from torchvision.datasets import ImageFolder
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from .images import UnreadableImage, open_image
 
+_SUFFIXES = (*IMG_EXTENSIONS, ".gif")
+_BOX = ("x0", "y0", "x1", "y1")
+_COLUMNS = {  # of a Parquet file: what they must hold
+    "image": ("encoded bytes", lambda t: types.is_binary(t) or types.is_large_binary(t)),
+    "label": ("whole numbers", types.is_integer),
+    "file": ("text", lambda t: types.is_string(t) or types.is_large_string(t)),
+    **dict.fromkeys(_BOX, ("numbers", lambda t: types.is_integer(t) or types.is_floating(t)))}
+
 
 class Pictures(Dataset):
-    """Pictures with labels: item i is ``(transform(PIL image), label)``; ``classes`` are the labels' names.
+    """Pictures with labels: item i is ``(transform(PIL image), label)``. Use ``open_pictures`` to make one.
 
-    Use ``open_pictures`` to make one. ``read(i)`` gives the encoded bytes of picture i.
+    Attributes:
+        read: gives the encoded bytes of picture i.
+        labels: N indices into ``classes``; −1 where there is none.
+        classes: the labels' names.
+        files: N names, relative to the source.
+        boxes: where the object is, float64 (N, 4): x0, y0, x1, y1 in pixels, the edges of the box (half-open, so that
+            x1 − x0 is its width); NaN where it is not known. None when no picture has one.
     """
 
-    def __init__(self, read, labels: list[int], classes: list[str], transform=None):
+    def __init__(
+            self,
+            read: Callable[[int], bytes],
+            labels: list[int],
+            classes: list[str],
+            transform: Callable | None = None,
+            *,
+            files: Sequence[str] | None = None,
+            boxes: np.ndarray | None = None,
+    ):
         self.read, self.labels, self.classes, self.transform = read, labels, classes, transform
+        self.files = [str(i) for i in range(len(labels))] if files is None else files
+        self.boxes = boxes
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -30,71 +69,257 @@ class Pictures(Dataset):
             raise UnreadableImage(f"Picture {index} of the data set: {error}") from error
         return (self.transform(image) if self.transform else image), self.labels[index]
 
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 (64 hex digits) of number, names, labels, classes and boxes: of all but the pictures' bytes."""
+        boxes = None if self.boxes is None else np.asarray(self.boxes, float).tolist()
+        content = [len(self), list(map(str, self.files)), list(map(int, self.labels)), self.classes, boxes]
+        return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
-def open_pictures(source: str | Path, split: str | None = None) -> Pictures:
-    """The pictures of a folder, a Parquet file, or a folder of Parquet files.
+
+def open_pictures(source: str | os.PathLike, split: str | None = None, *, in_memory: bool = True) -> Pictures:
+    """The pictures of a folder, a list, a Parquet file, or a folder of Parquet files.
 
     Args:
-        source: a folder with one sub-folder a class (ImageFolder); a Parquet file, or a folder of them, with the
-            columns ``image`` (encoded bytes) and ``label`` (0, 1, …), and beside them an optional ``classes.csv`` with
-            the columns ``label`` and ``name``.
-        split: "train" or "val": the sub-folder of that name, or the Parquet files whose names begin with it.
+        source: a path, or any address that fsspec knows ("s3://…", "memory://…"), of
+
+            - a folder with one sub-folder a class (ImageFolder). Where these are all WordNet ids, a ``classes.csv``
+              in the folder or its parent (columns ``wnid`` and ``name``) names them, or else timm does;
+            - a folder with pictures and no such sub-folders: they have no labels;
+            - a Parquet file, or a folder of them, with the column ``image`` (encoded bytes) and, optionally, ``label``
+              (0, 1, …; null or negative where there is none), ``file`` (the pictures' names) and ``x0``, ``y0``,
+              ``x1``, ``y1`` (pixels, both ends included), and beside them an optional ``classes.csv`` with the columns
+              ``label`` and ``name``;
+            - a list (.txt, .csv, .tsv, without a header): a line "path label" a picture, split at a tab or else at the
+              last space or comma; lines without a label, empty lines and lines from # on are fine. Paths are relative
+              to the list's folder, absolute, or addresses. Labels are names, or all of them numbers, which a
+              ``classes.csv`` may name as it does for Parquet files.
+        split: "train" or "val": the sub-folder of that name, or the files whose names begin with it.
+        in_memory: read Parquet files whole, for random access. Otherwise row group by row group, of which the last one
+            is kept: for data sets larger than memory, read in order.
 
     Raises:
         FileNotFoundError: when there is no such folder or file, or nothing in it.
-        ValueError: when a column is missing or of another type.
+        ValueError: when the address cannot be opened, a file cannot be read, or a column is missing or of another type.
     """
-    source = Path(source)
-    if not source.exists():
+    source = os.fspath(source)
+    fs, path = _place(source)
+    if not fs.exists(path):
         raise FileNotFoundError(f"no such file or folder: {source}")
-    if split and source.is_dir() and not any(source.glob(f"{split}*.parquet")):
-        source = source / split
-        if not source.is_dir():  # the other split's pictures would do for neither
-            raise FileNotFoundError(f"{source.parent} has neither a folder {split} nor files {split}*.parquet")
-        split = None
-    if source.is_file():  # one file is not both splits
-        files = [source] if source.name.startswith(split or "") else []
+    if fs.isfile(path):
+        folder, name = posixpath.split(path)
+        if split and not name.startswith(split):  # one file is not both splits
+            raise FileNotFoundError(f"{source} is one file, and its name does not begin with {split}")
+        if name.lower().endswith((".txt", ".csv", ".tsv")):
+            return _list(source, fs, folder, name)
+        return _parquet(source, fs, folder, [name], in_memory)
+    folders, files = _entries(fs, path)
+    parquet = [name for name in files if name.startswith(split or "") and name.endswith(".parquet")]
+    if split and not parquet:
+        if split not in folders:  # the other split's pictures would do for neither
+            raise FileNotFoundError(f"{source} has neither a folder {split} nor files {split}*.parquet")
+        path = f"{path}/{split}"
+        folders, files = _entries(fs, path)
+        parquet = [name for name in files if name.endswith(".parquet")]
+    if parquet:
+        return _parquet(source, fs, path, parquet, in_memory)
+    return _folder(source, fs, path, folders, files)
+
+
+def _folder(source: str, fs: AbstractFileSystem, path: str, folders: list[str], files: list[str]) -> Pictures:
+    # class by class: what fsspec knows of each of a million files would fill the memory
+    found = {name: sorted(filter(_is_picture, _below(fs, f"{path}/{name}")), key=posixpath.split) for name in folders}
+    if any(found.values()):
+        if empty := [name for name in folders if not found[name]]:
+            raise FileNotFoundError(f"{source} has sub-folders without a picture: {', '.join(empty)}")
+        files = [f"{name}/{file}" for name in folders for file in found[name]]
+        labels = [label for label, name in enumerate(folders) for _ in found[name]]
+        classes = _named(fs, path, folders)
     else:
-        files = sorted(source.glob(f"{split or ''}*.parquet"))
-    if files:
-        return _parquet(files)
+        files = list(filter(_is_picture, files))
+        labels, classes = [-1] * len(files), []
+    if not files:
+        raise FileNotFoundError(f"{source} holds neither Parquet files nor pictures, in sub-folders or without")
+    return Pictures(partial(_file_bytes, source, path, files), labels, classes, files=files)
+
+
+def _list(source: str, fs: AbstractFileSystem, folder: str, name: str) -> Pictures:
+    lines = (line.strip() for line in _text(fs, f"{folder}/{name}").split("\n"))
+    entries = [_entry(line) for line in lines if line and not line.startswith("#")]
+    if not entries:
+        raise FileNotFoundError(f"{source} names no picture")
+    files, names = map(list, zip(*entries))
+    found = sorted(set(names) - {""})
+    if all(re.fullmatch(r"-?\d+", name) for name in found):
+        labels = [max(int(name), -1) if name else -1 for name in names]
+        classes = _numbered(fs, folder, labels)
+    else:
+        index = {name: label for label, name in enumerate(found)} | {"": -1}
+        labels, classes = [index[name] for name in names], _named(fs, folder, found)
+    return Pictures(partial(_file_bytes, source, folder, files), labels, classes, files=files)
+
+
+def _entry(line: str) -> tuple[str, str]:
+    """Path and label, "" where there is none."""
+    if "\t" in line:
+        file, label = line.split("\t", 1)
+        return file.strip(), label.strip()
+    file, label = [*re.split(r"[\s,]+(?=[^\s,]*$)", line), ""][:2]
+    return (line, "") if _is_picture(label) else (file, label)  # "my cat.png" has a space, but no label
+
+
+def _parquet(source: str, fs: AbstractFileSystem, folder: str, names: list[str], in_memory: bool) -> Pictures:
+    tables, groups, starts = [], [], [0]
     try:
-        folder = ImageFolder(source)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise FileNotFoundError(
-            f"{source} holds neither {split + '*' if split else ''}.parquet files nor one sub-folder of pictures a "
-            f"class") from error
-    return Pictures(partial(_file_bytes, [path for path, _ in folder.samples]), folder.targets, folder.classes)
+        for name in names:
+            with pq.ParquetFile(f"{folder}/{name}", filesystem=fs) as file:
+                schema = file.schema_arrow
+                needed = {"image", *(_BOX if set(_BOX) & set(schema.names) else ())}
+                if missing := sorted(needed - set(schema.names)):
+                    raise ValueError(f"{source}: {name} lacks the columns {', '.join(missing)}")
+                columns = [field for field in schema if field.name in _COLUMNS]
+                for field in columns:
+                    kind, fits = _COLUMNS[field.name]
+                    if not fits(field.type) and not types.is_null(field.type):
+                        raise ValueError(f"{source}: the column {field.name} of {name} holds {field.type}, not {kind}")
+                table = file.read([field.name for field in columns if in_memory or field.name != "image"])
+                rows = pa.array([f"{name}:{row}" for row in range(file.metadata.num_rows)], pa.string())
+                tables.append(table.append_column("row", rows))
+                for group in range(file.num_row_groups):
+                    groups.append((f"{folder}/{name}", group))
+                    starts.append(starts[-1] + file.metadata.row_group(group).num_rows)
+        table = pa.concat_tables(tables, promote_options="permissive")  # files may lack what is optional
+    except (pa.ArrowException, OSError) as error:
+        raise ValueError(f"{source} cannot be read as Parquet: {_line(error)}") from error
+
+    labels, files, boxes = [-1] * len(table), table["row"], None
+    if "label" in table.column_names:
+        labels = np.maximum(pc.fill_null(table["label"].cast(pa.int64()), -1).to_numpy(), -1).tolist()
+    if "file" in table.column_names:
+        files = pc.coalesce(table["file"].cast(pa.string()), files)
+    if "x0" in table.column_names:
+        boxes = np.stack([table[side].cast(pa.float64()).to_numpy() for side in _BOX], 1)
+        boxes[:, 2:] += 1  # from the last pixel to its far edge
+        boxes[np.isnan(boxes).any(1)] = np.nan
+    read = partial(_cell_bytes, table["image"]) if in_memory else _RowGroups(source, groups, starts)
+    return Pictures(read, labels, _numbered(fs, folder, labels), files=files.to_pylist(), boxes=boxes)
 
 
-def _parquet(files: list[Path]) -> Pictures:
-    try:
-        table = pa.concat_tables([pq.read_table(file, columns=["image", "label"]) for file in files])
-    except (pa.ArrowInvalid, KeyError) as error:
-        raise ValueError(f"{files[0].parent} cannot be read as Parquet with the columns image and label: "
-                         f"{str(error).splitlines()[0]}") from error
-    image, label = (table.schema.field(name).type for name in ("image", "label"))
-    if not (pa.types.is_binary(image) or pa.types.is_large_binary(image)) or not pa.types.is_integer(label):
-        raise ValueError(f"{files[0].parent} needs the columns image (encoded bytes) and label (0, 1, …), not {image} "
-                         f"and {label}")
-    labels = table["label"].to_pylist()
-    names = files[0].parent / "classes.csv"
-    classes = [str(label) for label in range(max(labels, default=-1) + 1)]
-    if names.exists():
-        with names.open(newline="") as lines:
-            rows = csv.DictReader(lines)
-            if not {"label", "name"} <= set(rows.fieldnames or ()):
-                raise ValueError(f"{names} has no columns label and name")
-            for row in rows:
-                if int(row["label"]) < len(classes):
-                    classes[int(row["label"])] = row["name"]
-    return Pictures(partial(_cell_bytes, table["image"]), labels, classes)
-
-
-# functions of the module, not closures, so that a data set can be sent to worker processes
-def _file_bytes(paths: list[str], index: int) -> bytes:
-    return Path(paths[index]).read_bytes()
+# what reads a picture: no closures, and no file system, which may be of no use in another process
+def _file_bytes(source: str, folder: str, files: list[str], index: int) -> bytes:
+    file = files[index]
+    if "://" in file or Path(file).is_absolute():
+        fs, path = _place(file)
+    else:
+        fs, path = _place(source)[0], f"{folder}/{file}"
+    return fs.cat_file(path)
 
 
 def _cell_bytes(column: pa.ChunkedArray, index: int) -> bytes:
-    return column[index].as_py()
+    return column[index].as_py() or b""
+
+
+class _RowGroups:
+    """Reads the row group of the picture that is asked for, and keeps it until another one's turn."""
+
+    def __init__(self, source: str, groups: list[tuple[str, int]], starts: list[int]):
+        self.source, self.groups, self.starts = source, groups, starts  # group i: rows from starts[i] to starts[i + 1]
+        self.kept = None
+
+    def __call__(self, index: int) -> bytes:
+        index = range(self.starts[-1])[index]
+        group = bisect_right(self.starts, index) - 1
+        kept = self.kept
+        if kept is None or kept[0] != group:
+            self.kept = kept = None  # first, so that there are never two
+            path, number = self.groups[group]
+            with pq.ParquetFile(path, filesystem=_place(self.source)[0]) as file:
+                self.kept = kept = group, file.read_row_group(number, ["image"])["image"]
+        return _cell_bytes(kept[1], index - self.starts[group])
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"kept": None}
+
+
+# names of classes
+def _numbered(fs: AbstractFileSystem, folder: str, labels: list[int]) -> list[str]:
+    names = _names(fs, folder, "label") or {}
+    return [names.get(str(label), str(label)) for label in range(max(labels, default=-1) + 1)]
+
+
+def _named(fs: AbstractFileSystem, folder: str, classes: list[str]) -> list[str]:
+    """WordNet ids by their names, which tell the birds from the machines among the cranes; others as they are."""
+    if not all(re.fullmatch(r"n\d{8}", name) for name in classes):
+        return classes
+    names = _names(fs, folder, "wnid") or _names(fs, posixpath.dirname(folder), "wnid")
+    if not names:
+        from timm.data import ImageNetInfo  # reads files of all synsets
+        info = ImageNetInfo()
+        try:
+            names = {wnid: info.label_name_to_description(wnid) for wnid in classes}
+        except KeyError:
+            return classes
+    named = [names.get(wnid, wnid) for wnid in classes]
+    count = Counter(named)
+    return [name if count[name] == 1 else f"{name} [{wnid}]" for name, wnid in zip(named, classes)]
+
+
+def _names(fs: AbstractFileSystem, folder: str, key: str) -> dict[str, str] | None:
+    path = f"{folder}/classes.csv"
+    if not fs.isfile(path):
+        return None
+    rows = csv.DictReader(io.StringIO(_text(fs, path), newline=""))
+    if not {key, "name"} <= set(rows.fieldnames or ()):
+        raise ValueError(f"{path} has no columns {key} and name")
+    return {row[key].strip(): row["name"] for row in rows if row[key] and row["name"]}
+
+
+# files and folders, of any file system
+def _place(address: str) -> tuple[AbstractFileSystem, str]:
+    try:
+        fs, path = url_to_fs(address)
+    except (ImportError, ValueError) as error:
+        raise ValueError(f"{address} cannot be opened: {_line(error)}") from error
+    return fs, path.rstrip("/") or path
+
+
+def _entries(fs: AbstractFileSystem, folder: str) -> tuple[list[str], list[str]]:
+    """The sorted names of the folders and of the files in a folder."""
+    folders, files = [], []
+    for info in fs.ls(folder, detail=True):
+        name = _relative(info["name"], folder)
+        if name:  # object stores list the folder itself
+            (folders if info["type"] == "directory" or _is_linked_folder(fs, info) else files).append(name)
+    return sorted(folders), sorted(files)
+
+
+def _below(fs: AbstractFileSystem, folder: str) -> list[str]:
+    """All files of a folder and of the folders in it, relative to it."""
+    files = []
+    for path, info in fs.find(folder, detail=True).items():
+        name = _relative(path, folder)
+        files += [f"{name}/{file}" for file in _below(fs, path)] if _is_linked_folder(fs, info) else [name]
+    return files
+
+
+def _is_linked_folder(fs: AbstractFileSystem, info: dict) -> bool:  # fsspec itself does not follow these
+    return bool(info.get("islink")) and fs.isdir(info["name"])
+
+
+def _relative(path: str, folder: str) -> str:
+    return path.removeprefix(folder).strip("/")
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(_SUFFIXES)
+
+
+def _text(fs: AbstractFileSystem, path: str) -> str:
+    try:
+        return fs.cat_file(path).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not text in UTF-8") from error
+
+
+def _line(error: Exception) -> str:
+    return str(error).partition("\n")[0]

@@ -1,17 +1,25 @@
 import csv
+import hashlib
 import io
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
+import fsspec
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from torch.utils.data import DataLoader
 from torchvision import transforms
+from torchvision.datasets import ImageFolder
 
 from senet_viz import UnreadableImage
-from senet_viz.datasets import open_pictures
+from senet_viz.datasets import Pictures, open_pictures
 
 
 def png(value: int) -> bytes:
@@ -86,6 +94,15 @@ def test_parquet_without_a_split_is_all_of_it(parquet):
     assert values(open_pictures(parquet)) == [20, 10, 11, 21, 12]
 
 
+def test_parquet_in_folders_of_splits(parquet):
+    for split in ("train", "val"):
+        (parquet / "all" / split).mkdir(parents=True)
+        for file in parquet.glob(f"{split}*.parquet"):
+            file.rename(parquet / "all" / split / file.name)
+    assert values(open_pictures(parquet / "all", "train")) == [20, 10, 11]
+    assert values(open_pictures(parquet / "all", "val")) == [21, 12]
+
+
 def test_parquet_without_names(parquet):
     (parquet / "classes.csv").unlink()
     assert open_pictures(parquet, "val").classes == ["0", "1"]
@@ -129,20 +146,27 @@ def test_nothing_there(tmp_path):
         open_pictures(tmp_path / "missing", "train")
     (tmp_path / "train").mkdir()
     for source, split in ((tmp_path, "train"), (tmp_path / "train", None)):
-        with pytest.raises(FileNotFoundError, match="parquet files nor one sub-folder of pictures a class"):
+        with pytest.raises(FileNotFoundError, match="holds neither Parquet files nor pictures"):
             open_pictures(source, split)
     (tmp_path / "train" / "cat").mkdir()
-    with pytest.raises(FileNotFoundError, match="nor one sub-folder of pictures a class"):
+    with pytest.raises(FileNotFoundError, match="holds neither Parquet files nor pictures"):
         open_pictures(tmp_path, "train")
 
 
-@pytest.mark.parametrize("table", [
-    {"picture": [png(1)], "label": [0]}, {"image": [png(1)]}, {"image": ["/etc/hostname"], "label": [0]},
-    {"image": [{"bytes": png(1)}], "label": [0]}, {"image": [png(1)], "label": ["cat"]}])
-def test_columns(tmp_path, table):
+@pytest.mark.parametrize(("table", "message"), [
+    ({"picture": [png(1)], "label": [0]}, "lacks the columns image"),
+    ({"image": ["/etc/hostname"], "label": [0]}, "image of a.parquet holds string, not encoded bytes"),
+    ({"image": [{"bytes": png(1)}], "label": [0]}, "image of a.parquet holds struct<.*>, not encoded bytes"),
+    ({"image": [png(1)], "label": ["cat"]}, "label of a.parquet holds string, not whole numbers"),
+    ({"image": [png(1)], "label": [0.5]}, "label of a.parquet holds double, not whole numbers"),
+    ({"image": [png(1)], "file": [1]}, "file of a.parquet holds int64, not text"),
+    ({"image": [png(1)], "x0": [1], "x1": [2]}, "lacks the columns y0, y1"),
+    ({"image": [png(1)], "x0": ["1"], "y0": [0], "x1": [2], "y1": [2]}, "x0 of a.parquet holds string, not numbers")])
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_columns(tmp_path, table, message, in_memory):
     pq.write_table(pa.table(table), tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match=r"columns image .*and label") as caught:
-        open_pictures(tmp_path / "a.parquet")
+    with pytest.raises(ValueError, match=message) as caught:
+        open_pictures(tmp_path / "a.parquet", in_memory=in_memory)
     assert "\n" not in str(caught.value)
 
 
@@ -153,6 +177,325 @@ def test_no_parquet(tmp_path, parquet):
     (parquet / "classes.csv").write_text("number,title\n0,cat\n")
     with pytest.raises(ValueError, match=r"classes\.csv has no columns label and name"):
         open_pictures(parquet)
+
+
+def copy_to_memory(folder: Path, name: str) -> str:
+    fsspec.filesystem("memory").put(str(folder), f"/{name}", recursive=True)
+    return f"memory://{name}"
+
+
+@pytest.fixture
+def memory():
+    """Copies a folder into fsspec's memory, to the given name, and gives its address."""
+    yield copy_to_memory
+    fsspec.filesystem("memory").rm("/", recursive=True)
+
+
+def same(one: Pictures, other: Pictures) -> bool:
+    return ([one.read(i) for i in range(len(one))] == [other.read(i) for i in range(len(other))]
+            and (one.labels, one.classes, one.files) == (other.labels, other.classes, other.files)
+            and one.fingerprint == other.fingerprint)
+
+
+# folders
+
+def test_a_folder_is_read_like_an_imagefolder(tmp_path):
+    names = ["b/1.png", "b/10.PNG", "b/2.Jpeg", "b/a/9.png", "b/a b/0.png", "b/a/x/1.png", "b/a/notes.txt", "A/z.webp",
+             "A/.hidden.png", "readme.png", "c d/é.bmp", "c d/Thumbs.db"]
+    it = tmp_path / "it"
+    for value, name in enumerate(names):
+        (it / name).parent.mkdir(parents=True, exist_ok=True)
+        (it / name).write_bytes(png(value))
+    (it / "linked").symlink_to(it / "b")
+    (it / "A" / "deeper").symlink_to(it / "b" / "a")
+    (it / "A" / "0.png").symlink_to(it / "b" / "1.png")
+    pictures, expected = open_pictures(it), ImageFolder(it)
+    assert (pictures.classes, pictures.labels) == (expected.classes, expected.targets)
+    assert pictures.files == [Path(path).relative_to(it).as_posix() for path, _ in expected.samples]
+    assert [pictures.read(i) for i in range(len(pictures))] == [Path(p).read_bytes() for p, _ in expected.samples]
+
+
+def test_moving_pictures_are_pictures(folder):
+    (folder / "val" / "cat" / "still.GIF").write_bytes(png(5))
+    assert open_pictures(folder, "val").files[:3] == ["cat/0.png", "cat/1.png", "cat/still.GIF"]
+
+
+def test_a_class_without_pictures(folder):
+    (folder / "val" / "eel").mkdir()
+    with pytest.raises(FileNotFoundError, match="sub-folders without a picture: eel"):
+        open_pictures(folder, "val")
+
+
+def test_a_flat_folder(folder):
+    (folder / "val" / "cat" / "thumbnails").mkdir()
+    (folder / "val" / "cat" / "notes.txt").write_text("of cats")
+    pictures = open_pictures(folder / "val" / "cat")
+    assert (values(pictures), pictures.labels, pictures.classes) == ([10, 11], [-1, -1], [])
+    assert (pictures.files, pictures.boxes) == (["0.png", "1.png"], None)
+    assert same(open_pictures(folder / "val", "cat"), pictures)
+
+
+WNIDS = ("n01440764", "n02012849", "n03126707")  # a fish, the bird crane, the machine crane
+
+
+@pytest.fixture
+def wnids(tmp_path):
+    for value, wnid in enumerate(WNIDS):
+        (tmp_path / "wnids" / "val" / wnid).mkdir(parents=True)
+        (tmp_path / "wnids" / "val" / wnid / "a.png").write_bytes(png(value))
+    return tmp_path / "wnids"
+
+
+def test_wordnet_ids_are_named_by_timm(wnids):
+    assert open_pictures(wnids, "val").classes == ["tench, Tinca tinca", "crane [n02012849]", "crane [n03126707]"]
+
+
+@pytest.mark.parametrize("place", [".", "val"])
+def test_wordnet_ids_are_named_by_a_file(wnids, place):
+    (wnids / place / "classes.csv").write_text("name,wnid\n\"crane, bird\",n02012849\ntench,n01440764\neel,n00000000\n")
+    assert open_pictures(wnids, "val").classes == ["tench", "crane, bird", "n03126707"]
+    (wnids / place / "classes.csv").write_text("wnid,label\n")
+    with pytest.raises(ValueError, match=r"classes\.csv has no columns wnid and name"):
+        open_pictures(wnids, "val")
+
+
+@pytest.mark.parametrize("name", ["n99999999", "n0144076", "dog"])
+def test_what_timm_does_not_know_keeps_its_name(wnids, name):
+    (wnids / "val" / "n01440764").rename(wnids / "val" / name)
+    assert open_pictures(wnids, "val").classes == sorted([name, "n02012849", "n03126707"])
+
+
+# lists
+
+def list_of(folder: Path, text: str, name: str = "list.txt") -> Pictures:
+    (folder / name).write_text(text)
+    return open_pictures(folder / name)
+
+
+def test_list(folder):
+    pictures = list_of(folder, "# of all\n\nval/dog/1.png dog\r\n  val/cat/0.png,cat  \ntrain/cat/2.png\n"
+                               "train/cat/1.png\tcat\ntrain/dog/0.png, dog\n")
+    assert values(pictures) == [21, 10, 12, 11, 20]
+    assert (pictures.labels, pictures.classes) == ([1, 0, -1, 0, 1], ["cat", "dog"])
+    assert pictures.files == ["val/dog/1.png", "val/cat/0.png", "train/cat/2.png", "train/cat/1.png",
+                              "train/dog/0.png"]
+
+
+def test_list_of_names_with_spaces(tmp_path):
+    lines = {"my cat.png\tblack cat": ("my cat.png", 1), "my cat, 2.png ant": ("my cat, 2.png", 0),
+             "my cat.png": ("my cat.png", -1), "a,b.png,ant": ("a,b.png", 0), "no suffix ant": ("no suffix", 0),
+             "my cat.png\t": ("my cat.png", -1), "a,b.png,": ("a,b.png", -1)}
+    for name, _ in lines.values():
+        (tmp_path / name).write_bytes(png(len(name)))
+    pictures = list_of(tmp_path, "\n".join(lines), "list.TSV")
+    assert list(zip(pictures.files, pictures.labels)) == list(lines.values())
+    assert pictures.classes == ["ant", "black cat"]
+    assert values(pictures) == [len(name) for name in pictures.files]
+
+
+def test_list_of_indices(folder):
+    text = "val/cat/0.png 0\nval/dog/0.png 2\nval/dog/1.png -1\nval/cat/1.png"
+    assert list_of(folder, text).classes == ["0", "1", "2"]
+    (folder / "classes.csv").write_text("label,name\n0,cat\n2,dog\n3,eel\n")
+    pictures = list_of(folder, text)
+    assert (pictures.labels, pictures.classes) == ([0, 2, -1, -1], ["cat", "1", "dog"])
+
+
+def test_list_of_wordnet_ids(folder):
+    pictures = list_of(folder, "val/cat/0.png n03126707\nval/cat/1.png n02012849\n")
+    assert (pictures.labels, pictures.classes) == ([1, 0], ["crane [n02012849]", "crane [n03126707]"])
+
+
+def test_list_of_paths_elsewhere(folder, tmp_path, memory):
+    address = memory(folder, "elsewhere")
+    (tmp_path / "lists").mkdir()
+    pictures = list_of(tmp_path / "lists", f"{folder}/val/cat/0.png\n{address}/val/dog/1.png dog\n"
+                                           f"../folder/val/cat/1.png\nfile://{folder}/val/dog/0.png\n")
+    assert (values(pictures), pictures.labels) == ([10, 21, 11, 20], [-1, 0, -1, -1])
+
+
+def test_list_of_a_split(folder):
+    (folder / "val.csv").write_text("val/cat/0.png,cat\n")
+    assert values(open_pictures(folder / "val.csv", "val")) == [10]
+    with pytest.raises(FileNotFoundError, match="its name does not begin with train"):
+        open_pictures(folder / "val.csv", "train")
+
+
+def test_no_list(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"list\.txt names no picture"):
+        list_of(tmp_path, "\n# nothing\n")
+    (tmp_path / "a.txt").write_bytes(png(1))
+    with pytest.raises(ValueError, match=r"a\.txt is not text in UTF-8"):
+        open_pictures(tmp_path / "a.txt")
+    with pytest.raises(ValueError, match=r"^nowhere://a\.png cannot be opened: Protocol not known"):
+        list_of(tmp_path, "nowhere://a.png cat\n")[0]
+
+
+# Parquet files
+
+@pytest.fixture
+def boxed(tmp_path):
+    """Two files of row groups of two; the second one has but pictures."""
+    frame = pd.DataFrame({
+        "image": [png(i) for i in range(5)], "label": pd.array([1, None, 0, -7, 2], "Int16"),
+        "file": ["a", "b c", None, "d", "e"], "x0": [0, 1, None, 2, 3], "y0": [0.0, 1.5, 2, None, 4],
+        "x1": np.array([0, 9, 9, 9, 9], np.uint8), "y1": pd.array([3, 9, 9, 9, None], "Int64"), "other": ["?"] * 5})
+    (tmp_path / "boxed").mkdir()
+    frame.to_parquet(tmp_path / "boxed" / "0.parquet", row_group_size=2, index=False)
+    pd.DataFrame({"image": [png(5), png(6), png(7)]}).to_parquet(tmp_path / "boxed" / "1.parquet", row_group_size=2)
+    return tmp_path / "boxed"
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_optional_columns(boxed, in_memory):
+    pictures = open_pictures(boxed, in_memory=in_memory)
+    assert values(pictures) == list(range(8))
+    assert pictures.labels == [1, -1, 0, -1, 2, -1, -1, -1]
+    assert pictures.classes == ["0", "1", "2"]
+    assert pictures.files == ["a", "b c", "0.parquet:2", "d", "e", "1.parquet:0", "1.parquet:1", "1.parquet:2"]
+    expected = np.full((8, 4), np.nan)
+    expected[:2] = (0, 0, 1, 4), (1, 1.5, 10, 10)  # the first is one pixel wide
+    assert pictures.boxes.dtype == np.float64
+    np.testing.assert_array_equal(pictures.boxes, expected)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_pictures_alone(boxed, in_memory):
+    pictures = open_pictures(boxed / "1.parquet", in_memory=in_memory)
+    assert (values(pictures), pictures.labels, pictures.classes) == ([5, 6, 7], [-1] * 3, [])
+    assert (pictures.files, pictures.boxes) == (["1.parquet:0", "1.parquet:1", "1.parquet:2"], None)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_a_picture_that_is_null(tmp_path, in_memory):
+    pq.write_table(pa.table({"image": [png(1), None]}), tmp_path / "a.parquet")
+    with pytest.raises(UnreadableImage, match=r"^Picture 1 of the data set: The file is empty\.$"):
+        open_pictures(tmp_path / "a.parquet", in_memory=in_memory)[1]
+
+
+def test_lazily_as_in_memory(boxed):
+    lazy, whole = open_pictures(boxed, in_memory=False), open_pictures(boxed)
+    assert same(lazy, whole)
+    for i in [7, 0, 3, 3, 1, -1, 4]:  # in any order
+        assert lazy.read(i) == whole.read(i)
+    for pictures in (lazy, whole):
+        with pytest.raises(IndexError):
+            pictures.read(8)
+
+
+def test_one_row_group_is_kept(boxed, monkeypatch):
+    """Each row group is read once when the pictures are read in order, and goes before the next one comes."""
+    reads, read = [], pq.ParquetFile.read_row_group
+
+    def counted(file, group, columns):
+        reads.append((group, columns, pictures.read.kept))
+        return read(file, group, columns)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", counted)
+    pictures = open_pictures(boxed, in_memory=False)
+    assert pictures.read.kept is None
+    for i in range(8):
+        pictures.read(i)
+        assert len(pictures.read.kept[1]) <= 2
+    assert reads == [(group, ["image"], None) for group in (0, 1, 2, 0, 1)]
+    assert pickle.loads(pickle.dumps(pictures)).read.kept is None
+
+
+def test_memory_is_bounded(tmp_path):
+    """Of 40 row groups of 1 MB, Arrow never holds more than a few MB."""
+    noise = np.random.default_rng(0)
+    schema = pa.schema({"image": pa.binary()})
+    with pq.ParquetWriter(tmp_path / "a.parquet", schema, use_dictionary=False) as writer:
+        for _ in range(40):
+            writer.write_table(pa.table({"image": [noise.bytes(2**18) for _ in range(4)]}, schema))
+    before = pa.total_allocated_bytes()
+    pictures = open_pictures(tmp_path / "a.parquet", in_memory=False)
+    for i in range(len(pictures)):
+        assert len(pictures.read(i)) == 2**18
+        assert pa.total_allocated_bytes() - before < 4 * 2**20
+    whole = open_pictures(tmp_path / "a.parquet")
+    assert pa.total_allocated_bytes() - before > 40 * 2**20
+    assert whole.read(159) == pictures.read(159)
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_loaders_of_parquet(boxed, in_memory):
+    pictures = open_pictures(boxed, in_memory=in_memory)
+    pictures.transform = transforms.ToTensor()
+    assert values_of(DataLoader(pictures, 3)) == values_of(DataLoader(pictures, 3, num_workers=1)) == list(range(8))
+
+
+def test_a_fresh_process_elsewhere_reads_it(boxed, folder, tmp_path, monkeypatch):
+    """What is pickled does not hang on the folder one was in, and its fingerprint not on the process."""
+    monkeypatch.chdir(tmp_path)
+    code = "import pickle, sys; p = pickle.load(sys.stdin.buffer); " \
+           "print(p.fingerprint, [p[i][0].getpixel((0, 0))[0] for i in range(len(p))])"
+    for pictures in (open_pictures("boxed", in_memory=False), open_pictures("folder", "val")):
+        out = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(pictures), cwd="/", check=True,
+                             capture_output=True, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])})
+        assert out.stdout.decode().strip() == f"{pictures.fingerprint} {values(pictures)}"
+
+
+# addresses
+
+def test_addresses(folder, parquet, boxed, wnids, memory, monkeypatch):
+    """All of it through a file system that is not the disk's, and through other ways to write a path."""
+    (folder / "list.txt").write_text("val/dog/0.png dog\nval/cat/1.png cat\n")
+    (wnids / "classes.csv").write_text("wnid,name\nn02012849,bird\n")
+    root = folder.parent
+    copy = memory(root, "copy")
+    monkeypatch.chdir(root)
+    for name, split, in_memory in (
+            ("folder", "train", True), ("folder/val", None, True), ("folder/val/cat", None, True),
+            ("folder/list.txt", None, True), ("parquet", "train", True), ("parquet/val.parquet", "val", True),
+            ("parquet", "val", False), ("boxed", None, False), ("wnids", "val", True)):
+        here = open_pictures(root / name, split, in_memory=in_memory)
+        for address in (f"{copy}/{name}", f"file://{root}/{name}", name, f"./{name}", f"{root}/{name}/"):
+            there = open_pictures(address, split, in_memory=in_memory)
+            assert same(here, there), address
+            assert same(here, pickle.loads(pickle.dumps(there))), address
+
+
+def test_addresses_with_nothing_there(memory, folder):
+    address = memory(folder, "copy")
+    with pytest.raises(FileNotFoundError, match="no such file or folder: memory://nothing"):
+        open_pictures("memory://nothing")
+    with pytest.raises(FileNotFoundError, match=r"memory://copy has neither a folder test nor files test\*\.parquet"):
+        open_pictures(address, "test")
+    fsspec.filesystem("memory").pipe("/text/a.md", b"hello")
+    with pytest.raises(FileNotFoundError, match="memory://text holds neither Parquet files nor pictures"):
+        open_pictures("memory://text")
+    fsspec.filesystem("memory").pipe("/text/a.parquet", b"hello")
+    with pytest.raises(ValueError, match="memory://text cannot be read as Parquet"):
+        open_pictures("memory://text")
+
+
+def test_addresses_of_unknown_kind():
+    with pytest.raises(ValueError, match=r"^nowhere://a/b cannot be opened: Protocol not known: nowhere$"):
+        open_pictures("nowhere://a/b")
+    fsspec.register_implementation("far", "no_such_module.FileSystem", clobber=True,
+                                   errtxt="Install far away\nand more")
+    with pytest.raises(ValueError, match=r"^far://a/b cannot be opened: Install far away$"):
+        open_pictures("far://a/b")
+
+
+# made by hand
+
+def test_pictures_by_hand():
+    pictures = Pictures([png(3), png(4)].__getitem__, [1, 0], ["a", "b"])
+    assert (pictures.files, pictures.boxes, values(pictures)) == (["0", "1"], None, [3, 4])
+
+
+def test_fingerprint():
+    def one(labels=(0, 1), classes=("a", "b"), **options):
+        return Pictures(None, labels, list(classes), **options).fingerprint
+
+    box = np.array([[0, 0, 1, 1], [np.nan] * 4])
+    assert len({one(), one((0, -1)), one((0, 1, 1)), one(classes="ac"), one(classes="abc"), one(files=["x", "y"]),
+                one(files=["y", "x"]), one(boxes=box), one(boxes=box + 1)}) == 9
+    assert one() == one(files=["0", "1"]) == one(np.array([0, 1])) == one(files=pa.array(["0", "1"]))
+    assert one() == hashlib.sha256(b'[2, ["0", "1"], [0, 1], ["a", "b"], null]').hexdigest()
+    assert one(boxes=box) == one(boxes=box.tolist())
 
 
 @pytest.mark.parametrize(("name", "classes", "training", "validation", "side"), [

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from senet_viz import UnreadableImage, images, open_image
+from senet_viz.images import zoom
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -286,3 +287,70 @@ def test_just_few_enough_pixels():
 def test_refused_without_a_warning(recwarn):
     refuse(large_png(12_000, 10), "12000×12000 pixels")
     assert not [w for w in recwarn if issubclass(w.category, Image.DecompressionBombWarning)]
+
+
+# zoom
+
+@pytest.mark.parametrize("factor", [2, 3, 4])
+def test_zoom_is_enlarging_and_cutting_out(factor):
+    """Of an oblong picture, whose sides the factors divide: the whole is enlarged, and its middle cut out."""
+    image = Image.fromarray(RNG.integers(0, 256, (24, 48, 3), dtype=np.uint8))
+    whole = np.asarray(image.resize((48 * factor, 24 * factor), Image.Resampling.BICUBIC))
+    x, y = 24 * (factor - 1), 12 * (factor - 1)
+    assert np.array_equal(np.asarray(zoom(image, factor)), whole[y:y + 24, x:x + 48])
+
+
+def test_zoom_of_a_slope():
+    """Bicubic interpolation is exact on a straight line: pixel i of the result lies at 16 + (i + 1/2) / 2 − 1/2."""
+    image = Image.fromarray(np.tile(np.arange(64, dtype=np.uint8) * 4, (32, 1))).convert("RGB")
+    expected = 4 * (16 + (np.arange(64) + 0.5) / 2 - 0.5)  # 63, 65, 67, …
+    assert np.array_equal(np.asarray(zoom(image, 2)), np.broadcast_to(expected[None, :, None], (32, 64, 3)))
+
+
+def test_zoom_by_no_whole_number():
+    """An oblong of 20 × 12 in 60 × 36 pixels, enlarged 1.5-fold, is 30 × 18, and stays in the middle."""
+    pixels = np.zeros((36, 60, 3), np.uint8)
+    pixels[12:24, 20:40] = 255
+    result = np.asarray(zoom(Image.fromarray(pixels), 1.5)).astype(float).mean(2) / 255
+    assert result.shape == (36, 60)
+    assert result.sum() == pytest.approx(30 * 18, rel=0.01)
+    assert np.array_equal(result, result[::-1, ::-1])
+    assert result[12:24, 18:42].min() > 0.98
+    assert result[:6].max() == result[:, :12].max() == 0
+
+
+@pytest.mark.parametrize(("centre", "corner"), [
+    ((20, 10), (10, 5)), ((30, 12), (20, 7)),  # inside
+    ((0, 0), (0, 0)), ((9.5, 3), (0, 0)), ((39, 19), (20, 10)), ((1e6, -1e6), (20, 0)),  # moved inwards
+])
+def test_zoom_into_a_point(centre, corner):
+    image = Image.fromarray(RNG.integers(0, 256, (20, 40, 3), dtype=np.uint8))
+    whole = np.asarray(image.resize((80, 40), Image.Resampling.BICUBIC))
+    x, y = 2 * corner[0], 2 * corner[1]
+    assert np.array_equal(np.asarray(zoom(image, 2, centre)), whole[y:y + 20, x:x + 40])
+
+
+@pytest.mark.parametrize("factor", [1.1, 1.7, 3.3, 7, 1e9, 1e300])
+def test_zoom_never_reaches_beyond_the_picture(factor):
+    image = Image.new("RGB", (17, 31), (9, 8, 7))
+    for centre in (None, (0, 0), (17, 31), (3.3, 30.9)):
+        result = np.asarray(zoom(image, factor, centre))
+        assert result.shape == (31, 17, 3)
+        assert (result == (9, 8, 7)).all()
+
+
+def test_zoom_of_1_is_the_picture():
+    image = Image.fromarray(PIXELS)
+    for centre in (None, (0, 0)):
+        assert np.array_equal(np.asarray(zoom(image, 1.0, centre)), PIXELS)
+
+
+@pytest.mark.parametrize("factor", [0, 0.99, -2, float("nan"), float("inf")])
+def test_no_zoom(factor):
+    with pytest.raises(ValueError, match=r"^the factor of a zoom must be a finite number of 1 or more, not "):
+        zoom(Image.fromarray(PIXELS), factor)
+
+
+def test_no_centre_of_a_zoom():
+    with pytest.raises(ValueError, match=r"^the centre of a zoom must be two finite numbers, not "):
+        zoom(Image.fromarray(PIXELS), 2, (1, float("nan")))

@@ -18,17 +18,21 @@ class ModelBusy(RuntimeError):
 
 
 class Hooks:
-    """Hooks on submodules of one network, seen only by forwards of the thread that set them."""
+    """Hooks on submodules of one network, seen only by forwards of the thread that set them.
 
-    def __init__(self, module: nn.Module):
+    ``shared=False`` is for a network that nobody else uses: without the look at the thread ``torch.compile`` can take
+    the hooks into its graph.
+    """
+
+    def __init__(self, module: nn.Module, shared: bool = True):
         self.module = module
         self._handles: list = []
-        self._thread = threading.get_ident()
+        self._thread = threading.get_ident() if shared else None
 
     def before(self, path: str, function: Callable) -> None:
         """Call ``function(input)`` with the first argument of the submodule; a tensor it returns takes its place."""
         def hook(_, args):
-            if threading.get_ident() == self._thread and args:
+            if (self._thread is None or threading.get_ident() == self._thread) and args:
                 new = function(args[0])
                 if new is not None:
                     return (new, *args[1:])
@@ -37,7 +41,7 @@ class Hooks:
     def after(self, path: str, function: Callable) -> None:
         """Call ``function(input, output)`` after the submodule; a tensor it returns takes the output's place."""
         def hook(_, args, output):
-            if threading.get_ident() == self._thread:
+            if self._thread is None or threading.get_ident() == self._thread:
                 return function(args[0] if args else None, output)
         self._handles.append(self.module.get_submodule(path).register_forward_hook(hook))
 

@@ -1,13 +1,13 @@
 """Weights on disk: safetensors with a description in the file's metadata, or pickles restricted to tensors."""
 import json
-import os
 import pickle
-import tempfile
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
+
+from ..files import replacing
 
 
 class CheckpointError(ValueError):
@@ -16,18 +16,9 @@ class CheckpointError(ValueError):
 
 def save_checkpoint(path: str | Path, state: dict[str, torch.Tensor], metadata: dict) -> None:
     """Write tensors and a JSON-serialisable description into one safetensors file, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-        temporary = part.name
-    try:
-        save_file({key: value.contiguous() for key, value in state.items()}, temporary,
+    with replacing(path) as part:
+        save_file({key: value.contiguous() for key, value in state.items()}, part,
                   metadata={key: json.dumps(value) for key, value in metadata.items()})
-        os.chmod(temporary, 0o644)  # NamedTemporaryFile's own mode shuts other users out
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def read_metadata(path: str | Path) -> dict:

@@ -58,6 +58,8 @@ def train(
         raise ValueError(f"the file to write must end in .safetensors, not {out.name!r}")
     pictures, validation = open_pictures(data, "train"), open_pictures(data, "val")
     classes = pictures.classes
+    if min([*pictures.labels, *validation.labels], default=0) < 0:
+        raise ValueError(f"{data} has pictures without a label")
     if not len(validation) or validation.classes != classes[:len(validation.classes)]:
         raise ValueError(f"the classes of the validation pictures in {data} are not those of the training pictures")
     architecture = {"name": "slim_resnet50", "attention": recipe.attention, "num_classes": len(classes),

@@ -280,6 +280,14 @@ def test_validation_of_other_classes(pictures, tmp_path, labels):
         run(tmp_path, tmp_path / "tiny.safetensors")
 
 
+def test_pictures_without_a_label(pictures, tmp_path):
+    table = pq.read_table(pictures / "parquet" / "train.parquet")
+    pq.write_table(table.drop_columns("label"), tmp_path / "train.parquet")
+    pq.write_table(table, tmp_path / "val.parquet")
+    with pytest.raises(ValueError, match="has pictures without a label"):
+        run(tmp_path, tmp_path / "tiny.safetensors")
+
+
 def test_validation_folder_that_lacks_a_class(pictures, tmp_path):
     """Without its folder, the labels of the classes behind it would silently shift."""
     for split, names in (("train", NAMES), ("val", NAMES[1:])):

@@ -1,0 +1,194 @@
+"""Statistics on disk: one folder, opened by memory map."""
+import json
+from dataclasses import asdict, fields
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from safetensors import SafetensorError, safe_open
+
+from ..gates import AttentionBlock
+
+TENSORS, IMAGES, METADATA = "statistics.safetensors", "images.parquet", "metadata.json"
+SOURCES = ("gate", "shuffled", "squeeze", "random")
+
+
+class StatisticsError(ValueError):
+    """A folder that holds no statistics, or damaged ones; the message is one sentence."""
+
+
+class Statistics:
+    """Channel attention over a data set. ``open_statistics`` makes one; tensors are read as they are asked for.
+
+    A block is given by its name, its label, or itself; ``zoom`` is one of ``zooms``. K classes, M branches, C channels.
+
+    Attributes:
+        path: the folder.
+        metadata: what the run depended on ("model", "weights", "data", "settings", "versions", …), and counts:
+            "images" (looked at), "unlabelled", "unreadable" (list of file and reason), "compact".
+        blocks: the network's attention blocks, in network order.
+        classes: the K names.
+        zooms: the factors by which pictures were enlarged.
+        count: (K,) int64, pictures of each class.
+    """
+
+    def __init__(self, path: Path, metadata: dict, tensors):
+        self.path, self.metadata, self._tensors = path, metadata, tensors
+        self._names = frozenset(tensors.keys())
+        self.blocks = [AttentionBlock(**{field.name: _tuple(block[field.name]) for field in fields(AttentionBlock)})
+                       for block in metadata["blocks"]]
+        self.classes: list[str] = list(metadata["classes"])
+        self.zooms: tuple[float, ...] = tuple(metadata["settings"]["zooms"])
+        self.count = self._get("count")
+
+    def __repr__(self) -> str:
+        return (f"Statistics({self.metadata['model']!r} on {self.metadata['data']!r}: {self.metadata['images']:,} "
+                f"images, {len(self.classes)} classes, {len(self.blocks)} blocks, zooms {self.zooms})")
+
+    def mean(self, block, zoom: float = 1.0) -> np.ndarray:
+        """Mean gate of each class, (K, M, C) float64; nan for a class without pictures."""
+        return self._by_class(block, "mean", zoom)
+
+    def std(self, block, zoom: float = 1.0) -> np.ndarray:
+        """Standard deviation of the gate over the pictures of each class (dividing by their number), (K, M, C)."""
+        if f"{self.block(block).name}.std" in self._names:
+            return self._by_class(block, "std", zoom)
+        with np.errstate(invalid="ignore"):
+            return np.sqrt(self._by_class(block, "M2", zoom) / self.count[:, None, None])
+
+    def min(self, block, zoom: float = 1.0) -> np.ndarray:
+        """Smallest gate in each class, (K, M, C). Raises ValueError in a compact archive, which keeps none."""
+        return self._by_class(block, "min", zoom)
+
+    def max(self, block, zoom: float = 1.0) -> np.ndarray:
+        """Largest gate in each class, (K, M, C). Raises ValueError in a compact archive, which keeps none."""
+        return self._by_class(block, "max", zoom)
+
+    def overall_mean(self, block, weight: str = "image", zoom: float = 1.0) -> np.ndarray:
+        """Mean gate over all, (M, C): over all pictures, unlabelled ones too ("image"), or over class means ("class").
+
+        The SE paper's "all" is the second; they differ where classes have different numbers of pictures.
+        """
+        if weight == "class":
+            return np.nanmean(self.mean(block, zoom), axis=0)
+        if weight != "image":
+            raise ValueError(f"weight is 'image' or 'class', not {weight!r}")
+        return self._overall(block, "mean", zoom)
+
+    def overall_std(self, block, zoom: float = 1.0) -> np.ndarray:
+        """Standard deviation of the gate over all pictures, (M, C)."""
+        return np.sqrt(self._overall(block, "M2", zoom) / self.metadata["images"])
+
+    def overall_min(self, block, zoom: float = 1.0) -> np.ndarray:
+        """Smallest gate of all, (M, C)."""
+        return self._overall(block, "min", zoom)
+
+    def overall_max(self, block, zoom: float = 1.0) -> np.ndarray:
+        """Largest gate of all, (M, C)."""
+        return self._overall(block, "max", zoom)
+
+    def histogram(self, block, zoom: float = 1.0) -> np.ndarray:
+        """Counts of pictures in equal bins of the gate's value over 0..1, (M, C, bins) int64."""
+        return self._get(f"{self.block(block).name}.histogram", zoom).astype(np.int64)
+
+    def variance(self, block, source: str = "gate", zoom: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+        """Sums of squares between the classes and within them, over labelled pictures: two arrays (M, C).
+
+        Args:
+            block: whose gate.
+            source: "gate"; or a control: "shuffled" (the same gates, labels dealt out anew; nan for channels that were
+                not sampled), "squeeze" (the squeezed input z of the block; M = 1), "random" (the gate of the same
+                network with random weights).
+            zoom: one of ``zooms``.
+
+        Raises:
+            ValueError: for a source that the run did not look at.
+        """
+        if source not in self.sources:
+            raise ValueError(f"these statistics hold {', '.join(self.sources)}, not {source!r}")
+        name = self.block(block).name
+        return self._get(f"{name}.{source}.between", zoom), self._get(f"{name}.{source}.within", zoom)
+
+    @property
+    def sources(self) -> list[str]:
+        """What ``variance`` can tell of."""
+        return [source for source in SOURCES if f"{self.blocks[0].name}.{source}.between" in self._names]
+
+    def images(self, columns: list[str] | None = None) -> pd.DataFrame:
+        """A row a picture and zoom.
+
+        Columns: index, file, label (−1 for none), zoom, top1, probability; where boxes are known, box (the object's
+        share of the picture) and fits (whether it lies whole in what is left at this zoom); of each block's last branch
+        LABEL_mean, _std, _below (share of channels under .05), _above (over .95), and of units that weigh branches
+        _difference (mean over channels of the last branch's weight minus the first's). A compact archive has only the
+        means, or the differences.
+        """
+        return pq.read_table(self.path / IMAGES, columns=columns).to_pandas()
+
+    def block(self, block) -> AttentionBlock:
+        """The block of a name or a label.
+
+        Raises:
+            ValueError: where there is none.
+        """
+        name = getattr(block, "name", block)
+        for known in self.blocks:
+            if name in (known.name, known.label):
+                return known
+        raise ValueError(f"there is no attention block {name!r}; there are: "
+                         f"{', '.join(known.label for known in self.blocks)}")
+
+    @cached_property
+    def pictures(self) -> int:
+        """How many pictures were looked at, unlabelled ones too."""
+        return self.metadata["images"]
+
+    def _by_class(self, block, moment: str, zoom: float) -> np.ndarray:
+        name = f"{self.block(block).name}.{moment}"
+        if name not in self._names:
+            raise ValueError("compact statistics keep no extremes by class; overall_min and overall_max are there")
+        values = self._get(name, zoom).astype(np.float64)
+        values[self.count == 0] = np.nan
+        return values
+
+    def _overall(self, block, moment: str, zoom: float) -> np.ndarray:
+        return self._get(f"{self.block(block).name}.overall_{moment}", zoom)
+
+    def _get(self, name: str, zoom: float | None = None) -> np.ndarray:
+        if zoom is None:
+            return self._tensors.get_tensor(name)
+        if zoom not in self.zooms:
+            raise ValueError(f"these statistics were taken at zoom {', '.join(f'{z:g}' for z in self.zooms)}, not at "
+                             f"{zoom!r}")
+        return self._tensors.get_slice(name)[self.zooms.index(zoom)]
+
+
+def open_statistics(path: str | Path) -> Statistics:
+    """The statistics that ``python -m senet_viz collect`` wrote into a folder.
+
+    Raises:
+        FileNotFoundError: when there is no such folder.
+        StatisticsError: when it holds none, not yet (an unfinished run), or damaged ones.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        raise FileNotFoundError(f"there is no folder {path}")
+    if not (path / METADATA).is_file():
+        raise StatisticsError(f"{path} holds an unfinished run: collect again with the same arguments to finish it"
+                              if (path / "run.json").is_file() else f"{path} holds no statistics")
+    try:
+        metadata = json.loads((path / METADATA).read_text(encoding="utf-8"))
+        return Statistics(path, metadata, safe_open(path / TENSORS, framework="np"))
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise StatisticsError(f"the statistics in {path} are damaged ({error})") from error
+
+
+def describe(blocks: list[AttentionBlock]) -> list[dict]:
+    """Blocks as JSON holds them."""
+    return json.loads(json.dumps([asdict(block) for block in blocks]))
+
+
+def _tuple(value):
+    return tuple(value) if isinstance(value, list) else value

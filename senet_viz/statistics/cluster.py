@@ -1,0 +1,79 @@
+"""The engine that computes with Ray Data: the same shards, on as many machines as there are."""
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from ..models import Model
+from .network import hardware
+from .shards import Plan, ShardWorker
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class Ray:
+    """Workers in a Ray cluster, each with a network of its own. What one loses when it dies, another computes again.
+
+    Args:
+        workers: how many.
+        address: of the cluster; where None, the one that is running or else a new one on this machine.
+
+    Raises:
+        ValueError: when Ray is not installed.
+        ConnectionError: when no cluster answers at the address.
+    """
+
+    def __init__(self, workers: int, address: str | None = None):
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import, which reads it
+        try:
+            import ray
+            import ray.data
+        except ImportError as error:
+            raise ValueError("the engine ray needs Ray: pip install -r requirements-cluster.txt") from error
+        self.ray, self.workers, self.address = ray, max(1, workers), address
+        self.own = not ray.is_initialized()
+
+    def __enter__(self) -> "Ray":
+        if self.own:
+            # this package goes along: the machines of a cluster need what it imports, not this folder
+            self.ray.init(self.address, runtime_env={"py_modules": [str(PACKAGE)]}, log_to_driver=False,
+                          logging_level="ERROR")
+        self.ray.data.DataContext.get_current().enable_progress_bars = False  # we have one
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.own:
+            self.ray.shutdown()
+
+    def device(self, model: Model, wanted: str | torch.device | None) -> tuple[torch.device, str]:
+        """Where to compute, a GPU where the cluster has one, and what that is there."""
+        gpus = self.ray.cluster_resources().get("GPU", 0) > 0
+        device = torch.device(wanted if wanted not in (None, "auto") else "cuda" if gpus else "cpu")
+        remote = self.ray.remote(num_gpus=1 if device.type == "cuda" else 0)(hardware)
+        return device, self.ray.get(remote.remote(device))
+
+    def results(self, plan: Plan, shards: list[int]) -> Iterator[tuple[int, bytes]]:
+        """Each shard with its result, as they come."""
+        if not shards:
+            return
+        data = self.ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
+        rows = data.map(
+            _Worker, fn_constructor_args=(self.ray.put(plan),), num_cpus=plan.settings.threads,
+            num_gpus=1 if plan.device.type == "cuda" else 0,
+            compute=self.ray.data.ActorPoolStrategy(size=min(self.workers, len(shards))))
+        for row in rows.iter_rows():
+            yield row["shard"], row["result"]
+
+
+class _Worker:
+    """An actor of Ray: one network, for as many shards as it is given."""
+
+    def __init__(self, plan: Plan):
+        self.worker = ShardWorker(plan, workers=0)
+
+    def __call__(self, row: dict) -> dict:
+        [(shard, result)] = self.worker.results([row["shard"]])
+        return {"shard": shard, "result": result}

@@ -1,0 +1,31 @@
+"""The engine that computes in this process."""
+from collections.abc import Iterator
+
+import torch
+
+from ..models import Model, choose_device
+from .network import hardware
+from .shards import Plan, ShardWorker
+
+
+class Local:
+    """One network, one device; ``workers`` processes decode pictures beside it."""
+
+    def __init__(self, workers: int):
+        self.workers = workers
+
+    def __enter__(self) -> "Local":
+        return self
+
+    def __exit__(self, *_) -> None:
+        return None
+
+    def device(self, model: Model, wanted: str | torch.device | None) -> tuple[torch.device, str]:
+        """Where to compute, and what that is."""
+        device = model.device if wanted is None else choose_device(wanted)
+        return device, hardware(device)
+
+    def results(self, plan: Plan, shards: list[int]) -> Iterator[tuple[int, bytes]]:
+        """Each shard with its result, in order."""
+        if shards:
+            yield from ShardWorker(plan, self.workers).results(shards)

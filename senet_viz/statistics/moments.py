@@ -1,0 +1,88 @@
+"""Running moments in float64 that merge exactly: count, mean, M2, minimum and maximum by group, and histograms."""
+from dataclasses import dataclass, fields
+
+import torch
+
+BINS = 100  # of a histogram over 0..1; .05 and .95, beyond which a gate counts as saturated, are edges
+
+
+@dataclass
+class Moments:
+    """Moments of vectors of S values, for each of G groups (classes). All float64 but the count.
+
+    Attributes:
+        count: (G,) int64.
+        mean, M2, min, max: (G, S); M2 is the sum of squared deviations from the mean. An empty group has mean and M2 0,
+            min +inf and max −inf.
+    """
+
+    count: torch.Tensor
+    mean: torch.Tensor
+    M2: torch.Tensor
+    min: torch.Tensor
+    max: torch.Tensor
+
+    @classmethod
+    def empty(cls, groups: int, size: int, device: torch.device | str = "cpu") -> "Moments":
+        """Of no vectors yet."""
+        zeros = torch.zeros(groups, size, dtype=torch.float64, device=device)
+        return cls(torch.zeros(groups, dtype=torch.int64, device=device), zeros, zeros.clone(),
+                   torch.full_like(zeros, torch.inf), torch.full_like(zeros, -torch.inf))
+
+    def update(self, values: torch.Tensor, groups: torch.Tensor) -> None:
+        """Add vectors.
+
+        Args:
+            values: (N, S), finite.
+            groups: (N,) int64 on the CPU, each in 0..G − 1.
+        """
+        # by matrix products, not by scattered additions, whose order on a GPU differs from run to run
+        present, member = groups.unique(return_inverse=True)
+        values, member = values.to(self.mean), member.to(self.mean.device)
+        chosen = torch.nn.functional.one_hot(member, len(present)).T.to(values)
+        count = chosen.sum(1).long()
+        mean = chosen @ values / count[:, None]
+        spread = chosen @ (values - mean[member]).square()
+        index = member[:, None].expand_as(values)
+        low = torch.full_like(mean, torch.inf).scatter_reduce(0, index, values, "amin")
+        high = torch.full_like(mean, -torch.inf).scatter_reduce(0, index, values, "amax")
+        self.merge(Moments(count, mean, spread, low, high), present)
+
+    def merge(self, other: "Moments", rows: torch.Tensor) -> None:
+        """Add another's groups to the groups ``rows`` of this one (Chan, Golub, LeVeque: Updating formulae, 1979)."""
+        rows = rows.to(self.mean.device)
+        total = self.count[rows] + other.count
+        weight = (other.count / total.clamp_min(1))[:, None]
+        delta = other.mean - self.mean[rows]
+        self.M2[rows] += other.M2 + delta.square() * (self.count[rows][:, None] * weight)
+        self.mean[rows] += delta * weight
+        self.min[rows] = torch.minimum(self.min[rows], other.min)
+        self.max[rows] = torch.maximum(self.max[rows], other.max)
+        self.count[rows] = total
+
+    def total(self) -> "Moments":
+        """Of all groups together, as one group."""
+        result = Moments.empty(1, self.mean.shape[1], self.mean.device)
+        for group in range(len(self.count)):
+            result.merge(self.take(torch.tensor([group])), torch.tensor([0]))
+        return result
+
+    def take(self, rows: torch.Tensor) -> "Moments":
+        """Some of the groups."""
+        return Moments(**{name: tensor[rows.to(tensor.device)] for name, tensor in self.tensors().items()})
+
+    def variance(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sums of squares between the groups and within them, (S,) each; they add up to that of all vectors."""
+        grand = self.total().mean
+        return (self.count[:, None] * (self.mean - grand).square()).sum(0), self.M2.sum(0)
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The five by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def histogram(values: torch.Tensor, bins: int = BINS) -> torch.Tensor:
+    """Counts of values in equal bins over 0..1, those beyond in the first and last: (N, S) → (S, bins) int64."""
+    size = values.shape[1]
+    index = (values * bins).floor().clamp(0, bins - 1).long() + torch.arange(size, device=values.device) * bins
+    return torch.bincount(index.flatten(), minlength=size * bins).view(size, bins)

@@ -1,0 +1,96 @@
+"""A private copy of a network that gives logits, gates and squeezed inputs together, fast, and compilable."""
+import copy
+import hashlib
+import platform
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import update_bn
+
+from ..gates.blocks import AttentionBlock, eager
+from ..gates.hooks import Hooks
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class GateNetwork:
+    """One forward of a batch → its logits, all gates, and all squeezed inputs z of the attention blocks.
+
+    The network is copied: its precision and memory format are the copy's own, nobody else waits for it, and its hooks
+    may be compiled.
+
+    Args:
+        module: on any device.
+        blocks: its attention blocks.
+        device: to compute on.
+        precision: "fp32", "bf16" or "fp16", of weights and feature maps.
+        compiled: run it through ``torch.compile``.
+    """
+
+    def __init__(self, module: nn.Module, blocks: list[AttentionBlock], device: torch.device, precision: str,
+                 compiled: bool = False):
+        self.blocks, self.dtype = blocks, PRECISIONS[precision]
+        self.module = copy.deepcopy(eager(module)).eval().requires_grad_(False)
+        self.module.to(device, self.dtype, memory_format=torch.channels_last)
+        self.gates: dict[str, torch.Tensor] = {}
+        self.squeezed: dict[str, list[torch.Tensor]] = {}
+        self._watch(Hooks(self.module, shared=False))
+        self._run = torch.compile(self._forward, options={"freezing": True}) if compiled else self._forward
+
+    def _watch(self, hooks: Hooks) -> None:
+        gates, squeezed = self.gates, self.squeezed
+        for block in self.blocks:
+            squeezed[block.name] = []
+            hooks.after(block.gate, lambda _, gate, name=block.name: gates.__setitem__(name, gate.flatten(1)))
+            # the mean over space of a sum of branches is the sum of their means
+            for path in block.paths:
+                hooks.after(path, lambda _, u, name=block.name: squeezed[name].append(u.mean((2, 3))))
+            if not block.paths:
+                hooks.before(block.name, lambda u, name=block.name: squeezed[name].append(u.mean((2, 3))))
+
+    def _forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        for means in self.squeezed.values():
+            means.clear()
+        logits = self.module(batch)
+        return (logits.float(), torch.cat([self.gates[b.name] for b in self.blocks], 1).float(),
+                torch.cat([sum(self.squeezed[b.name]) for b in self.blocks], 1).float())
+
+    @torch.inference_mode()
+    def __call__(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(N, 3, H, W) → logits (N, K), gates (N, Σ M·C) and squeezed inputs (N, Σ C), block after block, float32."""
+        return self._run(batch.to(self.dtype, memory_format=torch.channels_last))
+
+
+def random_weights(module: nn.Module, example: torch.Tensor, seed: int = 0) -> nn.Module:
+    """A control: the same network with newly drawn weights, never trained.
+
+    Every part that knows how draws its own (``reset_parameters``). Batch normalisation then takes its mean and variance
+    from ``example`` (N, 3, H, W); with those of a new network, 0 and 1, activations would fade from block to block.
+    """
+    module = copy.deepcopy(eager(module)).float().cpu()  # the same weights on every device
+    with torch.random.fork_rng(devices=[example.device] if example.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for part in module.modules():
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
+        with torch.no_grad():
+            update_bn([example], module.to(example.device))
+    return module.eval()
+
+
+def weights_hash(module: nn.Module) -> str:
+    """SHA-256 of all parameters and buffers by name, as hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(eager(module).state_dict().items()):
+        if not name.endswith("num_batches_tracked"):  # counts training steps; no forward reads it
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def hardware(device: torch.device) -> str:
+    """What computes: the same name computes the same bits."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    name = platform.machine() if device.type != "cpu" else torch.backends.cpu.get_cpu_capability()
+    return f"{device.type} {name}"

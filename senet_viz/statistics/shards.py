@@ -1,0 +1,300 @@
+"""One shard of a data set → one result, which depends on nothing but the plan: not on who computes it, or when."""
+import io
+import json
+import math
+import platform
+import signal
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+import numpy as np
+import PIL
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors.torch
+import timm
+import torch
+import torchvision
+from torch.utils.data import DataLoader, Dataset
+
+from ..datasets import Pictures
+from ..images import UnreadableImage, open_image, zoom, zoom_window
+from ..models import Model
+from ..tables import HIGH, LOW, sampled_channels
+from .moments import Moments, histogram
+from .network import PRECISIONS, GateNetwork, hardware, random_weights, weights_hash
+
+CALIBRATION = 64  # pictures that the random weights' batch normalisation is set with
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run computes. Every one of these can change bits of the result.
+
+    Attributes:
+        zooms: each picture is looked at with its centre enlarged by these factors, 1 and more.
+        around: "centre" of the picture, or of its "box".
+        precision: "fp32", "bf16" or "fp16".
+        batch_size: pictures in a forward.
+        shard_size: pictures in a shard.
+        threads: of the CPU, in a forward.
+        compiled: run the network through ``torch.compile``.
+        random_weights: look also at the same network with random weights, as a control.
+    """
+
+    zooms: tuple[float, ...] = (1.0,)
+    around: str = "centre"
+    precision: str = "fp32"
+    batch_size: int = 32
+    shard_size: int = 512
+    threads: int = 1
+    compiled: bool = False
+    random_weights: bool = False
+
+    def check(self) -> None:
+        """Raise ValueError, one sentence, where a setting makes no sense."""
+        if not self.zooms or any(not 1 <= factor < math.inf for factor in self.zooms):
+            raise ValueError(f"zooms are finite factors of 1 and more, not {', '.join(map(str, self.zooms)) or 'none'}")
+        if len(set(self.zooms)) < len(self.zooms):
+            raise ValueError("each zoom is given once")
+        if self.around not in ("centre", "box"):
+            raise ValueError(f"pictures are enlarged around their centre or a box, not {self.around!r}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"the precision is {', '.join(PRECISIONS)}, not {self.precision!r}")
+        for name in ("batch_size", "shard_size", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name.replace('_', ' ')} is 1 or more, not {getattr(self, name)}")
+
+
+@dataclass
+class Plan:
+    """A run: a network, pictures, and settings. Whole, so that it can be sent to other machines.
+
+    Attributes:
+        model: wherever it is; it is copied to ``device``.
+        pictures: of which the first ``count`` are looked at.
+        settings: how.
+        data: says where the pictures came from.
+        count: number of pictures.
+        device: to compute on.
+        hardware: what that is, as ``senet_viz.statistics.network.hardware`` names it.
+    """
+
+    model: Model
+    pictures: Pictures
+    settings: Settings
+    data: str
+    count: int
+    device: torch.device
+    hardware: str
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return -(-self.count // self.settings.shard_size)
+
+    def indices(self, shard: int) -> range:
+        """The pictures of a shard."""
+        size = self.settings.shard_size
+        return range(shard * size, min((shard + 1) * size, self.count))
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Of all pictures, (count,) int64; −1 for none."""
+        return np.asarray(self.pictures.labels[:self.count], dtype=np.int64)
+
+    @cached_property
+    def shuffled(self) -> np.ndarray:
+        """The control's labels: the same ones, dealt out anew among the labelled pictures."""
+        dealt, known = self.labels.copy(), self.labels >= 0
+        dealt[known] = np.random.default_rng(0).permutation(dealt[known])
+        return dealt
+
+    @cached_property
+    def sampled(self) -> torch.Tensor:
+        """The channels that the control with shuffled labels looks at, every s-th of each block and branch."""
+        starts = np.cumsum([0, *(block.branches * block.channels for block in self.model.blocks)])
+        return torch.from_numpy(np.concatenate([
+            start + m * block.channels + sampled_channels(block.channels)
+            for start, block in zip(starts, self.model.blocks) for m in range(block.branches)]))
+
+    @cached_property
+    def identity(self) -> dict:
+        """Everything that the result's bytes depend on, as JSON holds it. Two runs mix only where this is the same."""
+        return json.loads(json.dumps({
+            "model": self.model.name, "weights": weights_hash(self.model.module),
+            "transform": str(self.model.transform), "data": self.data, "pictures": self.pictures.fingerprint,
+            "count": self.count, "settings": asdict(self.settings), "device": self.hardware,
+            "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__,
+                         "timm": timm.__version__, "pillow": PIL.__version__, "python": platform.python_version()}}))
+
+
+class ShardWorker:
+    """Computes shards of a plan, one after the other: decoding goes on beside the network.
+
+    Args:
+        plan: the run.
+        workers: processes that decode; 0 decodes in this one.
+
+    Raises:
+        RuntimeError: when this machine computes with other hardware than the run.
+    """
+
+    def __init__(self, plan: Plan, workers: int):
+        self.plan, self.workers, self.device = plan, workers, plan.device
+        if hardware(self.device) != plan.hardware:
+            raise RuntimeError(f"the run computes on {plan.hardware}, this machine on {hardware(self.device)}: their "
+                               f"results would differ in their last bits and are not mixed")
+        torch.set_num_threads(plan.settings.threads)
+        # Apple's GPUs have no float64
+        self.accumulator = torch.device("cpu") if self.device.type == "mps" else self.device
+        blocks, settings = plan.model.blocks, plan.settings
+        self.network = GateNetwork(plan.model.module, blocks, self.device, settings.precision, settings.compiled)
+        self.random = None
+        if settings.random_weights:
+            spread = np.linspace(0, plan.count - 1, min(CALIBRATION, plan.count)).round().astype(int)
+            images = [read.images[0] for read in map(_Reading(plan).__getitem__, spread) if read.images is not None]
+            if images:
+                module = random_weights(plan.model.module, torch.stack(images).to(self.device))
+                self.random = GateNetwork(module, blocks, self.device, settings.precision, settings.compiled)
+
+    def results(self, shards: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """Each shard with its result, in the order given."""
+        shards = list(shards)
+        size = self.plan.settings.batch_size
+        batches = [list(indices[start:start + size]) for shard in shards for indices in [self.plan.indices(shard)]
+                   for start in range(0, len(indices), size)]
+        loader = iter(DataLoader(
+            _Reading(self.plan), batch_sampler=batches, num_workers=self.workers, collate_fn=list,
+            pin_memory=self.device.type == "cuda", worker_init_fn=_ignore_interrupts))
+        for shard in shards:
+            result = _Shard(self.plan, shard, self.accumulator)
+            for _ in range(0, len(self.plan.indices(shard)), size):
+                self._look(next(loader), result)
+            yield shard, result.to_bytes()
+
+    def _look(self, items: list["_Read"], result: "_Shard") -> None:
+        result.unreadable += [(item.index, item.reason) for item in items if item.images is None]
+        items = [item for item in items if item.images is not None]
+        if not items:
+            return
+        images = torch.stack([item.images for item in items], 1).to(self.device, non_blocking=True)
+        outputs = [self.network(batch) for batch in images]  # a forward for each zoom
+        # what overflowed says nothing, and would make its class's mean a nan
+        finite = torch.stack([values.isfinite().all(1) for output in outputs for values in output]).all(0)
+        used = [item for item, good in zip(items, finite.tolist()) if good]
+        result.unreadable += [(item.index, "the network's output is not finite") for item in items if item not in used]
+        if not used:
+            return
+        for z, (batch, output) in enumerate(zip(images, outputs)):
+            drawn = self.random(batch)[1][finite] if self.random else None
+            result.add(z, used, *(values[finite] for values in output), drawn)
+
+
+@dataclass(eq=False)
+class _Read:
+    """A picture as it came off the disk: its tensors (zooms, 3, H, W), or the reason why there are none."""
+
+    index: int
+    images: torch.Tensor | None = None
+    reason: str = ""
+    box: float = math.nan  # the object's share of the picture
+    fits: tuple[bool, ...] = ()  # whether the object lies whole in what is left of the picture, zoom by zoom
+
+
+class _Reading(Dataset):
+    """Picture i, decoded, zoomed and transformed."""
+
+    def __init__(self, plan: Plan):
+        self.pictures, self.transform, self.settings = plan.pictures, plan.model.transform, plan.settings
+
+    def __getitem__(self, index: int) -> _Read:
+        try:
+            image = open_image(self.pictures.read(index))
+        except (UnreadableImage, OSError) as error:
+            return _Read(index, reason=" ".join(str(error).split()))
+        box = centre = None
+        if self.pictures.boxes is not None and not np.isnan(self.pictures.boxes[index]).any():
+            box = x0, y0, x1, y1 = self.pictures.boxes[index].tolist()
+            centre = ((x0 + x1) / 2, (y0 + y1) / 2) if self.settings.around == "box" else None
+        read = _Read(index, torch.stack([
+            self.transform(zoom(image, factor, centre)) for factor in self.settings.zooms]))
+        if box:
+            windows = [zoom_window(image.size, factor, centre) for factor in self.settings.zooms]
+            read.box = (x1 - x0) * (y1 - y0) / (image.width * image.height)
+            read.fits = tuple(left <= x0 and top <= y0 and x1 <= right and y1 <= bottom
+                              for left, top, right, bottom in windows)
+        return read
+
+
+def _ignore_interrupts(_) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; ours decides
+
+
+class _Shard:
+    """What accumulates over one shard: moments by class that it saw, histograms, a row a picture and zoom."""
+
+    def __init__(self, plan: Plan, shard: int, device: torch.device):
+        self.plan, self.device = plan, device
+        indices = plan.indices(shard)
+        self.labels = {"labels": plan.labels, "shuffled": plan.shuffled}
+        self.seen = {key: np.unique(values[indices.start:indices.stop]) for key, values in self.labels.items()}
+        self.moments: dict[tuple[int, str], Moments] = {}
+        self.histograms: dict[int, torch.Tensor] = {}
+        self.rows: list[pa.Table] = []
+        self.unreadable: list[tuple[int, str]] = []
+
+    def add(self, z: int, items: list[_Read], logits, gates, squeezed, drawn) -> None:
+        gates, squeezed = gates.to(self.device), squeezed.to(self.device)
+        self._accumulate(z, "gate", items, gates)
+        self._accumulate(z, "squeeze", items, squeezed)
+        self._accumulate(z, "shuffled", items, gates[:, self.plan.sampled.to(self.device)])
+        if drawn is not None:
+            self._accumulate(z, "random", items, drawn.to(self.device))
+        counts = histogram(gates)
+        self.histograms[z] = self.histograms[z] + counts if z in self.histograms else counts
+        self.rows.append(self._rows(z, items, logits, gates))
+
+    def _accumulate(self, z: int, source: str, items: list[_Read], values: torch.Tensor) -> None:
+        key = "shuffled" if source == "shuffled" else "labels"
+        groups = np.searchsorted(self.seen[key], self.labels[key][[item.index for item in items]])
+        if (z, source) not in self.moments:
+            self.moments[z, source] = Moments.empty(len(self.seen[key]), values.shape[1], self.device)
+        self.moments[z, source].update(values, torch.from_numpy(groups))
+
+    def _rows(self, z: int, items: list[_Read], logits: torch.Tensor, gates: torch.Tensor) -> pa.Table:
+        pictures, blocks = self.plan.pictures, self.plan.model.blocks
+        probability, top = logits.softmax(1).max(1)
+        indices = [item.index for item in items]
+        columns = {
+            "index": np.asarray(indices), "file": [str(pictures.files[i]) for i in indices],
+            "label": self.plan.labels[indices], "zoom": np.full(len(items), self.plan.settings.zooms[z]),
+            "top1": top.cpu().numpy(), "probability": probability.cpu().numpy()}
+        if pictures.boxes is not None:
+            columns["box"] = np.array([item.box for item in items])
+            columns["fits"] = pa.array([item.fits[z] if item.fits else None for item in items], pa.bool_())
+        for block, part in zip(blocks, gates.split([b.branches * b.channels for b in blocks], 1)):
+            weights = part.view(len(items), block.branches, block.channels)
+            last = weights[:, -1]
+            named = {"mean": last.mean(1), "std": last.std(1, correction=0), "below": (last < LOW).float().mean(1),
+                     "above": (last > HIGH).float().mean(1)}
+            if block.branches > 1:
+                named["difference"] = (last - weights[:, 0]).mean(1)
+            columns |= {f"{block.label}_{name}": value.cpu().numpy() for name, value in named.items()}
+        return pa.table(columns)
+
+    def to_bytes(self) -> bytes:
+        """Everything as one safetensors file, the rows within it as Parquet."""
+        tensors = {f"{z}.{source}.{name}": tensor.cpu().contiguous() for (z, source), moments in self.moments.items()
+                   for name, tensor in moments.tensors().items()}
+        tensors |= {f"{z}.histogram": counts.cpu() for z, counts in self.histograms.items()}
+        tensors |= {f"seen.{key}": torch.from_numpy(values) for key, values in self.seen.items()}
+        if self.rows:
+            sink = io.BytesIO()
+            pq.write_table(pa.concat_tables(self.rows).sort_by([("index", "ascending"), ("zoom", "ascending")]), sink,
+                           compression="zstd")
+            tensors["rows"] = torch.frombuffer(bytearray(sink.getvalue()), dtype=torch.uint8)
+        # one entry: safetensors writes several in any order
+        note = {"identity": self.plan.identity, "unreadable": sorted(self.unreadable)}
+        return safetensors.torch.save(tensors, {"shard": json.dumps(note, sort_keys=True)})
