@@ -71,8 +71,10 @@ class Ray:
 class _Worker:
     """An actor of Ray: one network, for as many shards as it is given."""
 
-    def __init__(self, plan: Plan):
-        self.worker = ShardWorker(plan, workers=0)
+    def __init__(self, reference):
+        import ray
+
+        self.worker = ShardWorker(ray.get(reference), workers=0)
 
     def __call__(self, row: dict) -> dict:
         [(shard, result)] = self.worker.results([row["shard"]])

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from ..datasets import open_pictures
+from ..datasets import Pictures, open_pictures
 from ..files import replacing
 from ..models import Model
 from .archive import METADATA, Statistics, StatisticsError, open_statistics
@@ -29,7 +29,7 @@ class Stopped(Exception):
 
 def collect(
         model: Model,
-        data: str | Path,
+        data: str | Path | Pictures,
         out: str | Path,
         settings: Settings | None = None,
         *,
@@ -52,7 +52,7 @@ def collect(
 
     Args:
         model: with attention blocks.
-        data: what ``senet_viz.datasets.open_pictures`` opens.
+        data: what ``senet_viz.datasets.open_pictures`` opens, or pictures of one's own.
         out: the folder to write.
         settings: how to compute; part of the run's identity, as are the model's weights and device and the data.
         split: of the data.
@@ -80,13 +80,15 @@ def collect(
     settings.check()
     if not model.blocks:
         raise ValueError(f"{model.name} has no attention blocks, so there is nothing to collect.")
-    pictures = open_pictures(data, split, in_memory=False)
+    pictures, name = data, "own pictures"
+    if not isinstance(data, Pictures):
+        pictures = open_pictures(data, split, in_memory=False)
+        name = " ".join(filter(None, [str(data).rstrip("/").rpartition("/")[2], split]))
     if settings.around == "box" and pictures.boxes is None:
-        raise ValueError(f"{data} has no boxes to enlarge (Parquet columns x0, y0, x1, y1)")
+        raise ValueError(f"{name} has no boxes to enlarge (Parquet columns x0, y0, x1, y1)")
     count = min(len(pictures), limit or len(pictures))
     if not count:
-        raise ValueError(f"there are no pictures in {data}")
-    name = " ".join(filter(None, [str(data).rstrip("/").rpartition("/")[2], split]))
+        raise ValueError(f"there are no pictures in {name}")
     with _engine(engine, workers, address) as compute:
         plan = Plan(model, pictures, settings, name, count, *compute.device(model, device))
         if not _claim(out, plan.identity | {"compact": compact}):

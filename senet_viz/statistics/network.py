@@ -8,7 +8,7 @@ from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from ..gates.blocks import AttentionBlock, eager
-from ..gates.hooks import Hooks
+from ..gates.hooks import Hooks, hooked
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -30,7 +30,7 @@ class GateNetwork:
     def __init__(self, module: nn.Module, blocks: list[AttentionBlock], device: torch.device, precision: str,
                  compiled: bool = False):
         self.blocks, self.dtype = blocks, PRECISIONS[precision]
-        self.module = copy.deepcopy(eager(module)).eval().requires_grad_(False)
+        self.module = _copy(module).requires_grad_(False)
         self.module.to(device, self.dtype, memory_format=torch.channels_last)
         self.gates: dict[str, torch.Tensor] = {}
         self.squeezed: dict[str, list[torch.Tensor]] = {}
@@ -67,7 +67,7 @@ def random_weights(module: nn.Module, example: torch.Tensor, seed: int = 0) -> n
     Every part that knows how draws its own (``reset_parameters``). Batch normalisation then takes its mean and variance
     from ``example`` (N, 3, H, W); with those of a new network, 0 and 1, activations would fade from block to block.
     """
-    module = copy.deepcopy(eager(module)).float().cpu()  # the same weights on every device
+    module = _copy(module).float().cpu()  # the same weights on every device
     with torch.random.fork_rng(devices=[example.device] if example.device.type == "cuda" else []):
         torch.manual_seed(seed)
         for part in module.modules():
@@ -76,6 +76,11 @@ def random_weights(module: nn.Module, example: torch.Tensor, seed: int = 0) -> n
         with torch.no_grad():
             update_bn([example], module.to(example.device))
     return module.eval()
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    with hooked(eager(module)):  # not while somebody's hooks are on it, which would be copied
+        return copy.deepcopy(eager(module))
 
 
 def weights_hash(module: nn.Module) -> str:
