@@ -1,6 +1,7 @@
 """The app: ``streamlit run app.py``.
 
-With a network of one's own: ``streamlit run app.py -- --model package.module:factory``.
+With a network of one's own: ``streamlit run app.py -- --model package.module:factory``; with statistics of one's own:
+``streamlit run app.py -- --statistics FOLDER``.
 """
 import argparse
 import sys
@@ -10,15 +11,27 @@ import streamlit as st
 from pages import shared
 
 
-def operator_model() -> str | None:
-    """The factory that whoever starts the server named; visitors cannot."""
+def operator() -> argparse.Namespace:
+    """What whoever starts the server named; visitors cannot."""
     parser = argparse.ArgumentParser(prog="streamlit run app.py --")
     parser.add_argument("--model", metavar="PACKAGE.MODULE:FACTORY", help="function that returns a senet_viz.Model")
-    return parser.parse_known_args(sys.argv[1:])[0].model
+    parser.add_argument("--statistics", metavar="FOLDER",
+                        help="a folder that python -m senet_viz collect wrote, or one of such folders, to offer")
+    return parser.parse_known_args(sys.argv[1:])[0]
 
 
 st.set_page_config(
     page_title="senet_viz: channel attention", page_icon=str(shared.ROOT / "assets" / "icon.png"), layout="wide")
-page = st.navigation([st.Page("pages/explore.py", title="Explore", icon=":material/equalizer:", default=True)])
-st.session_state["loaded"] = shared.sidebar(operator_model())
+pages = {
+    "explore": st.Page("pages/explore.py", title="Explore", icon=":material/equalizer:", default=True),
+    "classes": st.Page("pages/classes.py", title="Classes", icon=":material/category:"),
+}
+page = st.navigation(list(pages.values()))
+wanted = st.query_params.to_dict().get("page")
+if wanted in pages:  # see shared.loaded
+    st.switch_page(pages[wanted], query_params={
+        key: st.query_params.get_all(key) for key in st.query_params if key != "page"})
+choices = operator()
+st.session_state["allowed"] = choices.statistics
+st.session_state["loaded"] = shared.sidebar(choices.model)
 page.run()

@@ -1,15 +1,12 @@
 """Explore: what the channel attention of one network does with a few pictures, beside where the network looks."""
-import platform
 from pathlib import Path
 
 import pandas as pd
 import streamlit as st
-import timm
-import torch
 
 from pages import shared
 from senet_viz import attribution, figures, scripts, tables
-from senet_viz.report import Section, plain, report
+from senet_viz.report import Section, plain
 
 TOP_CLASS = "each picture's own top class"
 BY_INDEX, BY_VALUE, BY_DIFFERENCE = "channel index", "value in the first picture", "difference of the two pictures"
@@ -21,7 +18,7 @@ def main() -> None:
     st.markdown("Which channels does the network turn up or down, block by block, for your photos? "
                 "And where does it look? Gates, feature maps and Grad-CAM all come from **one** forward pass a "
                 "picture.")
-    loaded = shared.loaded()
+    loaded = shared.loaded(__file__)
     st.session_state["sections"] = {}
     pictures = shared.choose_pictures()
     if not pictures:
@@ -39,7 +36,8 @@ def main() -> None:
         page.kernels()
     page.grad_cam()
     page.contribution()
-    page.downloads()
+    shared.downloads(f"Channel attention of {loaded.model.name}", {"Pictures": ", ".join(page.names)},
+                     f"{Path(loaded.model.name).stem}_report")
 
 
 class Page:
@@ -363,23 +361,6 @@ class Page:
         shared.show(Section("Gate and contribution", text, figures.contribution(table), table, self.script(
             scripts.CONTRIBUTIONS, inspect=scripts.CONTRIBUTION_FEATURES,
             imports=scripts.CONTRIBUTION_IMPORT)), "contribution")
-
-    @st.fragment
-    def downloads(self) -> None:
-        st.header("The whole page", anchor="report")
-        model = self.model
-        facts = {
-            "Model": model.name, **model.info, "Parameters": f"{model.parameters:,}", "Device": str(model.device),
-            "Pictures": ", ".join(self.names),
-            "Software": f"Python {platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}",
-        }
-        sections = st.session_state["sections"]
-        title = f"Channel attention of {model.name}"
-        st.download_button(
-            "Report as one HTML file", lambda: report(title, facts, filter(None, sections.values())),
-            f"{Path(model.name).stem}_report.html", "text/html", key="report", on_click="ignore",
-            icon=":material/article:",
-            help="Every figure, table and script of this page, interactive, in a file that opens without a network.")
 
 
 main()

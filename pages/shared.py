@@ -2,6 +2,7 @@
 import hashlib
 import importlib
 import logging
+import platform
 import tempfile
 import threading
 import time
@@ -13,13 +14,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import streamlit as st
+import timm
 import torch
 from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
 
 import senet_viz as sv
 from senet_viz.gates import contribution_points
 from senet_viz.models import available_devices, cache_folders, embedded_models
-from senet_viz.report import Section, plain
+from senet_viz.report import Section, plain, report
+from senet_viz.statistics.archive import METADATA
+from senet_viz.statistics.network import weights_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "assets" / "samples"
@@ -80,12 +84,13 @@ def sidebar(factory: str | None) -> Loaded:
     return loaded
 
 
-def loaded() -> Loaded:
-    """What the sidebar loaded, for a page."""
+def loaded(page: str) -> Loaded:
+    """What the sidebar loaded, for the page of this file."""
     if "loaded" not in st.session_state:
-        # Streamlit runs the files in pages/ by themselves until app.py has told it not to: so for a tab that outlived
-        # its server
-        st.switch_page("app.py", query_params={key: st.query_params.get_all(key) for key in st.query_params})
+        # Streamlit runs the files in pages/ by themselves until app.py has told it not to: so for a link to a page that
+        # is the first to reach a new server
+        st.switch_page("app.py", query_params={"page": Path(page).stem} | {
+            key: st.query_params.get_all(key) for key in st.query_params})
     return st.session_state["loaded"]
 
 
@@ -324,6 +329,46 @@ def explain(key: str, digest: str, target: int, _view: sv.View) -> tuple[dict, d
             {point: weight.cpu() for point, weight in weights.items()})
 
 
+# --- statistics
+# --------------------------------------------------------------------------------------------------------
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _open(path: str, changed: float) -> sv.Statistics:
+    return sv.open_statistics(path)
+
+
+def statistics() -> dict[str, sv.Statistics]:
+    """Every collected data set that this visitor may see, by a name to choose it by: the embedded ones, what lies in
+    the folder that the operator named, and runs of one's own; what cannot be opened is said in a sentence.
+    """
+    folders = sorted((ROOT / "assets" / "statistics").glob("*/"))
+    if allowed := st.session_state.get("allowed"):
+        folders += [folder for folder in (Path(allowed), *sorted(Path(allowed).glob("*/")))
+                    if (folder / METADATA).is_file()]
+    folders += [Path(folder) for folder in st.session_state.get("collected", [])]
+    found: dict[str, sv.Statistics] = {}
+    for folder in folders:
+        try:
+            stats = _open(str(folder), (folder / METADATA).stat().st_mtime)
+        except SENTENCES as error:
+            st.error(plain(str(error)), icon=":material/error:")
+            continue
+        name = title = f"{stats.metadata['model']} on {stats.metadata['data']}, {stats.metadata['images']:,} pictures"
+        copy = 1
+        while name in found:
+            copy += 1
+            name = f"{title} ({copy})"
+        found[name] = stats
+    return found
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def weights(key: str, _model: sv.Model) -> str:
+    """What the weights of the model in the sidebar are known by."""
+    return weights_hash(_model.module)
+
+
 # --- showing
 # -----------------------------------------------------------------------------------------------------------
 
@@ -365,3 +410,25 @@ def show(section: Section, key: str, *, on_select="ignore", text: bool = True,
         if section.script:
             with st.popover("Reproduce this", icon=":material/code:"):
                 st.code(section.script, language="python")
+
+
+@st.fragment
+def downloads(title: str, facts: dict[str, str], name: str) -> None:
+    """The whole page as one file.
+
+    Args:
+        title: of the report.
+        facts: further lines at its head, behind those of the model.
+        name: of the file.
+    """
+    st.header("The whole page", anchor="report")
+    model = st.session_state["loaded"].model
+    facts = {
+        "Model": model.name, **model.info, "Parameters": f"{model.parameters:,}", "Device": str(model.device), **facts,
+        "Software": f"Python {platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}",
+    }
+    sections = st.session_state["sections"]
+    st.download_button(
+        "Report as one HTML file", lambda: report(title, facts, filter(None, sections.values())),
+        f"{name}.html", "text/html", key="report", on_click="ignore", icon=":material/article:",
+        help="Every figure, table and script of this page, interactive, in a file that opens without a network.")

@@ -107,7 +107,7 @@ def parser() -> argparse.ArgumentParser:
     export = commands.add_parser(
         "export", help="statistics as long tables",
         description="Write the statistics of a folder as long tables for pandas, DuckDB and polars: channels (a row a "
-                    "class, zoom, block, branch and channel), blocks, histograms and images.")
+                    "class, zoom, block, branch and channel), variance, histograms and images.")
     export.add_argument("folder", metavar="OUT", help="a folder that collect wrote")
     export.add_argument("--to", choices=["csv", "parquet"], default="parquet", help="format")
     export.add_argument("--into", help="folder to write (default: OUT/tables)")
@@ -185,20 +185,23 @@ def _collect(args: argparse.Namespace) -> None:
     import torch
 
     from .models import load
-    from .statistics import Settings, collect
+    from .statistics import Settings, Stopped, collect
 
     settings = Settings(
         zooms=tuple(args.zoom), around=args.around, precision=args.precision, batch_size=args.batch_size,
-        shard_size=args.shard_size, threads=args.threads or torch.get_num_threads(), compiled=args.compile,
-        random_weights=args.random_weights)
+        shard_size=args.shard_size, threads=torch.get_num_threads() if args.threads is None else args.threads,
+        compiled=args.compile, random_weights=args.random_weights)
     settings.check()
     cluster = args.engine == "ray"  # whose machines may have what this one lacks
     model = load(args.name, arch=args.arch, device="cpu" if cluster else args.device)
-    with _finish_first() as stop:
-        stats = collect(
-            model, args.data, args.out, settings, split=args.split, limit=args.limit, compact=args.compact,
-            device=args.device if cluster else None, engine=args.engine, workers=args.workers, address=args.address,
-            stop=stop)
+    try:
+        with _finish_first() as stop:
+            stats = collect(
+                model, args.data, args.out, settings, split=args.split, limit=args.limit, compact=args.compact,
+                device=args.device if cluster else None, engine=args.engine, workers=args.workers,
+                address=args.address, stop=stop)
+    except Stopped as error:
+        raise KeyboardInterrupt(str(error)) from error
     unreadable = stats.metadata["unreadable"]
     print(f"{args.out}: {stats.metadata['images']:,} pictures of {int((stats.count > 0).sum()):,} classes"
           + (f"; {unreadable:,} could not be used, see {args.out}/unreadable.csv" if unreadable else ""))
@@ -241,7 +244,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"senet_viz {args.command}: {_sentence(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
-        print(f"senet_viz {args.command}: {error or 'interrupted'}", file=sys.stderr)
+        print(f"senet_viz {args.command}: {str(error) or 'interrupted'}", file=sys.stderr)
         return 130
     return 0
 

@@ -33,6 +33,23 @@ print(result)
 """
 
 
+def over_data(path: str, ending: str) -> str:
+    """A script over collected statistics.
+
+    Args:
+        path: their folder.
+        ending: an expression that gives the table.
+    """
+    return f"""\
+import senet_viz as sv
+from senet_viz.statistics import summaries
+
+stats = sv.open_statistics({path!r})
+result = {ending}
+print(result)
+"""
+
+
 def find_block(label: str) -> str:
     """The line that picks a block by its label."""
     return f"block = next(block for block in model.blocks if block.label == {label!r})"

@@ -3,7 +3,7 @@
 ``views`` are inspections of one picture each, by the picture's name, all of one model:
 ``{"cat.jpg": sv.inspect(model, batch), …}``.
 """
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -211,6 +211,28 @@ def channel_ranks(views: Mapping[str, View], block: AttentionBlock, channel: int
 def sampled_channels(channels: int, points: int = 50) -> np.ndarray:
     """The channels that the SE paper's Fig. 6 shows: every s-th from 0, s = ⌈C / 50⌉."""
     return np.arange(0, channels, -(-channels // points))
+
+
+def panels(blocks: Sequence[AttentionBlock]) -> list[AttentionBlock]:
+    """The blocks that the SE paper's Fig. 6 shows: the last one of each stage, and all of the last stage."""
+    last = {block.stage: block for block in blocks}
+    return [block for block in blocks if block is last[block.stage] or block.stage == max(last)]
+
+
+def mean_maps(maps: Mapping[str, Mapping[str, np.ndarray]], groups: Mapping[str, str]) -> dict[str, dict]:
+    """Mean maps of groups of pictures: group → layer → (h, w).
+
+    Args:
+        maps: picture → layer → (h, w), from 0 up. Each is first brought to a maximum of 1, so that every picture counts
+            alike; one that is 0 throughout stays so.
+        groups: picture → its group.
+    """
+    result: dict[str, dict] = {}
+    for group in dict.fromkeys(groups.values()):
+        members = [maps[picture] for picture, own in groups.items() if own == group]
+        result[group] = {layer: np.mean([member[layer] / (member[layer].max() or 1) for member in members], axis=0)
+                         for layer in members[0]}
+    return result
 
 
 def kernel_name(block: AttentionBlock, branch: int) -> str:

@@ -27,7 +27,7 @@ class Statistics:
     Attributes:
         path: the folder.
         metadata: what the run depended on ("model", "weights", "data", "settings", "versions", …), and counts:
-            "images" (looked at), "unlabelled", "unreadable" (list of file and reason), "compact".
+            "images" (looked at), "unlabelled", "unreadable" (unreadable.csv names them), "compact".
         blocks: the network's attention blocks, in network order.
         classes: the K names.
         zooms: the factors by which pictures were enlarged.

@@ -78,6 +78,8 @@ def collect(
     """
     settings, out = settings or Settings(), Path(out)
     settings.check()
+    if limit is not None and limit < 1:
+        raise ValueError(f"the limit is 1 picture or more, not {limit}")
     if not model.blocks:
         raise ValueError(f"{model.name} has no attention blocks, so there is nothing to collect.")
     pictures, name = data, "own pictures"
@@ -167,12 +169,13 @@ def _claim(out: Path, identity: dict) -> bool:
                 there = json.loads((out / name).read_text(encoding="utf-8"))
             except ValueError as error:
                 raise StatisticsError(f"{out / name} is damaged ({error})") from error
-            differences = _differences(there, identity)
+            differences = _differences(there if isinstance(there, dict) else {}, identity)
             if differences:
                 raise StatisticsError(f"{out} holds another run, which is not mixed with this one: "
                                       f"{'; '.join(differences)}")
             return name == METADATA
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    # a run that was killed while it wrote its first file has left a part of that
+    if out.exists() and (not out.is_dir() or any(not path.match(f"{RUN}.*.part") for path in out.iterdir())):
         raise StatisticsError(f"{out} is not empty, and what is in it is no run of this program")
     with replacing(out / RUN) as part:
         part.write_text(json.dumps(identity, indent=1, sort_keys=True), encoding="utf-8")

@@ -27,5 +27,10 @@ class Local:
 
     def results(self, plan: Plan, shards: list[int]) -> Iterator[tuple[int, bytes]]:
         """Each shard with its result, in order."""
-        if shards:
+        if not shards:
+            return
+        threads = torch.get_num_threads()
+        try:
             yield from ShardWorker(plan, self.workers).results(shards)
+        finally:
+            torch.set_num_threads(threads)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..files import replacing
@@ -29,8 +29,19 @@ def merge(plan: Plan, shards: Sequence[Path], out: Path, compact: bool) -> None:
         out: a folder.
         compact: write means and standard deviations in float16, no extremes by class, fewer bins, and of each picture
             only a number a block.
+
+    Raises:
+        ValueError: when no picture could be used.
+        OSError: when the disk is full.
     """
     files = [_Result(path) for path in shards]
+    notes = [file.note for file in files]
+    unreadable = [(str(plan.pictures.files[i]), reason) for note in notes for i, reason in note["unreadable"]]
+    with replacing(out / "unreadable.csv") as path, path.open("w", newline="", encoding="utf-8") as lines:
+        csv.writer(lines).writerows([("file", "reason"), *unreadable])
+    if len(unreadable) == plan.count:
+        raise ValueError(f"none of the {plan.count:,} pictures could be used; the first: {unreadable[0][1]}")
+
     tensors: dict[str, torch.Tensor] = {}
     for z in range(len(plan.settings.zooms)):
         for source in ("gate", "squeeze", "shuffled", "random"):
@@ -45,14 +56,13 @@ def merge(plan: Plan, shards: Sequence[Path], out: Path, compact: bool) -> None:
     count = tensors.pop("count")
     tensors = {name: torch.stack(parts).contiguous() for name, parts in tensors.items()} | {"count": count}
 
-    notes = [file.note for file in files]
-    unreadable = [(str(plan.pictures.files[i]), reason) for note in notes for i, reason in note["unreadable"]]
-    with replacing(out / "unreadable.csv") as path, path.open("w", newline="", encoding="utf-8") as lines:
-        csv.writer(lines).writerows([("file", "reason"), *unreadable])
     with replacing(out / IMAGES) as path:
         _write_rows(plan, files, path, compact)
     with replacing(out / TENSORS) as path:
-        save_file(tensors, path)
+        try:
+            save_file(tensors, path)
+        except SafetensorError as error:  # what it makes of a full disk
+            raise OSError(str(error)) from error
     metadata = plan.identity | {
         "classes": plan.pictures.classes, "blocks": describe(plan.model.blocks), "compact": compact,
         "images": plan.count - len(unreadable), "unlabelled": plan.count - len(unreadable) - int(count.sum()),

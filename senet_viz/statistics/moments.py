@@ -52,7 +52,7 @@ class Moments:
         """Add another's groups to the groups ``rows`` of this one (Chan, Golub, LeVeque: Updating formulae, 1979)."""
         rows = rows.to(self.mean.device)
         total = self.count[rows] + other.count
-        weight = (other.count / total.clamp_min(1))[:, None]
+        weight = (other.count.double() / total.clamp_min(1))[:, None]  # of integers, torch makes float32
         delta = other.mean - self.mean[rows]
         self.M2[rows] += other.M2 + delta.square() * (self.count[rows][:, None] * weight)
         self.mean[rows] += delta * weight

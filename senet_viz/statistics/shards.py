@@ -52,6 +52,9 @@ class Settings:
     compiled: bool = False
     random_weights: bool = False
 
+    def __post_init__(self):
+        object.__setattr__(self, "zooms", tuple(map(float, self.zooms)))  # 1 and 1.0 would be written differently
+
     def check(self) -> None:
         """Raise ValueError, one sentence, where a setting makes no sense."""
         if not self.zooms or any(not 1 <= factor < math.inf for factor in self.zooms):
@@ -154,7 +157,8 @@ class ShardWorker:
         self.random = None
         if settings.random_weights:
             spread = np.linspace(0, plan.count - 1, min(CALIBRATION, plan.count)).round().astype(int)
-            images = [read.images[0] for read in map(_Reading(plan).__getitem__, spread) if read.images is not None]
+            images = [read.images[0] for read in map(_Reading(plan).__getitem__, spread)
+                      if read.images is not None and read.images[0].isfinite().all()]
             if images:
                 module = random_weights(plan.model.module, torch.stack(images).to(self.device))
                 self.random = GateNetwork(module, blocks, self.device, settings.precision, settings.compiled)
@@ -167,7 +171,8 @@ class ShardWorker:
                    for start in range(0, len(indices), size)]
         loader = iter(DataLoader(
             _Reading(self.plan), batch_sampler=batches, num_workers=self.workers, collate_fn=list,
-            pin_memory=self.device.type == "cuda", worker_init_fn=_ignore_interrupts))
+            pin_memory=self.device.type == "cuda", worker_init_fn=_ignore_interrupts,
+            generator=torch.Generator()))  # it draws a number, and should not from the caller's
         for shard in shards:
             result = _Shard(self.plan, shard, self.accumulator)
             for _ in range(0, len(self.plan.indices(shard)), size):

@@ -1,0 +1,180 @@
+"""Speed and memory of collecting statistics, beside a script by hand and beside the bare forward.
+
+``python benchmarks/collect_speed.py PHOTOS DATA [--device cuda] [--copies 8] [--repeats 3]``; see README.md.
+
+PHOTOS is a flat folder of photos, which are linked into one class folder each, several times over. The script by hand
+is what one would write: ImageFolder, a DataLoader, hooks that append each block's gates to lists, numpy at the end. All
+see timm's seresnet50 with random weights at 224×224; what each needs once (processes, compiling) is over before time is
+taken. DATA is a set of many small pictures, on which the embedded SE model's class means in two precisions are compared
+and the peak memory of whole runs of the command line is taken.
+"""
+import argparse
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from timm.data import create_transform, resolve_model_data_config
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import senet_viz as sv
+from senet_viz.datasets import open_pictures
+from senet_viz.models import choose_device
+from senet_viz.statistics import Settings, collect, shards
+from senet_viz.statistics.network import GateNetwork, hardware
+from senet_viz.statistics.shards import Plan, ShardWorker
+
+ROOT = Path(__file__).resolve().parents[1]
+BATCH, WORKERS = 32, 2
+
+
+def by_hand(model: sv.Model, folder: Path, rates: list[float]) -> dict[str, np.ndarray]:
+    """Mean gates by class; appends the pictures per second after the first two batches."""
+    dataset = ImageFolder(folder, model.transform)
+    kept: dict[str, list] = {block.name: [] for block in model.blocks}
+    handles = [model.module.get_submodule(block.gate).register_forward_hook(
+        lambda _, args, gate, name=block.name: kept[name].append(gate.detach().cpu())) for block in model.blocks]
+    with torch.no_grad():
+        for number, (images, _) in enumerate(DataLoader(dataset, BATCH, num_workers=WORKERS)):
+            model.module(images.to(model.device))
+            if number == 1:
+                start = time.perf_counter()
+    rates.append((len(dataset) - 2 * BATCH) / (time.perf_counter() - start))
+    for handle in handles:
+        handle.remove()
+    labels = np.array(dataset.targets)
+    gates = {name: torch.cat(parts).flatten(1).double().numpy() for name, parts in kept.items()}
+    return {name: np.stack([values[labels == c].mean(0) for c in range(len(dataset.classes))])
+            for name, values in gates.items()}
+
+
+def ours(plan: Plan, rates: list[float]) -> None:
+    """Appends the pictures per second of the engine after the first two batches, which are a shard."""
+    results = ShardWorker(plan, WORKERS).results(range(plan.shards))
+    next(results)
+    start = time.perf_counter()
+    for _ in results:
+        pass
+    rates.append((plan.count - plan.settings.shard_size) / (time.perf_counter() - start))
+
+
+def decoded(plan: Plan, bare: list[float], collecting: list[float], batches: int) -> None:
+    """Appends pictures per second from tensors in memory: of the forward alone, and with all that collecting adds."""
+    settings = plan.settings
+    # the same network without anything that records, or compiling would take the recording in
+    silent = GateNetwork(plan.model.module, [], plan.device, settings.precision)
+    run = torch.compile(silent.module, options={"freezing": True}) if settings.compiled else silent.module
+    worker, reading = ShardWorker(plan, 0), shards._Reading(plan)
+    items = [reading[index] for index in range(BATCH)]
+    batch = torch.cat([item.images for item in items]).to(
+        plan.device, silent.dtype, memory_format=torch.channels_last)
+    shard = shards._Shard(plan, 0, worker.accumulator)
+
+    def forward() -> None:
+        with torch.inference_mode():
+            run(batch)
+
+    for function in (forward, lambda: worker._look(items, shard)):
+        function()
+    for _ in range(batches):  # in turn, so that a machine that slows down slows both
+        for function, rates in ((forward, bare), (lambda: worker._look(items, shard), collecting)):
+            synchronise(plan.device)
+            start = time.perf_counter()
+            function()
+            synchronise(plan.device)
+            rates.append(BATCH / (time.perf_counter() - start))
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait for what was asked of a GPU."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def peak_memory(data: str, limit: int, out: Path) -> float:
+    """Peak memory in MB of a run of the command line over so many pictures, the largest of its processes."""
+    code = ("import resource, sys; from senet_viz.__main__ import main; assert main(sys.argv[1:]) == 0; "
+            "print(max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))")
+    command = ["collect", "demo/se_resnet50_slim", data, str(out), "--limit", str(limit), "--batch-size", "64"]
+    result = subprocess.run([sys.executable, "-c", code, *command], cwd=ROOT, check=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.DEVNULL, text=True)
+    return int(result.stdout.split()[-1]) / (1024 if sys.platform == "linux" else 2**20)
+
+
+def main() -> None:
+    """Time, check and print Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("photos", type=Path)
+    parser.add_argument("data")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--copies", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--pictures", type=int, nargs=2, default=[2000, 20000], help="whose peak memory is compared")
+    args = parser.parse_args()
+
+    torch.manual_seed(0)
+    module = timm.create_model("seresnet50").eval().to(args.device)
+    transform = create_transform(**resolve_model_data_config(module), is_training=False)
+    model = sv.Model(module, transform, [str(i) for i in range(1000)], name="timm/seresnet50 with random weights")
+    threads = torch.get_num_threads()
+    speeds = {"fp32": Settings(threads=threads, batch_size=BATCH, shard_size=2 * BATCH)}
+    speeds["fp32 compiled"] = replace(speeds["fp32"], compiled=True)
+    speeds["bf16"] = replace(speeds["fp32"], precision="bf16")
+    speeds["bf16 compiled"] = replace(speeds["bf16"], compiled=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        scratch = Path(scratch)
+        for photo in sorted(args.photos.glob("*.jpg")):
+            for copy in range(args.copies):
+                link = scratch / "photos" / photo.stem / f"{copy}.jpg"
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(photo.resolve())
+        pictures = open_pictures(scratch / "photos", in_memory=False)
+        device = choose_device(args.device)
+        plans = {name: Plan(model, pictures, settings, "photos", len(pictures), device, hardware(device))
+                 for name, settings in speeds.items()}
+        rates: dict[str, list[float]] = {"by hand": [], **{name: [] for name in plans}}
+        for _ in range(args.repeats):
+            means = by_hand(model, scratch / "photos", rates["by hand"])
+            for name, plan in plans.items():
+                ours(plan, rates[name])
+        stats = collect(model, scratch / "photos", scratch / "statistics", speeds["fp32"], progress=False)
+        apart = max(np.abs(stats.mean(name)[:, 0] - values).max() for name, values in means.items())
+        small = sv.load("demo/se_resnet50_slim", device=args.device)
+        full, half = (collect(small, args.data, scratch / precision, replace(speeds[precision], batch_size=64),
+                              limit=args.pictures[0], progress=False) for precision in ("fp32", "bf16"))
+        rounded = max(np.nanmax(np.abs(full.mean(block) - half.mean(block))) for block in small.blocks)
+        forwards = {name: ([], []) for name in plans}
+        for name, plan in plans.items():
+            decoded(plan, *forwards[name], batches=5 * args.repeats)
+        few, many = (peak_memory(args.data, limit, scratch / str(limit)) for limit in args.pictures)
+    median = {name: statistics.median(values) for name, values in rates.items()}
+    print(f"seresnet50 at 224×224, {len(pictures)} photos, batches of {BATCH}, {WORKERS} processes that decode, medians "
+          f"of {args.repeats} interleaved runs.\n\n{hardware(device)}, {platform.machine()}, {threads} threads; Python "
+          f"{platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}.\n")
+    print("| from a folder of photos | images/s | beside the script by hand | aim |\n| --- | ---: | ---: | --- |")
+    aims = {"fp32": "≥ 1.15", "bf16 compiled": "≥ 2.5"}
+    for name, rate in median.items():
+        print(f"| {name} | {rate:.1f} | {rate / median['by hand']:.2f} | {aims.get(name, '')} |")
+    print("\n| from decoded tensors | forward alone, images/s | collecting | ratio | aim |\n"
+          "| --- | ---: | ---: | ---: | --- |")
+    for name, (bare, full) in forwards.items():
+        bare, full = statistics.median(bare), statistics.median(full)
+        print(f"| {name} | {bare:.1f} | {full:.1f} | {full / bare:.2f} | ≥ .90 |")
+    print("\n| what | measured | aim |\n| --- | ---: | --- |")
+    print(f"| class means, fp32 and by hand, largest difference | {apart:.1e} | ≤ 1e-6 |")
+    print(f"| class means of the embedded SE model, bf16 and fp32, largest difference | {rounded:.1e} | ≤ 5e-3 |")
+    print(f"| peak memory, {args.pictures[1]:,} pictures / {args.pictures[0]:,} | {many:.0f} MB / {few:.0f} MB = "
+          f"{many / few:.3f} | ≤ 1.05 |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,539 @@
+"""Classes: do the gates differ between classes, and at which depth? Over a data set, and one's own photos beside it."""
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from operator import getitem
+from pathlib import Path, PurePath
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+import torch
+
+import senet_viz as sv
+from pages import shared
+from senet_viz import figures, papers, scripts, tables
+from senet_viz.datasets import Pictures
+from senet_viz.report import Section, plain
+from senet_viz.statistics import Settings, Stopped, collect, summaries
+
+SHOWN = 8  # classes in a figure, and colours
+MAX_COLLECTED = 500  # photos in a run that a visitor starts
+BANDS = {"none": None, "standard deviation": "std", "standard error": "error"}
+OVERALL = {"mean of class means": "class", "mean of pictures": "image", "none": None}
+SHARD = 8  # photos between two looks at the cancel button
+
+
+def main() -> None:
+    """The page, top to bottom; each part is a fragment and redraws alone."""
+    st.title("Classes")
+    st.markdown("Do the gates differ between classes, and at which depth? The SE paper's question, over a whole data "
+                "set.")
+    loaded = shared.loaded(__file__)
+    st.session_state["sections"] = {}
+    page = Page(loaded, choose_statistics(loaded))
+    page.lines()
+    page.depth()
+    page.channels()
+    page.pair()
+    page.saturation()
+    page.photos()
+    collecting(loaded)
+    shared.downloads(f"Classes in {page.stats.metadata['model']}", {"Statistics": page.what},
+                     f"{Path(page.stats.metadata['model']).stem}_classes")
+
+
+def choose_statistics(loaded: shared.Loaded) -> sv.Statistics:
+    """The data set to look at; to begin with one of the model in the sidebar, where there is one."""
+    found = shared.statistics()
+    own = shared.weights(loaded.key, loaded.model)
+    fitting = [name for name, stats in found.items() if stats.metadata["weights"] == own]
+    if st.session_state.get("statistics") not in found:
+        st.session_state.pop("statistics", None)
+    if st.session_state.get("statistics_of") != loaded.key:  # another model was chosen: follow it
+        if st.session_state.get("statistics_of") and fitting:
+            st.session_state["statistics"] = fitting[-1]
+        st.session_state["statistics_of"] = loaded.key
+    names = list(found)
+    name = st.selectbox(
+        "Statistics", names, index=names.index((fitting or names)[0]), key="statistics", bind="query-params",
+        help="Collected by `python -m senet_viz collect`. The operator of this server can offer others with "
+             "`streamlit run app.py -- --statistics FOLDER`; a small run over your own photos starts further below.")
+    if name not in fitting:
+        also = (f"there are some of it: choose {plain(fitting[0])}" if fitting else
+                "there are none of it here; further below a small run over your own photos can be started")
+        st.info(f"These statistics are not of the model in the sidebar, {plain(loaded.model.name)}: {also}.",
+                icon=":material/info:")
+    return found[name]
+
+
+class Page:
+    """The parts of the page for one data set's statistics."""
+
+    def __init__(self, loaded: shared.Loaded, stats: sv.Statistics):
+        self.loaded, self.stats = loaded, stats
+        self.names = summaries.class_names(stats)
+        self.there = np.flatnonzero(stats.count > 0).tolist()
+        self.index = {self.names[i]: i for i in self.there}
+        self.blocks = {block.label: block for block in stats.blocks}
+        self.path = str(stats.path.relative_to(shared.ROOT) if stats.path.is_relative_to(shared.ROOT) else stats.path)
+        zooms = {f"{zoom:g}×": zoom for zoom in stats.zooms}
+        self.zoom = stats.zooms[0]
+        self._facts()
+        if len(zooms) > 1:
+            around = "box" if stats.metadata["settings"]["around"] == "box" else "centre"
+            chosen = st.segmented_control("Zoom", list(zooms), default=next(iter(zooms)), required=True, key="zoom",
+                                          bind="query-params", help=f"How much the pictures' {around} was enlarged.")
+            self.zoom = zooms.get(chosen, self.zoom)
+        weighs = [block for block in stats.blocks if block.branches > 1]
+        self.quantity = f"weight of {tables.kernel_name(weighs[-1], -1)}" if weighs else "gate"
+        zoomed = f", zoom {self.zoom:g}×" if len(zooms) > 1 else ""
+        self.what = (f"{stats.metadata['model']} on {stats.metadata['data']}, {stats.metadata['images']:,} pictures of "
+                     f"{len(self.there):,} classes{zoomed}")
+        self.source = plain(self.what)
+
+    def _facts(self) -> None:
+        stats, metadata = self.stats, self.stats.metadata
+        counts = stats.count[stats.count > 0]
+        facts = [f"**{metadata['images']:,}** pictures"]
+        if len(counts):
+            each = f"{counts.min():,}" if counts.min() == counts.max() else f"{counts.min():,} to {counts.max():,}"
+            facts.append(f"**{len(counts):,}** classes of {each}")
+        if metadata["unlabelled"]:
+            facts.append(f"{metadata['unlabelled']:,} without a label, which count to all only")
+        if metadata["unreadable"]:
+            facts.append(f"{metadata['unreadable']:,} could not be used")
+        settings = metadata["settings"]
+        facts.append(f"{settings['precision']} on {plain(metadata['device'])}, torch "
+                     f"{plain(metadata['versions']['torch'])}")
+        st.caption(" · ".join(facts))
+
+    def _script(self, ending: str) -> str:
+        return scripts.over_data(self.path, ending)
+
+    def _zoom(self) -> str:
+        return f", zoom={self.zoom}" if self.zoom != 1 else ""
+
+    def _default_classes(self) -> list[str]:
+        """The paper's where the data set has them, and others from its whole length, four in all."""
+        shown = [i for i in papers.shown_classes(self.stats).values() if i in self.there]
+        spread = [self.there[int(i)] for i in np.linspace(0, len(self.there) - 1, min(4, len(self.there)))]
+        return [self.names[i] for i in list(dict.fromkeys(shown + spread))[:4]]
+
+    def _lines(self, blocks: Sequence[str], classes: Sequence[str], overall: str | None) -> pd.DataFrame:
+        chosen = [self.index[name] for name in classes]
+        return pd.concat([
+            summaries.class_lines(self.stats, label, chosen, overall=overall, zoom=self.zoom).assign(label=label)
+            for label in blocks], ignore_index=True)
+
+    @st.fragment
+    def lines(self) -> None:
+        st.header("Class by class, block by block", anchor="lines")
+        shared.clear("lines", "paper")
+        with st.container(horizontal=True):
+            classes = st.multiselect(
+                f"Classes (up to {SHOWN})", list(self.index), default=self._default_classes(), max_selections=SHOWN,
+                key="classes", bind="query-params", width=560)
+            blocks = st.multiselect(
+                "Blocks", list(self.blocks), default=[b.label for b in tables.panels(self.stats.blocks)], key="blocks",
+                bind="query-params", width=560,
+                help="The SE paper shows the last block of each stage, and all of the last stage.")
+        with st.container(horizontal=True):
+            every = st.segmented_control("Channels", ["every s-th", "all"], default="every s-th", required=True,
+                                         key="class_channels", bind="query-params",
+                                         help="The paper shows every s-th channel, s = ⌈C/50⌉.")
+            band = st.segmented_control(
+                "Band", list(BANDS), default="none", required=True, key="band", bind="query-params",
+                help="Around each class's mean: the standard deviation over its pictures, as in the SE paper's Fig. 7, "
+                     "or the standard error of the mean.")
+            overall = st.selectbox(
+                "Line “all”", list(OVERALL), key="overall", bind="query-params", width=220,
+                help="Over class means, as in the paper, or over pictures: they differ where classes have different "
+                     "numbers of pictures.")
+            paper = st.toggle("Beside the paper", key="paper", bind="query-params",
+                              help="What the SE paper's Fig. 6 shows in each panel, beside this.")
+        if not blocks or not (classes or OVERALL[overall]):
+            st.info("Choose a class and a block to draw.")
+            return
+        lines = self._lines(blocks, classes, OVERALL[overall])
+        if lines.empty:
+            st.info("There is nothing to draw: no picture of this data set has a label. Choose “mean of pictures”.")
+            return
+        few = lines.loc[lines["few"], "class"].nunique()
+        text = (f"The {self.quantity} of each channel, mean over the pictures of a class, as in the SE paper's Fig. 6. "
+                f"*{self.source}.*")
+        if BANDS[band]:
+            text += f" Bands are the mean ± one {band}{' of the mean' if band == 'standard error' else ''}."
+        if few:
+            text += f" Dashed: {few} class{'es' * (few > 1)} of fewer than {summaries.FEW} pictures."
+        chosen = [self.index[name] for name in classes]
+        script = self._script(
+            f"summaries.pd.concat([summaries.class_lines(stats, label, {chosen}, overall={OVERALL[overall]!r}"
+            f"{self._zoom()}).assign(label=label)\n                             for label in {list(blocks)}])")
+        figure = figures.class_panels(lines, band=BANDS[band], quantity=self.quantity, sampled=every == "every s-th")
+        shared.show(Section("Class by class, block by block", text, figure, lines, script), "lines")
+        if paper:
+            self._paper([label for label in blocks if label in papers.PANELS])
+
+    def _paper(self, labels: list[str]) -> None:
+        st.subheader("Beside the paper's Fig. 6", anchor="paper")
+        if not labels:
+            st.info(f"None of these blocks is in the paper's figure; it shows {', '.join(papers.PANELS)}.")
+            return
+        table = pd.concat([papers.comparison(self.stats, label).assign(block=label) for label in labels],
+                          ignore_index=True)
+        same = table.duplicated(["quantity", "published", "here"], keep=False) & table["quantity"].isin(papers.PROTOCOL)
+        table["block"] = table["block"].mask(same, "all of these")
+        table = table.drop_duplicates()[["block", "quantity", "published", "here"]]
+        shared.show(Section(
+            "Beside the paper's Fig. 6", "What “Squeeze-and-Excitation Networks” shows and says of these blocks of its "
+            "SE-ResNet-50 on ImageNet, and what the statistics above give. Another network on other data: the blocks "
+            "bear the same names, no more.", None, table,
+            f"import senet_viz as sv\nfrom senet_viz import papers\n\nstats = sv.open_statistics({self.path!r})\n"
+            f"for label in {labels}:\n    print(papers.comparison(stats, label))\n"), "paper", headings={})
+
+    def depth(self) -> None:
+        st.header("How class-specific is each depth?", anchor="depth")
+        table = _specificity(str(self.stats.path), self.zoom, self.stats.metadata["images"], self.stats)
+        findings = summaries.depth_findings(self.stats, table)
+        what = ("For every channel the share of its variance over pictures that lies between classes (ω², which labels "
+                "dealt at random do not inflate), as a distribution over the channels of a block. Controls: the same "
+                "with labels dealt out anew, the gates of the same network with random weights, and the block's own "
+                "input after the squeeze.")
+        st.markdown(f"{what} *{self.source}.*\n" + "".join(f"\n- {finding}" for finding in findings))
+        figure = figures.specificity(table) if table["median"].notna().any() else None
+        text = f"{what} *{self.source}.* {' '.join(findings)}"
+        shared.show(Section("How class-specific is each depth?", text, figure, table,
+                            self._script(f"summaries.specificity(stats{self._zoom()})")), "depth", text=False)
+
+    @st.fragment
+    def channels(self) -> None:
+        st.header("The channels of a block", anchor="channels")
+        shared.clear("selective", "heat_map", "channel_classes", "channel_histogram")
+        with st.container(horizontal=True):
+            label = st.selectbox("Block", list(self.blocks), index=len(self.blocks) - 1, key="class_block",
+                                 bind="query-params", width=160)
+            centred = st.toggle("Centred", value=True, key="centred", bind="query-params",
+                                help="Each channel's mean over the classes subtracted.")
+            clustered = st.toggle("Clustered", value=True, key="clustered", bind="query-params",
+                                  help="Classes and channels of like gates beside each other; otherwise in their own "
+                                       "order.")
+        block = self.blocks[label]
+        selective = summaries.selective_channels(self.stats, label, block.channels, zoom=self.zoom)
+        if selective.empty:
+            st.info("No picture of this data set has a label, so that nothing can be told by class.")
+        else:
+            table = _heat_map(str(self.stats.path), self.zoom, self.stats.metadata["images"], label, centred, clustered,
+                              self.stats)
+            text = (f"Mean {self.quantity} of {len(table)} classes in the {block.channels} channels of **{label}**"
+                    + (", less each channel's mean over the classes." if centred else ".")
+                    + f" *{self.source}.*")
+            shared.show(Section(
+                f"The channels of {label}", text, figures.class_heat_map(table, quantity=f"mean {self.quantity}"),
+                table.reset_index().melt("class", var_name="channel"),
+                self._script(f"summaries.heat_map(stats, {label!r}, centred={centred}, clustered={clustered}"
+                             f"{self._zoom()})")), "heat_map")
+            st.subheader("The most class-selective channels", anchor="selective")
+            best = selective.iloc[0]
+            text = (f"The channels of {label} by ω², the share of their variance that lies between classes. First "
+                    f"comes channel **{best['channel']}** (ω² {best['omega_squared']:.2f}), highest for "
+                    f"{plain(best['highest'])} ({best['highest_mean']:.2f}), lowest for {plain(best['lowest'])} "
+                    f"({best['lowest_mean']:.2f}).")
+            shared.show(Section(
+                f"The most class-selective channels of {label}", text, None, selective.head(20),
+                self._script(f"summaries.selective_channels(stats, {label!r}, 20{self._zoom()})")),
+                "selective", headings={"omega_squared": "ω²", "std": "std within classes"})
+        self._channel(block, 0 if selective.empty else int(selective["channel"].iloc[0]))
+
+    def _channel(self, block: sv.AttentionBlock, first: int) -> None:
+        key = "class_channel"
+        if st.session_state.get("class_channel_of", block.label) != block.label:
+            st.session_state.pop(key, None)  # the most selective channel of this block, not the number of another's
+        st.session_state["class_channel_of"] = block.label
+        if key in st.session_state:  # a link may ask for a channel that this block lacks
+            st.session_state[key] = min(max(int(st.session_state[key] or 0), 0), block.channels - 1)
+        st.subheader("One channel over the classes", anchor="class-channel")
+        begin = {} if key in st.session_state else {"value": first}
+        channel = st.number_input("Channel", 0, block.channels - 1, **begin, key=key, bind="query-params", width=160)
+        name = f"channel {channel} of {block.label}"
+        left, right = st.columns(2)
+        with left:
+            table = summaries.channel_classes(self.stats, block, channel, zoom=self.zoom)
+            if not table.empty:
+                text = (f"The classes with the highest and the lowest mean {self.quantity} in {name}, ± one standard "
+                        f"deviation over a class's pictures.")
+                shared.show(Section(
+                    f"{name}: classes", text, figures.channel_classes(table, quantity=f"mean {self.quantity}"), table,
+                    self._script(f"summaries.channel_classes(stats, {block.label!r}, {channel}{self._zoom()})")),
+                    "channel_classes")
+        with right:
+            table = summaries.channel_histogram(self.stats, block, channel, zoom=self.zoom)
+            text = (f"How the {self.quantity} of {name} is distributed over all "
+                    f"{self.stats.metadata['images']:,} pictures.")
+            shared.show(Section(
+                f"{name}: distribution", text, figures.channel_histogram(table, quantity=self.quantity), table,
+                self._script(f"summaries.channel_histogram(stats, {block.label!r}, {channel}{self._zoom()})")),
+                "channel_histogram")
+
+    @st.fragment
+    def pair(self) -> None:
+        st.header("Two classes", anchor="pair")
+        shared.clear("pair", "separating")
+        if len(self.there) < 2:
+            st.info("There are no two classes to compare.")
+            return
+        names = list(self.index)
+        defaults = [names.index(name) for name in self._default_classes()[:2]]
+        with st.container(horizontal=True):
+            first = st.selectbox("Class", names, index=defaults[0], key="class_first", bind="query-params", width=260)
+            second = st.selectbox("and", names, index=defaults[1], key="class_second", bind="query-params", width=260)
+            label = st.selectbox("in block", list(self.blocks), index=len(self.blocks) - 1, key="pair_block",
+                                 bind="query-params", width=160)
+        if first == second:
+            st.info("The two classes are the same: choose another.")
+            return
+        lines = self._lines([label], [first, second], None)
+        text = (f"The {self.quantity} in **{label}** for the two classes: mean ± one standard deviation over the "
+                f"pictures of the class, as in the SE paper's Fig. 7. *{self.source}.*")
+        pair = self.index[first], self.index[second]
+        shared.show(Section(
+            f"{first} and {second}", text, figures.class_panels(lines, band="std", quantity=self.quantity, columns=1),
+            lines, self._script(f"summaries.class_lines(stats, {label!r}, {list(pair)}, overall=None{self._zoom()})")),
+            "pair")
+        table = summaries.separating_channels(self.stats, label, *pair, zoom=self.zoom)
+        text = (f"The channels of {label} that separate the two best, by Cohen's d: the difference of the means over "
+                f"the pooled standard deviation within the classes.")
+        shared.show(Section(
+            f"Channels that separate {first} and {second}", text, None, table,
+            self._script(f"summaries.separating_channels(stats, {label!r}, {pair[0]}, {pair[1]}{self._zoom()})")),
+            "separating", headings={"first": first, "second": second})
+
+    def saturation(self) -> None:
+        st.header("Saturated and dead gates", anchor="saturation")
+        table = summaries.saturation(self.stats, zoom=self.zoom)
+        counts = table[["dead", "open", "constant"]].sum()
+        text = (f"Of {table['channels'].sum():,} channels **{counts['dead']:,}** are dead (under {tables.LOW:g} in "
+                f"{summaries.MOST:.0%} of the pictures), **{counts['open']:,}** always open (over {tables.HIGH:g} in "
+                f"as many) and **{counts['constant']:,}** constant. The lines show the share of all single values "
+                f"beyond these limits. *{self.source}.*")
+        shared.show(Section("Saturated and dead gates", text, figures.saturation(table), table,
+                            self._script(f"summaries.saturation(stats{self._zoom()})")), "saturation")
+
+    def photos(self) -> None:
+        st.header("Your photos beside the data set", anchor="photos")
+        if shared.weights(self.loaded.key, self.loaded.model) != self.stats.metadata["weights"]:
+            st.info("The statistics above are of another network than the model in the sidebar, so that photos cannot "
+                    "be put beside them.")
+            return
+        pictures = shared.choose_pictures()
+        results = shared.inspect_all(self.loaded, pictures) if pictures else {}
+        if results:
+            Photos(self, [picture for picture in pictures if picture.name in results], results).show()
+        else:
+            st.info("Upload photos or choose a sample picture to see its gates beside the classes.",
+                    icon=":material/add_photo_alternate:")
+
+
+class Photos:
+    """One's own photos beside the data set."""
+
+    def __init__(self, page: Page, pictures: list[shared.Picture], results: dict[str, shared.Inspected]):
+        self.page, self.pictures, self.results = page, pictures, results
+        self.model = page.loaded.model
+        self.views = {picture.name: results[picture.name].view for picture in pictures}
+        self.paths = {picture.name: picture.path for picture in pictures}
+
+    @st.fragment
+    def show(self) -> None:
+        shared.clear("photo_lines", "nearest", "mean_cams")
+        classes = self._classes()
+        self._lines(classes)
+        self._nearest()
+        self._grad_cam(classes)
+
+    def _classes(self) -> dict[str, str]:
+        """The class of each photo: what the network takes it for, unless told otherwise."""
+        top = tables.predictions(self.views, self.model.class_labels, top=1)
+        st.markdown("To which class does each photo belong? To begin with it is what the network takes it for; choose "
+                    "another where that is wrong.")
+        table = st.data_editor(
+            top[["picture", "class", "probability"]], hide_index=True, disabled=["picture", "probability"],
+            key="photo_classes_" + "_".join(picture.digest[:6] for picture in self.pictures),
+            column_config={
+                "class": st.column_config.SelectboxColumn("class", options=self.model.class_labels, required=True),
+                "probability": st.column_config.NumberColumn("probability of the network's choice", format="percent")})
+        return dict(zip(table["picture"], table["class"]))
+
+    def _lines(self, classes: dict[str, str]) -> None:
+        page = self.page
+        st.subheader("Their lines over the class means", anchor="photo-lines")
+        known = [name for name in dict.fromkeys(classes.values()) if name in page.index][:SHOWN]
+        labels = [block.label for block in tables.panels(page.stats.blocks)]
+        parts = [page._lines(labels, known, "class" if page.there else "image").assign(photo=False)]
+        for label in labels:
+            gates = tables.gates(self.views, page.blocks[label])
+            gates = figures.last_branch(gates.assign(block=label))[["picture", "channel", "value"]]
+            parts.append(gates.rename(columns={"picture": "class"}).assign(label=label, photo=True, few=False, count=1))
+        lines = pd.concat(parts, ignore_index=True)
+        lines["label"] = pd.Categorical(lines["label"], labels)
+        lines = lines.sort_values("label", kind="stable", ignore_index=True).astype({"label": str})
+        text = (f"Dotted: the {page.quantity} for each photo. Solid: the mean of its class in the data set. "
+                f"*{page.source}.*")
+        views = scripts.script(page.loaded.code, self.paths, "result = tables.summary(views)")
+        shared.show(Section("Photos over the class means", text,
+                            figures.class_panels(lines, quantity=page.quantity), lines, views), "photo_lines")
+
+    def _nearest(self) -> None:
+        page = self.page
+        st.subheader("The nearest classes by excitation", anchor="nearest")
+        gates = {name: {block.name: view.gates[block.name][0].cpu().numpy() for block in page.stats.blocks}
+                 for name, view in self.views.items()}
+        table = summaries.nearest_classes(page.stats, gates, zoom=page.zoom)
+        if table.empty:
+            st.info("The data set has no more labelled pictures than classes, so that distances have no scale.")
+            return
+        text = ("For each photo and block the class whose mean gates are nearest: the root mean square over channels "
+                "of the difference in standard deviations within classes. A photo of a class is at about 1 from its "
+                f"own. *{page.source}.*")
+        ending = (f"stats = sv.open_statistics({page.path!r})\n"
+                  "gates = {name: {block: gate[0].cpu().numpy() for block, gate in view.gates.items()}\n"
+                  "         for name, view in views.items()}\n"
+                  f"result = summaries.nearest_classes(stats, gates{page._zoom()})")
+        script = scripts.script(page.loaded.code, self.paths, ending,
+                                imports="from senet_viz.statistics import summaries")
+        shared.show(Section("The nearest classes by excitation", text, figures.nearest_classes(table), table, script),
+                    "nearest")
+
+    def _grad_cam(self, classes: dict[str, str]) -> None:
+        st.subheader("Where the network looks for each class", anchor="mean-cams")
+        stages = self.model.stages
+        targets = {name: self.model.class_labels.index(label) for name, label in classes.items()}
+        cams = {}
+        for picture in self.pictures:
+            explained, _ = shared.explain(self.page.loaded.key, picture.digest, targets[picture.name],
+                                          self.views[picture.name])
+            cams[picture.name] = {stage: explained[layer] for stage, layer in stages.items()}
+        maps = tables.mean_maps(cams, classes)
+        seen = {label: np.mean([self.results[name].seen for name, own in classes.items() if own == label], axis=0)
+                .round().astype(np.uint8) for label in maps}
+        counts = {label: f"{n} photo{'s' * (n > 1)}" for label, n in Counter(classes.values()).items()}
+        text = ("Grad-CAM of the class at the end of each stage, mean over its photos here, each first brought to a "
+                "maximum of 1, over the mean of the photos. "
+                + ", ".join(f"{plain(label)}: {counts[label]}" for label in maps) + ".")
+        _, arguments = scripts.cams(stages, targets)
+        ending = (f"layers = {stages!r}\n"
+                  "maps = {name: {stage: view.cams[layer][0, 0].cpu().numpy() for stage, layer in layers.items()}\n"
+                  "        for name, view in views.items()}\n"
+                  f"result = tables.cells(tables.mean_maps(maps, {classes!r}))")
+        figure = figures.cam_grid(seen, maps, classes=counts)
+        shared.show(Section("Where the network looks for each class", text, figure, tables.cells(maps),
+                            scripts.script(self.page.loaded.code, self.paths, ending, inspect=arguments)), "mean_cams")
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+def _specificity(path: str, zoom: float, images: int, _stats: sv.Statistics) -> pd.DataFrame:
+    return summaries.specificity(_stats, zoom=zoom)
+
+
+@st.cache_data(max_entries=32, show_spinner="Ordering classes and channels")
+def _heat_map(path: str, zoom: float, images: int, label: str, centred: bool, clustered: bool, _stats: sv.Statistics):
+    return summaries.heat_map(_stats, label, centred=centred, clustered=clustered, zoom=zoom)
+
+
+# --- a run over one's own photos
+# -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Job:
+    """A run in the background. The folder is removed with the visitor's session."""
+
+    total: int
+    folder: tempfile.TemporaryDirectory = field(
+        default_factory=partial(tempfile.TemporaryDirectory, prefix="senet_viz_"))
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    done: int = 0
+    error: str = ""
+    thread: threading.Thread | None = None
+
+    @property
+    def out(self) -> str:
+        """Where the statistics come to lie."""
+        return str(Path(self.folder.name, "statistics"))
+
+    def run(self, model: sv.Model, pictures: Pictures, settings: Settings) -> None:
+        """Collect; what goes wrong is kept as a sentence."""
+        def tell(done: int, total: int) -> None:
+            self.done = done
+
+        try:
+            collect(model, pictures, self.out, settings, workers=0, progress=tell, stop=self.cancelled.is_set)
+        except Stopped:
+            self.cancelled.set()
+        except shared.SENTENCES as error:
+            self.error = str(error)
+        except Exception as error:  # networks of one's own fail wherever they like
+            shared.LOG.exception("shown on the page as one sentence")
+            self.error = f"The network fails ({type(error).__name__}: {' '.join(str(error).split())})."
+
+
+def collecting(loaded: shared.Loaded) -> None:
+    """Start a run over photos in folders, follow it, cancel it."""
+    st.header("Statistics over your own photos", anchor="collect")
+    st.markdown(f"Choose a folder with one sub-folder a class, up to {MAX_COLLECTED} photos in all. The run is over "
+                f"**{plain(loaded.model.name)}**, the model in the sidebar; its result appears among the statistics at "
+                f"the top, for you and until you leave. For more, there is `python -m senet_viz collect`.")
+    job: Job | None = st.session_state.get("job")
+    if job is not None and job.thread.is_alive():
+        _follow()
+        return
+    if job is not None:
+        if job.error:
+            st.error(plain(job.error), icon=":material/error:")
+        elif job.cancelled.is_set():
+            st.info(f"Cancelled after {job.done} of {job.total} photos.", icon=":material/cancel:")
+        elif job.out in st.session_state.get("collected", []):
+            st.success(f"Done: {job.total} photos. Choose the result among the statistics at the top.",
+                       icon=":material/check:")
+    uploads = st.file_uploader("Photos in folders", accept_multiple_files="directory", key="folders",
+                               type=["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"])
+    if not uploads:
+        return
+    labels = [PurePath(upload.name).parent.name for upload in uploads]
+    classes = sorted(set(labels) - {""})
+    st.markdown(f"{len(uploads)} photos, {len(classes)} classes: "
+                + ", ".join(f"{plain(name)} ({labels.count(name)})" for name in classes[:12])
+                + (", …" if len(classes) > 12 else ""))
+    if len(uploads) > MAX_COLLECTED:
+        st.error(f"{len(uploads)} photos are too many for a run from here; the most is {MAX_COLLECTED}.",
+                 icon=":material/error:")
+        return
+    control = st.toggle("With the network with random weights as a control (twice the time)", value=True, key="control")
+    if st.button("Collect", icon=":material/play_arrow:", type="primary", key="collect"):
+        pictures = Pictures(partial(getitem, [upload.getvalue() for upload in uploads]),
+                            [classes.index(label) if label else -1 for label in labels], classes,
+                            files=[upload.name for upload in uploads])
+        settings = Settings(batch_size=SHARD, shard_size=SHARD, threads=torch.get_num_threads(), random_weights=control)
+        job = st.session_state["job"] = Job(len(uploads))
+        job.thread = threading.Thread(target=job.run, args=(loaded.model, pictures, settings), daemon=True)
+        job.thread.start()
+        st.rerun()
+
+
+@st.fragment(run_every=1.0)
+def _follow() -> None:
+    job: Job = st.session_state["job"]
+    if not job.thread.is_alive():
+        if not job.error and not job.cancelled.is_set():
+            st.session_state.setdefault("collected", []).append(job.out)
+            st.session_state.setdefault("jobs", []).append(job)  # the folder lives as long as its job
+        st.rerun()
+    st.progress(job.done / job.total, f"{job.done} of {job.total} photos")
+    if st.button("Cancel", icon=":material/cancel:", key="cancel", disabled=job.cancelled.is_set()):
+        job.cancelled.set()
+
+
+main()

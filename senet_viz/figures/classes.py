@@ -1,0 +1,145 @@
+"""Mean excitation of classes, channel by channel and block by block: the SE paper's Fig. 6."""
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.colors import hex_to_rgb
+from plotly.subplots import make_subplots
+
+from .style import colour, dash, finish, hover_name, shorten
+
+SVG_POINTS = 20_000  # beyond, WebGL; a browser has few contexts for that, and a page several such figures
+DRAWN = 50           # channels a panel where they are sampled, as in the paper
+NEUTRAL = "rgba(128,128,128,0.9)"
+FEW_DASHES = {"solid": "dash", "dot": "dashdot"}
+BANDS = {None: "", "std": "standard deviation", "error": "standard error"}
+
+
+def class_panels(
+        lines: pd.DataFrame,
+        *,
+        band: str | None = None,
+        quantity: str = "gate",
+        columns: int = 3,
+        sampled: bool = True,
+) -> go.Figure:
+    """A small panel a block, a line a class over channels; "all" is thick and grey, below the others.
+
+    Args:
+        lines: columns label, class, channel, value, std, error, count, few; blocks and classes in order of appearance.
+            A class that is ``few`` has few pictures: its line is dashed, and the legend tells how many they are. An
+            optional column photo marks lines that are single pictures: they are dotted, with markers.
+        band: "std" fills mean ± standard deviation over a class's pictures, "error" mean ± its standard error.
+        quantity: what the value is, for the axis.
+        columns: panels a row.
+        sampled: draw every s-th channel, s = ⌈C/50⌉, or all.
+    """
+    photo = lines["photo"].eq(True) if "photo" in lines else pd.Series(False, index=lines.index)
+    lines = lines.assign(photo=photo)
+    if sampled:
+        lines = _sample(lines)
+    labels = list(lines["label"].unique())
+    names = list(dict.fromkeys(zip(lines["photo"], lines["class"])))
+    names.sort(key=lambda name: name != (False, "all"))  # the line drawn first lies below
+    coloured = [name for name in names if name != (False, "all")]
+    styles = {name: _style(lines, name, coloured) for name in names}
+    rows, columns = max(1, math.ceil(len(labels) / columns)), max(1, min(columns, len(labels)))
+    plot = 140 * rows + 60 * (rows - 1) if rows > 1 else 280
+    figure = make_subplots(
+        rows, columns, subplot_titles=[shorten(label) for label in labels], shared_yaxes="all",
+        horizontal_spacing=0.1 / columns, vertical_spacing=60 / plot)
+    kind = go.Scattergl if len(lines) * (3 if band else 1) > SVG_POINTS else go.Scatter
+    seen = set()
+    for place, (_, panel) in enumerate(lines.groupby("label", sort=False)):
+        at = {"row": place // columns + 1, "col": place % columns + 1}
+        groups = dict(list(panel.groupby(["photo", "class"], sort=False)))
+        present = [name for name in names if name in groups]
+        for name in present if band else ():
+            style, values = styles[name], groups[name]
+            x, y = ribbon(values["channel"], values["value"] - values[band], values["value"] + values[band])
+            if x:
+                figure.add_trace(kind(
+                    x=x, y=y, mode="lines", line={"width": 0}, fill="toself", fillcolor=style["fill"],
+                    legendgroup=style["group"], showlegend=False, hoverinfo="skip"), **at)
+        for name in present:
+            style, values = styles[name], groups[name]
+            spread = "" if name[0] else ", standard deviation %{customdata[0]:.3f}"
+            spread += ", n = %{customdata[1]}" if name in coloured and not name[0] else ""
+            figure.add_trace(kind(
+                x=values["channel"], y=values["value"], name=style["name"], legendgroup=style["group"],
+                showlegend=name not in seen, mode="lines+markers" if name[0] else "lines", line=style["line"],
+                marker={"size": 4, "symbol": "diamond"}, customdata=values[["std", "count"]],
+                hovertemplate=f"{hover_name(name[1])}<br>channel %{{x}}: %{{y:.4f}}{spread}<extra></extra>"), **at)
+            seen.add(name)
+        if place + columns >= len(labels):
+            figure.update_xaxes(title={"text": "channel index", "standoff": 5}, **at)
+    low, high = _limits(lines["value"])
+    figure.update_yaxes(range=[low - 0.03, high + 0.03])
+    figure.update_annotations(font={"size": 13})
+    figure.add_annotation(
+        text=quantity + (f" (band: mean ± {BANDS[band]})" if band else ""), textangle=-90, showarrow=False,
+        x=0, xref="paper", xanchor="right", xshift=-32, y=0.5, yref="paper", yanchor="middle", font={"size": 13})
+    finish(figure, alt=_alt(lines, labels, band, quantity), height=plot + 130)
+    return figure.update_layout(legend={"y": 1 + 30 / plot})
+
+
+def ribbon(x: Sequence, low: Sequence, high: Sequence) -> tuple[list, list]:
+    """Corners of the area between two lines for ``fill="toself"``; where either is nan there is a gap."""
+    x, low, high = list(x), np.asarray(low, float), np.asarray(high, float)
+    finite = np.isfinite(low) & np.isfinite(high)
+    edges = np.flatnonzero(np.diff(np.r_[False, finite, False]))
+    across, up = [], []
+    for start, end in edges.reshape(-1, 2):
+        across += [*x[start:end], *x[start:end][::-1], None]
+        up += [*low[start:end], *high[start:end][::-1], None]
+    return across[:-1], up[:-1]
+
+
+def faint(colour_: str, opacity: float = 0.18) -> str:
+    """A colour to fill areas with."""
+    red, green, blue = hex_to_rgb(colour_)
+    return f"rgba({red},{green},{blue},{opacity})"
+
+
+def counted(name: str, count: float, few: bool) -> str:
+    """A class's name for a legend or an axis, with its number of pictures where they are few."""
+    return shorten(name) + (f" (n={count:.0f})" if few else "")
+
+
+def _style(lines: pd.DataFrame, name: tuple[bool, str], coloured: list) -> dict:
+    photo, class_ = name
+    rows = lines[(lines["photo"] == photo) & (lines["class"] == class_)]
+    style = {"group": f"{'photo' if photo else 'class'} {class_}", "name": shorten(class_)}
+    if name not in coloured:
+        return style | {"line": {"color": NEUTRAL, "width": 3.5}, "fill": "rgba(128,128,128,0.2)"}
+    i = coloured.index(name)
+    line = {"color": colour(i), "width": 1.3, "dash": "dot" if photo else dash(i)}
+    if not photo and rows["few"].eq(True).any():
+        style["name"] = counted(class_, rows["count"].iloc[0], True)
+        line["dash"] = FEW_DASHES[line["dash"]]
+    return style | {"line": line, "fill": faint(colour(i))}
+
+
+def _sample(lines: pd.DataFrame) -> pd.DataFrame:
+    kept = []
+    for _, panel in lines.groupby("label", sort=False):
+        channels = np.sort(panel["channel"].unique())
+        kept.append(panel[panel["channel"].isin(channels[::max(1, math.ceil(len(channels) / DRAWN))])])
+    return pd.concat(kept) if kept else lines
+
+
+def _limits(values: pd.Series) -> tuple[float, float]:
+    values = values[np.isfinite(values)]
+    return min(0.0, float(values.min())) if len(values) else 0.0, max(1.0, float(values.max())) if len(values) else 1.0
+
+
+def _alt(lines: pd.DataFrame, labels: list, band: str | None, quantity: str) -> str:
+    if lines.empty:
+        return "No class to draw."
+    means = lines.groupby(["label", "photo", "class"], sort=False)["value"].mean()
+    text = "; ".join(f"{label}: " + ", ".join(f"{name[1]} {mean:.2f}" for name, mean in means[label].items())
+                     for label in labels)
+    return (f"Mean {quantity} of classes over channels in {len(labels)} block{'s' * (len(labels) != 1)}"
+            + (f", with bands of ± {BANDS[band]}" if band else "") + f". Mean over the channels drawn: {text}.")

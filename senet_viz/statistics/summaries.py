@@ -1,0 +1,476 @@
+"""Statistics → tables (pandas): what the gates did over a data set, the numbers behind every figure of it.
+
+Everywhere ``block`` is a block of the network, its name or its label, ``zoom`` one of ``stats.zooms``, and ``branch``
+the branch whose gate is meant, counted from the end where negative: −1, the largest kernel, is enough for two branches,
+which mirror each other. Of an archive with unlabelled pictures only, what goes by class is an empty table.
+"""
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from scipy.cluster.hierarchy import leaves_list, linkage
+from scipy.spatial.distance import cdist
+from scipy.stats import beta, spearmanr
+
+from ..tables import HIGH, LOW
+from .archive import Statistics
+
+ALL = "all"  # the line over all classes, as the SE paper calls it
+FEW = 5  # a class of fewer pictures is marked: its mean is unsure
+MOST = 0.99  # the share of pictures in which a dead or an open channel is beyond LOW or HIGH
+CONSTANT = 1e-6  # a standard deviation up to this is rounding in float32
+COARSE = 2e-3  # below this a standard deviation is no scale for class means kept in float16, whose steps are up to 5e-4
+NEGLIGIBLE = 0.01  # a difference in ω² up to this counts as none (Cohen's bound of a small effect)
+STEADY = 0.5  # from this on a rank correlation with depth is called a rise or a fall
+ORDERED = 500  # leaves up to which a dendrogram is also ordered optimally, in time ~ n³
+
+
+def class_names(stats: Statistics) -> list[str]:
+    """The names of all classes, made unique: one that several bear (ImageNet's "crane") gets its index, "crane [134]".
+
+    So does a class called "all", as the line over all classes is.
+    """
+    bearers = Counter([*stats.classes, ALL])
+    return [f"{name} [{i}]" if bearers[name] > 1 else name for i, name in enumerate(stats.classes)]
+
+
+def class_lines(stats: Statistics, block, classes: Sequence[int], *, overall: str | None = "class", branch: int = -1,
+                zoom: float = 1.0) -> pd.DataFrame:
+    """The mean gate of each channel for some classes and over all, the lines of the SE paper's Figs. 6 and 7.
+
+    Columns: class (a unique name, or "all"), channel, value (mean, 0..1), std (over the class's pictures, dividing by
+    their number; of "all" over class means or over pictures), error (standard error of the mean; nan below two), count
+    (pictures; of "all" by class, classes with pictures), few (a class of fewer than ``FEW`` pictures).
+
+    Args:
+        stats: the statistics.
+        block: whose gate.
+        classes: indices, in the order in which their lines are to come; those without pictures are left out.
+        overall: what "all", the last line, is the mean of: class means, as in the paper ("class"), or pictures,
+            unlabelled ones too ("image"); None for no such line. By class there is none without labelled pictures.
+        branch: whose gate.
+        zoom: of the pictures.
+    """
+    mean, std, names = stats.mean(block, zoom)[:, branch], stats.std(block, zoom)[:, branch], class_names(stats)
+    there = stats.count > 0
+    lines = [(names[i], mean[i], std[i], int(stats.count[i]), bool(stats.count[i] < FEW)) for i in classes if there[i]]
+    if overall == "class" and there.any():
+        lines.append((ALL, mean[there].mean(0), mean[there].std(0), int(there.sum()), False))
+    elif overall == "image":
+        lines.append((ALL, stats.overall_mean(block, zoom=zoom)[branch], stats.overall_std(block, zoom)[branch],
+                      stats.pictures, False))
+    elif overall not in ("class", None):
+        raise ValueError(f"overall is 'class', 'image' or None, not {overall!r}")
+    columns = ["class", "channel", "value", "std", "error", "count", "few"]
+    # std divides by n, so that the standard error of the mean, s / √n with s dividing by n − 1, is std / √(n − 1)
+    parts = [pd.DataFrame({"class": name, "channel": np.arange(len(value)), "value": value, "std": spread,
+                           "error": spread / np.sqrt(count - 1) if count > 1 else np.nan, "count": count, "few": few})
+             for name, value, spread, count, few in lines]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def omega_squared(between, within, images: int, classes: int) -> np.ndarray:
+    """The share of variance that the class accounts for, as a one-way analysis of variance estimates it (Hays, 1963).
+
+    ω² = (SSB − (k − 1)·MSW) / (SSB + SSW + MSW) with MSW = SSW / (N − k). Unlike η² = SSB / (SSB + SSW), which is
+    (k − 1) / (N − 1) on average for labels dealt at random, ω² is then about 0, and may be slightly negative.
+
+    Args:
+        between: sums of squares between classes, SSB, of any shape.
+        within: and within them, SSW.
+        images: N, labelled pictures.
+        classes: k, classes with pictures.
+
+    Returns:
+        An array, at most 1; nan where nothing varies, and throughout if k < 2 or N ≤ k.
+    """
+    between, within = np.asarray(between, float), np.asarray(within, float)
+    if classes < 2 or images <= classes:
+        return np.full_like(between, np.nan)
+    error = within / (images - classes)
+    varies = _varies(between, within, images)
+    return np.where(varies, (between - (classes - 1) * error) / np.where(varies, between + within + error, 1), np.nan)
+
+
+def specificity(stats: Statistics, branch: int = -1, zoom: float = 1.0) -> pd.DataFrame:
+    """How class-specific the channels of each block are, and the controls: a row a block and source of ``stats``.
+
+    Columns: block, label, stage, index, source ("gate", or a control as in ``Statistics.variance``), channels (how many
+    the quantiles are over), dead, open, constant (how many were left out as such), and q05, q25, median, q75, q95, mean
+    of ω² over the channels; nan where none is left, or ω² is not defined (see ``omega_squared``).
+
+    A channel is dead when its gate is under .05 in at least 99 % of all pictures, open when it is over .95 in as many,
+    and constant when it is neither and does not vary. "gate" and "shuffled" leave out all three by the gate's state;
+    "squeeze" and "random" only channels that are constant themselves.
+    """
+    rows = []
+    images, classes = _labelled(stats)
+    for block in stats.blocks:
+        dead, opened, constant = _states(stats, block, branch, zoom)
+        nobody = np.zeros_like(dead)
+        for source in stats.sources:
+            # the squeezed input has no branches
+            between, within = (part[0 if source == "squeeze" else branch]
+                               for part in stats.variance(block, source, zoom))
+            looked, still = ~np.isnan(between), ~_varies(between, within, images) & (images > 0)
+            out = [dead, opened, (constant | still) & ~dead & ~opened] if source in ("gate", "shuffled") else [
+                nobody, nobody, still]
+            omega = omega_squared(between, within, images, classes)[looked & ~np.any(out, axis=0)]
+            omega = omega[~np.isnan(omega)]
+            rows.append({"block": block.name, "label": block.label, "stage": block.stage, "index": block.index,
+                         "source": source, "channels": len(omega)}
+                        | {name: int((which & looked).sum()) for name, which in zip(("dead", "open", "constant"), out)}
+                        | _quantiles(omega))
+    return pd.DataFrame(rows)
+
+
+def depth_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
+    """What ``specificity`` found, in sentences (Markdown: block labels are bold) whose claims follow from its numbers.
+
+    They go by the size of effects beside the controls, not by p-values, which thousands of pictures make small for any
+    difference; differences in ω² up to ``NEGLIGIBLE`` count as none, and beside a control negative ω² as 0.
+
+    Args:
+        stats: the statistics.
+        table: ``specificity(stats)``; sources that it lacks are said to be missing.
+    """
+    images, classes = _labelled(stats)
+    if classes < 2 or images <= classes:
+        return [f"How class-specific the gates are cannot be told from {_number(images, 'labelled picture')} of "
+                f"{_number(classes, 'class', 'classes')}: that takes at least two classes and more pictures than "
+                "classes."]
+    rows = {source: part.set_index("label") for source, part in table.groupby("source", sort=False)}
+    gate, median = rows["gate"], rows["gate"]["median"].dropna()
+    found = []
+    if median.empty:
+        found.append("How class-specific the gates are cannot be told: every channel is dead, open or constant.")
+    else:
+        found += [_range(median), *_depth(median), *_controls(median, rows, images, classes)]
+    found.append(_saturated(gate))
+    few = int(((stats.count > 0) & (stats.count < FEW)).sum())
+    if few:
+        found.append(f"{few} of {_number(classes, 'class', 'classes')} {'has' if few == 1 else 'have'} fewer than "
+                     f"{FEW} pictures (the least, {stats.count[stats.count > 0].min()}): "
+                     f"{'its mean is' if few == 1 else 'their means are'} unsure.")
+    return found
+
+
+def saturation(stats: Statistics, branch: int = -1, zoom: float = 1.0) -> pd.DataFrame:
+    """How far the gates of each block are open, over all pictures, unlabelled ones too: a row a block.
+
+    Columns: block, label, stage, channels, dead, open, constant (counts of channels, as in ``specificity``), below and
+    above (share of all pairs of channel and picture with a gate under .05 and over .95, in 0..1), mean (gate, 0..1).
+    """
+    rows = []
+    for block in stats.blocks:
+        states, (below, above) = _states(stats, block, branch, zoom), _tails(stats, block, branch, zoom)
+        rows.append({"block": block.name, "label": block.label, "stage": block.stage, "channels": block.channels}
+                    | {name: int(which.sum()) for name, which in zip(("dead", "open", "constant"), states)}
+                    | {"below": below.mean(), "above": above.mean(),
+                       "mean": float(stats.overall_mean(block, zoom=zoom)[branch].mean(dtype=float))})
+    return pd.DataFrame(rows)
+
+
+def selective_channels(stats: Statistics, block, top: int = 20, branch: int = -1, zoom: float = 1.0) -> pd.DataFrame:
+    """The channels of a block whose gate depends most on the class, the highest ω² first (nan, a constant one's, last).
+
+    Columns: channel, omega_squared, highest (the class with the highest mean gate), highest_mean, lowest, lowest_mean
+    (0..1), std (of the gate within classes, √(SSW / N)).
+    """
+    columns = ["channel", "omega_squared", "highest", "highest_mean", "lowest", "lowest_mean", "std"]
+    images, classes = _labelled(stats)
+    if not images:
+        return pd.DataFrame(columns=columns)
+    between, within = (part[branch] for part in stats.variance(block, zoom=zoom))
+    means = _means(stats, block, branch, zoom)
+    return pd.DataFrame({
+        "channel": means.columns, "omega_squared": omega_squared(between, within, images, classes),
+        "highest": means.idxmax().to_numpy(), "highest_mean": means.max().to_numpy(),
+        "lowest": means.idxmin().to_numpy(), "lowest_mean": means.min().to_numpy(),
+        "std": np.sqrt(within / images),
+    }).sort_values("omega_squared", ascending=False, kind="stable").head(top).reset_index(drop=True)
+
+
+def channel_classes(stats: Statistics, block, channel: int, branch: int = -1, zoom: float = 1.0) -> pd.DataFrame:
+    """One channel's gate in each class that has pictures, the highest mean first.
+
+    Columns: class, mean, std (over the class's pictures, dividing by their number), count (pictures), few (fewer than
+    ``FEW``).
+    """
+    table = pd.DataFrame({
+        "class": class_names(stats), "mean": stats.mean(block, zoom)[:, branch, channel],
+        "std": stats.std(block, zoom)[:, branch, channel], "count": stats.count, "few": stats.count < FEW})
+    return table[stats.count > 0].sort_values("mean", ascending=False, kind="stable").reset_index(drop=True)
+
+
+def channel_histogram(stats: Statistics, block, channel: int, branch: int = -1, zoom: float = 1.0) -> pd.DataFrame:
+    """How one channel's gate is distributed over all pictures: left, right (edges of a bin, in 0..1), count."""
+    count = stats.histogram(block, zoom)[branch, channel]
+    edges = np.linspace(0, 1, len(count) + 1)
+    return pd.DataFrame({"left": edges[:-1], "right": edges[1:], "count": count})
+
+
+def separating_channels(stats: Statistics, block, first: int, second: int, top: int = 20, branch: int = -1,
+                        zoom: float = 1.0) -> pd.DataFrame:
+    """The channels of a block whose gates tell two classes apart best, the largest |d| first (nan last).
+
+    Columns: channel, first, second (mean gates, 0..1), difference (second − first), d (Cohen's: the difference over the
+    pooled standard deviation within the two classes, each dividing by n − 1). d is nan for a class of fewer than two
+    pictures and for a channel that does not vary within the classes; in a compact archive also for one that varies by
+    less than ``COARSE``, where d would be made of the rounding of the means.
+    """
+    pair = [first, second]
+    mean, std, count = stats.mean(block, zoom)[pair, branch], stats.std(block, zoom)[pair, branch], stats.count[pair]
+    difference, d = mean[1] - mean[0], np.full(mean.shape[1], np.nan)
+    if count.min() > 1:
+        pooled = np.sqrt(count @ std ** 2 / (count.sum() - 2))
+        varies = pooled > _scale(stats, CONSTANT)
+        d[varies] = difference[varies] / pooled[varies]
+    return pd.DataFrame({
+        "channel": np.arange(len(d)), "first": mean[0], "second": mean[1], "difference": difference, "d": d,
+    }).sort_values("d", key=abs, ascending=False, kind="stable").head(top).reset_index(drop=True)
+
+
+def heat_map(stats: Statistics, block, channels: Sequence[int] | None = None, *, centred: bool = True,
+             clustered: bool = True, branch: int = -1, zoom: float = 1.0) -> pd.DataFrame:
+    """Mean gates by class: a row a class that has pictures (index: its name), a column a channel (its number).
+
+    Args:
+        stats: the statistics.
+        block: whose gate.
+        channels: which; all when None.
+        centred: subtract each channel's mean over the classes.
+        clustered: bring classes of like gates beside each other, and channels that go together over the classes
+            (average linkage; Euclidean distance, of channels after scaling, so that it goes by their correlation).
+        branch: whose gate.
+        zoom: of the pictures.
+    """
+    table = _means(stats, block, branch, zoom)
+    if channels is not None:
+        table = table[list(channels)]
+    deviation = table - table.mean()
+    if clustered:
+        spread = deviation.std(ddof=0)
+        # what hardly varies would be scaled up to mere rounding; at 0 it lies between what rises and what falls
+        scaled = deviation / spread.where(spread > _scale(stats, CONSTANT), np.inf)
+        order = _leaves(deviation.to_numpy()), _leaves(scaled.to_numpy().T)
+        table, deviation = table.iloc[order], deviation.iloc[order]
+    return deviation if centred else table
+
+
+def nearest_classes(stats: Statistics, gates: Mapping[str, Mapping[str, np.ndarray]], top: int = 3, zoom: float = 1.0,
+                    ) -> pd.DataFrame:
+    """The classes whose mean gates are nearest to those of single pictures, block by block.
+
+    Columns: picture, block, label, stage, rank (from 1), class, distance: the root mean square over channels (of all
+    branches) of (g − class mean) / s, where s is the channel's pooled standard deviation within classes,
+    √(SSW / (N − k)). A picture of a class is thus at about 1 from its own. Channels with s under 1e-4 are left out
+    (under ``COARSE`` in a compact archive). No rows come of a block without others, or where there are no more labelled
+    pictures than classes, for want of s.
+
+    Args:
+        stats: of the network that the gates are of.
+        gates: picture → block name → (M, C).
+        top: classes a picture and block.
+        zoom: of the pictures behind the statistics.
+    """
+    columns = ["picture", "block", "label", "stage", "rank", "class", "distance"]
+    images, classes = _labelled(stats)
+    there, rows = stats.count > 0, []
+    names = np.array(class_names(stats), dtype=object)[there]
+    for block in stats.blocks if images > classes and gates else ():
+        std = np.sqrt(stats.variance(block, zoom=zoom)[1].astype(float).ravel() / (images - classes))
+        kept = std >= _scale(stats, 1e-4)
+        if kept.any():
+            means = stats.mean(block, zoom)[there].reshape(classes, -1)
+            pictures = np.stack([np.ravel(of[block.name]) for of in gates.values()])
+            distance = cdist(pictures[:, kept] / std[kept], means[:, kept] / std[kept]) / np.sqrt(kept.sum())
+            nearest = distance.argsort(axis=1, kind="stable")[:, :top]
+            rows += [(picture, block.name, block.label, block.stage, rank, names[i], distance[p, i])
+                     for p, picture in enumerate(gates) for rank, i in enumerate(nearest[p], 1)]
+    table = pd.DataFrame(rows, columns=columns)
+    order = table["picture"].map({picture: i for i, picture in enumerate(gates)})
+    return table.iloc[order.argsort(kind="stable")].reset_index(drop=True)
+
+
+def _labelled(stats: Statistics) -> tuple[int, int]:
+    """N, labelled pictures, and k, classes with pictures."""
+    return int(stats.count.sum()), int((stats.count > 0).sum())
+
+
+def _varies(between: np.ndarray, within: np.ndarray, images: int) -> np.ndarray:
+    return between + within > images * CONSTANT ** 2
+
+
+def _scale(stats: Statistics, smallest: float) -> float:
+    """The smallest standard deviation by which differences of class means may be divided."""
+    return COARSE if stats.metadata["compact"] else smallest
+
+
+def _tails(stats: Statistics, block, branch: int, zoom: float) -> tuple[np.ndarray, np.ndarray]:
+    """The share of pictures in which each channel's gate is under LOW and over HIGH, (C,) each."""
+    histogram = stats.histogram(block, zoom)[branch]
+    low, high = (round(edge * histogram.shape[1]) for edge in (LOW, HIGH))
+    return tuple(part.sum(1) / histogram.sum(1) for part in (histogram[:, :low], histogram[:, high:]))
+
+
+def _states(stats: Statistics, block, branch: int, zoom: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which channels are dead, open, and constant without being either, (C,) each."""
+    dead, opened = (share >= MOST for share in _tails(stats, block, branch, zoom))
+    return dead, opened, (stats.overall_std(block, zoom)[branch] <= CONSTANT) & ~dead & ~opened
+
+
+def _quantiles(values: np.ndarray) -> dict[str, float]:
+    names = ["q05", "q25", "median", "q75", "q95", "mean"]
+    if not len(values):
+        return dict.fromkeys(names, np.nan)
+    return dict(zip(names, [*np.quantile(values, (0.05, 0.25, 0.5, 0.75, 0.95)).tolist(), float(values.mean())]))
+
+
+def _means(stats: Statistics, block, branch: int, zoom: float) -> pd.DataFrame:
+    """Class means: a row a class that has pictures, a column a channel."""
+    there = stats.count > 0
+    names = pd.Index(np.array(class_names(stats), dtype=object)[there], name="class")
+    return pd.DataFrame(stats.mean(block, zoom)[there, branch], names).rename_axis(columns="channel")
+
+
+def _leaves(rows: np.ndarray) -> np.ndarray:
+    """An order that brings like rows beside each other."""
+    if len(rows) < 3 or not rows.size:
+        return np.arange(len(rows))
+    return leaves_list(linkage(rows, "average", optimal_ordering=len(rows) <= ORDERED))
+
+
+def _range(median: pd.Series) -> str:
+    """Where ω² is smallest and largest."""
+    low, high = median.idxmin(), median.idxmax()
+    if median[high] <= NEGLIGIBLE:
+        return ("In no block does the class account for anything to speak of: the median channel's ω² is at most "
+                f"{_decimal(median[high])} (**{high}**).")
+    if len(median) == 1:
+        return f"In **{high}** the class accounts for {_decimal(median[high])} of the median channel's variance (ω²)."
+    if median[high] - median[low] <= NEGLIGIBLE:
+        return (f"All {len(median)} blocks are about equally class-specific: the median channel's ω² is "
+                f"{_decimal(median[low])} (**{low}**) to {_decimal(median[high])} (**{high}**).")
+    return (f"The class accounts for most in **{high}**, where the median channel's ω² is {_decimal(median[high])}, "
+            f"and for least in **{low}** ({_decimal(median[low])}): {_decimal(median[high] - median[low])} apart.")
+
+
+def _depth(median: pd.Series) -> list[str]:
+    """Whether ω² goes with the order of blocks."""
+    if len(median) < 3:
+        return []
+    if median.max() - median.min() <= NEGLIGIBLE:
+        return ["With depth it does not change."]
+    correlation = float(spearmanr(range(len(median)), median).statistic)
+    change = ("rises" if correlation >= STEADY else "falls" if correlation <= -STEADY
+              else "neither rises nor falls steadily")
+    return [f"With depth the median ω² {change}: its rank correlation with the order of the {len(median)} blocks "
+            f"(Spearman) is {_decimal(correlation, sign=True)}."]
+
+
+def _controls(median: pd.Series, rows: dict[str, pd.DataFrame], images: int, classes: int) -> list[str]:
+    """The gate beside labels dealt at random, random weights and its own input."""
+    found, missing = [], []
+    for source, words in (("shuffled", "labels dealt out anew"), ("random", "random weights"),
+                          ("squeeze", "the squeezed input z")):
+        column = "q95" if source == "shuffled" else "median"
+        control = rows[source][column].reindex(median.index).dropna() if source in rows else median[:0]
+        # what is left are blocks, still in network order, in which there is something to compare
+        gate = median[control.index]
+        if control.empty:
+            missing.append(words)
+        elif source == "shuffled":
+            found.append(_beside_chance(gate, control, images, classes))
+        else:  # ω² under 0 is 0: no class-specificity at all, of which there is no more or less
+            found.append((_beside_random if source == "random" else _beside_input)(gate.clip(0) - control.clip(0)))
+    if missing:
+        found.append(f"There is no comparison with {' or '.join(missing)}: the table holds no numbers of it.")
+    return found
+
+
+def _beside_chance(gate: pd.Series, control: pd.Series, images: int, classes: int) -> str:
+    # the labels were dealt out once, and channels that go together err together: all of a block may lie low by chance,
+    # so the bound is not let under what is known of unrelated labels, whose η² is Beta((k − 1)/2, (N − k)/2)
+    share = beta.ppf(0.95, (classes - 1) / 2, (images - classes) / 2)
+    known = float(omega_squared(share, 1 - share, images, classes))
+    above = gate > control.clip(known)
+    chance = ("above chance (the 95th percentile of the same gates with labels dealt out anew, and no less than "
+              f"{_decimal(known)}, that of unrelated labels for {_number(images, 'picture')} of {classes:,} classes)")
+    if above.all():
+        return f"In {_all_blocks(gate)} the gate's median ω² is {chance}: {_named(above)}."
+    if not above.any():
+        return f"In none of {_number(len(gate), 'block')} is the gate's median ω² {chance}."
+    return (f"In {above.sum()} of {len(gate)} blocks the gate's median ω² is {chance}: {_named(above)}; in "
+            f"{_named(~above)} it is not.")
+
+
+def _beside_random(difference: pd.Series) -> str:
+    return f"Beside the same network with random weights, the gate is {_tally(difference)}: " + _mostly(
+        difference, "in most blocks training made the gate more class-specific",
+        "in most blocks training made the gate less class-specific",
+        "in most blocks training changed little about it", "training did not do one thing to most blocks")
+
+
+def _beside_input(difference: pd.Series) -> str:
+    return f"Beside its own squeezed input z, the gate is {_tally(difference)}: " + _mostly(
+        difference, "in most blocks the excitation makes it more class-specific than what it is given",
+        "in most blocks the class is in the input already, and the excitation passes on less of it",
+        "in most blocks the gate is about as class-specific as what it is given",
+        "neither the gate nor its input is ahead in most blocks")
+
+
+def _compared(difference: pd.Series) -> tuple[int, int, int]:
+    """In how many blocks the gate is more and less class-specific than a control, and alike."""
+    more, less = int((difference > NEGLIGIBLE).sum()), int((difference < -NEGLIGIBLE).sum())
+    return more, less, len(difference) - more - less
+
+
+def _tally(difference: pd.Series) -> str:
+    more, less, alike = _compared(difference)
+    return (f"more class-specific in {more}, less in {less} and alike (within {NEGLIGIBLE:g}) in {alike} of "
+            f"{_number(len(difference), 'block')} (median difference of ω² {_decimal(difference.median(), sign=True)})")
+
+
+def _mostly(difference: pd.Series, *conclusions: str) -> str:
+    """The conclusion that holds for more than half of the blocks: more, less or alike; else the last one."""
+    for count, conclusion in zip(_compared(difference), conclusions):
+        if count * 2 > len(difference):
+            return f"{conclusion}."
+    return f"{conclusions[-1]}."
+
+
+def _saturated(gate: pd.DataFrame) -> str:
+    counts = gate[["dead", "open", "constant"]].sum()
+    beyond, whole = gate[["dead", "open", "constant"]].sum(axis=1), counts.sum() + gate["channels"].sum()
+    if not counts.sum():
+        return f"None of {whole:,} channels is dead, open or constant."
+    return (f"Of {whole:,} channels {counts['dead']:,} are dead (under {LOW:g} in {MOST:.0%} of the pictures), "
+            f"{counts['open']:,} open (over {HIGH:g}) and {counts['constant']:,} constant between; the most of one "
+            f"block are in **{beyond.idxmax()}**: {beyond.max():,}. They are left out of ω².")
+
+
+def _named(which: pd.Series) -> str:
+    """The labels of some blocks, runs of them shortened: "**SE_2_1** to **SE_3_4**, **SE_5_1**"."""
+    run = (which != which.shift()).cumsum()
+    parts = []
+    for _, part in which[which].groupby(run[which]):
+        first, last = part.index[0], part.index[-1]
+        parts.append(f"**{first}**" if len(part) == 1
+                     else f"**{first}**{',' if len(part) == 2 else ' to'} **{last}**")
+    return ", ".join(parts)
+
+
+def _all_blocks(values: pd.Series) -> str:
+    return "the one block" if len(values) == 1 else f"all {len(values)} blocks"
+
+
+def _number(count: int, one: str, many: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def _decimal(value: float, sign: bool = False) -> str:
+    """Two decimals; zero has no sign."""
+    value = round(float(value), 2) + 0.0
+    return f"{value:{'+' if sign and value else ''}.2f}"

@@ -1,0 +1,501 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats as st
+
+from senet_viz.gates import AttentionBlock
+from senet_viz.statistics.archive import Statistics, describe
+from senet_viz.statistics.summaries import (
+    channel_classes,
+    channel_histogram,
+    class_lines,
+    class_names,
+    depth_findings,
+    heat_map,
+    nearest_classes,
+    omega_squared,
+    saturation,
+    selective_channels,
+    separating_channels,
+    specificity,
+)
+
+
+class Tensors(dict):
+    """What safetensors' safe_open gives, of arrays."""
+
+    get_tensor = get_slice = dict.__getitem__
+
+
+def sums(values, labels, classes):
+    """Count, mean, M2 by class and sums of squares between and within, of values (N, M, C)."""
+    count = np.bincount(labels[labels >= 0], minlength=classes)
+    mean, M2 = (np.zeros((classes, *values.shape[1:])) for _ in range(2))
+    for k in np.flatnonzero(count):
+        mean[k] = values[labels == k].mean(0)
+        M2[k] = ((values[labels == k] - mean[k]) ** 2).sum(0)
+    known = values[labels >= 0]
+    grand = known.mean(0) if len(known) else 0
+    return count, mean, M2, (count[:, None, None] * (mean - grand) ** 2).sum(0), M2.sum(0)
+
+
+def archive(values, labels, *, classes=None, compact=False, blocks=("SE_2_1", "SE_3_1"), zooms=(1.0,), **controls):
+    """Statistics of one array of gates (N, M, C) for every block (or one array a block); zoom x divides them by x.
+
+    ``controls``: source → array of gates, or for "shuffled" (labels, sampled channels).
+    """
+    labels = np.asarray(labels)
+    classes = classes or [f"class {k}" for k in range(labels.max(initial=0) + 1)]
+    arrays = values if isinstance(values, list) else [values] * len(blocks)
+    described, tensors, bins = [], {}, 20 if compact else 100
+    for label, gates in zip(blocks, arrays):
+        _, branches, channels = gates.shape
+        name, (kind, stage, index) = f"net.{label}", label.split("_")
+        described.append(AttentionBlock(name=name, label=label, kind=kind, channels=channels, branches=branches,
+                                        kernels=None, stage=int(stage), index=int(index), gate=f"{name}.gate"))
+        found = {}
+        for zoom in zooms:
+            g = gates / zoom
+            count, mean, M2, between, within = sums(g, labels, len(classes))
+            by_class = ({"mean": mean.astype(np.float16),
+                         "std": np.sqrt(M2 / np.maximum(count, 1)[:, None, None]).astype(np.float16)}
+                        if compact else {"mean": mean, "M2": M2})
+            bin_of = np.minimum((g * bins + 1e-9).astype(int), bins - 1)
+            parts = by_class | {
+                "gate.between": between, "gate.within": within, "overall_mean": g.mean(0),
+                "overall_M2": ((g - g.mean(0)) ** 2).sum(0),
+                "histogram": np.stack([(bin_of == b).sum(0) for b in range(bins)], -1).astype(np.int32)}
+            for source, control in controls.items():
+                if source == "shuffled":
+                    dealt, sampled = control
+                    pair = np.full((2, branches, channels), np.nan)
+                    pair[:, :, sampled] = np.stack(sums(g, dealt, len(classes))[3:])[:, :, sampled]
+                else:
+                    pair = sums(control, labels, len(classes))[3:]
+                parts |= {f"{source}.between": pair[0], f"{source}.within": pair[1]}
+            for key, value in parts.items():
+                found.setdefault(key, []).append(value)
+        tensors |= {f"{name}.{key}": np.stack(value) for key, value in found.items()}
+    tensors["count"] = np.bincount(labels[labels >= 0], minlength=len(classes))
+    metadata = {"blocks": describe(described), "classes": classes, "settings": {"zooms": list(zooms)}, "model": "net",
+                "data": "data", "images": len(labels), "compact": compact}
+    return Statistics(Path(), metadata, Tensors(tensors))
+
+
+def gates(labels, channels=6, branches=1, effect=0.1, seed=0):
+    """Normal values about .5 whose class means differ."""
+    random = np.random.default_rng(seed)
+    centre = random.normal(0, effect, (max(labels) + 1, branches, channels))
+    return np.clip(0.5 + centre[labels] + random.normal(0, 0.05, (len(labels), branches, channels)), 0, 1)
+
+
+LABELS = np.repeat([0, 1, 2], [4, 9, 15])  # unequal counts
+GATES = gates(LABELS)
+
+
+@pytest.fixture(scope="module")
+def some():
+    return archive(GATES, LABELS)
+
+
+def test_omega_squared_is_that_of_an_analysis_of_variance(some):
+    n, k = len(LABELS), 3
+    F = st.f_oneway(*(GATES[LABELS == c, 0] for c in range(3))).statistic
+    omega = omega_squared(*some.variance("SE_2_1"), n, k)[0]
+    np.testing.assert_allclose(omega, (k - 1) * (F - 1) / ((k - 1) * (F - 1) + n))
+
+
+def test_omega_squared_of_labels_dealt_at_random_is_about_zero_where_eta_squared_is_not():
+    random, labels = np.random.default_rng(0), np.repeat([0, 1, 2], 5)
+    _, _, _, between, within = sums(random.normal(size=(15, 1, 4000)), labels, 3)
+    assert 0.13 < (between / (between + within)).mean() < 0.19
+    omega = omega_squared(between, within, 15, 3)
+    assert abs(omega.mean()) < 0.01
+    assert omega.min() < 0
+
+
+def test_omega_squared_is_not_a_number_where_nothing_can_be_told():
+    assert np.isnan(omega_squared([1.0, 2.0], [1.0, 1.0], 3, 3)).all()
+    assert np.isnan(omega_squared([0.0], [1.0], 10, 1)).all()
+    assert np.isnan(omega_squared([0.0], [1.0], 0, 0)).all()
+    np.testing.assert_array_equal(omega_squared([0.0, 1e-13, np.nan, 1.0], [0.0, 1e-13, np.nan, 0.0], 10, 2),
+                                  [np.nan, np.nan, np.nan, 1])
+
+
+def test_names_are_unique():
+    stats = archive(GATES, LABELS, classes=["crane", "crane", "all"])
+    assert class_names(stats) == ["crane [0]", "crane [1]", "all [2]"]
+    assert class_names(archive(GATES, LABELS, classes=["a", "b", "c"])) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_class_lines(compact):
+    stats = archive(GATES, LABELS, classes=["a", "b", "c", "none"], compact=compact)
+    tolerance = 1e-3 if compact else 1e-12
+    table = class_lines(stats, "SE_3_1", [2, 3, 0])
+    assert list(table["class"].unique()) == ["c", "a", "all"]
+    assert list(table.columns) == ["class", "channel", "value", "std", "error", "count", "few"]
+    c, a, every = (table[table["class"] == name] for name in ("c", "a", "all"))
+    own = GATES[LABELS == 2, 0]
+    assert list(c["channel"]) == list(range(6))
+    np.testing.assert_allclose(c["value"], own.mean(0), atol=tolerance)
+    np.testing.assert_allclose(c["std"], own.std(0), atol=tolerance)
+    np.testing.assert_allclose(c["error"], st.sem(own), atol=tolerance)
+    assert (c["count"] == 15).all() and not c["few"].any() and (a["count"] == 4).all() and a["few"].all()
+    means = np.stack([GATES[LABELS == k, 0].mean(0) for k in range(3)])
+    np.testing.assert_allclose(every["value"], means.mean(0), atol=tolerance)
+    np.testing.assert_allclose(every["std"], means.std(0), atol=tolerance)
+    np.testing.assert_allclose(every["error"], st.sem(means), atol=tolerance)
+    assert (every["count"] == 3).all() and not every["few"].any()
+
+
+def test_all_over_pictures_counts_unlabelled_ones_too():
+    labels = np.where(np.arange(28) < 5, -1, LABELS)
+    stats = archive(GATES, labels)
+    every = class_lines(stats, "SE_2_1", [], overall="image")
+    np.testing.assert_allclose(every["value"], GATES[:, 0].mean(0))
+    np.testing.assert_allclose(every["error"], st.sem(GATES[:, 0]))
+    assert (every["count"] == 28).all()
+    assert class_lines(stats, "SE_2_1", [], overall=None).empty
+    with pytest.raises(ValueError, match="overall is"):
+        class_lines(stats, "SE_2_1", [], overall="picture")
+
+
+def test_a_single_picture_has_no_standard_error():
+    table = class_lines(archive(GATES[:3], [0, 1, 1]), "SE_2_1", [0, 1], overall=None)
+    assert table[table["class"] == "class 0"]["error"].isna().all()
+    assert table[table["class"] == "class 1"]["error"].notna().all()
+
+
+def test_the_last_branch_and_the_zoom_are_taken():
+    values = gates(LABELS, branches=2)
+    stats = archive(values, LABELS, blocks=("SK_2_1",), zooms=(1.0, 2.0))
+    value = class_lines(stats, "SK_2_1", [1], overall=None, zoom=2.0)["value"]
+    np.testing.assert_allclose(value, values[LABELS == 1, 1].mean(0) / 2)
+    value = class_lines(stats, "SK_2_1", [1], overall=None, branch=0)["value"]
+    np.testing.assert_allclose(value, values[LABELS == 1, 0].mean(0))
+    assert saturation(stats, branch=0)["mean"][0] == pytest.approx(values[:, 0].mean())
+    assert saturation(stats, zoom=2.0)["mean"][0] == pytest.approx(values[:, 1].mean() / 2)
+
+
+def saturated(labels):
+    """Channels: 0 to 2 vary by class; 3 dead, 4 open, 5 constant, 6 low in 96 %, 7 dead and constant."""
+    values = gates(labels, channels=8)
+    random = np.random.default_rng(1)
+    values[..., 3] = random.uniform(0, 0.049, (len(labels), 1))
+    values[..., 4] = random.uniform(0.951, 1, (len(labels), 1))
+    values[..., 5] = 0.5
+    values[..., 6] = random.uniform(0, 0.049, (len(labels), 1))
+    values[..., 7] = 0
+    values[::25, :, 6] = 0.3
+    values[0, :, 3] = 0.7  # 99 of 100
+    return values
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_dead_open_and_constant_channels(compact):
+    labels = np.arange(100) % 4
+    values = saturated(labels)
+    random, z = gates(labels, 8, seed=3), np.maximum(gates(labels, 8, seed=4), 0)
+    z[..., :2] = 0
+    dealt = np.random.default_rng(0).permutation(labels)
+    stats = archive(values, labels, compact=compact, shuffled=(dealt, [0, 2, 3, 5]), squeeze=z, random=random)
+    row = saturation(stats).iloc[0]
+    assert tuple(row[["channels", "dead", "open", "constant"]]) == (8, 2, 1, 1)
+    assert row["below"] == pytest.approx((values < 0.05).mean())
+    assert row["above"] == pytest.approx((values > 0.95).mean())
+    assert row["mean"] == pytest.approx(values.mean())
+
+    table = specificity(stats).set_index(["label", "source"])
+    assert len(table) == 8
+    counts = table.loc["SE_3_1"][["channels", "dead", "open", "constant"]]
+    assert {source: tuple(row) for source, row in counts.iterrows()} == {
+        "gate": (4, 2, 1, 1), "shuffled": (2, 1, 0, 1), "squeeze": (6, 0, 0, 2), "random": (8, 0, 0, 0)}
+
+    def omega(sample, labels):
+        F = st.f_oneway(*(sample[labels == c] for c in range(4))).statistic
+        return 3 * (F - 1) / (3 * (F - 1) + 100)
+
+    for source, sample, by in (("gate", values[:, 0, [0, 1, 2, 6]], labels), ("shuffled", values[:, 0, [0, 2]], dealt),
+                               ("squeeze", z[:, 0, 2:], labels), ("random", random[:, 0], labels)):
+        expected, row = omega(sample, by), table.loc["SE_3_1", source]
+        np.testing.assert_allclose(row[["q05", "q25", "median", "q75", "q95"]].astype(float),
+                                   np.quantile(expected, [0.05, 0.25, 0.5, 0.75, 0.95]), rtol=1e-9)
+        assert row["mean"] == pytest.approx(expected.mean())
+    assert tuple(table.reset_index().loc[0, ["block", "label", "stage", "index"]]) == ("net.SE_2_1", "SE_2_1", 2, 1)
+
+
+def test_the_squeezed_input_has_one_branch():
+    values, z = gates(LABELS, branches=2), gates(LABELS, seed=8)
+    stats = archive(values, LABELS, blocks=("SK_2_1",), squeeze=z)
+    assert stats.sources == ["gate", "squeeze"]
+    first, last = (specificity(stats, branch).set_index("source") for branch in (1, -1))
+    pd.testing.assert_frame_equal(first, last)
+    assert first.loc["squeeze", "median"] == pytest.approx(
+        np.median(omega_squared(*sums(z, LABELS, 3)[3:], len(LABELS), 3)))
+
+
+def test_without_labels_there_are_empty_tables_and_saturation():
+    stats = archive(saturated(np.zeros(100, int)), np.full(100, -1), classes=["a", "b"])
+    table = specificity(stats)
+    assert list(table["channels"]) == [0, 0] and table["median"].isna().all()
+    assert tuple(table.loc[0, ["dead", "open", "constant"]]) == (2, 1, 1)
+    assert tuple(saturation(stats).loc[0, ["dead", "open", "constant"]]) == (2, 1, 1)
+    assert depth_findings(stats, table) == [
+        "How class-specific the gates are cannot be told from 0 labelled pictures of 0 classes: that takes at least "
+        "two classes and more pictures than classes."]
+    assert class_lines(stats, "SE_2_1", [0, 1]).empty
+    assert len(class_lines(stats, "SE_2_1", [0, 1], overall="image")) == 8
+    assert selective_channels(stats, "SE_2_1").empty and channel_classes(stats, "SE_2_1", 0).empty
+    assert heat_map(stats, "SE_2_1").shape == (0, 8)
+    assert nearest_classes(stats, {"x": {block.name: np.zeros((1, 8)) for block in stats.blocks}}).empty
+    assert separating_channels(stats, "SE_2_1", 0, 1)["d"].isna().all()
+
+
+def test_selective_channels():
+    labels = np.arange(100) % 4
+    values = saturated(labels)
+    table = selective_channels(archive(values, labels, classes=list("abcd")), "SE_2_1", top=7)
+    assert len(table) == 7 and table["omega_squared"].dropna().is_monotonic_decreasing
+    assert table["channel"].iloc[-1] in (5, 7) and table["omega_squared"].iloc[-2:].isna().tolist() == [False, True]
+    first = table.iloc[0]
+    sample = values[:, 0, first["channel"]]
+    means = np.array([sample[labels == k].mean() for k in range(4)])
+    assert first["highest"] == "abcd"[means.argmax()] and first["highest_mean"] == pytest.approx(means.max())
+    assert first["lowest"] == "abcd"[means.argmin()] and first["lowest_mean"] == pytest.approx(means.min())
+    assert first["std"] == pytest.approx((sample - means[labels]).std())
+
+
+def test_channel_classes_and_histogram(some):
+    table = channel_classes(archive(GATES, LABELS, classes=["a", "b", "c", "none"]), "SE_2_1", 3)
+    assert table["mean"].is_monotonic_decreasing and set(table["class"]) == {"a", "b", "c"}
+    a = table.set_index("class").loc["a"]
+    own = GATES[LABELS == 0, 0, 3]
+    assert a["mean"] == pytest.approx(own.mean()) and a["std"] == pytest.approx(own.std())
+    assert a["count"] == 4 and a["few"] and not table.set_index("class").loc["b", "few"]
+    for compact, bins in ((False, 100), (True, 20)):
+        histogram = channel_histogram(archive(GATES, LABELS, compact=compact), "SE_2_1", 3)
+        assert len(histogram) == bins and histogram["left"][0] == 0 and histogram["right"].iloc[-1] == 1
+        np.testing.assert_array_equal(histogram["count"], np.histogram(GATES[:, 0, 3], bins, (0, 1))[0])
+
+
+def test_separating_channels(some):
+    table = separating_channels(some, "SE_2_1", 0, 1, top=4)
+    assert len(table) == 4 and table["d"].abs().is_monotonic_decreasing
+    a, b = (GATES[LABELS == k, 0] for k in (0, 1))
+    pooled = np.sqrt((3 * a.var(0, ddof=1) + 8 * b.var(0, ddof=1)) / 11)
+    d = (b.mean(0) - a.mean(0)) / pooled
+    np.testing.assert_allclose(table["d"], d[table["channel"]])
+    assert table["channel"][0] == np.abs(d).argmax()
+    np.testing.assert_allclose(table["difference"], table["second"] - table["first"])
+    np.testing.assert_allclose(table["first"], a.mean(0)[table["channel"]])
+
+
+def test_separating_channels_are_told_only_where_there_is_a_scale():
+    values = GATES.copy()
+    values[..., 0] = 0.5
+    values[..., 1] = 0.9 + 0.0002 * LABELS[:, None] + np.random.default_rng(0).normal(0, 1e-4, (28, 1))
+    full = separating_channels(archive(values, LABELS), "SE_2_1", 0, 2).set_index("channel")["d"]
+    assert np.isnan(full[0]) and full.index[-1] == 0 and full[1] > 2
+    # the means are float16 here, so that d would be of their rounding
+    compact = separating_channels(archive(values, LABELS, compact=True), "SE_2_1", 0, 2).set_index("channel")["d"]
+    assert compact[[0, 1]].isna().all() and compact[2:].notna().any()
+    single = separating_channels(archive(GATES[:5], [0, 1, 1, 1, 1]), "SE_2_1", 0, 1)
+    assert single["d"].isna().all() and single["difference"].notna().all()
+
+
+def test_heat_map(some):
+    means = np.stack([GATES[LABELS == k, 0].mean(0) for k in range(3)])
+    plain = heat_map(some, "SE_2_1", centred=False, clustered=False)
+    np.testing.assert_allclose(plain, means)
+    assert list(plain.index) == ["class 0", "class 1", "class 2"] and list(plain.columns) == list(range(6))
+    np.testing.assert_allclose(heat_map(some, "SE_2_1", clustered=False), means - means.mean(0))
+    chosen = heat_map(some, "SE_2_1", [4, 2], clustered=False)
+    assert list(chosen.columns) == [4, 2]
+    clustered = heat_map(some, "SE_2_1")
+    pd.testing.assert_frame_equal(clustered.sort_index().sort_index(axis=1), heat_map(some, "SE_2_1", clustered=False))
+
+
+def test_clustering_brings_like_beside_like():
+    # classes alternate between two kinds, channels between rising and falling with the kind, whatever their size
+    labels = np.repeat(np.arange(8), 5)
+    sign = np.array([1, -1] * 3 + [0])
+    values = 0.5 + np.array([-1, 1])[labels % 2][:, None] * sign * np.array([0.3, 0.2, 0.1, 0.05, 0.03, 0.02, 0])
+    values = (values + 1e-4 * np.random.default_rng(0).normal(size=values.shape) * (sign != 0))[:, None]
+    table = heat_map(archive(values, labels), "SE_2_1")
+    kinds = [int(name[-1]) % 2 for name in table.index]
+    assert np.abs(np.diff(kinds)).sum() == 1
+    ups = [sign[channel] for channel in table.columns if sign[channel]]
+    assert (np.diff(ups) != 0).sum() == 1
+    assert set(table.columns) == set(range(7)) and table[6].abs().max() < 1e-12
+    assert heat_map(archive(values, labels), "SE_2_1", [6]).shape == (8, 1)
+
+
+def test_nearest_classes():
+    labels = np.repeat([0, 1, 2], [5, 7, 9])
+    blocks = [gates(labels, 6, 2, seed=1), gates(labels, 4, 2, seed=2)]
+    blocks[1][..., 3] = 0.5
+    stats = archive(blocks, labels, classes=["a", "b", "c"], blocks=("SK_2_1", "SK_3_1"))
+    pictures = {"second": [blocks[0][6], blocks[1][6]], "first": [blocks[0][1], blocks[1][1]]}
+    table = nearest_classes(stats, {name: dict(zip(["net.SK_2_1", "net.SK_3_1"], each))
+                                    for name, each in pictures.items()}, top=2)
+    assert list(table.columns) == ["picture", "block", "label", "stage", "rank", "class", "distance"]
+    assert list(table["picture"]) == ["second"] * 4 + ["first"] * 4
+    assert list(table["rank"]) == [1, 2] * 4 and list(table["label"][:4]) == ["SK_2_1"] * 2 + ["SK_3_1"] * 2
+    for row in table.itertuples():
+        at = ["SK_2_1", "SK_3_1"].index(row.label)
+        values = blocks[at][..., :6 if at == 0 else 3]  # the constant channel is left out
+        means = np.stack([values[labels == k].mean(0) for k in range(3)])
+        s = np.sqrt(((values - means[labels]) ** 2).sum(0) / (21 - 3))
+        g = pictures[row.picture][at][:, :values.shape[-1]]
+        distance = np.sqrt((((g - means) / s) ** 2).mean((1, 2)))
+        k = distance.argsort()[row.rank - 1]
+        assert row.distance == pytest.approx(distance[k]) and row._6 == "abc"[k]
+    assert nearest_classes(stats, {}).empty
+
+
+def test_nearest_classes_leave_out_what_has_no_scale():
+    stats = archive(np.full((10, 1, 3), 0.5), np.arange(10) % 2)
+    assert nearest_classes(stats, {"x": {block.name: np.zeros((1, 3)) for block in stats.blocks}}).empty
+    values = gates(np.arange(10) % 2, 3)
+    values[..., 0] = 0.5 + 1e-3 * np.random.default_rng(0).normal(size=(10, 1))
+    x = {"x": {f"net.{label}": np.concatenate([[[0.9]], values[0][:, 1:]], 1) for label in ("SE_2_1", "SE_3_1")}}
+    full, compact = (nearest_classes(archive(values, np.arange(10) % 2, compact=c), x)["distance"].min()
+                     for c in (False, True))
+    assert full > 50 and compact < 5
+
+
+# the sentences: tables made by hand
+
+
+def findings(gate, *, count=(50, 50), drop=(), dead=None, **controls):
+    """What is said of medians of ω² a block, and of those of its controls ("shuffled": 95th percentiles)."""
+    labels = [f"SE_{2 + i // 3}_{1 + i % 3}" for i in range(len(gate))]
+    controls = {"shuffled": 0.0, "random": 0.0, "squeeze": 0.0} | controls
+    rows = []
+    for i, label in enumerate(labels):
+        for source, values in {"gate": gate, **controls}.items():
+            if source not in drop:
+                value = values[i] if np.ndim(values) else values
+                rows.append({"label": label, "source": source, "median": value, "q95": value, "channels": 10, "dead": 0,
+                             "open": 0, "constant": 0} | ((dead or {}).get(label, {}) if source == "gate" else {}))
+    stats = archive(gates(np.repeat(np.arange(len(count)), count), 2), np.repeat(np.arange(len(count)), count))
+    return depth_findings(stats, pd.DataFrame(rows))
+
+
+def the(found, word):
+    sentence, = [sentence for sentence in found if word in sentence]
+    return sentence
+
+
+def test_where_the_class_accounts_for_most():
+    assert findings([0.1, 0.3, 0.05, 0.2])[0] == (
+        "The class accounts for most in **SE_2_2**, where the median channel's ω² is 0.30, and for least in **SE_2_3** "
+        "(0.05): 0.25 apart.")
+    assert findings([0.205, 0.2, 0.21])[0] == (
+        "All 3 blocks are about equally class-specific: the median channel's ω² is 0.20 (**SE_2_2**) to 0.21 "
+        "(**SE_2_3**).")
+    assert findings([-0.001, 0.004, 0])[0] == (
+        "In no block does the class account for anything to speak of: the median channel's ω² is at most 0.00 "
+        "(**SE_2_2**).")
+    assert findings([0.2])[0] == "In **SE_2_1** the class accounts for 0.20 of the median channel's variance (ω²)."
+
+
+def test_whether_it_rises_with_depth():
+    assert the(findings([0.1, 0.2, 0.15, 0.4]), "With depth") == (
+        "With depth the median ω² rises: its rank correlation with the order of the 4 blocks (Spearman) is +0.80.")
+    assert "falls: its rank correlation with the order of the 3 blocks (Spearman) is -1.00" in the(
+        findings([0.3, 0.2, 0.1]), "With depth")
+    assert the(findings([0.2, 0.4, 0.1, 0.3]), "With depth") == (
+        "With depth the median ω² neither rises nor falls steadily: its rank correlation with the order of the 4 "
+        "blocks (Spearman) is 0.00.")
+    assert the(findings([0.2, 0.205, 0.21]), "With depth") == "With depth it does not change."
+    assert not [sentence for sentence in findings([0.1, 0.3]) if "depth" in sentence]
+    # a block without a channel left has no place in it
+    assert "3 blocks (Spearman) is +1.00" in the(findings([0.1, np.nan, 0.2, 0.3]), "With depth")
+
+
+def test_beside_labels_dealt_at_random():
+    share = st.beta.ppf(0.95, 0.5, 49)
+    bound = float(omega_squared(share, 1 - share, 100, 2))
+    assert 0.02 < bound < 0.04
+    chance = ("above chance (the 95th percentile of the same gates with labels dealt out anew, and no less than "
+              f"{bound:.2f}, that of unrelated labels for 100 pictures of 2 classes)")
+    assert the(findings([0.1, 0.2, 0.3]), "chance") == (
+        f"In all 3 blocks the gate's median ω² is {chance}: **SE_2_1** to **SE_2_3**.")
+    assert the(findings([0.1]), "chance") == f"In the one block the gate's median ω² is {chance}: **SE_2_1**."
+    assert the(findings([0.1, 0.2], shuffled=0.25), "chance") == (
+        f"In none of 2 blocks is the gate's median ω² {chance}.")
+    assert the(findings([0.1, 0.3, 0.3, 0.2, 0.3], shuffled=[0.2, 0.2, 0.2, 0.2, 0.1]), "chance") == (
+        f"In 3 of 5 blocks the gate's median ω² is {chance}: **SE_2_2**, **SE_2_3**, **SE_3_2**; in **SE_2_1**, "
+        "**SE_3_1** it is not.")
+    # one draw of labels may lie low in all channels at once: that alone is not a class-specific gate
+    assert the(findings([0.01, 0.2], shuffled=-0.05), "chance").startswith("In 1 of 2 blocks")
+
+
+def test_the_bound_of_chance_holds():
+    random, labels = np.random.default_rng(0), np.repeat([0, 1, 2], 5)
+    omega = omega_squared(*sums(random.normal(size=(15, 1, 20000)), labels, 3)[3:], 15, 3)
+    sentence = the(findings([0.1, 0.5], count=(5, 5, 5)), "chance")
+    assert f"no less than {np.quantile(omega, 0.95):.2f}," in sentence and sentence.startswith("In 1 of 2 blocks")
+
+
+@pytest.mark.parametrize(("gate", "control", "counts", "random", "squeeze"), [
+    ([0.3, 0.3, 0.1], [0.1, 0.1, 0.1], "more class-specific in 2, less in 0 and alike (within 0.01) in 1 of 3 blocks "
+     "(median difference of ω² +0.20)", "in most blocks training made the gate more class-specific",
+     "in most blocks the excitation makes it more class-specific than what it is given"),
+    ([0.1, 0.1, 0.1], [0.2, 0.3, 0.105], "more class-specific in 0, less in 2 and alike (within 0.01) in 1 of 3 blocks "
+     "(median difference of ω² -0.10)", "in most blocks training made the gate less class-specific",
+     "in most blocks the class is in the input already, and the excitation passes on less of it"),
+    ([0.1, 0.1, 0.1], [0.104, 0.095, 0.2], "more class-specific in 0, less in 1 and alike (within 0.01) in 2 of 3 "
+     "blocks (median difference of ω² 0.00)", "in most blocks training changed little about it",
+     "in most blocks the gate is about as class-specific as what it is given"),
+    ([0.2, 0.1], [0.1, 0.2], "more class-specific in 1, less in 1 and alike (within 0.01) in 0 of 2 blocks (median "
+     "difference of ω² 0.00)", "training did not do one thing to most blocks",
+     "neither the gate nor its input is ahead in most blocks"),
+    # ω² under 0 is none at all, and none is not more than none
+    ([-0.01, 0.0], [-0.1, -0.05], "more class-specific in 0, less in 0 and alike (within 0.01) in 2 of 2 blocks "
+     "(median difference of ω² 0.00)", "in most blocks training changed little about it",
+     "in most blocks the gate is about as class-specific as what it is given"),
+])
+def test_beside_random_weights_and_the_input(gate, control, counts, random, squeeze):
+    found = findings(gate, random=control, squeeze=control)
+    assert the(found, "random weights") == (
+        f"Beside the same network with random weights, the gate is {counts}: {random}.")
+    assert the(found, "squeezed input") == f"Beside its own squeezed input z, the gate is {counts}: {squeeze}."
+
+
+def test_missing_controls_are_said_to_be_missing():
+    assert the(findings([0.1, 0.2], drop=["random"]), "no comparison") == (
+        "There is no comparison with random weights: the table holds no numbers of it.")
+    found = findings([0.1, 0.2], drop=["shuffled", "squeeze"], random=np.nan)
+    assert the(found, "no comparison") == ("There is no comparison with labels dealt out anew or random weights or the "
+                                           "squeezed input z: the table holds no numbers of it.")
+    assert not [sentence for sentence in found if "Beside" in sentence or "chance" in sentence]
+    # a control of some blocks is compared in those
+    assert "of 1 block (" in the(findings([0.1, 0.2], random=[np.nan, 0.1]), "random weights")
+
+
+def test_saturated_channels_are_counted():
+    assert the(findings([0.1, 0.2]), "dead") == "None of 20 channels is dead, open or constant."
+    dead = {"SE_2_1": {"dead": 1, "channels": 9}, "SE_2_2": {"open": 3, "constant": 2, "channels": 5}}
+    assert the(findings([0.1, 0.2], dead=dead), "dead") == (
+        "Of 20 channels 1 are dead (under 0.05 in 99% of the pictures), 3 open (over 0.95) and 2 constant between; the "
+        "most of one block are in **SE_2_2**: 5. They are left out of ω².")
+    found = findings([np.nan], dead={"SE_2_1": {"dead": 10, "channels": 0}})
+    assert found[0] == "How class-specific the gates are cannot be told: every channel is dead, open or constant."
+    assert "Of 10 channels 10 are dead" in found[1] and len(found) == 2
+
+
+def test_few_pictures_are_said():
+    assert not [sentence for sentence in findings([0.1, 0.2], count=(5, 5)) if "fewer" in sentence]
+    assert findings([0.1, 0.2], count=(4, 5, 3))[-1] == (
+        "2 of 3 classes have fewer than 5 pictures (the least, 3): their means are unsure.")
+    assert findings([0.1, 0.2], count=(4, 5))[-1] == (
+        "1 of 2 classes has fewer than 5 pictures (the least, 4): its mean is unsure.")
+    assert findings([0.1, 0.2], count=(1, 1)) == [
+        "How class-specific the gates are cannot be told from 2 labelled pictures of 2 classes: that takes at least "
+        "two classes and more pictures than classes."]
+    assert "from 9 labelled pictures of 1 class:" in findings([0.1, 0.2], count=(9,))[0]
