@@ -72,8 +72,8 @@ def decoded(plan: Plan, bare: list[float], collecting: list[float], batches: int
     settings = plan.settings
     # the same network without anything that records, or compiling would take the recording in
     silent = GateNetwork(plan.model.module, [], plan.device, settings.precision)
+    worker, reading = ShardWorker(plan, 0), shards._Reading(plan)  # before the other, because it resets the compiler
     run = torch.compile(silent.module, options={"freezing": True}) if settings.compiled else silent.module
-    worker, reading = ShardWorker(plan, 0), shards._Reading(plan)
     items = [reading[index] for index in range(BATCH)]
     batch = torch.cat([item.images for item in items]).to(
         plan.device, silent.dtype, memory_format=torch.channels_last)
@@ -151,15 +151,15 @@ def main() -> None:
         small = sv.load("demo/se_resnet50_slim", device=args.device)
         full, half = (collect(small, args.data, scratch / precision, replace(speeds[precision], batch_size=64),
                               limit=args.pictures[0], progress=False) for precision in ("fp32", "bf16"))
-        rounded = max(np.nanmax(np.abs(full.mean(block) - half.mean(block))) for block in small.blocks)
+        rounded = max(np.nanmax(np.abs(full.mean(b) - half.mean(b))) for b in small.blocks)
         forwards = {name: ([], []) for name in plans}
         for name, plan in plans.items():
             decoded(plan, *forwards[name], batches=5 * args.repeats)
         few, many = (peak_memory(args.data, limit, scratch / str(limit)) for limit in args.pictures)
     median = {name: statistics.median(values) for name, values in rates.items()}
-    print(f"seresnet50 at 224×224, {len(pictures)} photos, batches of {BATCH}, {WORKERS} processes that decode, medians "
-          f"of {args.repeats} interleaved runs.\n\n{hardware(device)}, {platform.machine()}, {threads} threads; Python "
-          f"{platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}.\n")
+    print(f"seresnet50 at 224×224, {len(pictures)} photos, batches of {BATCH}, {WORKERS} processes that decode, "
+          f"medians of {args.repeats} interleaved runs.\n\n{hardware(device)}, {platform.machine()}, {threads} threads; "
+          f"Python {platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}.\n")
     print("| from a folder of photos | images/s | beside the script by hand | aim |\n| --- | ---: | ---: | --- |")
     aims = {"fp32": "≥ 1.15", "bf16 compiled": "≥ 2.5"}
     for name, rate in median.items():

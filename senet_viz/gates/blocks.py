@@ -4,6 +4,7 @@ import re
 import warnings
 import weakref
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from .classes import GateClass, gate_class
 from .hooks import Hooks, hooked
 
 UNIT = re.compile(r"(?:^|\.)layer(\d+)\.(\d+)(?:\.|$)")
+MOST_CHANNELS = 8192  # of a squeezed vector: larger inputs are maps, not worth keeping
 ACTIVATIONS = (lambda x: x, torch.relu, nn.functional.silu)  # what residual units apply after the addition
 
 
@@ -34,6 +36,8 @@ class AttentionBlock:
         shortcut_is_input: which of the two.
         split_input: whether each branch sees other input channels (timm's skresnets), which confounds the choice of
             kernel with the choice of channels.
+        squeeze: module path whose input is the squeezed vector z, the mean over space of the block's input (of the sum
+            of its branches); None where no module is given it.
     """
 
     name: str
@@ -49,6 +53,7 @@ class AttentionBlock:
     shortcut: str | None = None
     shortcut_is_input: bool = False
     split_input: bool = False
+    squeeze: str | None = None
 
 
 _found: "weakref.WeakKeyDictionary[nn.Module, tuple]" = weakref.WeakKeyDictionary()
@@ -127,6 +132,7 @@ class _Run:
         self.fired, self.verified = 0, False
         self.side = 0.0
         self.shortcut: tuple[str, bool] | None = None
+        self.squeeze: str | None = None
 
     def watch(self, hooks: Hooks, module: nn.Module, order: list) -> None:
         part = module.get_submodule(self.path)
@@ -135,11 +141,17 @@ class _Run:
             children = getattr(part, self.entry.branches)
             self.paths = tuple(f"{self.path}.{self.entry.branches}.{m}".lstrip(".") for m in range(len(children)))
         maps: dict[int, torch.Tensor] = {}
+        vectors: dict[str, torch.Tensor] = {}
 
         def entering(x):
             maps.clear()
+            vectors.clear()
             if not self.paths:
                 maps[0] = x.clone()
+
+        def given(path, x):
+            if isinstance(x, torch.Tensor) and x.dim() > 1 and x[0].numel() <= MOST_CHANNELS:
+                vectors[path] = x.flatten(1).clone()
 
         def gated(_, gate):
             self.fired += 1
@@ -158,12 +170,20 @@ class _Run:
                     self.verified = torch.allclose(
                         product, output, rtol=precision, atol=0.1 * precision * float(output.abs().max()))
                     self.output = output.clone()
+                    z = sum(u.mean((2, 3)) for u in maps.values())
+                    self.squeeze = next((path for path, vector in vectors.items() if vector.shape == z.shape
+                                         and torch.allclose(vector, z, rtol=precision, atol=precision)), None)
             maps.clear()
+            vectors.clear()
 
         hooks.before(self.path, entering)
         for m, path in enumerate(self.paths):
             hooks.after(path, lambda _, u, m=m: maps.__setitem__(m, u.clone()))
         hooks.after(self.gate_path, gated)
+        inner = [f"{self.path}.{path}".lstrip(".") for path, _ in part.named_modules() if path]
+        for path in inner:
+            if not path.startswith(self.paths):
+                hooks.before(path, partial(given, path))
         hooks.after(self.path, leaving)
         if not self.paths and "." in self.path:
             self._watch_unit(hooks, module, self.path.rpartition(".")[0])
@@ -203,7 +223,7 @@ class _Run:
         return AttentionBlock(
             name=self.path, label="", kind=self.entry.kind, channels=self.channels, branches=self.branches,
             kernels=kernels if kernels and all(kernels) else None, stage=0, index=0, gate=self.gate_path,
-            paths=self.paths, shortcut=shortcut, shortcut_is_input=is_input,
+            paths=self.paths, shortcut=shortcut, shortcut_is_input=is_input, squeeze=self.squeeze,
             split_input=bool(self.paths and getattr(module.get_submodule(self.path), "split_input", False)))
 
 

@@ -24,28 +24,34 @@ class GateNetwork:
         blocks: its attention blocks.
         device: to compute on.
         precision: "fp32", "bf16" or "fp16", of weights and feature maps.
-        compiled: run it through ``torch.compile``.
+        compiled: run it through ``torch.compile``, for batches of this size; what else the process had compiled is
+            dropped, because what exceeds torch's cache would silently run, and round, as if it were not compiled.
     """
 
     def __init__(self, module: nn.Module, blocks: list[AttentionBlock], device: torch.device, precision: str,
-                 compiled: bool = False):
+                 compiled: int | None = None):
         self.blocks, self.dtype = blocks, PRECISIONS[precision]
         self.module = _copy(module).requires_grad_(False)
         self.module.to(device, self.dtype, memory_format=torch.channels_last)
         self.gates: dict[str, torch.Tensor] = {}
         self.squeezed: dict[str, list[torch.Tensor]] = {}
         self._watch(Hooks(self.module, shared=False))
-        self._run = torch.compile(self._forward, options={"freezing": True}) if compiled else self._forward
+        self.size, self._run = compiled, self._forward
+        if compiled:
+            torch.compiler.reset()
+            self._run = torch.compile(self._forward, dynamic=False, options={"freezing": True})
 
     def _watch(self, hooks: Hooks) -> None:
         gates, squeezed = self.gates, self.squeezed
         for block in self.blocks:
             squeezed[block.name] = []
             hooks.after(block.gate, lambda _, gate, name=block.name: gates.__setitem__(name, gate.flatten(1)))
-            # the mean over space of a sum of branches is the sum of their means
-            for path in block.paths:
-                hooks.after(path, lambda _, u, name=block.name: squeezed[name].append(u.mean((2, 3))))
-            if not block.paths:
+            if block.squeeze:  # the block's own z costs nothing
+                hooks.before(block.squeeze, lambda z, name=block.name: squeezed[name].append(z.flatten(1)))
+            elif block.paths:  # the mean over space of a sum of branches is the sum of their means
+                for path in block.paths:
+                    hooks.after(path, lambda _, u, name=block.name: squeezed[name].append(u.mean((2, 3))))
+            else:
                 hooks.before(block.name, lambda u, name=block.name: squeezed[name].append(u.mean((2, 3))))
 
     def _forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -58,7 +64,11 @@ class GateNetwork:
     @torch.inference_mode()
     def __call__(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """(N, 3, H, W) → logits (N, K), gates (N, Σ M·C) and squeezed inputs (N, Σ C), block after block, float32."""
-        return self._run(batch.to(self.dtype, memory_format=torch.channels_last))
+        pictures = len(batch)
+        if self.size:  # one shape, whatever came before: a run that goes on computes as one that never stopped
+            batch = nn.functional.pad(batch, (0, 0) * 3 + (0, self.size - pictures))
+        outputs = self._run(batch.to(self.dtype, memory_format=torch.channels_last))
+        return tuple(output[:pictures] for output in outputs)
 
 
 def random_weights(module: nn.Module, example: torch.Tensor, seed: int = 0) -> nn.Module:

@@ -153,7 +153,8 @@ class ShardWorker:
         # Apple's GPUs have no float64
         self.accumulator = torch.device("cpu") if self.device.type == "mps" else self.device
         blocks, settings = plan.model.blocks, plan.settings
-        self.network = GateNetwork(plan.model.module, blocks, self.device, settings.precision, settings.compiled)
+        compiled = settings.batch_size if settings.compiled else None
+        self.network = GateNetwork(plan.model.module, blocks, self.device, settings.precision, compiled)
         self.random = None
         if settings.random_weights:
             spread = np.linspace(0, plan.count - 1, min(CALIBRATION, plan.count)).round().astype(int)
@@ -161,7 +162,7 @@ class ShardWorker:
                       if read.images is not None and read.images[0].isfinite().all()]
             if images:
                 module = random_weights(plan.model.module, torch.stack(images).to(self.device))
-                self.random = GateNetwork(module, blocks, self.device, settings.precision, settings.compiled)
+                self.random = GateNetwork(module, blocks, self.device, settings.precision, compiled)
 
     def results(self, shards: Iterable[int]) -> Iterator[tuple[int, bytes]]:
         """Each shard with its result, in the order given."""

@@ -8,7 +8,7 @@ import torch
 import torchvision
 from torch import nn
 
-from senet_viz.gates import find_blocks
+from senet_viz.gates import find_blocks, inspect
 from senet_viz.gates.blocks import blocks_of, to_module
 from senet_viz.gates.classes import GATE_CLASSES
 from senet_viz.layers import SelectiveKernel, SqueezeExcite
@@ -378,3 +378,25 @@ def test_to_module(dtype):
     assert to_module(torch.rand(1, 3, 8, 8), nn.Conv2d(3, 3, 1).to(dtype)).dtype == dtype
     batch = torch.rand(1, 3, 8, 8, dtype=torch.float64)
     assert to_module(batch, nn.ReLU()) is batch
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_squeeze(network, name):
+    """The module that ``squeeze`` names is given the mean over space of what the gate multiplies."""
+    module = network(name)
+    example = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(3))
+    blocks = find_blocks(module, example)
+    given, handles = {}, []
+    if name == "timm/resnet18+ceca":  # its convolution is given z with a margin from its other end
+        assert {block.squeeze for block in blocks} == {None}
+        return
+    for block in blocks:
+        assert block.squeeze.startswith(block.name + ".")
+        handles.append(module.get_submodule(block.squeeze).register_forward_pre_hook(
+            lambda _, args, name=block.name: given.__setitem__(name, args[0].flatten(1).clone())))
+    view = inspect(module, example, features=[(block.name, "input") for block in blocks])
+    for handle in handles:
+        handle.remove()
+    for block in blocks:
+        expected = view.features[block.name, "input"].mean((2, 3))
+        torch.testing.assert_close(given[block.name], expected, rtol=1e-3, atol=1e-4)
