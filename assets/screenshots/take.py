@@ -14,6 +14,7 @@ SAMPLES = "sample=teapot&sample=orange+and+lemon&sample=school+bus"
 SHOTS = {  # file → query, colour scheme, heading at the top of the picture, height
     "excitation.png": (f"?model=demo/se_resnet50_slim&block=SE_5_3&{SAMPLES}", "light", "All blocks at a glance", 1330),
     "grad_cam.png": (f"?model=demo/sknet50_slim&{SAMPLES}", "dark", "Kernel choice", 1430),
+    "classes.png": ("classes?model=demo/se_resnet50_slim", "light", "Class by class, block by block", 1420),
 }
 
 
