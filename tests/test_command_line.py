@@ -1,5 +1,6 @@
 import io
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import asdict, fields
@@ -17,6 +18,7 @@ import senet_viz.training
 from senet_viz.__main__ import main
 from senet_viz.models import embedded_models, slim_resnet50
 from senet_viz.models.checkpoints import save_checkpoint
+from senet_viz.statistics.local import Local
 from senet_viz.training import Recipe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -51,19 +53,23 @@ def refused(capsys, arguments: list, message: str, code: int = 2) -> None:
 
 # every command
 
-@pytest.mark.parametrize("command", [[], ["train"], ["models"], ["inspect"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["models"], ["inspect"], ["collect"]])
 def test_help(capsys, command):
     with pytest.raises(SystemExit) as stop:
         main([*command, "--help"])
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert text.startswith("usage: python -m senet_viz")
-    assert all(word in text for word in (["train", "models", "inspect"] if not command else ["--device"]))
+    words = ["--device"] if command else ["train", "models", "inspect", "collect", "export"]
+    assert all(word in text for word in words)
 
 
 @pytest.mark.parametrize("arguments", [
     [], ["nonsense"], ["train"], ["train", "data"], ["train", "data", "out", "--epochs", "many"],
-    ["train", "data", "out", "--widths", "1", "2"], ["train", "data", "out", "--nonsense"], ["inspect", "demo/x"]])
+    ["train", "data", "out", "--widths", "1", "2"], ["train", "data", "out", "--nonsense"], ["inspect", "demo/x"],
+    ["collect", "demo/x", "data"], ["collect", "demo/x", "data", "out", "--around", "corner"],
+    ["collect", "demo/x", "data", "out", "--zoom"], ["collect", "demo/x", "data", "out", "--engine", "spark"],
+    ["collect", "demo/x", "data", "out", "--precision", "int8"], ["export"], ["export", "out", "--to", "xlsx"]])
 def test_usage(capsys, arguments):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
@@ -160,7 +166,7 @@ def test_interrupted(monkeypatch, capsys):
 
     monkeypatch.setattr(senet_viz.training, "train", train)
     assert main(["train", "in", "out", "--device", "cpu"]) == 130
-    assert capsys.readouterr().err == "interrupted\n"
+    assert capsys.readouterr().err == "senet_viz train: interrupted\n"
 
 
 @pytest.mark.parametrize(("error", "line"), [
@@ -258,3 +264,149 @@ def test_inspect_refuses(capsys, file, photos, tmp_path):
     (tmp_path / "text.jpg").write_text("hello")
     refused(capsys, ["inspect", file, tmp_path / "text.jpg"], "text.jpg: The file is not a picture")
     refused(capsys, ["inspect", file, photos[0], "--class", "purple"], "has no class 'purple'")
+
+
+# collect and export
+
+QUICK = ["--device", "cpu", "--workers", "0", "--threads", "1", "--shard-size", "3", "--batch-size", "2"]
+
+
+def test_collect_and_export(capsys, file, folder, tmp_path):
+    out = tmp_path / "out"
+    for _ in range(2):  # again, when all is done
+        assert main(["collect", file, str(folder), str(out), "--split", "train", *QUICK]) == 0
+        assert capsys.readouterr().out == f"{out}: 6 pictures of 2 classes\n"
+    stats = sv.open_statistics(out)
+    assert stats.classes == ["cat", "dog"]
+    assert stats.count.tolist() == [3, 3]
+    assert (stats.metadata["data"], stats.metadata["count"]) == ("pictures train", 6)
+    names = ["channels", "variance", "histograms", "images"]
+    assert main(["export", str(out)]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(out / "tables" / f"{name}.parquet") for name in names]
+    assert main(["export", str(out), "--to", "csv", "--into", str(tmp_path / "tables")]) == 0
+    assert capsys.readouterr().out.splitlines() == [str(tmp_path / "tables" / f"{name}.csv") for name in names]
+    channels = pd.read_csv(tmp_path / "tables" / "channels.csv", keep_default_na=False)
+    rows = channels[(channels["label"] == "SE_3_4") & (channels["class"] == "dog")]
+    np.testing.assert_allclose(rows["mean"], stats.mean("SE_3_4")[1, 0])
+    assert main(["collect", file, str(folder), str(out), "--split", "train", *QUICK]) == 0  # tables are no harm
+
+
+def test_collect_options_reach_the_run(capsys, file, folder, tmp_path):
+    out = tmp_path / "out"
+    assert main(["collect", file, str(folder), str(out), "--split", "val", "--limit", "4", "--zoom", "1", "2.5",
+                 "--precision", "bf16", "--random-weights", "--compact", *QUICK]) == 0
+    stats = sv.open_statistics(out)
+    assert stats.metadata["settings"] == {
+        "zooms": [1.0, 2.5], "around": "centre", "precision": "bf16", "batch_size": 2, "shard_size": 3, "threads": 1,
+        "compiled": False, "random_weights": True}
+    assert (stats.metadata["count"], stats.metadata["compact"]) == (4, True)
+    assert stats.metadata["model"] == "tiny.safetensors"
+    assert stats.sources == ["gate", "shuffled", "squeeze", "random"]
+
+
+def test_collect_uses_all_threads(file, folder, tmp_path):
+    assert main(["collect", file, str(folder), str(tmp_path / "out"), "--split", "val", "--device", "cpu"]) == 0
+    assert sv.open_statistics(tmp_path / "out").metadata["settings"]["threads"] == torch.get_num_threads()
+
+
+def test_collect_tells_of_unreadable_pictures(capsys, file, folder, tmp_path):
+    (folder / "val" / "dog" / "broken.png").write_text("hello")
+    out = tmp_path / "out"
+    assert main(["collect", file, str(folder), str(out), "--split", "val", *QUICK]) == 0
+    assert capsys.readouterr().out == (
+        f"{out}: 6 pictures of 2 classes; 1 could not be used, see {out}/unreadable.csv\n")
+    assert "dog/broken.png,\"The file is not a picture in" in (out / "unreadable.csv").read_text()
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_collect_with_no_readable_picture(capsys, file, folder, tmp_path, workers):
+    for path in folder.glob("val/*/*.png"):
+        path.write_bytes(b"")
+    arguments = ["collect", file, str(folder), str(tmp_path / "out"), "--split", "val", *QUICK, "--workers", workers]
+    for _ in range(2):  # and again
+        assert main(arguments) == 2
+        assert capsys.readouterr().err.splitlines()[-1] == (  # after the bar
+            "senet_viz collect: none of the 6 pictures could be used; the first: The file is empty.")
+
+
+def test_collect_can_be_interrupted(capsys, monkeypatch, file, folder, tmp_path):
+    """Ctrl-C: the shard at hand is finished, and the run goes on from there."""
+    arguments, results = ["collect", file, str(folder), str(tmp_path / "out"), "--split", "val", *QUICK], Local.results
+
+    def interrupted(self, plan, shards):
+        for result in results(self, plan, shards):
+            signal.raise_signal(signal.SIGINT)
+            yield result
+
+    before = signal.getsignal(signal.SIGINT)
+    with monkeypatch.context() as patch:
+        patch.setattr(Local, "results", interrupted)
+        assert main(arguments) == 130
+    lines = capsys.readouterr().err.splitlines()
+    assert "finishing the shard at hand; press Ctrl-C again to stop at once" in lines
+    assert lines[-1] == "senet_viz collect: stopped; 1 of 2 shards are kept: run again to go on"
+    assert signal.getsignal(signal.SIGINT) is before
+    assert main(arguments) == 0
+
+
+def test_collect_can_be_interrupted_at_once(capsys, monkeypatch, file, folder, tmp_path):
+    def interrupted(self, plan, shards):
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        yield
+
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(Local, "results", interrupted)
+    assert main(["collect", file, str(folder), str(tmp_path / "out"), "--split", "val", *QUICK]) == 130
+    assert capsys.readouterr().err.splitlines()[-1] == "senet_viz collect: interrupted"
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_collect_refuses(capsys, monkeypatch, file, folder, tmp_path):
+    out = tmp_path / "out"
+
+    def check(message: str, *options: str, name: str = file, data: Path = folder / "val") -> None:
+        refused(capsys, ["collect", name, data, out, *QUICK, *options], message)
+        assert not out.exists()
+
+    check("no such file or folder", data=tmp_path / "missing")
+    (tmp_path / "empty").mkdir()
+    check("holds neither Parquet files nor pictures", data=tmp_path / "empty")
+    check("has neither a folder test nor files test*.parquet", "--split", "test", data=folder)
+    check("There is no embedded model 'nonsense'", name="demo/nonsense")
+    check("'nonsense' names no model", name="nonsense")
+    check("zooms are finite factors of 1 and more, not 0.5", "--zoom", "0.5")
+    check("each zoom is given once", "--zoom", "2", "2")
+    check("has no boxes to enlarge", "--around", "box")
+    for number in ("0", "-1"):
+        check(f"the limit is 1 picture or more, not {number}", "--limit", number)
+        check(f"batch size is 1 or more, not {number}", "--batch-size", number)
+        check(f"shard size is 1 or more, not {number}", "--shard-size", number)
+        check(f"threads is 1 or more, not {number}", "--threads", number)
+    check("cuda:99", "--device", "cuda:99")
+    monkeypatch.setitem(sys.modules, "ray", None)
+    check("the engine ray needs Ray: pip install -r requirements-cluster.txt", "--engine", "ray")
+
+
+def test_collect_refuses_a_network_without_gates(capsys, folder, tmp_path):
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), tmp_path / "other.pt")
+    refused(capsys, ["collect", f"file:{tmp_path / 'other.pt'}", folder / "val", tmp_path / "out", *QUICK, "--arch",
+                     "torchvision/squeezenet1_1"], "has no attention blocks, so there is nothing to collect.")
+
+
+def test_collect_refuses_folders_of_others(capsys, file, folder, tmp_path):
+    out = tmp_path / "out"
+    assert main(["collect", file, str(folder / "val"), str(out), *QUICK]) == 0
+    capsys.readouterr()
+    refused(capsys, ["collect", file, folder / "val", out, *QUICK, "--batch-size", "3", "--compact"],
+            "holds another run, which is not mixed with this one: batch_size is 2 there, 3 here; compact is False")
+    refused(capsys, ["collect", file, folder / "val", folder, *QUICK], "what is in it is no run of this program")
+
+
+def test_export_refuses(capsys, tmp_path):
+    refused(capsys, ["export", tmp_path / "missing"], "there is no folder")
+    refused(capsys, ["export", tmp_path], "holds no statistics")
+    (tmp_path / "run.json").write_text("{}")
+    refused(capsys, ["export", tmp_path], "holds an unfinished run: collect again with the same arguments")
+    (tmp_path / "metadata.json").write_text("{}")
+    refused(capsys, ["export", tmp_path], "are damaged")

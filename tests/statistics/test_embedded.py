@@ -1,0 +1,45 @@
+"""The statistics that come with the program are those of the networks that come with it."""
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import senet_viz as sv
+from senet_viz.models import embedded_models
+from senet_viz.statistics import open_statistics
+from senet_viz.statistics.network import weights_hash
+
+FOLDER = Path(sv.__file__).resolve().parents[1] / "assets" / "statistics"
+NAMES = sorted(path.name for path in FOLDER.iterdir())
+
+
+def test_every_embedded_model_has_some():
+    assert [f"demo/{name}" for name in NAMES] == embedded_models()
+
+
+def test_size():
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) <= 10_000_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_statistics(name):
+    stats, model = open_statistics(FOLDER / name), sv.load(f"demo/{name}", device="cpu")
+    assert sorted(path.name for path in stats.path.iterdir()) == [
+        "images.parquet", "metadata.json", "statistics.safetensors", "unreadable.csv"]
+    assert stats.metadata["weights"] == weights_hash(model.module), "stale: collect them anew"
+    assert stats.blocks == model.blocks
+    assert stats.classes == model.classes
+    assert stats.metadata["compact"]
+    assert stats.metadata["images"] == stats.pictures == 5000
+    assert stats.metadata["unreadable"] == stats.metadata["unlabelled"] == 0
+    assert stats.count.tolist() == [50] * 100
+    kinds = {block.kind for block in model.blocks}
+    assert stats.zooms == ((1.0, 1.5, 2.0) if kinds == {"SK"} else (1.0,))
+    rows = stats.images()
+    assert len(rows) == 5000 * len(stats.zooms)
+    accuracy = (rows["top1"] == rows["label"])[rows["zoom"] == 1].mean()
+    assert accuracy > 0.3  # of 100 classes
+    for block in stats.blocks:
+        assert np.isfinite(stats.mean(block)).all()
+        assert (stats.histogram(block).sum(-1) == 5000).all()
+        np.testing.assert_allclose(stats.overall_mean(block, "class"), stats.overall_mean(block), atol=1e-3)
