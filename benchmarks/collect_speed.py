@@ -74,19 +74,18 @@ def decoded(plan: Plan, bare: list[float], collecting: list[float], batches: int
     silent = GateNetwork(plan.model.module, [], plan.device, settings.precision)
     worker, reading = ShardWorker(plan, 0), shards._Reading(plan)  # before the other, because it resets the compiler
     run = torch.compile(silent.module, options={"freezing": True}) if settings.compiled else silent.module
-    items = [reading[index] for index in range(BATCH)]
-    batch = torch.cat([item.images for item in items]).to(
-        plan.device, silent.dtype, memory_format=torch.channels_last)
+    read = shards._Batch([reading[index] for index in range(BATCH)])
+    batch = read.images[0].to(plan.device, silent.dtype, memory_format=torch.channels_last)
     shard = shards._Shard(plan, 0, worker.accumulator)
 
     def forward() -> None:
         with torch.inference_mode():
             run(batch)
 
-    for function in (forward, lambda: worker._look(items, shard)):
+    for function in (forward, lambda: worker._look(read, shard)):
         function()
     for _ in range(batches):  # in turn, so that a machine that slows down slows both
-        for function, rates in ((forward, bare), (lambda: worker._look(items, shard), collecting)):
+        for function, rates in ((forward, bare), (lambda: worker._look(read, shard), collecting)):
             synchronise(plan.device)
             start = time.perf_counter()
             function()
@@ -158,8 +157,8 @@ def main() -> None:
         few, many = (peak_memory(args.data, limit, scratch / str(limit)) for limit in args.pictures)
     median = {name: statistics.median(values) for name, values in rates.items()}
     print(f"seresnet50 at 224×224, {len(pictures)} photos, batches of {BATCH}, {WORKERS} processes that decode, "
-          f"medians of {args.repeats} interleaved runs.\n\n{hardware(device)}, {platform.machine()}, {threads} threads; "
-          f"Python {platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}.\n")
+          f"medians of {args.repeats} interleaved runs.\n\n{hardware(device)}, {platform.machine()}, {threads} "
+          f"threads; Python {platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}.\n")
     print("| from a folder of photos | images/s | beside the script by hand | aim |\n| --- | ---: | ---: | --- |")
     aims = {"fp32": "≥ 1.15", "bf16 compiled": "≥ 2.5"}
     for name, rate in median.items():

@@ -83,7 +83,7 @@ def parser() -> argparse.ArgumentParser:
                                                       "file of paths and labels; local or an fsspec address")
     collect.add_argument("out", metavar="OUT", help="folder to write")
     collect.add_argument("--split", help="train or val: the sub-folder or the Parquet files of that name")
-    collect.add_argument("--limit", type=int, help="look only at the first pictures")
+    collect.add_argument("--limit", type=int, help="look only at so many pictures, spread evenly over the data set")
     collect.add_argument("--zoom", type=float, nargs="+", default=[1.0], metavar="Z",
                          help="look at each picture with its centre enlarged by these factors")
     collect.add_argument("--around", choices=["centre", "box"], default="centre",

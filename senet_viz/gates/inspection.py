@@ -109,7 +109,7 @@ def inspect(
             hooks.after(block.gate, partial(recorder.gate, block))
         for point in dict.fromkeys([*layers, *features]):
             recorder.watch(hooks, module, point, point in layers)
-        logits = _logits(module(batch))
+        logits = logits_of(module(batch))
         recorder.check(blocks, [*layers, *features])
     # autograd needs no hooks: others may use the model while gradients are computed
     view = View(
@@ -261,7 +261,12 @@ def _normal(point: Point, names: dict[str, AttentionBlock]) -> Point:
     return names[block].name, place
 
 
-def _logits(output) -> torch.Tensor:
+def logits_of(output) -> torch.Tensor:
+    """The logits (N, classes) in what a network returns: a tensor, a tuple, or an object of transformers.
+
+    Raises:
+        ValueError: where there are none.
+    """
     if not isinstance(output, torch.Tensor):  # transformers return objects, some torchvision nets named tuples
         output = getattr(output, "logits", output[0] if isinstance(output, tuple) and output else None)
     if not isinstance(output, torch.Tensor) or output.dim() != 2:

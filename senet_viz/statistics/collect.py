@@ -56,7 +56,7 @@ def collect(
         out: the folder to write.
         settings: how to compute; part of the run's identity, as are the model's weights and device and the data.
         split: of the data.
-        limit: look only at the first pictures.
+        limit: look only at so many pictures, spread evenly over the data set.
         compact: write means and standard deviations in float16, no extremes by class, fewer bins, and of each picture
             only a number a block.
         device: to compute on; the model's when None, with Ray a GPU where the cluster has one.

@@ -9,6 +9,7 @@ from torch.optim.swa_utils import update_bn
 
 from ..gates.blocks import AttentionBlock, eager
 from ..gates.hooks import Hooks, hooked
+from ..gates.inspection import logits_of
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -57,8 +58,7 @@ class GateNetwork:
     def _forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         for means in self.squeezed.values():
             means.clear()
-        logits = self.module(batch)
-        return (logits.float(), torch.cat([self.gates[b.name] for b in self.blocks], 1).float(),
+        return (logits_of(self.module(batch)).float(), torch.cat([self.gates[b.name] for b in self.blocks], 1).float(),
                 torch.cat([sum(self.squeezed[b.name]) for b in self.blocks], 1).float())
 
     @torch.inference_mode()

@@ -3,6 +3,7 @@ import io
 import json
 import math
 import platform
+import re
 import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -76,7 +77,7 @@ class Plan:
 
     Attributes:
         model: wherever it is; it is copied to ``device``.
-        pictures: of which the first ``count`` are looked at.
+        pictures: of which ``count`` are looked at, spread evenly over their list, which is often sorted by class.
         settings: how.
         data: says where the pictures came from.
         count: number of pictures.
@@ -97,20 +98,22 @@ class Plan:
         """How many there are."""
         return -(-self.count // self.settings.shard_size)
 
-    def indices(self, shard: int) -> range:
+    def indices(self, shard: int) -> np.ndarray:
         """The pictures of a shard."""
         size = self.settings.shard_size
-        return range(shard * size, min((shard + 1) * size, self.count))
+        return np.arange(shard * size, min((shard + 1) * size, self.count)) * len(self.pictures) // self.count
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """Of all pictures, (count,) int64; −1 for none."""
-        return np.asarray(self.pictures.labels[:self.count], dtype=np.int64)
+        """Of all pictures, int64; −1 for none."""
+        return np.asarray(self.pictures.labels, dtype=np.int64)
 
     @cached_property
     def shuffled(self) -> np.ndarray:
-        """The control's labels: the same ones, dealt out anew among the labelled pictures."""
-        dealt, known = self.labels.copy(), self.labels >= 0
+        """The control's labels: the same ones, dealt out anew among the labelled pictures that are looked at."""
+        chosen = np.concatenate([self.indices(shard) for shard in range(self.shards)])
+        known = chosen[self.labels[chosen] >= 0]
+        dealt = self.labels.copy()
         dealt[known] = np.random.default_rng(0).permutation(dealt[known])
         return dealt
 
@@ -125,9 +128,10 @@ class Plan:
     @cached_property
     def identity(self) -> dict:
         """Everything that the result's bytes depend on, as JSON holds it. Two runs mix only where this is the same."""
+        transform = re.sub(" at 0x[0-9a-f]+", "", str(self.model.transform))  # a function's place in memory
         return json.loads(json.dumps({
-            "model": self.model.name, "weights": weights_hash(self.model.module),
-            "transform": str(self.model.transform), "data": self.data, "pictures": self.pictures.fingerprint,
+            "model": self.model.name, "weights": weights_hash(self.model.module), "transform": transform,
+            "data": self.data, "pictures": self.pictures.fingerprint,
             "count": self.count, "settings": asdict(self.settings), "device": self.hardware,
             "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__,
                          "timm": timm.__version__, "pillow": PIL.__version__, "python": platform.python_version()}}))
@@ -157,7 +161,7 @@ class ShardWorker:
         self.network = GateNetwork(plan.model.module, blocks, self.device, settings.precision, compiled)
         self.random = None
         if settings.random_weights:
-            spread = np.linspace(0, plan.count - 1, min(CALIBRATION, plan.count)).round().astype(int)
+            spread = np.linspace(0, len(plan.pictures) - 1, min(CALIBRATION, plan.count)).round().astype(int)
             images = [read.images[0] for read in map(_Reading(plan).__getitem__, spread)
                       if read.images is not None and read.images[0].isfinite().all()]
             if images:
@@ -168,10 +172,10 @@ class ShardWorker:
         """Each shard with its result, in the order given."""
         shards = list(shards)
         size = self.plan.settings.batch_size
-        batches = [list(indices[start:start + size]) for shard in shards for indices in [self.plan.indices(shard)]
+        batches = [indices[start:start + size].tolist() for shard in shards for indices in [self.plan.indices(shard)]
                    for start in range(0, len(indices), size)]
         loader = iter(DataLoader(
-            _Reading(self.plan), batch_sampler=batches, num_workers=self.workers, collate_fn=list,
+            _Reading(self.plan), batch_sampler=batches, num_workers=self.workers, collate_fn=_Batch,
             pin_memory=self.device.type == "cuda", worker_init_fn=_ignore_interrupts,
             generator=torch.Generator()))  # it draws a number, and should not from the caller's
         for shard in shards:
@@ -180,21 +184,21 @@ class ShardWorker:
                 self._look(next(loader), result)
             yield shard, result.to_bytes()
 
-    def _look(self, items: list["_Read"], result: "_Shard") -> None:
-        result.unreadable += [(item.index, item.reason) for item in items if item.images is None]
-        items = [item for item in items if item.images is not None]
-        if not items:
+    def _look(self, batch: "_Batch", result: "_Shard") -> None:
+        result.unreadable += batch.unreadable
+        if not batch.reads:
             return
-        images = torch.stack([item.images for item in items], 1).to(self.device, non_blocking=True)
-        outputs = [self.network(batch) for batch in images]  # a forward for each zoom
+        images = batch.images.to(self.device, non_blocking=True)
+        outputs = [self.network(zoomed) for zoomed in images]  # a forward for each zoom
         # what overflowed says nothing, and would make its class's mean a nan
         finite = torch.stack([values.isfinite().all(1) for output in outputs for values in output]).all(0)
-        used = [item for item, good in zip(items, finite.tolist()) if good]
-        result.unreadable += [(item.index, "the network's output is not finite") for item in items if item not in used]
+        used = [read for read, good in zip(batch.reads, finite.tolist()) if good]
+        result.unreadable += [(read.index, "the network's output is not finite")
+                              for read, good in zip(batch.reads, finite.tolist()) if not good]
         if not used:
             return
-        for z, (batch, output) in enumerate(zip(images, outputs)):
-            drawn = self.random(batch)[1][finite] if self.random else None
+        for z, (zoomed, output) in enumerate(zip(images, outputs)):
+            drawn = self.random(zoomed)[1][finite] if self.random else None
             result.add(z, used, *(values[finite] for values in output), drawn)
 
 
@@ -209,6 +213,22 @@ class _Read:
     fits: tuple[bool, ...] = ()  # whether the object lies whole in what is left of the picture, zoom by zoom
 
 
+class _Batch:
+    """Pictures that came off the disk: those that could be read, their tensors (zooms, N, 3, H, W), and the others."""
+
+    def __init__(self, reads: list[_Read]):
+        self.unreadable = [(read.index, read.reason) for read in reads if read.images is None]
+        self.reads = [read for read in reads if read.images is not None]
+        self.images = torch.stack([read.images for read in self.reads], 1) if self.reads else None
+        for read in self.reads:
+            read.images = None  # one copy travels between processes
+
+    def pin_memory(self) -> "_Batch":
+        """What the data loader asks for where a GPU is to fetch the batch."""
+        self.images = None if self.images is None else self.images.pin_memory()
+        return self
+
+
 class _Reading(Dataset):
     """Picture i, decoded, zoomed and transformed."""
 
@@ -218,8 +238,10 @@ class _Reading(Dataset):
     def __getitem__(self, index: int) -> _Read:
         try:
             image = open_image(self.pictures.read(index))
-        except (UnreadableImage, OSError) as error:
+        except UnreadableImage as error:
             return _Read(index, reason=" ".join(str(error).split()))
+        except (FileNotFoundError, PermissionError) as error:  # others may pass: the run ends, and can be run again
+            return _Read(index, reason=error.strerror or "the file cannot be opened")
         box = centre = None
         if self.pictures.boxes is not None and not np.isnan(self.pictures.boxes[index]).any():
             box = x0, y0, x1, y1 = self.pictures.boxes[index].tolist()
@@ -245,7 +267,7 @@ class _Shard:
         self.plan, self.device = plan, device
         indices = plan.indices(shard)
         self.labels = {"labels": plan.labels, "shuffled": plan.shuffled}
-        self.seen = {key: np.unique(values[indices.start:indices.stop]) for key, values in self.labels.items()}
+        self.seen = {key: np.unique(values[indices]) for key, values in self.labels.items()}
         self.moments: dict[tuple[int, str], Moments] = {}
         self.histograms: dict[int, torch.Tensor] = {}
         self.rows: list[pa.Table] = []
@@ -257,7 +279,10 @@ class _Shard:
         self._accumulate(z, "squeeze", items, squeezed)
         self._accumulate(z, "shuffled", items, gates[:, self.plan.sampled.to(self.device)])
         if drawn is not None:
-            self._accumulate(z, "random", items, drawn.to(self.device))
+            finite = drawn.isfinite().all(1)
+            kept = [item for item, good in zip(items, finite.tolist()) if good]
+            if kept:
+                self._accumulate(z, "random", kept, drawn[finite].to(self.device))
         counts = histogram(gates)
         self.histograms[z] = self.histograms[z] + counts if z in self.histograms else counts
         self.rows.append(self._rows(z, items, logits, gates))

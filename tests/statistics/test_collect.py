@@ -227,7 +227,8 @@ def test_no_labels_at_all(run, tmp_path, compact):
 def test_limit(run, data_set, tmp_path):
     stats = run(tmp_path / "out", limit=9)
     assert stats.metadata["count"] == stats.metadata["images"] == len(stats.images()) == 9
-    assert stats.count.tolist() == [7, 2, 0, 0, 0]
+    assert stats.count.tolist() == [3, 2, 1, 0, 1]  # and two without a label: spread over the data set
+    assert stats.images()["index"].tolist() == [0, 2, 5, 7, 10, 12, 15, 17, 20]
     assert len(stats.classes) == 5
     assert run(tmp_path / "more", limit=1000).metadata["count"] == 23
     for limit in (0, -3):
