@@ -22,7 +22,7 @@ def test_bars_are_shares_of_channels_and_lines_shares_of_gates(stage_marks):
         assert bar.type == "bar" and bar.name == f"{column} channels" and list(bar.x) == list(data["label"])
         np.testing.assert_allclose(bar.y, data[column] / data["channels"])
         np.testing.assert_array_equal(bar.customdata, data[[column, "channels"]])
-    for line, column, name in zip(lines, SHARES, ("gates below .05", "gates above .95")):
+    for line, column, name in zip(lines, SHARES, ("gate below .05", "gate above .95")):
         assert line.type == "scatter" and line.name == name
         np.testing.assert_array_equal(line.y, data[column])
         np.testing.assert_array_equal(line.customdata, data["mean"])
@@ -50,8 +50,8 @@ def test_nothing_saturated_is_said():
 
 def test_the_alternative_text_is_true():
     assert saturation(table()).layout.meta["alt"] == (
-        "Saturation in 3 blocks: 16 dead, 9 open and 66 constant channels of 256; at most 30.0% of gates below .05 in "
-        "SE_3_1; at most 60.0% of gates above .95 in SE_2_1.")
+        "Saturation in 3 blocks: 16 dead, 9 open and 66 constant channels of 256; gate below .05: at most 30.0%, in "
+        "SE_3_1; gate above .95: at most 60.0%, in SE_2_1.")
 
 
 def test_nan_and_nothing():

@@ -771,6 +771,23 @@ def test_files_that_are_not_there(run, tmp_path):
     assert "No such file" in reason
 
 
+def test_an_error_that_may_pass_ends_the_run(run, content, tmp_path):
+    """A picture that the network of a cluster did not bring this once is not to be missing for good."""
+    pictures = noise([i % 3 for i in range(16)])
+
+    def failing(i: int) -> bytes:
+        if i == 9:
+            raise TimeoutError("the storage did not answer")
+        return pictures.read(i)
+
+    run(tmp_path / "whole", data=pictures)
+    with pytest.raises(TimeoutError, match="did not answer"):
+        run(tmp_path / "out", data=Pictures(failing, pictures.labels, pictures.classes))
+    assert len(list((tmp_path / "out" / "shards").iterdir())) == 1
+    run(tmp_path / "out", data=pictures)
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
 class NanWhenDark(nn.Module):
     """Fails for black pictures, as a normalisation by their own deviation does."""
 

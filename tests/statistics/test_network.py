@@ -43,6 +43,22 @@ def test_logits_gates_and_squeezed_inputs(network, batch, attention):
     torch.testing.assert_close(squeezed, means, rtol=1e-5, atol=1e-5)
 
 
+def test_outputs_that_hold_logits(network, batch):
+    class Wrapped(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = network("se").module
+
+        def forward(self, x):
+            return self.inner(x), x
+
+    module = Wrapped()
+    logits, gates, _ = GateNetwork(module, find_blocks(module, batch), CPU, "fp32")(batch)
+    expected = GateNetwork(module.inner, network("se").blocks, CPU, "fp32")(batch)
+    assert torch.equal(logits, expected[0])
+    assert torch.equal(gates, expected[1])
+
+
 @pytest.mark.parametrize("attention", ["se", "sk"])
 def test_squeezed_inputs_that_no_module_is_given(network, batch, attention):
     """They are then the means of the block's input, or of its branches."""
