@@ -88,6 +88,9 @@ def parser() -> argparse.ArgumentParser:
                          help="look at each picture with its centre enlarged by these factors")
     collect.add_argument("--around", choices=["centre", "box"], default="centre",
                          help="enlarge around the picture's centre or its box")
+    collect.add_argument("--controls", action="store_true",
+                         help="look also, for each zoom but 1, at the picture with the same blur and no zoom, and at "
+                              "as large a crop elsewhere")
     collect.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of the network")
     collect.add_argument("--batch-size", type=int, default=32, help="pictures in a forward")
     collect.add_argument("--shard-size", type=int, default=512, help="pictures in a shard, the unit that is kept")
@@ -187,10 +190,11 @@ def _collect(args: argparse.Namespace) -> None:
     from .models import load
     from .statistics import Settings, Stopped, collect
 
+    threads = torch.get_num_threads() if args.threads is None else args.threads
     settings = Settings(
-        zooms=tuple(args.zoom), around=args.around, precision=args.precision, batch_size=args.batch_size,
-        shard_size=args.shard_size, threads=torch.get_num_threads() if args.threads is None else args.threads,
-        compiled=args.compile, random_weights=args.random_weights)
+        zooms=tuple(args.zoom), around=args.around, controls=args.controls, precision=args.precision,
+        batch_size=args.batch_size, shard_size=args.shard_size, threads=threads, compiled=args.compile,
+        random_weights=args.random_weights)
     settings.check()
     cluster = args.engine == "ray"  # whose machines may have what this one lacks
     model = load(args.name, arch=args.arch, device="cpu" if cluster else args.device)

@@ -4,7 +4,7 @@ import math
 import warnings
 from pathlib import Path
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
@@ -57,10 +57,12 @@ def open_image(source: bytes | str | Path) -> Image.Image:
 
 
 def zoom(image: Image.Image, factor: float, centre: tuple[float, float] | None = None) -> Image.Image:
-    """Enlarge a picture and cut its size out again, as in section 4.3 of the SK paper: the object grows, nothing else.
+    """Make what a picture shows larger or smaller, as in section 4.3 of the SK paper: a crop, resized back.
 
     Args:
-        factor: 1 (the picture as it is) or more; 1/factor of either side remains to be seen.
+        image: RGB.
+        factor: from 1 up, 1/factor of either side remains to be seen. Below 1, which the paper does not have, the
+            picture is shrunk and laid onto a blurred copy of itself; its mirror image would double the object.
         centre: x and y in pixels of the point to enlarge, the picture's centre if not given. What is seen never reaches
             beyond the picture: near its edge it is moved inwards.
 
@@ -68,27 +70,56 @@ def zoom(image: Image.Image, factor: float, centre: tuple[float, float] | None =
         A picture of the same size, interpolated bicubically.
 
     Raises:
-        ValueError: when the factor is below 1 or not finite, or the centre is not finite.
+        ValueError: when the factor is not above 0 and finite, or the centre is not finite.
     """
     window = zoom_window(image.size, factor, centre)
-    return image if factor == 1 else image.resize(image.size, Image.Resampling.BICUBIC, box=window)
+    if factor == 1:
+        return image
+    if factor > 1:
+        return image.resize(image.size, Image.Resampling.BICUBIC, box=window)
+    small = image.resize([max(1, round(side * factor)) for side in image.size], Image.Resampling.BICUBIC)
+    ground = image.filter(ImageFilter.GaussianBlur(max(image.size) / 10))
+    ground.paste(small, tuple((whole - part) // 2 for whole, part in zip(image.size, small.size)))
+    return ground
 
 
 def zoom_window(
         size: tuple[int, int], factor: float, centre: tuple[float, float] | None = None,
 ) -> tuple[float, float, float, float]:
     """What ``zoom`` leaves of a picture of a size: left, top, right and bottom edge in pixels. Raises as ``zoom``."""
-    if not 1 <= factor < math.inf:
-        raise ValueError(f"the factor of a zoom must be a finite number of 1 or more, not {factor}")
+    if not 0 < factor < math.inf:
+        raise ValueError(f"the factor of a zoom must be a finite number above 0, not {factor}")
     if centre is not None and not all(map(math.isfinite, centre)):
         raise ValueError(f"the centre of a zoom must be two finite numbers, not {centre}")
     edges = []
     for whole, middle in zip(size, (size[0] / 2, size[1] / 2) if centre is None else centre):
-        side = whole / factor
+        side = whole / max(1, factor)
         start = min(max(middle - side / 2, 0), whole - side)
         edges.append((start, min(start + side, whole)))
     (left, right), (top, bottom) = edges
     return left, top, right, bottom
+
+
+def blur(image: Image.Image, factor: float) -> Image.Image:
+    """A control for ``zoom``: the detail that a zoom by this factor leaves, and nothing made larger or smaller.
+
+    The picture is shrunk to 1/factor (below 1, to factor) of its sides and resized back. Raises as ``zoom``.
+    """
+    zoom_window(image.size, factor)
+    sides = [max(1, round(side * min(factor, 1 / factor))) for side in image.size]
+    small = image.resize(sides, Image.Resampling.BICUBIC)
+    return image if factor == 1 else small.resize(image.size, Image.Resampling.BICUBIC)
+
+
+def elsewhere(image: Image.Image, factor: float, centre: tuple[float, float] | None = None) -> Image.Image:
+    """A control for ``zoom``: as large a crop, in the corner of the picture that lies farthest from the centre given.
+
+    Of factor 1 and below it is the picture as ``zoom`` gives it, for then there is no elsewhere. Raises as ``zoom``.
+    """
+    zoom_window(image.size, factor, centre)
+    middle = (image.width / 2, image.height / 2) if centre is None else centre
+    corner = tuple(float(whole) if at <= whole / 2 else 0.0 for whole, at in zip(image.size, middle))
+    return zoom(image, factor, corner)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -294,11 +294,11 @@ def test_collect_and_export(capsys, file, folder, tmp_path):
 def test_collect_options_reach_the_run(capsys, file, folder, tmp_path):
     out = tmp_path / "out"
     assert main(["collect", file, str(folder), str(out), "--split", "val", "--limit", "4", "--zoom", "1", "2.5",
-                 "--precision", "bf16", "--random-weights", "--compact", *QUICK]) == 0
+                 "--controls", "--precision", "bf16", "--random-weights", "--compact", *QUICK]) == 0
     stats = sv.open_statistics(out)
     assert stats.metadata["settings"] == {
-        "zooms": [1.0, 2.5], "around": "centre", "precision": "bf16", "batch_size": 2, "shard_size": 3, "threads": 1,
-        "compiled": False, "random_weights": True}
+        "zooms": [1.0, 2.5], "around": "centre", "controls": True, "precision": "bf16", "batch_size": 2,
+        "shard_size": 3, "threads": 1, "compiled": False, "random_weights": True}
     assert (stats.metadata["count"], stats.metadata["compact"]) == (4, True)
     assert stats.metadata["model"] == "tiny.safetensors"
     assert stats.sources == ["gate", "shuffled", "squeeze", "random"]
@@ -375,7 +375,7 @@ def test_collect_refuses(capsys, monkeypatch, file, folder, tmp_path):
     check("has neither a folder test nor files test*.parquet", "--split", "test", data=folder)
     check("There is no embedded model 'nonsense'", name="demo/nonsense")
     check("'nonsense' names no model", name="nonsense")
-    check("zooms are finite factors of 1 and more, not 0.5", "--zoom", "0.5")
+    check("zooms are finite factors above 0, not 0.0", "--zoom", "0")
     check("each zoom is given once", "--zoom", "2", "2")
     check("has no boxes to enlarge", "--around", "box")
     for number in ("0", "-1"):

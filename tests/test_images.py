@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageCms
 
 from senet_viz import UnreadableImage, images, open_image
-from senet_viz.images import zoom
+from senet_viz.images import blur, elsewhere, zoom
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -345,10 +345,61 @@ def test_zoom_of_1_is_the_picture():
         assert np.array_equal(np.asarray(zoom(image, 1.0, centre)), PIXELS)
 
 
-@pytest.mark.parametrize("factor", [0, 0.99, -2, float("nan"), float("inf")])
-def test_no_zoom(factor):
-    with pytest.raises(ValueError, match=r"^the factor of a zoom must be a finite number of 1 or more, not "):
-        zoom(Image.fromarray(PIXELS), factor)
+@pytest.mark.parametrize("function", [zoom, blur, elsewhere])
+@pytest.mark.parametrize("factor", [0, -2, float("nan"), float("inf")])
+def test_no_zoom(function, factor):
+    with pytest.raises(ValueError, match=r"^the factor of a zoom must be a finite number above 0, not "):
+        function(Image.fromarray(PIXELS), factor)
+
+
+def test_zoom_below_1_shrinks_onto_a_blurred_border():
+    pixels = np.zeros((40, 80, 3), np.uint8)
+    pixels[:, 40:] = 200
+    image = Image.fromarray(pixels)
+    result = np.asarray(zoom(image, 0.5)).astype(int)
+    assert result.shape == (40, 80, 3)
+    assert np.array_equal(result[10:30, 20:60], np.asarray(image.resize((40, 20), Image.Resampling.BICUBIC)))
+    assert np.array_equal(np.asarray(image), pixels)
+    # the border is the picture itself, blurred: dark on the left, bright on the right, without an edge
+    top = result[0, :, 0]
+    assert (np.diff(top) >= 0).all()
+    assert np.diff(top).max() < 20
+    assert (top[0], top[-1]) == pytest.approx((0, 200), abs=12)
+
+
+@pytest.mark.parametrize("factor", [2, 0.5])
+def test_blur_is_shrinking_and_enlarging(factor):
+    image = Image.fromarray(PIXELS)
+    width, height = image.size
+    small = image.resize((round(width / 2), round(height / 2)), Image.Resampling.BICUBIC)
+    expected = small.resize(image.size, Image.Resampling.BICUBIC)
+    assert np.array_equal(np.asarray(blur(image, factor)), np.asarray(expected))
+    assert blur(image, 1) is image
+
+
+def test_blur_leaves_the_detail_of_a_zoom():
+    """Enlarged with the nearest neighbour, a picture has as much detail after ``blur`` as its half has in ``zoom``."""
+    rng = np.random.default_rng(0)
+    image = Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8))
+
+    def highest(picture) -> float:  # share of power in the upper half of frequencies
+        power = np.abs(np.fft.rfft(np.asarray(picture)[..., 0].astype(float) - 127)) ** 2
+        return power[:, 17:].sum() / power.sum()
+
+    assert highest(image) > 0.4
+    assert highest(blur(image, 2)) < 0.15
+    assert highest(zoom(image, 2)) < 0.15
+
+
+@pytest.mark.parametrize(("centre", "corner"), [
+    (None, (20, 10)), ((0, 0), (20, 10)), ((39, 0), (0, 10)), ((39, 19), (0, 0)), ((5, 19), (20, 0))])
+def test_elsewhere_is_the_corner_farthest_away(centre, corner):
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 40, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    x, y = corner
+    expected = image.resize(image.size, Image.Resampling.BICUBIC, box=(x, y, x + 20, y + 10))
+    assert np.array_equal(np.asarray(elsewhere(image, 2, centre)), np.asarray(expected))
+    assert elsewhere(image, 1, centre) is image
 
 
 def test_no_centre_of_a_zoom():

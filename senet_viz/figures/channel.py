@@ -34,7 +34,7 @@ def channel_classes(table: pd.DataFrame, top: int = 10, *, quantity: str = "mean
                          annotation={"text": "mean over classes", "yref": "y domain", "y": 1, "yanchor": "bottom",
                                      "xanchor": "center", "font": {"size": 12}})
     names = [counted(*row) for row in zip(rows["class"], rows["count"], few)]
-    figure.update_xaxes(title=f"{quantity} ± standard deviation")
+    figure.update_xaxes(title=f"{quantity}<br>± standard deviation")
     figure.update_yaxes(
         range=[place[-1] + 0.7 if len(place) else 1, -0.7], automargin=True, zeroline=False,
         tickvals=[*place.tolist(), *([top] if split else [])],
@@ -42,7 +42,7 @@ def channel_classes(table: pd.DataFrame, top: int = 10, *, quantity: str = "mean
     alt = "No class has pictures." if not len(ranked) else (
         f"Classes by {quantity}: highest {ranked['class'].iloc[0]} {ranked['mean'].iloc[0]:.2f}, lowest "
         f"{ranked['class'].iloc[-1]} {ranked['mean'].iloc[-1]:.2f}, of {len(ranked)}.")
-    return finish(figure, alt=alt, height=110 + 22 * max(len(names) + split, 5), legend=False)
+    return finish(figure, alt=alt, height=130 + 22 * max(len(names) + split, 5), legend=False)
 
 
 def channel_histogram(table: pd.DataFrame, *, quantity: str = "gate") -> go.Figure:
@@ -62,10 +62,12 @@ def channel_histogram(table: pd.DataFrame, *, quantity: str = "gate") -> go.Figu
     # half a bin of slack: an edge such as 0.05 is not a number that floats hold
     below = shares[(table["left"] + table["right"]) / 2 < CLOSED].sum()
     above = shares[(table["left"] + table["right"]) / 2 > OPEN].sum()
-    for limit, text, anchor in ((CLOSED, f"{below:.1%} below .05", "left"), (OPEN, f"{above:.1%} above .95", "right")):
+    # one above the other: side by side they would not fit into a narrow column
+    for limit, text, anchor, shift in ((CLOSED, f"{below:.1%} below .05", "left", 14),
+                                       (OPEN, f"{above:.1%} above .95", "right", 0)):
         figure.add_vline(x=limit, line={"color": COLOURS[1], "width": 1.3, "dash": "dash"})
         figure.add_annotation(x=limit, y=1, yref="y domain", yanchor="bottom", xanchor=anchor, showarrow=False,
-                              text=text, font={"size": 12})
+                              yshift=shift, text=text, font={"size": 12})
     figure.update_xaxes(title=quantity, range=[-0.01, 1.01])
     figure.update_yaxes(title="pictures", rangemode="tozero", range=None if total else [0, 1])
     centre = ((table["left"] + table["right"]) / 2 * shares).sum()

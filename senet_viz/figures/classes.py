@@ -1,5 +1,6 @@
 """Mean excitation of classes, channel by channel and block by block: the SE paper's Fig. 6."""
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,8 +13,10 @@ from .style import colour, dash, finish, hover_name, shorten
 
 SVG_POINTS = 20_000  # beyond, WebGL; a browser has few contexts for that, and a page several such figures
 DRAWN = 50           # channels a panel where they are sampled, as in the paper
+ALL = False, "all"   # the name of a line: is it a photo, and of what
 NEUTRAL = "rgba(128,128,128,0.9)"
 FEW_DASHES = {"solid": "dash", "dot": "dashdot"}
+PHOTO_SYMBOLS = ("diamond", "circle", "square", "triangle-up", "cross", "x", "star", "triangle-down")
 BANDS = {None: "", "std": "standard deviation", "error": "standard error"}
 
 
@@ -30,21 +33,21 @@ def class_panels(
     Args:
         lines: columns label, class, channel, value, std, error, count, few; blocks and classes in order of appearance.
             A class that is ``few`` has few pictures: its line is dashed, and the legend tells how many they are. An
-            optional column photo marks lines that are single pictures: they are dotted, with markers.
+            optional column photo marks lines that are single pictures: they are dotted, with markers, and have the
+            colour of the class that another one, own, names, where that is drawn.
         band: "std" fills mean ± standard deviation over a class's pictures, "error" mean ± its standard error.
         quantity: what the value is, for the axis.
         columns: panels a row.
         sampled: draw every s-th channel, s = ⌈C/50⌉, or all.
     """
     photo = lines["photo"].eq(True) if "photo" in lines else pd.Series(False, index=lines.index)
-    lines = lines.assign(photo=photo)
+    lines = lines.assign(photo=photo, own=lines.get("own"))
     if sampled:
         lines = _sample(lines)
     labels = list(lines["label"].unique())
     names = list(dict.fromkeys(zip(lines["photo"], lines["class"])))
-    names.sort(key=lambda name: name != (False, "all"))  # the line drawn first lies below
-    coloured = [name for name in names if name != (False, "all")]
-    styles = {name: _style(lines, name, coloured) for name in names}
+    names.sort(key=lambda name: name != ALL)  # the line drawn first lies below
+    styles = _styles(lines, names)
     rows, columns = max(1, math.ceil(len(labels) / columns)), max(1, min(columns, len(labels)))
     plot = 140 * rows + 60 * (rows - 1) if rows > 1 else 280
     figure = make_subplots(
@@ -66,11 +69,12 @@ def class_panels(
         for name in present:
             style, values = styles[name], groups[name]
             spread = "" if name[0] else ", standard deviation %{customdata[0]:.3f}"
-            spread += ", n = %{customdata[1]}" if name in coloured and not name[0] else ""
+            spread += "" if name[0] or name == ALL else ", n = %{customdata[1]}"
             figure.add_trace(kind(
                 x=values["channel"], y=values["value"], name=style["name"], legendgroup=style["group"],
                 showlegend=name not in seen, mode="lines+markers" if name[0] else "lines", line=style["line"],
-                marker={"size": 4, "symbol": "diamond"}, customdata=values[["std", "count"]],
+                legendrank=style["rank"], marker={"size": 4, "symbol": style["symbol"]},
+                customdata=values[["std", "count"]],
                 hovertemplate=f"{hover_name(name[1])}<br>channel %{{x}}: %{{y:.4f}}{spread}<extra></extra>"), **at)
             seen.add(name)
         if place + columns >= len(labels):
@@ -108,18 +112,29 @@ def counted(name: str, count: float, few: bool) -> str:
     return shorten(name) + (f" (n={count:.0f})" if few else "")
 
 
-def _style(lines: pd.DataFrame, name: tuple[bool, str], coloured: list) -> dict:
-    photo, class_ = name
-    rows = lines[(lines["photo"] == photo) & (lines["class"] == class_)]
-    style = {"group": f"{'photo' if photo else 'class'} {class_}", "name": shorten(class_)}
-    if name not in coloured:
-        return style | {"line": {"color": NEUTRAL, "width": 3.5}, "fill": "rgba(128,128,128,0.2)"}
-    i = coloured.index(name)
-    line = {"color": colour(i), "width": 1.3, "dash": "dot" if photo else dash(i)}
-    if not photo and rows["few"].eq(True).any():
-        style["name"] = counted(class_, rows["count"].iloc[0], True)
-        line["dash"] = FEW_DASHES[line["dash"]]
-    return style | {"line": line, "fill": faint(colour(i))}
+def _styles(lines: pd.DataFrame, names: list[tuple[bool, str]]) -> dict[tuple[bool, str], dict]:
+    """Colour, dash and marker of each line; in the legend photos come after their class."""
+    first = lines.drop_duplicates(["photo", "class"]).set_index(["photo", "class"]).to_dict("index")
+    owns = {name: (False, first[name]["own"]) if name[0] else name for name in names}
+    alike = {name: own if own in owns and own != ALL else name for name, own in owns.items()}  # has the colour of
+    coloured = [name for name in dict.fromkeys(alike.values()) if name != ALL]
+    styles, photos = {}, Counter()
+    for name, like in alike.items():
+        photo, class_ = name
+        style = {"group": f"{'photo' if photo else 'class'} {class_}", "name": shorten(class_), "rank": 1000,
+                 "symbol": None, "line": {"color": NEUTRAL, "width": 3.5}, "fill": "rgba(128,128,128,0.2)"}
+        if name != ALL:
+            i = coloured.index(like)
+            style |= {"line": {"color": colour(i), "width": 1.3, "dash": "dot" if photo else dash(i)},
+                      "fill": faint(colour(i)), "rank": 1001 + i}
+        if photo:
+            style["symbol"] = PHOTO_SYMBOLS[photos[colour(i)] % len(PHOTO_SYMBOLS)]
+            photos[colour(i)] += 1
+        elif name != ALL and first[name]["few"]:
+            style["name"] = counted(class_, first[name]["count"], True)
+            style["line"]["dash"] = FEW_DASHES[style["line"]["dash"]]
+        styles[name] = style
+    return styles
 
 
 def _sample(lines: pd.DataFrame) -> pd.DataFrame:

@@ -14,12 +14,13 @@ CONTROLS = {
 QUANTILES = ["q05", "q25", "median", "q75", "q95", "mean"]
 
 
-def specificity(table: pd.DataFrame) -> go.Figure:
+def specificity(table: pd.DataFrame, *, quantity: str = "gate") -> go.Figure:
     """ω² of the gate over channels as boxes, and of the controls as lines through medians with bands of quartiles.
 
     Args:
         table: columns block, label, stage, source ("gate", "shuffled", "squeeze", "random"), channels, dead, open,
             constant, q05, q25, median, q75, q95, mean; a row a block and source, in network order.
+        quantity: what varies, for the legend.
     """
     blocks = table.drop_duplicates("block")
     figure = go.Figure()
@@ -38,14 +39,14 @@ def specificity(table: pd.DataFrame) -> go.Figure:
             **_hover(rows, name))
     rows = table[table["source"] == "gate"]
     if not rows.empty:
-        common = {"x": rows["label"], "name": "gate", "legendgroup": "gate"}
+        common = {"x": rows["label"], "name": quantity, "legendgroup": "gate"}
         figure.add_box(
             **common, q1=rows["q25"], median=rows["median"], q3=rows["q75"], lowerfence=rows["q05"],
             upperfence=rows["q95"], fillcolor=faint(COLOURS[0], 0.25), line={"color": COLOURS[0], "width": 1.5},
             hoverinfo="skip", legendrank=1)
         figure.add_scatter(
             **common, y=rows["mean"], mode="markers", marker={"color": COLOURS[0], "size": 6}, showlegend=False,
-            **_hover(rows, "gate"))
+            **_hover(rows, quantity))
     if len(blocks):
         mark_stages(figure, blocks["stage"])
     drawn = pd.concat([table.loc[table["source"] == "gate", ["q05", "q95", "mean"]].stack(),
@@ -57,7 +58,7 @@ def specificity(table: pd.DataFrame) -> go.Figure:
                         categoryorder="array", categoryarray=list(blocks["label"]))
     figure.update_yaxes(title="share of variance between classes (ω²)",
                         range=[min(0.0, float(low)) - 0.02, max(0.1, float(high)) + 0.02])
-    return finish(figure, alt=_alt(table), height=480)
+    return finish(figure, alt=_alt(table, quantity), height=480)
 
 
 def _hover(rows: pd.DataFrame, name: str) -> dict:
@@ -70,12 +71,12 @@ def _hover(rows: pd.DataFrame, name: str) -> dict:
                          "%{customdata[9]} constant<extra></extra>"}
 
 
-def _alt(table: pd.DataFrame) -> str:
+def _alt(table: pd.DataFrame, quantity: str) -> str:
     parts = []
     for source in ("gate", *CONTROLS):
         medians = table[table["source"] == source].set_index("label")["median"].dropna()
         if len(medians):
-            parts.append(f"{CONTROLS[source][0] if source in CONTROLS else 'gate'} from {medians.min():.2f} in "
+            parts.append(f"{CONTROLS[source][0] if source in CONTROLS else quantity} from {medians.min():.2f} in "
                          f"{medians.idxmin()} to {medians.max():.2f} in {medians.idxmax()}")
     return (f"Share of the variance over pictures that lies between classes (ω²), in "
             f"{table['block'].nunique()} blocks; median over channels: " + ("; ".join(parts) or "none known") + ".")

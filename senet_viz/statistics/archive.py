@@ -117,10 +117,11 @@ class Statistics:
         return [source for source in SOURCES if f"{self.blocks[0].name}.{source}.between" in self._names]
 
     def images(self, columns: list[str] | None = None) -> pd.DataFrame:
-        """A row a picture and zoom.
+        """A row a picture and look.
 
-        Columns: index, file, label (−1 for none), zoom, top1, probability; where boxes are known, box (the object's
-        share of the picture) and fits (whether it lies whole in what is left at this zoom); of each block's last branch
+        Columns: index, file, label (−1 for none), look ("zoom", or "blur" or "elsewhere", which are compared with it),
+        zoom (its factor), top1, probability; where boxes are known, box (the object's share of the picture) and fits
+        (whether it lies whole in what is left at this zoom); of each block's last branch
         LABEL_mean, _std, _below (share of channels under .05), _above (over .95), and of units that weigh branches
         _difference (mean over channels of the last branch's weight minus the first's). A compact archive has only the
         means, or the differences.

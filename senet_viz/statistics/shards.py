@@ -20,12 +20,13 @@ import torchvision
 from torch.utils.data import DataLoader, Dataset
 
 from ..datasets import Pictures
-from ..images import UnreadableImage, open_image, zoom, zoom_window
+from ..images import UnreadableImage, blur, elsewhere, open_image, zoom, zoom_window
 from ..models import Model
 from ..tables import HIGH, LOW, sampled_channels
 from .moments import Moments, histogram
 from .network import PRECISIONS, GateNetwork, hardware, random_weights, weights_hash
 
+LOOKS = {"zoom": zoom, "blur": lambda image, factor, centre: blur(image, factor), "elsewhere": elsewhere}
 CALIBRATION = 64  # pictures that the random weights' batch normalisation is set with
 
 
@@ -34,8 +35,10 @@ class Settings:
     """How a run computes. Every one of these can change bits of the result.
 
     Attributes:
-        zooms: each picture is looked at with its centre enlarged by these factors, 1 and more.
+        zooms: each picture is looked at with its centre enlarged by these factors (``senet_viz.images.zoom``).
         around: "centre" of the picture, or of its "box".
+        controls: look also, for each zoom but 1, at the picture with the same blur and no zoom, and at as large a crop
+            elsewhere; they are told of in the rows of pictures only.
         precision: "fp32", "bf16" or "fp16".
         batch_size: pictures in a forward.
         shard_size: pictures in a shard.
@@ -46,6 +49,7 @@ class Settings:
 
     zooms: tuple[float, ...] = (1.0,)
     around: str = "centre"
+    controls: bool = False
     precision: str = "fp32"
     batch_size: int = 32
     shard_size: int = 512
@@ -56,10 +60,19 @@ class Settings:
     def __post_init__(self):
         object.__setattr__(self, "zooms", tuple(map(float, self.zooms)))  # 1 and 1.0 would be written differently
 
+    @property
+    def looks(self) -> list[tuple[str, float]]:
+        """Every way in which a picture is looked at, one of ``LOOKS`` and a factor; the zooms come first."""
+        looks = [("zoom", factor) for factor in self.zooms]
+        if self.controls:  # where they differ from the zoom
+            looks += [("blur", factor) for factor in self.zooms if factor != 1]
+            looks += [("elsewhere", factor) for factor in self.zooms if factor > 1]
+        return looks
+
     def check(self) -> None:
         """Raise ValueError, one sentence, where a setting makes no sense."""
-        if not self.zooms or any(not 1 <= factor < math.inf for factor in self.zooms):
-            raise ValueError(f"zooms are finite factors of 1 and more, not {', '.join(map(str, self.zooms)) or 'none'}")
+        if not self.zooms or any(not 0 < factor < math.inf for factor in self.zooms):
+            raise ValueError(f"zooms are finite factors above 0, not {', '.join(map(str, self.zooms)) or 'none'}")
         if len(set(self.zooms)) < len(self.zooms):
             raise ValueError("each zoom is given once")
         if self.around not in ("centre", "box"):
@@ -189,7 +202,7 @@ class ShardWorker:
         if not batch.reads:
             return
         images = batch.images.to(self.device, non_blocking=True)
-        outputs = [self.network(zoomed) for zoomed in images]  # a forward for each zoom
+        outputs = [self.network(seen) for seen in images]  # a forward for each look
         # what overflowed says nothing, and would make its class's mean a nan
         finite = torch.stack([values.isfinite().all(1) for output in outputs for values in output]).all(0)
         used = [read for read, good in zip(batch.reads, finite.tolist()) if good]
@@ -197,24 +210,27 @@ class ShardWorker:
                               for read, good in zip(batch.reads, finite.tolist()) if not good]
         if not used:
             return
-        for z, (zoomed, output) in enumerate(zip(images, outputs)):
-            drawn = self.random(zoomed)[1][finite] if self.random else None
-            result.add(z, used, *(values[finite] for values in output), drawn)
+        for look, (seen, output) in enumerate(zip(images, outputs)):
+            logits, gates, squeezed = (values[finite] for values in output)
+            result.add_rows(look, used, logits, gates)
+            if look < len(self.plan.settings.zooms):
+                drawn = self.random(seen)[1][finite] if self.random else None
+                result.add(look, used, gates, squeezed, drawn)
 
 
 @dataclass(eq=False)
 class _Read:
-    """A picture as it came off the disk: its tensors (zooms, 3, H, W), or the reason why there are none."""
+    """A picture as it came off the disk: its tensors (looks, 3, H, W), or the reason why there are none."""
 
     index: int
     images: torch.Tensor | None = None
     reason: str = ""
     box: float = math.nan  # the object's share of the picture
-    fits: tuple[bool, ...] = ()  # whether the object lies whole in what is left of the picture, zoom by zoom
+    fits: tuple[bool, ...] = ()  # whether the object lies whole in what a zoom leaves of the picture, look by look
 
 
 class _Batch:
-    """Pictures that came off the disk: those that could be read, their tensors (zooms, N, 3, H, W), and the others."""
+    """Pictures that came off the disk: those that could be read, their tensors (looks, N, 3, H, W), and the others."""
 
     def __init__(self, reads: list[_Read]):
         self.unreadable = [(read.index, read.reason) for read in reads if read.images is None]
@@ -242,14 +258,14 @@ class _Reading(Dataset):
             return _Read(index, reason=" ".join(str(error).split()))
         except (FileNotFoundError, PermissionError) as error:  # others may pass: the run ends, and can be run again
             return _Read(index, reason=error.strerror or "the file cannot be opened")
-        box = centre = None
+        box, centre, looks = None, None, self.settings.looks
         if self.pictures.boxes is not None and not np.isnan(self.pictures.boxes[index]).any():
             box = x0, y0, x1, y1 = self.pictures.boxes[index].tolist()
             centre = ((x0 + x1) / 2, (y0 + y1) / 2) if self.settings.around == "box" else None
         read = _Read(index, torch.stack([
-            self.transform(zoom(image, factor, centre)) for factor in self.settings.zooms]))
+            self.transform(LOOKS[name](image, factor, centre)) for name, factor in looks]))
         if box:
-            windows = [zoom_window(image.size, factor, centre) for factor in self.settings.zooms]
+            windows = [zoom_window(image.size, factor, centre) for _, factor in looks]
             read.box = (x1 - x0) * (y1 - y0) / (image.width * image.height)
             read.fits = tuple(left <= x0 and top <= y0 and x1 <= right and y1 <= bottom
                               for left, top, right, bottom in windows)
@@ -273,7 +289,8 @@ class _Shard:
         self.rows: list[pa.Table] = []
         self.unreadable: list[tuple[int, str]] = []
 
-    def add(self, z: int, items: list[_Read], logits, gates, squeezed, drawn) -> None:
+    def add(self, z: int, items: list[_Read], gates, squeezed, drawn) -> None:
+        """What the gates did at one zoom; ``drawn`` are those of the control with random weights."""
         gates, squeezed = gates.to(self.device), squeezed.to(self.device)
         self._accumulate(z, "gate", items, gates)
         self._accumulate(z, "squeeze", items, squeezed)
@@ -285,7 +302,6 @@ class _Shard:
                 self._accumulate(z, "random", kept, drawn[finite].to(self.device))
         counts = histogram(gates)
         self.histograms[z] = self.histograms[z] + counts if z in self.histograms else counts
-        self.rows.append(self._rows(z, items, logits, gates))
 
     def _accumulate(self, z: int, source: str, items: list[_Read], values: torch.Tensor) -> None:
         key = "shuffled" if source == "shuffled" else "labels"
@@ -294,17 +310,19 @@ class _Shard:
             self.moments[z, source] = Moments.empty(len(self.seen[key]), values.shape[1], self.device)
         self.moments[z, source].update(values, torch.from_numpy(groups))
 
-    def _rows(self, z: int, items: list[_Read], logits: torch.Tensor, gates: torch.Tensor) -> pa.Table:
+    def add_rows(self, look: int, items: list[_Read], logits: torch.Tensor, gates: torch.Tensor) -> None:
+        """A row a picture, for one look."""
+        name, factor = self.plan.settings.looks[look]
         pictures, blocks = self.plan.pictures, self.plan.model.blocks
         probability, top = logits.softmax(1).max(1)
         indices = [item.index for item in items]
         columns = {
             "index": np.asarray(indices), "file": [str(pictures.files[i]) for i in indices],
-            "label": self.plan.labels[indices], "zoom": np.full(len(items), self.plan.settings.zooms[z]),
+            "label": self.plan.labels[indices], "look": [name] * len(items), "zoom": np.full(len(items), factor),
             "top1": top.cpu().numpy(), "probability": probability.cpu().numpy()}
         if pictures.boxes is not None:
             columns["box"] = np.array([item.box for item in items])
-            columns["fits"] = pa.array([item.fits[z] if item.fits else None for item in items], pa.bool_())
+            columns["fits"] = pa.array([item.fits[look] if item.fits else None for item in items], pa.bool_())
         for block, part in zip(blocks, gates.split([b.branches * b.channels for b in blocks], 1)):
             weights = part.view(len(items), block.branches, block.channels)
             last = weights[:, -1]
@@ -313,7 +331,7 @@ class _Shard:
             if block.branches > 1:
                 named["difference"] = (last - weights[:, 0]).mean(1)
             columns |= {f"{block.label}_{name}": value.cpu().numpy() for name, value in named.items()}
-        return pa.table(columns)
+        self.rows.append(pa.table(columns))
 
     def to_bytes(self) -> bytes:
         """Everything as one safetensors file, the rows within it as Parquet."""
@@ -323,7 +341,8 @@ class _Shard:
         tensors |= {f"seen.{key}": torch.from_numpy(values) for key, values in self.seen.items()}
         if self.rows:
             sink = io.BytesIO()
-            pq.write_table(pa.concat_tables(self.rows).sort_by([("index", "ascending"), ("zoom", "ascending")]), sink,
+            pq.write_table(pa.concat_tables(self.rows).sort_by(
+                [(name, "ascending") for name in ("index", "look", "zoom")]), sink,
                            compression="zstd")
             tensors["rows"] = torch.frombuffer(bytearray(sink.getvalue()), dtype=torch.uint8)
         # one entry: safetensors writes several in any order

@@ -140,7 +140,7 @@ def test_compact_beside_full(full, compact):
     rows, all_rows = compact.images(), full.images()
     names = [f"{block.label}_{'difference' if block.branches > 1 else 'mean'}" for block in full.blocks]
     assert list(rows)[-8:] == names
-    assert len(rows.columns) == 8 + 8
+    assert len(rows.columns) == 9 + 8
     assert rows.equals(all_rows[rows.columns])
     size = {stats: sum(path.stat().st_size for path in stats.path.iterdir()) for stats in (compact, full)}
     assert size[compact] < 0.6 * size[full]
