@@ -1,0 +1,99 @@
+"""One picture with its object at many sizes, beside two controls: which kernel does the network choose as it grows?"""
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+
+from .gates import View, inspect, record
+from .gates.inspection import Point
+from .images import blur, elsewhere, zoom
+from .models import Model
+
+SIZES = tuple(0.5 + step / 8 for step in range(21))  # to 3
+Box = tuple[float, float, float, float]  # left, top, right, bottom edge in pixels
+
+
+@dataclass
+class Sweep:
+    """What a network saw at each size. The rows of a look's view are those of its sizes.
+
+    Attributes:
+        model: the network.
+        sizes: look → factors. "zoom": the object enlarged or shrunk (``senet_viz.images.zoom``). "blur": the same loss
+            of detail without the zoom. "elsewhere": as large a crop away from the object, for factors above 1.
+        pictures: look → the pictures, RGB.
+        views: look → logits and gates; that of "zoom" has Grad-CAM and features where asked for.
+    """
+
+    model: Model
+    sizes: dict[str, tuple[float, ...]]
+    pictures: dict[str, list[Image.Image]]
+    views: dict[str, View]
+
+
+def sweep(
+        model: Model,
+        image: Image.Image,
+        sizes: Sequence[float] = SIZES,
+        box: Box | None = None,
+        targets: Sequence[int] | None = None,
+        layers: Sequence[Point] = (),
+) -> Sweep:
+    """Look at a picture with its object at many sizes: one batch for the zooms, one for the controls.
+
+    Pictures are zoomed before the network's own resize, so that a large photo keeps its detail. One that has more than
+    the network could see at the largest size is shrunk to that first.
+
+    Args:
+        model: with units that weigh branches.
+        image: RGB.
+        sizes: factors above 0; 1 is the picture as it is.
+        box: around the object; the picture's centre is taken for the object's when None.
+        targets: classes for Grad-CAM at ``layers``; those with the highest logits when None.
+        layers: points for Grad-CAM.
+
+    Raises:
+        ValueError: for a model without such units, no sizes, a size that is none, or a box that is not inside the
+            picture.
+    """
+    if not any(block.branches > 1 for block in model.blocks):
+        raise ValueError(f"{model.name} has no units that choose between kernels: it takes a selective-kernel network, "
+                         f"such as demo/sknet50_slim or timm/skresnext50_32x4d.ra_in1k.")
+    if not sizes:
+        raise ValueError("a sweep takes one size or more")
+    centre = None if box is None else centre_of(box, image.size)
+    scale = max(model.input_size) * max(1, *sizes) / min(image.size)
+    if scale < 1:
+        image = image.resize([round(side * scale) for side in image.size], Image.Resampling.BICUBIC)
+        centre = centre and (centre[0] * scale, centre[1] * scale)
+    factors = {"zoom": tuple(sizes), "blur": tuple(size for size in sizes if size != 1),
+               "elsewhere": tuple(size for size in sizes if size > 1)}
+    pictures = {"zoom": [zoom(image, size, centre) for size in factors["zoom"]],
+                "blur": [blur(image, size) for size in factors["blur"]],
+                "elsewhere": [elsewhere(image, size, centre) for size in factors["elsewhere"]]}
+    views = {"zoom": inspect(model, model.batch(pictures["zoom"]), targets, layers)}
+    controls = pictures["blur"] + pictures["elsewhere"]
+    if controls:
+        seen = record(model, model.batch(controls))
+        parts = torch.arange(len(controls)).split([len(factors["blur"]), len(factors["elsewhere"])])
+        views |= {look: _rows(seen, rows) for look, rows in zip(("blur", "elsewhere"), parts)}
+    return Sweep(model, {look: factors[look] for look in views}, {look: pictures[look] for look in views}, views)
+
+
+def centre_of(box: Box, size: tuple[int, int]) -> tuple[float, float]:
+    """The middle of a box in a picture of a size.
+
+    Raises:
+        ValueError: one sentence, when the box is empty or reaches beyond the picture.
+    """
+    left, top, right, bottom = box
+    if not (0 <= left < right <= size[0] and 0 <= top < bottom <= size[1]):  # nan is in no order
+        raise ValueError(f"the box {left:g}, {top:g}, {right:g}, {bottom:g} (left, top, right, bottom) is empty or not "
+                         f"inside the picture, which has {size[0]}×{size[1]} pixels")
+    return (left + right) / 2, (top + bottom) / 2
+
+
+def _rows(view: View, rows: torch.Tensor) -> View:
+    return View(logits=view.logits[rows], gates={name: gate[rows] for name, gate in view.gates.items()}, features={},
+                cams={}, weights={}, blocks=view.blocks)
