@@ -145,7 +145,7 @@ def _grid(pictures, panels, titles, rows, *, opacity, smooth, alt) -> go.Figure:
         count, len(titles), column_titles=list(titles), horizontal_spacing=GAP / (side * len(titles)),
         vertical_spacing=GAP / (side * count))
     for row, (picture, line) in enumerate(zip(pictures, panels), 1):
-        source = _data_uri(picture)
+        source = data_uri(picture)
         height, width = picture.shape[:2]
         for column, panel in enumerate(line, 1):
             h, w = panel.values.shape
@@ -173,7 +173,8 @@ def _size(values: np.ndarray) -> str:
     return f"{values.shape[0]}×{values.shape[1]}"
 
 
-def _data_uri(picture: np.ndarray) -> str:
+def data_uri(picture: np.ndarray) -> str:
+    """A picture (H, W, 3) uint8 as the source of an image in a figure."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, "WEBP", quality=90)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
