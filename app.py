@@ -25,6 +25,7 @@ st.set_page_config(
 pages = {
     "explore": st.Page("pages/explore.py", title="Explore", icon=":material/equalizer:", default=True),
     "classes": st.Page("pages/classes.py", title="Classes", icon=":material/category:"),
+    "kernels": st.Page("pages/kernels.py", title="Kernels", icon=":material/zoom_in:"),
 }
 page = st.navigation(list(pages.values()))
 wanted = st.query_params.to_dict().get("page")
@@ -32,6 +33,6 @@ if wanted in pages:  # see shared.loaded
     st.switch_page(pages[wanted], query_params={
         key: st.query_params.get_all(key) for key in st.query_params if key != "page"})
 choices = operator()
-st.session_state["allowed"] = choices.statistics
+st.session_state.update(factory=choices.model, allowed=choices.statistics)
 st.session_state["loaded"] = shared.sidebar(choices.model)
 page.run()

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property, wraps
+from functools import cached_property, partial, wraps
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,12 @@ from senet_viz.gates import contribution_points
 from senet_viz.models import available_devices, cache_folders, embedded_models
 from senet_viz.report import Section, plain, report
 from senet_viz.statistics.archive import METADATA
+from senet_viz.statistics.collect import RUN
 from senet_viz.statistics.network import weights_hash
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "assets" / "samples"
+EMBEDDED = ROOT / "assets" / "statistics"
 MAX_PICTURES = 16
 OWN_CHECKPOINT = "A checkpoint file of your own"
 DOWNLOADS = (
@@ -94,6 +96,13 @@ def loaded(page: str) -> Loaded:
     return st.session_state["loaded"]
 
 
+def obtain(name: str) -> Loaded:
+    """A model besides the sidebar's, on the same device; errors as those of loading, which ``SENTENCES`` lists."""
+    device = str(st.session_state["loaded"].model.device)
+    factory = st.session_state.get("factory")
+    return _obtain(name, "", device, None, factory)
+
+
 def _obtain(name: str, arch: str, device: str, upload, factory: str | None) -> Loaded:
     digest, data = "", b""
     if upload is not None:
@@ -115,7 +124,7 @@ def _obtain(name: str, arch: str, device: str, upload, factory: str | None) -> L
     return Loaded(model, f"{name} {arch} {digest} {model.device}", code)
 
 
-def _in_a_sentence(function):
+def in_a_sentence(function):
     """Turn any other exception into one that the page shows: networks of one's own fail wherever they like."""
     @wraps(function)
     def wrapped(*args, **kwargs):
@@ -130,7 +139,7 @@ def _in_a_sentence(function):
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-@_in_a_sentence
+@in_a_sentence
 def _load(name: str, arch: str, device: str, digest: str, is_factory: bool, _data: bytes) -> sv.Model:
     if is_factory:
         model = call_factory(name)
@@ -292,7 +301,7 @@ class Inspected:
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-@_in_a_sentence
+@in_a_sentence
 def _inspect(key: str, digest: str, _model: sv.Model, _data: bytes) -> Inspected:
     tensor = _model.transform(sv.open_image(_data))
     blocks = _model.blocks
@@ -342,15 +351,14 @@ def statistics() -> dict[str, sv.Statistics]:
     """Every collected data set that this visitor may see, by a name to choose it by: the embedded ones, what lies in
     the folder that the operator named, and runs of one's own; what cannot be opened is said in a sentence.
     """
-    folders = sorted((ROOT / "assets" / "statistics").glob("*/"))
+    folders = _runs(EMBEDDED) if EMBEDDED.is_dir() else []
     if allowed := st.session_state.get("allowed"):
-        folders += [folder for folder in (Path(allowed), *sorted(Path(allowed).glob("*/")))
-                    if (folder / METADATA).is_file()]
+        folders += _runs(Path(allowed)) or [Path(allowed)]
     folders += [Path(folder) for folder in st.session_state.get("collected", [])]
     found: dict[str, sv.Statistics] = {}
     for folder in folders:
         try:
-            stats = _open(str(folder), (folder / METADATA).stat().st_mtime)
+            stats = _open(str(folder), changed(folder))
         except SENTENCES as error:
             st.error(plain(str(error)), icon=":material/error:")
             continue
@@ -361,6 +369,17 @@ def statistics() -> dict[str, sv.Statistics]:
             name = f"{title} ({copy})"
         found[name] = stats
     return found
+
+
+def _runs(folder: Path) -> list[Path]:
+    """The folders of runs, finished or not: this one and those in it."""
+    return [each for each in (folder, *sorted(folder.glob("*/")))
+            if any((each / name).is_file() for name in (METADATA, RUN))]
+
+
+def changed(folder: Path) -> float:
+    """When statistics were last written: an operator may collect anew into the same folder."""
+    return (folder / METADATA).stat().st_mtime if (folder / METADATA).is_file() else 0.0
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -405,7 +424,7 @@ def show(section: Section, key: str, *, on_select="ignore", text: bool = True,
         return
     with st.container(horizontal=True):
         if section.table is not None:
-            st.download_button("Table as CSV", section.table.to_csv(index=False), f"{key}.csv", "text/csv",
+            st.download_button("Table as CSV", partial(section.table.to_csv, index=False), f"{key}.csv", "text/csv",
                                key=f"{key}_csv", on_click="ignore", icon=":material/download:")
         if section.script:
             with st.popover("Reproduce this", icon=":material/code:"):

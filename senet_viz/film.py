@@ -17,7 +17,7 @@ def film(pictures: list[Image.Image], preference: pd.DataFrame) -> bytes:
         preference: ``senet_viz.tables.size_preference`` of the same sweep.
 
     Returns:
-        A GIF (in ASCII: Pillow's own font has no ×). Below each picture stand bars, one a unit in network order, of the mean difference between the largest
+        A GIF. Below each picture stand bars, one a unit in network order, of the mean difference between the largest
         and the smallest kernel's weight, all frames on one scale.
     """
     rows = preference[preference["look"] == "zoom"]
@@ -25,7 +25,8 @@ def film(pictures: list[Image.Image], preference: pd.DataFrame) -> bytes:
         rows["size"].unique()]
     names = rows[["largest", "smallest"]].iloc[0]
     top = float(np.abs(table.to_numpy()).max()) or 1.0
-    frames = [_frame(picture, size, values.to_numpy(), top, f"{names.iloc[0]} - {names.iloc[1]}, +-{top:.2f}".replace("×", "x"))
+    scale = f"{names.iloc[0]} - {names.iloc[1]}, +-{top:.2f}".replace("×", "x")  # Pillow's own font has few signs
+    frames = [_frame(picture, size, values.to_numpy(), top, scale)
               for picture, (size, values) in zip(pictures, table.iterrows())]
     frames += frames[-2:0:-1]
     buffer = io.BytesIO()

@@ -50,6 +50,27 @@ print(result)
 """
 
 
+def of_sweep(loading: str, path: str, box: tuple | None, ending: str) -> str:
+    """A script over one picture at many sizes.
+
+    Args:
+        loading: the line that makes ``model``.
+        path: of the picture.
+        box: around its object.
+        ending: the lines that make ``result`` from ``swept``.
+    """
+    return f"""\
+import senet_viz as sv
+from senet_viz import tables
+from senet_viz.sweep import sweep
+
+{loading}
+swept = sweep(model, sv.open_image({path!r}), box={box!r})
+{ending}
+print(result)
+"""
+
+
 def find_block(label: str) -> str:
     """The line that picks a block by its label."""
     return f"block = next(block for block in model.blocks if block.label == {label!r})"

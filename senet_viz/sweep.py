@@ -31,6 +31,10 @@ class Sweep:
     pictures: dict[str, list[Image.Image]]
     views: dict[str, View]
 
+    def row(self, look: str, row: int) -> View:
+        """Logits and gates of one size: a view of one picture."""
+        return _rows(self.views[look], torch.tensor([row]))
+
 
 def sweep(
         model: Model,

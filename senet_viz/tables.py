@@ -284,10 +284,15 @@ def sampled_channels(channels: int, points: int = 50) -> np.ndarray:
     return np.arange(0, channels, -(-channels // points))
 
 
-def panels(blocks: Sequence[AttentionBlock]) -> list[AttentionBlock]:
-    """The blocks that the SE paper's Fig. 6 shows: the last one of each stage, and all of the last stage."""
+def panels(blocks: Sequence[AttentionBlock], whole_stage: bool = True) -> list[AttentionBlock]:
+    """The last block of each stage, which the SK paper's Fig. 3 shows, and as in the SE paper's Fig. 6 all of the last.
+
+    Args:
+        blocks: in network order.
+        whole_stage: show the whole last stage.
+    """
     last = {block.stage: block for block in blocks}
-    return [block for block in blocks if block is last[block.stage] or block.stage == max(last)]
+    return [block for block in blocks if block is last[block.stage] or (whole_stage and block.stage == max(last))]
 
 
 def mean_maps(maps: Mapping[str, Mapping[str, np.ndarray]], groups: Mapping[str, str]) -> dict[str, dict]:

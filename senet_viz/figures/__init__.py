@@ -3,20 +3,23 @@
 Each figure carries its description for readers who do not see it in ``figure.layout.meta["alt"]``.
 """
 from .blocks import all_blocks
+from .box import box_picker
 from .channel import channel_classes, channel_histogram
 from .classes import class_panels
 from .contribution import contribution
 from .excitation import excitation
 from .heat_map import class_heat_map
-from .kernels import kernel_preference
+from .kernels import fig3_bars, fig3_lines, kernel_preference
 from .maps import cam_grid, channel_maps, gate_change, signed_map
 from .neighbours import nearest_classes
 from .saturation import saturation
+from .sizes import class_changes, share_slopes, size_curves, size_effects, size_slopes
 from .specificity import specificity
 from .style import last_branch
 
 __all__ = [
-    "all_blocks", "cam_grid", "channel_classes", "channel_histogram", "channel_maps", "class_heat_map", "class_panels",
-    "contribution", "excitation", "gate_change", "kernel_preference", "last_branch", "nearest_classes", "saturation",
-    "signed_map", "specificity",
+    "all_blocks", "box_picker", "cam_grid", "channel_classes", "channel_histogram", "channel_maps", "class_changes",
+    "class_heat_map", "class_panels", "contribution", "excitation", "fig3_bars", "fig3_lines", "gate_change",
+    "kernel_preference", "last_branch", "nearest_classes", "saturation", "share_slopes", "signed_map", "size_curves",
+    "size_effects", "size_slopes", "specificity",
 ]

@@ -2,7 +2,8 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import colour, finish, hover_name, mark_stages, shorten
+from .classes import NEUTRAL, faint
+from .style import colour, dash, finish, hover_name, mark_stages, shorten, symbol
 
 
 def kernel_preference(preference: pd.DataFrame) -> go.Figure:
@@ -32,3 +33,62 @@ def kernel_preference(preference: pd.DataFrame) -> go.Figure:
            f"picture{'s' * (len(pictures) != 1)}: the larger kernel has more weight in {larger} of {len(units)} units "
            f"on average; from {means.min():+.3f} in {means.idxmin()} to {means.max():+.3f} in {means.idxmax()}.")
     return finish(figure, alt=alt)
+
+
+def fig3_lines(groups: pd.DataFrame, label: str) -> go.Figure:
+    """The largest kernel's weight over channels of one unit, a line a size (SKNet, Fig. 3, left).
+
+    Args:
+        groups: what ``senet_viz.tables.kernel_groups`` gives; the pictures' names tell their sizes.
+        label: the unit's.
+    """
+    table = groups[groups["branch"] == groups["branch"].max()]
+    kernel = table["kernel"].iloc[0] if len(table) else "largest"
+    widths = [str(width) for width in sorted({*(table["last"] - table["first"] + 1)})]
+    single = widths == ["1"]
+    figure = go.Figure()
+    for i, (picture, rows) in enumerate(table.groupby("picture", sort=False)):
+        channels = rows[["first", "last"]].agg(lambda ends: "–".join(map(str, dict.fromkeys(ends))), axis=1)
+        figure.add_scatter(
+            x=rows["point"], y=rows["value"], name=shorten(picture), customdata=channels, mode="lines+markers",
+            line={"color": colour(i), "width": 1.3 if single else 2, "dash": dash(i)},
+            marker={"size": 4 if single else 7, "symbol": symbol(i)},
+            hovertemplate=f"{hover_name(picture)}<br>channel{'' if single else 's'} %{{customdata}}: %{{y:.4f}}"
+                          "<extra></extra>")
+    figure.add_hline(y=0.5, line={"color": NEUTRAL, "width": 1, "dash": "dot"})
+    title = "channel index" if single else f"point, the mean of {' or '.join(widths)} consecutive channels"
+    figure.update_xaxes(title=title, zeroline=False)
+    figure.update_yaxes(title=f"weight of the {kernel} kernel in {shorten(label)}", range=[-0.03, 1.03], zeroline=False)
+    means = table.groupby("picture", sort=False)["value"].mean()
+    alt = (f"Weight of the {kernel} kernel in {label} at {table['point'].nunique()} points; mean: "
+           + (", ".join(f"{picture} {mean:.3f}" for picture, mean in means.items()) or "none known") + ".")
+    return finish(figure, alt=alt)
+
+
+def fig3_bars(bars: pd.DataFrame, smallest: str, largest: str) -> go.Figure:
+    """Bars of the mean weight difference, a group a unit, a bar a zoom (SKNet, Fig. 3, right).
+
+    Args:
+        bars: columns label, zoom (a factor), mean, count, and, over pictures, std: nan or left out for a single one.
+        smallest, largest: names of the two kernels.
+    """
+    bars = bars.assign(std=bars.get("std", float("nan")), count=bars.get("count", 1))
+    figure = go.Figure()
+    for i, (zoom, rows) in enumerate(bars.groupby("zoom", sort=False)):
+        spread = ", standard deviation %{customdata[0]:.4f}" if rows["std"].notna().any() else ""
+        figure.add_bar(
+            x=rows["label"], y=rows["mean"], name=f"{zoom:g}×", customdata=rows[["std", "count"]],
+            error_y={"type": "data", "array": rows["std"], "color": colour(i), "thickness": 1.5, "width": 4,
+                     "visible": bool(spread)},
+            marker={"color": faint(colour(i), 0.45), "line": {"color": colour(i), "width": 1.3},
+                    "pattern": {"shape": "/" if i >= 8 else ""}},
+            hovertemplate=f"<b>%{{x}}</b> {zoom:g}×<br>%{{y:+.4f}}{spread}, n = %{{customdata[1]:,}}<extra></extra>")
+    labels = list(bars["label"].unique())
+    if labels:
+        figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1})
+    figure.update_layout(barmode="group")
+    figure.update_xaxes(title="selective-kernel unit", type="category", categoryorder="array", categoryarray=labels)
+    figure.update_yaxes(title=f"mean weight difference, {largest} − {smallest}", zeroline=False)
+    text = "; ".join(f"{label}: " + ", ".join(f"{row.zoom:g}× {row.mean:+.3f}" for row in rows.itertuples())
+                     for label, rows in bars.dropna(subset="mean").groupby("label", sort=False))
+    return finish(figure, alt=f"Mean weight difference, {largest} − {smallest}: {text or 'none known'}.")

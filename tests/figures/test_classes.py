@@ -149,6 +149,20 @@ def test_photos_are_dotted_with_markers():
     assert len(drawn(class_panels(table, band="std"), fill=True)) == 6
 
 
+def test_photos_have_the_colour_of_their_class():
+    photos = [lines((name,), seed=i).assign(photo=True, own=own) for i, (name, own) in enumerate(
+        {"a": "dog", "b": "cat", "c": "dog", "d": "bird", "all": "fish"}.items())]
+    all_, cat, dog, *five = drawn(class_panels(pd.concat([lines(), *photos], ignore_index=True)))[:8]
+    assert [trace.name for trace in five] == ["a", "b", "c", "d", "all"]
+    colours = [trace.line.color for trace in five]
+    assert colours[:3] == [dog.line.color, cat.line.color, dog.line.color]
+    # the class of the last two is not drawn
+    assert len({cat.line.color, dog.line.color, *colours[3:], NEUTRAL}) == 5
+    assert five[0].marker.symbol != five[2].marker.symbol  # two of one colour
+    ranked = sorted((all_, cat, dog, *five), key=lambda trace: trace.legendrank)
+    assert [trace.name for trace in ranked] == ["all", "cat", "b", "dog", "a", "c", "d", "all"]
+
+
 def test_the_alternative_text_is_true():
     table = lines(blocks=("SE_2_1",))
     means = table.groupby("class")["value"].mean()

@@ -45,7 +45,7 @@ def test_nothing_saturated_is_said():
     figure = saturation(table(**dict.fromkeys([*COUNTS, *SHARES], 0)))
     assert [a.text for a in figure.layout.annotations][-1].startswith("0 in every block")
     assert figure.layout.yaxis.range == pytest.approx((-0.001, 0.0525))
-    assert "0 dead, 0 open and 0 constant channels of 256; at most 0.0%" in figure.layout.meta["alt"]
+    assert "0 dead, 0 open and 0 constant channels of 256; gate below .05: at most 0.0%" in figure.layout.meta["alt"]
 
 
 def test_the_alternative_text_is_true():
