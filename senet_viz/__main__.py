@@ -1,4 +1,4 @@
-"""The command line: ``python -m senet_viz models|inspect|collect|export|train``."""
+"""The command line: ``python -m senet_viz models|inspect|kernels|collect|export|train``."""
 import argparse
 import signal
 import sys
@@ -71,6 +71,23 @@ def parser() -> argparse.ArgumentParser:
                                        "value")
     _add_model_options(inspect)
     inspect.set_defaults(run=_inspect)
+
+    kernels = commands.add_parser(
+        "kernels", help="which kernel photos' objects choose as they grow",
+        description="Look at photos with their object at many sizes and print how fast each unit's preference for the "
+                    "larger kernel changes per doubling of size, beside the same blur without the zoom and as large a "
+                    "crop elsewhere, and what is left beyond them. It takes a selective-kernel network.")
+    kernels.add_argument("name", metavar="MODEL", help="demo/…, timm/…, torchvision/… or file:…")
+    kernels.add_argument("photos", metavar="PHOTO", nargs="+", help="pictures to read")
+    kernels.add_argument("--zoom", type=float, nargs="+", metavar="Z",
+                         help="sizes of the object, 1 as it is (default: 0.5 to 3 in steps of 1/8)")
+    kernels.add_argument("--box", type=float, nargs=4, metavar=("L", "T", "R", "B"),
+                         help="left, top, right and bottom edge of the object in pixels, of one photo (default: around "
+                              "its centre)")
+    kernels.add_argument("--out", help="write each unit's preference at each size to this CSV file: picture, look, "
+                                       "size, block, difference, …")
+    _add_model_options(kernels)
+    kernels.set_defaults(run=_kernels)
 
     collect = commands.add_parser(
         "collect", help="statistics of the gates over a data set",
@@ -171,6 +188,36 @@ def _inspect(args: argparse.Namespace) -> None:
     if args.out:
         pd.concat([tables.gates(views, block).assign(block=block.label) for block in model.blocks]).to_csv(
             args.out, index=False)
+
+
+def _kernels(args: argparse.Namespace) -> None:
+    from . import tables
+    from .images import UnreadableImage, open_image
+    from .models import load
+    from .sweep import SIZES, sweep
+
+    if args.box and len(args.photos) > 1:
+        raise ValueError(f"a box is of one photo, and there are {len(args.photos)}")
+    model = load(args.name, arch=args.arch, device=args.device)
+    preference = {}
+    for photo in args.photos:
+        try:
+            image = open_image(photo)
+        except UnreadableImage as error:
+            raise UnreadableImage(f"{photo}: {error}") from error
+        preference[photo] = tables.size_preference(sweep(model, image, args.zoom or SIZES, args.box))
+    slopes = _by_picture({photo: tables.size_slopes(table) for photo, table in preference.items()})
+    print("No slopes: they take sizes from 1 up." if slopes.empty else
+          slopes.drop(columns=["block", "stage"]).to_string(index=False, float_format="%.4f"))
+    if args.out:
+        _by_picture(preference).to_csv(args.out, index=False)
+
+
+def _by_picture(parts: dict):
+    """Tables below each other, with a first column that says of which picture."""
+    import pandas as pd
+
+    return pd.concat(parts, names=["picture"]).reset_index("picture").reset_index(drop=True)
 
 
 def _train(args: argparse.Namespace) -> None:

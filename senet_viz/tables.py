@@ -154,7 +154,7 @@ def beyond(effect: float, *controls: float) -> float:
     """
     sign = np.sign(effect)
     reached = max([0.0, *(sign * control for control in controls if not np.isnan(control))])
-    return float(sign * max(0.0, abs(effect) - reached))
+    return float(sign * max(0.0, abs(effect) - reached)) + 0.0  # which makes −0 a 0
 
 
 def kernel_groups(views: Mapping[str, View], block: AttentionBlock, points: int = 16) -> pd.DataFrame:

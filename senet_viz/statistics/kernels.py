@@ -332,8 +332,9 @@ def _as_published(rows: pd.DataFrame) -> list[str]:
     found = []
     for label, way in sure.mask(small, 0).items():
         word = {1: "up", -1: "down", 0: "negligible" if small[label] else "no direction"}[way]
+        partly = ", though not in every class" if way and rows["classes_up"][label] < 1 else ""
         found.append(f"{word}, " + ("unlike the paper" if way != (label in RISING) else
-                                    "as published" + (beside if way and not rows["beyond"][label] else "")))
+                                    "as published" + partly + (beside if way and not rows["beyond"][label] else "")))
     return found
 
 

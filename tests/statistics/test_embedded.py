@@ -36,7 +36,9 @@ def test_statistics(name):
     kinds = {block.kind for block in model.blocks}
     assert stats.zooms == ((1.0, 1.5, 2.0) if kinds == {"SK"} else (1.0,))
     rows = stats.images()
-    assert len(rows) == 5000 * len(stats.zooms)
+    looks = {("zoom", zoom) for zoom in stats.zooms} | {
+        (control, zoom) for control in ("blur", "elsewhere") for zoom in stats.zooms if zoom > 1}
+    assert rows.groupby(["look", "zoom"]).size().to_dict() == dict.fromkeys(looks, 5000)
     accuracy = (rows["top1"] == rows["label"])[rows["zoom"] == 1].mean()
     assert accuracy > 0.3  # of 100 classes
     for block in stats.blocks:
