@@ -1,4 +1,6 @@
-"""Speed of a sweep beside the bare forward: ``python benchmarks/sweep_speed.py [PHOTO] [--device cuda] [--repeats 15]``.
+"""Speed of a sweep beside the bare forward.
+
+``python benchmarks/sweep_speed.py [PHOTO] [--device cuda] [--repeats 15]``; see README.md.
 
 The embedded SK model looks at a photo at 21 sizes, with both controls and Grad-CAM, from the decoded photo on: zooming,
 the network's transform, the forwards. The bare forward is one batch of the 21 zoomed pictures, already transformed.
@@ -12,10 +14,11 @@ from pathlib import Path
 
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import senet_viz as sv
 from senet_viz.sweep import SIZES, sweep
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:

@@ -56,7 +56,8 @@ def open_image(source: bytes | str | Path) -> Image.Image:
         raise UnreadableImage(f"The picture is damaged and cannot be read ({error}).") from error
 
 
-def zoom(image: Image.Image, factor: float, centre: tuple[float, float] | None = None) -> Image.Image:
+def zoom(image: Image.Image, factor: float, centre: tuple[float, float] | None = None,
+         size: tuple[int, int] | None = None) -> Image.Image:
     """Make what a picture shows larger or smaller, as in section 4.3 of the SK paper: a crop, resized back.
 
     Args:
@@ -65,20 +66,21 @@ def zoom(image: Image.Image, factor: float, centre: tuple[float, float] | None =
             picture is shrunk and laid onto a blurred copy of itself; its mirror image would double the object.
         centre: x and y in pixels of the point to enlarge, the picture's centre if not given. What is seen never reaches
             beyond the picture: near its edge it is moved inwards.
+        size: width and height of the result, those of the picture if not given.
 
     Returns:
-        A picture of the same size, interpolated bicubically.
+        A picture, interpolated bicubically.
 
     Raises:
         ValueError: when the factor is not above 0 and finite, or the centre is not finite.
     """
-    window = zoom_window(image.size, factor, centre)
+    window, size = zoom_window(image.size, factor, centre), size or image.size
     if factor == 1:
-        return image
+        return _resized(image, size)
     if factor > 1:
-        return image.resize(image.size, Image.Resampling.BICUBIC, box=window)
-    small = image.resize([max(1, round(side * factor)) for side in image.size], Image.Resampling.BICUBIC)
-    ground = image.filter(ImageFilter.GaussianBlur(max(image.size) / 10))
+        return image.resize(size, Image.Resampling.BICUBIC, box=window)
+    small = image.resize([max(1, round(side * factor)) for side in size], Image.Resampling.BICUBIC)
+    ground = _resized(image, size).filter(ImageFilter.GaussianBlur(max(size) / 10))
     ground.paste(small, tuple((whole - part) // 2 for whole, part in zip(image.size, small.size)))
     return ground
 
@@ -100,18 +102,20 @@ def zoom_window(
     return left, top, right, bottom
 
 
-def blur(image: Image.Image, factor: float) -> Image.Image:
+def blur(image: Image.Image, factor: float, size: tuple[int, int] | None = None) -> Image.Image:
     """A control for ``zoom``: the detail that a zoom by this factor leaves, and nothing made larger or smaller.
 
     The picture is shrunk to 1/factor (below 1, to factor) of its sides and resized back. Raises as ``zoom``.
     """
     zoom_window(image.size, factor)
-    sides = [max(1, round(side * min(factor, 1 / factor))) for side in image.size]
-    small = image.resize(sides, Image.Resampling.BICUBIC)
-    return image if factor == 1 else small.resize(image.size, Image.Resampling.BICUBIC)
+    if factor != 1:
+        sides = [max(1, round(side * min(factor, 1 / factor))) for side in image.size]
+        image, size = image.resize(sides, Image.Resampling.BICUBIC), size or image.size
+    return _resized(image, size or image.size)
 
 
-def elsewhere(image: Image.Image, factor: float, centre: tuple[float, float] | None = None) -> Image.Image:
+def elsewhere(image: Image.Image, factor: float, centre: tuple[float, float] | None = None,
+              size: tuple[int, int] | None = None) -> Image.Image:
     """A control for ``zoom``: as large a crop, in the corner of the picture that lies farthest from the centre given.
 
     Of factor 1 and below it is the picture as ``zoom`` gives it, for then there is no elsewhere. Raises as ``zoom``.
@@ -119,7 +123,11 @@ def elsewhere(image: Image.Image, factor: float, centre: tuple[float, float] | N
     zoom_window(image.size, factor, centre)
     middle = (image.width / 2, image.height / 2) if centre is None else centre
     corner = tuple(float(whole) if at <= whole / 2 else 0.0 for whole, at in zip(image.size, middle))
-    return zoom(image, factor, corner)
+    return zoom(image, factor, corner, size)
+
+
+def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image if image.size == tuple(size) else image.resize(size, Image.Resampling.BICUBIC)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -319,6 +319,19 @@ def test_zoom_by_no_whole_number():
     assert result[:6].max() == result[:, :12].max() == 0
 
 
+@pytest.mark.parametrize("size", [(24, 12), (40, 20), (50, 25)])
+def test_results_of_another_size(size):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 40, 3), dtype=np.uint8))
+    bicubic = Image.Resampling.BICUBIC
+    assert np.array_equal(zoom(image, 2, None, size), image.resize(size, bicubic, box=(10, 5, 30, 15)))
+    assert np.array_equal(elsewhere(image, 2, (0, 0), size), image.resize(size, bicubic, box=(20, 10, 40, 20)))
+    assert np.array_equal(blur(image, 2, size), image.resize((20, 10), bicubic).resize(size, bicubic))
+    for function in (zoom, blur, elsewhere):
+        made = function(image, 1, size=size)
+        assert np.array_equal(made, image.resize(size, bicubic)) and made.size == size
+        assert function(image, 0.5, size=size).size == size
+
+
 @pytest.mark.parametrize(("centre", "corner"), [
     ((20, 10), (10, 5)), ((30, 12), (20, 7)),  # inside
     ((0, 0), (0, 0)), ((9.5, 3), (0, 0)), ((39, 19), (20, 10)), ((1e6, -1e6), (20, 0)),  # moved inwards

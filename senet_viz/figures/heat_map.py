@@ -44,7 +44,7 @@ def class_heat_map(table: pd.DataFrame, *, quantity: str | None = None) -> go.Fi
         row, column = np.unravel_index(np.nanargmax(np.abs(values)), values.shape)
         alt += (f", from {low:.2f} to {high:.2f}; the {'largest difference' if low < 0 else 'largest'} is "
                 f"{values[row, column]:.2f}, of {table.index[row]} in channel {channels[column]}")
-    return finish(figure, alt=alt + ".", height=int(np.clip(16 * len(names) + 120, 260, 900)), legend=False)
+    return finish(figure, alt=alt + ".", height=int(np.clip(16 * len(names) + 120, 300, 900)), legend=False)
 
 
 def _unique(names: list[str]) -> list[str]:
