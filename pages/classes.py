@@ -1,12 +1,13 @@
 """Classes: do the gates differ between classes, and at which depth? Over a data set, and one's own photos beside it."""
 import tempfile
 import threading
+import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from operator import getitem
-from pathlib import Path, PurePath
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,12 @@ def main() -> None:
                 "set.")
     loaded = shared.loaded(__file__)
     st.session_state["sections"] = {}
-    page = Page(loaded, choose_statistics(loaded))
+    take_in()
+    stats = choose_statistics(loaded)
+    if stats is None:
+        collecting(loaded)
+        return
+    page = Page(loaded, stats)
     page.lines()
     page.depth()
     page.channels()
@@ -46,27 +52,31 @@ def main() -> None:
                      f"{Path(page.stats.metadata['model']).stem}_classes")
 
 
-def choose_statistics(loaded: shared.Loaded) -> sv.Statistics:
+def choose_statistics(loaded: shared.Loaded) -> sv.Statistics | None:
     """The data set to look at; to begin with one of the model in the sidebar, where there is one."""
     found = shared.statistics()
+    if not found:
+        st.info("There are no statistics here yet: start a run over your own photos below.", icon=":material/info:")
+        return None
     own = shared.weights(loaded.key, loaded.model)
     fitting = [name for name, stats in found.items() if stats.metadata["weights"] == own]
     if st.session_state.get("statistics") not in found:
         st.session_state.pop("statistics", None)
-    if st.session_state.get("statistics_of") != loaded.key:  # another model was chosen: follow it
-        if st.session_state.get("statistics_of") and fitting:
-            st.session_state["statistics"] = fitting[-1]
-        st.session_state["statistics_of"] = loaded.key
+    other = st.session_state.get("statistics_of", loaded.key) != loaded.key
     names = list(found)
+    begin = {"index": names.index((fitting or names)[0])}
+    if other and fitting and st.session_state.get("statistics") not in fitting:  # another model: follow it
+        st.session_state["statistics"], begin = fitting[0], {}
+    st.session_state["statistics_of"] = loaded.key
     name = st.selectbox(
-        "Statistics", names, index=names.index((fitting or names)[0]), key="statistics", bind="query-params",
+        "Statistics", names, **begin, key="statistics", bind="query-params",
         help="Collected by `python -m senet_viz collect`. The operator of this server can offer others with "
              "`streamlit run app.py -- --statistics FOLDER`; a small run over your own photos starts further below.")
     if name not in fitting:
-        also = (f"there are some of it: choose {plain(fitting[0])}" if fitting else
-                "there are none of it here; further below a small run over your own photos can be started")
-        st.info(f"These statistics are not of the model in the sidebar, {plain(loaded.model.name)}: {also}.",
-                icon=":material/info:")
+        also = (f"Of that one choose “{plain(fitting[0])}”." if fitting else
+                "Of that one there are none here; further below a small run over your own photos can be started.")
+        st.info(f"These statistics are of another network than the model in the sidebar, {plain(loaded.model.name)}. "
+                f"{also}", icon=":material/info:")
     return found[name]
 
 
@@ -94,6 +104,7 @@ class Page:
         self.what = (f"{stats.metadata['model']} on {stats.metadata['data']}, {stats.metadata['images']:,} pictures of "
                      f"{len(self.there):,} classes{zoomed}")
         self.source = plain(self.what)
+        self.key = f"{stats.path} {shared.changed(stats.path)}"
 
     def _facts(self) -> None:
         stats, metadata = self.stats, self.stats.metadata
@@ -111,8 +122,8 @@ class Page:
                      f"{plain(metadata['versions']['torch'])}")
         st.caption(" · ".join(facts))
 
-    def _script(self, ending: str) -> str:
-        return scripts.over_data(self.path, ending)
+    def _script(self, ending: str, imports: str = "") -> str:
+        return imports + scripts.over_data(self.path, ending)
 
     def _zoom(self) -> str:
         return f", zoom={self.zoom}" if self.zoom != 1 else ""
@@ -135,13 +146,14 @@ class Page:
         shared.clear("lines", "paper")
         with st.container(horizontal=True):
             classes = st.multiselect(
-                f"Classes (up to {SHOWN})", list(self.index), default=self._default_classes(), max_selections=SHOWN,
-                key="classes", bind="query-params", width=560)
+                f"Classes (up to {SHOWN})", list(self.index), **begin("classes", self.index, self._default_classes()),
+                max_selections=SHOWN, key="classes", bind="query-params", width=560)
             blocks = st.multiselect(
-                "Blocks", list(self.blocks), default=[b.label for b in tables.panels(self.stats.blocks)], key="blocks",
-                bind="query-params", width=560,
+                "Blocks", list(self.blocks),
+                **begin("blocks", self.blocks, [block.label for block in tables.panels(self.stats.blocks)]),
+                key="blocks", bind="query-params", width=560,
                 help="The SE paper shows the last block of each stage, and all of the last stage.")
-        with st.container(horizontal=True):
+        with st.container(horizontal=True, vertical_alignment="bottom"):
             every = st.segmented_control("Channels", ["every s-th", "all"], default="every s-th", required=True,
                                          key="class_channels", bind="query-params",
                                          help="The paper shows every s-th channel, s = ⌈C/50⌉.")
@@ -163,16 +175,17 @@ class Page:
             st.info("There is nothing to draw: no picture of this data set has a label. Choose “mean of pictures”.")
             return
         few = lines.loc[lines["few"], "class"].nunique()
-        text = (f"The {self.quantity} of each channel, mean over the pictures of a class, as in the SE paper's Fig. 6. "
-                f"*{self.source}.*")
+        text = (f"The {self.quantity} of each channel, averaged over the pictures of a class, as in the SE paper's "
+                f"Fig. 6. *{self.source}.*")
         if BANDS[band]:
             text += f" Bands are the mean ± one {band}{' of the mean' if band == 'standard error' else ''}."
         if few:
             text += f" Dashed: {few} class{'es' * (few > 1)} of fewer than {summaries.FEW} pictures."
         chosen = [self.index[name] for name in classes]
         script = self._script(
-            f"summaries.pd.concat([summaries.class_lines(stats, label, {chosen}, overall={OVERALL[overall]!r}"
-            f"{self._zoom()}).assign(label=label)\n                             for label in {list(blocks)}])")
+            f"pd.concat([\n    summaries.class_lines(stats, label, {chosen}, overall={OVERALL[overall]!r}"
+            f"{self._zoom()}).assign(label=label)\n    for label in {list(blocks)}], ignore_index=True)",
+            "import pandas as pd\n")
         figure = figures.class_panels(lines, band=BANDS[band], quantity=self.quantity, sampled=every == "every s-th")
         shared.show(Section("Class by class, block by block", text, figure, lines, script), "lines")
         if paper:
@@ -183,6 +196,9 @@ class Page:
         if not labels:
             st.info(f"None of these blocks is in the paper's figure; it shows {', '.join(papers.PANELS)}.")
             return
+        if 1 not in self.stats.zooms:
+            st.info("These statistics are of enlarged pictures only, the paper's are not.")
+            return
         table = pd.concat([papers.comparison(self.stats, label).assign(block=label) for label in labels],
                           ignore_index=True)
         same = table.duplicated(["quantity", "published", "here"], keep=False) & table["quantity"].isin(papers.PROTOCOL)
@@ -190,21 +206,34 @@ class Page:
         table = table.drop_duplicates()[["block", "quantity", "published", "here"]]
         shared.show(Section(
             "Beside the paper's Fig. 6", "What “Squeeze-and-Excitation Networks” shows and says of these blocks of its "
-            "SE-ResNet-50 on ImageNet, and what the statistics above give. Another network on other data: the blocks "
-            "bear the same names, no more.", None, table,
-            f"import senet_viz as sv\nfrom senet_viz import papers\n\nstats = sv.open_statistics({self.path!r})\n"
-            f"for label in {labels}:\n    print(papers.comparison(stats, label))\n"), "paper", headings={})
+            "SE-ResNet-50 on ImageNet, and what the statistics chosen here give"
+            + (" for pictures that are not enlarged" if len(self.stats.zooms) > 1 else "")
+            + ". Of another network, or on other data, the blocks bear the same names and no more.", None, table,
+            f"""\
+import pandas as pd
+import senet_viz as sv
+from senet_viz import papers
+
+stats = sv.open_statistics({self.path!r})
+table = pd.concat([papers.comparison(stats, label).assign(block=label) for label in {labels}],
+                  ignore_index=True)
+same = table.duplicated(["quantity", "published", "here"], keep=False) & table["quantity"].isin(papers.PROTOCOL)
+table["block"] = table["block"].mask(same, "all of these")
+result = table.drop_duplicates()[["block", "quantity", "published", "here"]]
+print(result)
+"""), "paper", headings={})
 
     def depth(self) -> None:
         st.header("How class-specific is each depth?", anchor="depth")
-        table = _specificity(str(self.stats.path), self.zoom, self.stats.metadata["images"], self.stats)
+        table = _specificity(self.key, self.zoom, self.stats)
         findings = summaries.depth_findings(self.stats, table)
         what = ("For every channel the share of its variance over pictures that lies between classes (ω², which labels "
                 "dealt at random do not inflate), as a distribution over the channels of a block. Controls: the same "
                 "with labels dealt out anew, the gates of the same network with random weights, and the block's own "
-                "input after the squeeze.")
+                "input after the squeeze."
+                + ("" if self.quantity == "gate" else f" The gate is here the {self.quantity}."))
         st.markdown(f"{what} *{self.source}.*\n" + "".join(f"\n- {finding}" for finding in findings))
-        figure = figures.specificity(table) if table["median"].notna().any() else None
+        figure = figures.specificity(table, quantity=self.quantity) if table["median"].notna().any() else None
         text = f"{what} *{self.source}.* {' '.join(findings)}"
         shared.show(Section("How class-specific is each depth?", text, figure, table,
                             self._script(f"summaries.specificity(stats{self._zoom()})")), "depth", text=False)
@@ -212,8 +241,8 @@ class Page:
     @st.fragment
     def channels(self) -> None:
         st.header("The channels of a block", anchor="channels")
-        shared.clear("selective", "heat_map", "channel_classes", "channel_histogram")
-        with st.container(horizontal=True):
+        shared.clear("heat_map", "selective", "channel_classes", "channel_histogram")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
             label = st.selectbox("Block", list(self.blocks), index=len(self.blocks) - 1, key="class_block",
                                  bind="query-params", width=160)
             centred = st.toggle("Centred", value=True, key="centred", bind="query-params",
@@ -226,37 +255,42 @@ class Page:
         if selective.empty:
             st.info("No picture of this data set has a label, so that nothing can be told by class.")
         else:
-            table = _heat_map(str(self.stats.path), self.zoom, self.stats.metadata["images"], label, centred, clustered,
-                              self.stats)
-            text = (f"Mean {self.quantity} of {len(table)} classes in the {block.channels} channels of **{label}**"
+            centred &= len(self.there) > 1  # one class is its own mean
+            table = _heat_map(self.key, self.zoom, label, centred, clustered, self.stats)
+            classes = f"{len(table):,} classes" if len(table) > 1 else plain(table.index[0])
+            text = (f"Mean {self.quantity} of {classes} in the {block.channels:,} channels of **{label}**"
                     + (", less each channel's mean over the classes." if centred else ".")
                     + f" *{self.source}.*")
             shared.show(Section(
-                f"The channels of {label}", text, figures.class_heat_map(table, quantity=f"mean {self.quantity}"),
+                f"The channels of {label}", text,
+                figures.class_heat_map(
+                    table, quantity=f"mean {self.quantity}{', centred' if centred else ''}"),
                 table.reset_index().melt("class", var_name="channel"),
                 self._script(f"summaries.heat_map(stats, {label!r}, centred={centred}, clustered={clustered}"
-                             f"{self._zoom()})")), "heat_map")
+                             f"{self._zoom()})\nresult = result.reset_index().melt('class', var_name='channel')")),
+                "heat_map")
             st.subheader("The most class-selective channels", anchor="selective")
             best = selective.iloc[0]
-            text = (f"The channels of {label} by ω², the share of their variance that lies between classes. First "
-                    f"comes channel **{best['channel']}** (ω² {best['omega_squared']:.2f}), highest for "
-                    f"{plain(best['highest'])} ({best['highest_mean']:.2f}), lowest for {plain(best['lowest'])} "
-                    f"({best['lowest_mean']:.2f}).")
+            text = (f"The channels of {label} by ω², the share of their variance that lies between classes. " + (
+                f"First comes channel **{best['channel']}** (ω² {best['omega_squared']:.2f}), highest for "
+                f"{plain(best['highest'])} ({best['highest_mean']:.2f}), lowest for {plain(best['lowest'])} "
+                f"({best['lowest_mean']:.2f})." if pd.notna(best["omega_squared"]) else
+                "Here it cannot be told: that takes two classes or more, more pictures than classes, and a gate that "
+                "varies."))
             shared.show(Section(
                 f"The most class-selective channels of {label}", text, None, selective.head(20),
                 self._script(f"summaries.selective_channels(stats, {label!r}, 20{self._zoom()})")),
-                "selective", headings={"omega_squared": "ω²", "std": "std within classes"})
+                "selective", headings={"omega_squared": "ω²", "highest_mean": "highest mean",
+                                       "lowest_mean": "lowest mean", "std": "std within classes"})
         self._channel(block, 0 if selective.empty else int(selective["channel"].iloc[0]))
 
     def _channel(self, block: sv.AttentionBlock, first: int) -> None:
-        key = "class_channel"
-        if st.session_state.get("class_channel_of", block.label) != block.label:
-            st.session_state.pop(key, None)  # the most selective channel of this block, not the number of another's
-        st.session_state["class_channel_of"] = block.label
-        if key in st.session_state:  # a link may ask for a channel that this block lacks
-            st.session_state[key] = min(max(int(st.session_state[key] or 0), 0), block.channels - 1)
+        key, begin = "class_channel", {"value": first}
+        of = self.key, block.label
+        if st.session_state.get("class_channel_of", of) != of:
+            st.session_state[key], begin = first, {}  # the most selective one of this block, not another's number
+        st.session_state["class_channel_of"] = of
         st.subheader("One channel over the classes", anchor="class-channel")
-        begin = {} if key in st.session_state else {"value": first}
         channel = st.number_input("Channel", 0, block.channels - 1, **begin, key=key, bind="query-params", width=160)
         name = f"channel {channel} of {block.label}"
         left, right = st.columns(2)
@@ -301,8 +335,8 @@ class Page:
         pair = self.index[first], self.index[second]
         shared.show(Section(
             f"{first} and {second}", text, figures.class_panels(lines, band="std", quantity=self.quantity, columns=1),
-            lines, self._script(f"summaries.class_lines(stats, {label!r}, {list(pair)}, overall=None{self._zoom()})")),
-            "pair")
+            lines, self._script(f"summaries.class_lines(stats, {label!r}, {list(pair)}, overall=None{self._zoom()})"
+                                f".assign(label={label!r})")), "pair")
         table = summaries.separating_channels(self.stats, label, *pair, zoom=self.zoom)
         text = (f"The channels of {label} that separate the two best, by Cohen's d: the difference of the means over "
                 f"the pooled standard deviation within the classes.")
@@ -312,14 +346,15 @@ class Page:
             "separating", headings={"first": first, "second": second})
 
     def saturation(self) -> None:
-        st.header("Saturated and dead gates", anchor="saturation")
+        title = f"Saturated and dead {'gates' if self.quantity == 'gate' else 'kernel weights'}"
+        st.header(title, anchor="saturation")
         table = summaries.saturation(self.stats, zoom=self.zoom)
         counts = table[["dead", "open", "constant"]].sum()
         text = (f"Of {table['channels'].sum():,} channels **{counts['dead']:,}** are dead (under {tables.LOW:g} in "
                 f"{summaries.MOST:.0%} of the pictures), **{counts['open']:,}** always open (over {tables.HIGH:g} in "
                 f"as many) and **{counts['constant']:,}** constant. The lines show the share of all single values "
                 f"beyond these limits. *{self.source}.*")
-        shared.show(Section("Saturated and dead gates", text, figures.saturation(table), table,
+        shared.show(Section(title, text, figures.saturation(table, quantity=self.quantity), table,
                             self._script(f"summaries.saturation(stats{self._zoom()})")), "saturation")
 
     def photos(self) -> None:
@@ -361,7 +396,7 @@ class Photos:
                     "another where that is wrong.")
         table = st.data_editor(
             top[["picture", "class", "probability"]], hide_index=True, disabled=["picture", "probability"],
-            key="photo_classes_" + "_".join(picture.digest[:6] for picture in self.pictures),
+            key="_".join(["photo_classes", self.page.loaded.key, *(picture.digest[:6] for picture in self.pictures)]),
             column_config={
                 "class": st.column_config.SelectboxColumn("class", options=self.model.class_labels, required=True),
                 "probability": st.column_config.NumberColumn("probability of the network's choice", format="percent")})
@@ -372,19 +407,33 @@ class Photos:
         st.subheader("Their lines over the class means", anchor="photo-lines")
         known = [name for name in dict.fromkeys(classes.values()) if name in page.index][:SHOWN]
         labels = [block.label for block in tables.panels(page.stats.blocks)]
-        parts = [page._lines(labels, known, "class" if page.there else "image").assign(photo=False)]
+        overall, parts = "class" if page.there else "image", []
         for label in labels:
-            gates = tables.gates(self.views, page.blocks[label])
-            gates = figures.last_branch(gates.assign(block=label))[["picture", "channel", "value"]]
-            parts.append(gates.rename(columns={"picture": "class"}).assign(label=label, photo=True, few=False, count=1))
+            gates = tables.gates(self.views, page.blocks[label]).query("branch == branch.max()")
+            photos = gates.rename(columns={"picture": "class"})[["class", "channel", "value"]]
+            parts += [page._lines([label], known, overall).assign(photo=False),
+                      photos.assign(label=label, photo=True, own=photos["class"].map(classes))]
         lines = pd.concat(parts, ignore_index=True)
-        lines["label"] = pd.Categorical(lines["label"], labels)
-        lines = lines.sort_values("label", kind="stable", ignore_index=True).astype({"label": str})
-        text = (f"Dotted: the {page.quantity} for each photo. Solid: the mean of its class in the data set. "
-                f"*{page.source}.*")
-        views = scripts.script(page.loaded.code, self.paths, "result = tables.summary(views)")
+        text = (f"Dotted, with markers: the {page.quantity} for each photo. "
+                + ("Solid, in the same colour: the mean of its class in the data set. " if known else
+                   "The data set has none of their classes. ")
+                + ("The photos are not enlarged. " if page.zoom != 1 else "") + f"*{page.source}.*")
+        chosen = [page.index[name] for name in known]
+        ending = f"""\
+stats = sv.open_statistics({page.path!r})
+classes = {classes!r}
+parts = []
+for label in {labels}:
+    lines = summaries.class_lines(stats, label, {chosen}, overall={overall!r}{page._zoom()})
+    gates = tables.gates(views, stats.block(label)).query("branch == branch.max()")
+    photos = gates.rename(columns={{"picture": "class"}})[["class", "channel", "value"]]
+    parts += [lines.assign(label=label, photo=False),
+              photos.assign(label=label, photo=True, own=photos["class"].map(classes))]
+result = pd.concat(parts, ignore_index=True)"""
+        script = scripts.script(page.loaded.code, self.paths, ending,
+                                imports="from senet_viz.statistics import summaries\nimport pandas as pd")
         shared.show(Section("Photos over the class means", text,
-                            figures.class_panels(lines, quantity=page.quantity), lines, views), "photo_lines")
+                            figures.class_panels(lines, quantity=page.quantity), lines, script), "photo_lines")
 
     def _nearest(self) -> None:
         page = self.page
@@ -396,8 +445,8 @@ class Photos:
             st.info("The data set has no more labelled pictures than classes, so that distances have no scale.")
             return
         text = ("For each photo and block the class whose mean gates are nearest: the root mean square over channels "
-                "of the difference in standard deviations within classes. A photo of a class is at about 1 from its "
-                f"own. *{page.source}.*")
+                "of the difference in standard deviations within classes. A photo of a class is on average at "
+                f"about 1 from its own. *{page.source}.*")
         ending = (f"stats = sv.open_statistics({page.path!r})\n"
                   "gates = {name: {block: gate[0].cpu().numpy() for block, gate in view.gates.items()}\n"
                   "         for name, view in views.items()}\n"
@@ -433,13 +482,24 @@ class Photos:
                             scripts.script(self.page.loaded.code, self.paths, ending, inspect=arguments)), "mean_cams")
 
 
+def begin(key: str, options: Iterable[str], default: list[str]) -> dict:
+    """How a multiselect begins, also anew where there is nothing here of what was chosen in another data set."""
+    options = set(options)
+    other = st.session_state.get(f"{key}_of", options) != options
+    st.session_state[f"{key}_of"] = options
+    if other and options.isdisjoint(st.session_state.get(key, ())):
+        st.session_state[key] = default
+        return {}
+    return {"default": default}
+
+
 @st.cache_data(max_entries=32, show_spinner=False)
-def _specificity(path: str, zoom: float, images: int, _stats: sv.Statistics) -> pd.DataFrame:
+def _specificity(key: str, zoom: float, _stats: sv.Statistics) -> pd.DataFrame:
     return summaries.specificity(_stats, zoom=zoom)
 
 
 @st.cache_data(max_entries=32, show_spinner="Ordering classes and channels")
-def _heat_map(path: str, zoom: float, images: int, label: str, centred: bool, clustered: bool, _stats: sv.Statistics):
+def _heat_map(key: str, zoom: float, label: str, centred: bool, clustered: bool, _stats: sv.Statistics) -> pd.DataFrame:
     return summaries.heat_map(_stats, label, centred=centred, clustered=clustered, zoom=zoom)
 
 
@@ -449,13 +509,14 @@ def _heat_map(path: str, zoom: float, images: int, label: str, centred: bool, cl
 
 @dataclass
 class Job:
-    """A run in the background. The folder is removed with the visitor's session."""
+    """A run in the background."""
 
     total: int
     folder: tempfile.TemporaryDirectory = field(
         default_factory=partial(tempfile.TemporaryDirectory, prefix="senet_viz_"))
     cancelled: threading.Event = field(default_factory=threading.Event)
     done: int = 0
+    stopped: bool = False
     error: str = ""
     thread: threading.Thread | None = None
 
@@ -463,6 +524,16 @@ class Job:
     def out(self) -> str:
         """Where the statistics come to lie."""
         return str(Path(self.folder.name, "statistics"))
+
+    @property
+    def running(self) -> bool:
+        return self.thread is not None and self.thread.is_alive()
+
+    def start(self, model: sv.Model, pictures: Pictures, settings: Settings) -> "Held":
+        """Run in a thread, for as long as what is returned is kept."""
+        self.thread = threading.Thread(target=self.run, args=(model, pictures, settings), daemon=True)
+        self.thread.start()
+        return Held(self)
 
     def run(self, model: sv.Model, pictures: Pictures, settings: Settings) -> None:
         """Collect; what goes wrong is kept as a sentence."""
@@ -472,12 +543,39 @@ class Job:
         try:
             collect(model, pictures, self.out, settings, workers=0, progress=tell, stop=self.cancelled.is_set)
         except Stopped:
-            self.cancelled.set()
+            self.stopped = True
         except shared.SENTENCES as error:
             self.error = str(error)
         except Exception as error:  # networks of one's own fail wherever they like
             shared.LOG.exception("shown on the page as one sentence")
             self.error = f"The network fails ({type(error).__name__}: {' '.join(str(error).split())})."
+
+
+class Held:
+    """A visitor's hold on a run: when the session ends, so does the run, and its folder is removed."""
+
+    def __init__(self, job: Job):
+        self.job = job
+        weakref.finalize(self, job.cancelled.set)
+
+
+def take_in() -> None:
+    """Add a run that has ended well to the statistics that this visitor may choose."""
+    held: list[Held] = st.session_state.get("jobs", [])
+    st.session_state["collected"] = [
+        one.job.out for one in held if not (one.job.running or one.job.stopped or one.job.error)]
+
+
+def labels_of(files: Sequence[str]) -> list[str]:
+    """The class of each photo in uploaded folders, "" for none: the sub-folder that it lies in.
+
+    As in a folder that is given to ``collect``; but where several folders without sub-folders were chosen, each is one.
+    """
+    paths = [PurePosixPath(file).parts for file in files]
+    roots = {path[0] for path in paths if len(path) > 1}
+    deep = {path[0] for path in paths if len(path) > 2}
+    return [path[1] if len(path) > 2 else path[0] if path[0] in roots - deep and len(roots) > 1 else ""
+            for path in paths]
 
 
 def collecting(loaded: shared.Loaded) -> None:
@@ -486,27 +584,34 @@ def collecting(loaded: shared.Loaded) -> None:
     st.markdown(f"Choose a folder with one sub-folder a class, up to {MAX_COLLECTED} photos in all. The run is over "
                 f"**{plain(loaded.model.name)}**, the model in the sidebar; its result appears among the statistics at "
                 f"the top, for you and until you leave. For more, there is `python -m senet_viz collect`.")
-    job: Job | None = st.session_state.get("job")
-    if job is not None and job.thread.is_alive():
-        _follow()
-        return
+    held: list[Held] = st.session_state.setdefault("jobs", [])  # the folders live as long as these
+    job = held[-1].job if held else None
+    uploads = st.file_uploader("Photos in folders", accept_multiple_files="directory", key="folders",
+                               type=["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"],
+                               disabled=job is not None and job.running)
     if job is not None:
+        if job.running:
+            _follow()
+            return
         if job.error:
             st.error(plain(job.error), icon=":material/error:")
-        elif job.cancelled.is_set():
+        elif job.stopped:
             st.info(f"Cancelled after {job.done} of {job.total} photos.", icon=":material/cancel:")
-        elif job.out in st.session_state.get("collected", []):
+        elif job.out not in st.session_state["collected"]:  # it ended while the page was being drawn
+            st.rerun()
+        else:
             st.success(f"Done: {job.total} photos. Choose the result among the statistics at the top.",
                        icon=":material/check:")
-    uploads = st.file_uploader("Photos in folders", accept_multiple_files="directory", key="folders",
-                               type=["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"])
     if not uploads:
         return
-    labels = [PurePath(upload.name).parent.name for upload in uploads]
-    classes = sorted(set(labels) - {""})
-    st.markdown(f"{len(uploads)} photos, {len(classes)} classes: "
-                + ", ".join(f"{plain(name)} ({labels.count(name)})" for name in classes[:12])
-                + (", …" if len(classes) > 12 else ""))
+    labels = labels_of([upload.name for upload in uploads])
+    counts = Counter(filter(None, labels))
+    classes = sorted(counts)
+    facts = [f"{plain(name)} ({counts[name]})" for name in classes[:12]] + ["…"] * (len(classes) > 12)
+    if unlabelled := len(labels) - counts.total():
+        facts.append(f"{unlabelled} in no sub-folder, without a class")
+    st.markdown(f"{len(uploads)} photo{'s' * (len(uploads) != 1)}, {len(classes)} "
+                f"class{'es' * (len(classes) != 1)}: {', '.join(facts)}.")
     if len(uploads) > MAX_COLLECTED:
         st.error(f"{len(uploads)} photos are too many for a run from here; the most is {MAX_COLLECTED}.",
                  icon=":material/error:")
@@ -517,23 +622,18 @@ def collecting(loaded: shared.Loaded) -> None:
                             [classes.index(label) if label else -1 for label in labels], classes,
                             files=[upload.name for upload in uploads])
         settings = Settings(batch_size=SHARD, shard_size=SHARD, threads=torch.get_num_threads(), random_weights=control)
-        job = st.session_state["job"] = Job(len(uploads))
-        job.thread = threading.Thread(target=job.run, args=(loaded.model, pictures, settings), daemon=True)
-        job.thread.start()
+        held.append(Job(len(uploads)).start(loaded.model, pictures, settings))
         st.rerun()
 
 
 @st.fragment(run_every=1.0)
 def _follow() -> None:
-    job: Job = st.session_state["job"]
-    if not job.thread.is_alive():
-        if not job.error and not job.cancelled.is_set():
-            st.session_state.setdefault("collected", []).append(job.out)
-            st.session_state.setdefault("jobs", []).append(job)  # the folder lives as long as its job
+    job = st.session_state["jobs"][-1].job
+    if not job.running:
         st.rerun()
     st.progress(job.done / job.total, f"{job.done} of {job.total} photos")
-    if st.button("Cancel", icon=":material/cancel:", key="cancel", disabled=job.cancelled.is_set()):
-        job.cancelled.set()
+    st.button("Cancel", icon=":material/cancel:", key="cancel", on_click=job.cancelled.set,
+              disabled=job.cancelled.is_set())
 
 
 main()

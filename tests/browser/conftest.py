@@ -1,10 +1,12 @@
 """The real thing: ``streamlit run app.py`` on a free port, driven by Chromium."""
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlencode
@@ -47,19 +49,18 @@ def browser():
         started.close()
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory):
+@contextmanager
+def running(log: Path, *arguments: str, **environment: str):
     """The address of the app, as the README starts it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
-    log = tmp_path_factory.mktemp("server") / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.address",
-             "127.0.0.1", "--server.headless", "true", "--server.fileWatcherType", "none"],
-            cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+             "127.0.0.1", "--server.headless", "true", "--server.fileWatcherType", "none", "--", *arguments],
+            cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=os.environ | environment)
     try:
         deadline = time.monotonic() + START
         while True:
@@ -83,6 +84,19 @@ def server(tmp_path_factory):
             process.wait()
 
 
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The address of the app, for all tests."""
+    with running(tmp_path_factory.mktemp("server") / "log") as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def start_server():
+    """``with start_server(log, "--statistics", folder) as address``: another one."""
+    return running
+
+
 class Tab:
     """A tab of the browser, what its console said and where it wanted to go."""
 
@@ -90,15 +104,21 @@ class Tab:
         self.page, self.server = page, server
         self.errors: list[str] = []
         self.strangers: list[str] = []
-        page.on("console", lambda message: self.errors.append(message.text) if message.type == "error" else None)
+        page.on("console", self._heard)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("requestfailed", lambda request: self.errors.append(f"{request.url} {request.failure}"))
         page.on("request", lambda request: None if request.url.startswith(
             (server, server.replace("http", "ws"), "data:", "blob:")) else self.strangers.append(request.url))
 
-    def open(self, **parameters) -> "Tab":
-        """The app by a link with these parameters."""
-        self.page.goto(f"{self.server}/?{urlencode(parameters, doseq=True)}", timeout=START * 1000)
+    def _heard(self, message) -> None:
+        # Streamlit first looks for itself below the address of a page, where it is not
+        beneath = re.fullmatch(rf"{re.escape(self.server)}/(classes|kernels)/_stcore/[a-z-]+", message.location["url"])
+        if message.type == "error" and not beneath:
+            self.errors.append(f"{message.text} {message.location['url']}")
+
+    def open(self, path: str = "", **parameters) -> "Tab":
+        """The app by a link to one of its pages, with these parameters."""
+        self.page.goto(f"{self.server}/{path}?{urlencode(parameters, doseq=True)}", timeout=START * 1000)
         return self.settle()
 
     def settle(self) -> "Tab":
@@ -180,11 +200,11 @@ def tab(browser, server):
     """``tab(theme="dark")``: a new visitor, who at the end has seen no error and no other host."""
     opened = []
 
-    def new(theme: str = "light", **options) -> Tab:
+    def new(theme: str = "light", address: str = server, **options) -> Tab:
         context = browser.new_context(color_scheme=theme, viewport={"width": 1440, "height": 1200},
                                       accept_downloads=True, **options)
         context.set_default_timeout(SETTLE * 1000)
-        one = Tab(context.new_page(), server)
+        one = Tab(context.new_page(), address)
         opened.append((context, one))
         return one
 

@@ -1,0 +1,235 @@
+"""The Classes page as a person uses it, in a real browser."""
+import io
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import senet_viz as sv
+from senet_viz.datasets import Pictures
+from senet_viz.statistics import Settings, collect, summaries
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLES = sorted((ROOT / "assets" / "samples").glob("*.jpg"))
+NAMES = [path.stem.replace("_", " ") for path in SAMPLES]
+STATISTICS = ROOT / "assets" / "statistics"
+SE, SK = "demo/se_resnet50_slim", "demo/sknet50_slim"
+OF_DATA = ["lines", "depth", "heat_map", "channel_classes", "channel_histogram", "pair", "saturation"]
+OF_PHOTOS = ["photo_lines", "nearest", "mean_cams"]
+
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(
+    not all((STATISTICS / name.partition("/")[2] / "metadata.json").is_file() for name in (SE, SK)),
+    reason="the embedded statistics are missing")]
+
+
+@pytest.fixture(scope="module")
+def se() -> sv.Statistics:
+    return sv.open_statistics(STATISTICS / "se_resnet50_slim")
+
+
+def lines(traces: list[dict]) -> list[dict]:
+    """Those of classes; bands have no name of their own."""
+    return [trace for trace in traces if not trace["name"].startswith("trace ")]
+
+
+def pick(page, key: str, text: str) -> None:
+    """Choose the option of a select box that has this text."""
+    box = page.widget(key).get_by_role("combobox")
+    box.scroll_into_view_if_needed()
+    page.page.wait_for_timeout(300)  # scrolling would close the list
+    box.click()
+    page.page.get_by_role("option").filter(has_text=text).click()
+    page.settle()
+
+
+def every_chart_is_drawn(page) -> list[str]:
+    """Marks on the screen, not only data; how the charts are described."""
+    for key in OF_DATA + OF_PHOTOS:
+        chart = page.chart(key)
+        assert chart.count() == 1, key
+        assert chart.locator(".point, .box, .hm image, .im image, path.js-line, .bars path").count(), key
+        assert chart.bounding_box()["width"] > 300 and chart.bounding_box()["height"] > 200
+        assert [t for t in page.traces(key) if t.get("x") or t.get("z")], key
+    described = page.page.get_by_test_id("stPlotlyChart").evaluate_all("all => all.map(e => e.ariaLabel)")
+    assert len(set(described)) == len(OF_DATA + OF_PHOTOS) and all(len(text) > 40 for text in described)
+    assert page.errors_shown() == [] and page.page.get_by_test_id("stException").count() == 0
+    return described
+
+
+def test_the_page_and_its_report(tab, tmp_path, browser):
+    page = tab().open("classes", sample=NAMES[:2])
+    assert page.page.url.startswith(f"{page.server}/classes")
+    described = every_chart_is_drawn(page)
+    # the report holds them all, without a network
+    path = page.download(page.widget("report").locator("button:visible"), tmp_path)
+    assert path.name == "se_resnet50_slim_classes.html"
+    context = browser.new_context(offline=True)
+    offline, said = context.new_page(), []
+    offline.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
+    offline.on("pageerror", lambda error: said.append(str(error)))
+    offline.goto(path.as_uri())
+    offline.wait_for_function(f"document.querySelectorAll('.js-plotly-plot').length === {len(described)}")
+    assert offline.locator("[role=img]").evaluate_all("all => all.map(e => e.ariaLabel)") == described
+    assert offline.locator("[role=img] .js-plotly-plot .main-svg").count() >= len(described) and said == []
+    context.close()
+
+
+def test_classes_by_name_and_a_band(tab, se, tmp_path):
+    page = tab().open("classes", sample=NAMES[0], classes=["goldfish"])
+    chart = page.chart("lines")
+    assert [t["name"] for t in lines(page.traces("lines"))] == ["all", "goldfish"] * 6
+    assert chart.locator(".annotation-text").all_text_contents()[:6] == [
+        "SE_2_3", "SE_3_4", "SE_4_6", "SE_5_1", "SE_5_2", "SE_5_3"]
+    box = page.widget("classes").get_by_role("combobox")
+    box.fill("tarant")
+    page.page.get_by_role("option").first.wait_for()
+    box.press("Enter")
+    page.settle()
+    page.until("""() => document.querySelector('.st-key-lines_figure .js-plotly-plot')._fullData.some(
+        trace => trace.name === 'tarantula')""")
+    names = summaries.class_names(se)
+    drawn = lines(page.traces("lines"))
+    assert len(drawn) == 18 and "classes=goldfish&classes=tarantula" in page.page.url
+    means = se.mean("SE_5_3")[names.index("tarantula"), -1]
+    np.testing.assert_allclose(drawn[-1]["y"], means[drawn[-1]["x"]], atol=1e-6)
+    assert chart.locator(".fills path, .js-fill").count() == 0
+    page.widget("band").get_by_text("standard deviation").click()
+    page.until("document.querySelector('.st-key-lines_figure .js-plotly-plot')._fullData.length === 36")
+    assert chart.locator(".js-fill").count() >= 18
+    table = pd.read_csv(page.download(page.widget("lines_csv").locator("button:visible"), tmp_path))
+    assert set(table["class"]) == {"goldfish", "tarantula", "all"} and table["label"].nunique() == 6
+    page.widget("paper").locator("label").first.click()
+    page.until("document.querySelector('.st-key-paper_csv') !== null")
+    assert page.errors_shown() == []
+
+
+def test_a_heat_map_of_another_block_and_a_channel(tab, se):
+    page = tab().open("classes", sample=NAMES[0], class_block="SE_2_1")
+    [shown] = page.traces("heat_map")
+    z = np.array(shown["z"], float)
+    means = se.mean("SE_2_1")[:, -1]
+    assert z.shape == means.shape
+    np.testing.assert_allclose(np.sort(z.ravel()), np.sort((means - means.mean(0)).ravel()), atol=1e-5)
+    image = page.chart("heat_map").locator(".hm image")
+    assert image.count() == 1 and image.bounding_box()["width"] > 300
+    page.widget("centred").locator("label").first.click()
+    page.until("document.querySelector('.st-key-heat_map_figure .js-plotly-plot')._fullData[0].zmin === 0")
+    pick(page, "class_block", "SE_5_1")
+    best = summaries.selective_channels(se, "SE_5_1")["channel"][0]
+    assert page.widget("class_channel").locator("input").input_value() == str(best)
+    described = page.page.locator(".st-key-channel_histogram_figure [data-testid=stPlotlyChart]")
+    assert "5,000 pictures" in described.get_attribute("aria-label")
+
+
+def test_another_model_brings_its_statistics_and_zooms(tab):
+    page = tab("dark").open("classes", sample=NAMES[0], classes="goldfish")
+    page.choose("model", SK)
+    page.widget("zoom").wait_for()
+    page.settle()
+    assert page.chart("lines").count() == 1  # blocks of this network
+    sk = sv.open_statistics(STATISTICS / "sknet50_slim")
+    index = summaries.class_names(sk).index("goldfish")
+    for zoom in (1.0, 2.0):
+        if zoom > 1:
+            page.widget("zoom").get_by_text("2×", exact=True).click()
+            page.until("document.querySelector('.st-key-zoom [aria-checked=true]')?.innerText.trim() === '2×'")
+        drawn = [t for t in lines(page.traces("lines")) if t["name"] == "goldfish"]
+        assert len(drawn) == 6
+        np.testing.assert_allclose(drawn[-1]["y"], sk.mean("SK_5_3", zoom)[index, -1][drawn[-1]["x"]], atol=1e-6)
+    every_chart_is_drawn(page)
+    ground = page.page.evaluate("getComputedStyle(document.querySelector('[data-testid=stApp]')).backgroundColor")
+    text = page.chart("lines").locator(".legendtext").first.evaluate("e => getComputedStyle(e).fill")
+    assert sum(map(int, re.findall(r"\d+", ground)[:3])) < 150 and sum(map(int, re.findall(r"\d+", text)[:3])) > 500
+    assert "weight of 5×5" in page.chart("photo_lines").locator(".annotation-text").all_text_contents()
+    before = page.traces("lines")
+    page.page.reload()
+    page.settle()
+    assert page.traces("lines") == before
+    # the other network's statistics again: what is told by photo needs the right one
+    pick(page, "statistics", "se_resnet")
+    page.until("document.querySelector('.st-key-zoom') === null")
+    page.chart("lines").wait_for()
+    assert len(lines(page.traces("lines"))) == 12 and page.chart("nearest").count() == 0
+    assert len([note for note in page.notes_shown() if "another network" in note]) == 2
+
+
+# a run of one's own, on a server of an operator's own
+
+@pytest.fixture(scope="module")
+def own_server(start_server, tmp_path_factory):
+    """A server with a run to offer and a damaged one, and with a folder of its own for temporary files."""
+    folder, temporary = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("tmp")
+    content = [path.read_bytes() for path in SAMPLES[:4]]
+    collect(sv.load(SE, device="cpu"), Pictures(content.__getitem__, [0, 0, 1, 1], ["left", "right"]), folder / "tiny",
+            Settings(batch_size=4, shard_size=4), workers=0, progress=False)
+    (folder / "damaged").mkdir()
+    (folder / "damaged" / "metadata.json").write_text("{}")
+    with start_server(temporary / "log", "--statistics", str(folder), TMPDIR=str(temporary)) as address:
+        yield address, temporary
+    assert not list(temporary.glob("senet_viz_*"))
+
+
+def test_a_link_reaches_a_new_server(tab, own_server):
+    address, _ = own_server
+    page = tab(address=address).open("classes", sample=NAMES[0], classes=["goldfish"], band="standard error")
+    assert page.page.locator("h1").first.inner_text() == "Classes"
+    assert {t["name"] for t in lines(page.traces("lines"))} == {"all", "goldfish"}
+    assert len(page.errors_shown()) == 1 and "damaged" in page.errors_shown()[0]
+    pick(page, "statistics", "own pictures")
+    page.until("""() => document.querySelector('.st-key-lines_figure .js-plotly-plot')._fullData.some(
+        trace => trace.name === 'left (n=2)')""")
+    assert {t["name"] for t in lines(page.traces("lines"))} == {"all", "left (n=2)", "right (n=2)"}
+
+
+def test_a_run_over_folders(tab, own_server, tmp_path):
+    address, temporary = own_server
+    for i, sample in enumerate(SAMPLES[:6]):
+        (tmp_path / "mine" / ("left", "right")[i % 2]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(sample, tmp_path / "mine" / ("left", "right")[i % 2])
+    (tmp_path / "mine" / "left" / "broken.jpg").write_text("Dear Sir or Madam")
+    page = tab(address=address).open("classes", sample=NAMES[0])
+    page.widget("folders").locator("input").set_input_files(tmp_path / "mine")
+    page.page.get_by_text("7 photos, 2 classes: left (4), right (3).").wait_for()
+    page.settle()
+    page.widget("collect").get_by_role("button").click()
+    page.page.get_by_text("Done: 7 photos.").wait_for()
+    page.settle()
+    assert len(list(temporary.glob("senet_viz_*"))) == 1
+    pick(page, "statistics", "own pictures, 6 pictures")
+    page.until("document.body.innerText.includes('1 could not be used')")
+    for key in OF_DATA + OF_PHOTOS:
+        assert page.chart(key).count() == 1, key
+    # another visitor does not see it
+    other = tab(address=address).open("classes", sample=NAMES[0])
+    other.widget("statistics").get_by_role("combobox").click()
+    other.page.get_by_role("option").first.wait_for()
+    options = other.page.get_by_role("option").all_inner_texts()
+    assert len(options) == 3 and not any("6 pictures" in option for option in options)
+
+
+def test_a_run_is_cancelled(tab, own_server, tmp_path):
+    address, _ = own_server
+    buffer = io.BytesIO()  # of which many take a while
+    Image.linear_gradient("L").resize((6000, 6000)).convert("RGB").save(buffer, "JPEG")
+    for i in range(48):
+        path = tmp_path / "mine" / f"class {i % 2}" / f"{i}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(buffer.getvalue())
+    page = tab(address=address).open("classes", sample=NAMES[0])
+    page.widget("folders").locator("input").set_input_files(tmp_path / "mine")
+    page.page.get_by_text("48 photos, 2 classes").wait_for()
+    page.settle()
+    page.widget("control").locator("label").first.click()
+    page.settle()
+    page.widget("collect").get_by_role("button").click()
+    cancel = page.widget("cancel").get_by_role("button")
+    cancel.wait_for()
+    page.page.get_by_text(re.compile(r"\d+ of 48 photos")).wait_for()
+    cancel.click()
+    page.page.get_by_text(re.compile(r"Cancelled after \d+ of 48 photos\.")).wait_for()
+    page.settle()
+    assert page.widget("collect").count() == 1 and page.page.get_by_test_id("stException").count() == 0
