@@ -13,13 +13,14 @@ from senet_viz.film import film
 from senet_viz.gates import contribution_points
 from senet_viz.report import Section, plain
 from senet_viz.statistics import kernels
-from senet_viz.sweep import SIZES, Sweep, centre_of, sweep
+from senet_viz.sweep import SIZES, Box, Sweep, centre_of, sweep
 
 PAPER = (1.0, 1.5, 2.0)  # the sizes of the SK paper's Fig. 3
 OFFERED = ("demo/sknet50_slim", "timm/skresnext50_32x4d.ra_in1k")
-TOP_CLASS = "the picture's own top class"
+TOP_CLASS = "the most probable at each size"
 NO_OTHER = "no other model"
 SHOWN = 420  # pixels of the picture's width on the page
+PACE = 0.7  # seconds a size
 
 
 def main() -> None:
@@ -73,82 +74,111 @@ def choose_picture() -> tuple[shared.Picture, Image.Image] | None:
 def photo(loaded: shared.Loaded, chosen: tuple[shared.Picture, Image.Image]) -> None:
     """Everything about one photo."""
     picture, image = chosen
-    box = choose_box(picture, image)
-    labels = loaded.model.class_labels
-    wanted = st.selectbox("Class of the Grad-CAM", [TOP_CLASS, *labels], key="kernel_class", bind="query-params",
-                          accept_new_options=True, width=320)
+    st.markdown("Where is the object? Draw a box around it; without one the picture's centre is enlarged.")
+    with st.container(horizontal=True):
+        left, right = st.container(width=SHOWN), st.container(width=320)
+    with right:  # first, for what is typed is drawn on the left
+        box = type_box(picture, image.size)
+        target = choose_class(loaded.model)
+    with left:
+        draw_box(picture, image, box)
     try:
-        target = None if wanted in (TOP_CLASS, None) else loaded.model.class_index(wanted)
         swept = _sweep(loaded.key, picture.digest, box, target, loaded.model, picture.data)
     except shared.SENTENCES as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
-    page = Photo(loaded, picture, box, swept)
+    page = Photo(loaded, picture, box, swept, target)
     page.at_size()
+    page.beyond()
     page.paper()
-    page.curves()
     page.decided()
 
 
-def choose_box(picture: shared.Picture, image: Image.Image) -> tuple[float, float, float, float] | None:
-    """The object: a box drawn on the picture or typed; the picture's centre without one."""
-    key = f"box_{picture.digest[:12]}"
-    scale = image.width / min(SHOWN, image.width)
-    small = np.asarray(image.resize((round(image.width / scale), round(image.height / scale))))
-    box = st.session_state.get(key)
-
-    def drawn() -> None:
-        boxes = st.session_state[f"{key}_figure"].selection.box
-        if boxes:
-            (x0, x1), (y0, y1) = (np.clip(np.sort(boxes[-1][axis]), 0, side / scale) * scale
-                                  for axis, side in (("x", image.width), ("y", image.height)))
-            if x1 - x0 >= 1 and y1 - y0 >= 1:
-                st.session_state[key] = tuple(map(float, np.round([x0, y0, x1, y1])))
-
-    left, right = st.columns([1, 1])
-    with left:
-        st.markdown("Where is the object? Draw a box around it; without one the picture's centre is enlarged.")
-        scaled = box and tuple(side / scale for side in box)
-        figure = figures.box_picker(small, picture.name, scaled, width=small.shape[1])
-        st.plotly_chart(figure, key=f"{key}_figure", on_select=drawn, selection_mode="box", width="content",
-                        alt=figure.layout.meta["alt"], config={"displayModeBar": False})
-    with right:
-        typed = st.text_input(
-            "Box in pixels: left, top, right, bottom", value=", ".join(f"{side:g}" for side in box) if box else "",
-            placeholder=f"for instance {image.width // 4}, {image.height // 4}, {image.width * 3 // 4}, "
-                        f"{image.height * 3 // 4}", help=f"The picture has {image.width}×{image.height} pixels.")
-        if box and st.button("Without a box", icon=":material/close:"):
-            st.session_state.pop(key)
-            st.rerun()
-    if not typed.strip():
-        return None
+def type_box(picture: shared.Picture, size: tuple[int, int]) -> Box | None:
+    """The box in a text field; each photo keeps its own."""
+    key, (width, height) = f"box_{picture.digest[:12]}", size
+    st.session_state.setdefault(f"{key}_typed", st.session_state.get(key, ""))
+    typed = st.text_input(
+        "Box in pixels: left, top, right, bottom", key=f"{key}_typed", help=f"The picture has {width}×{height} pixels.",
+        placeholder=f"for instance {width // 4}, {height // 4}, {width * 3 // 4}, {height * 3 // 4}")
     try:
-        numbers = [float(number) for number in typed.replace(";", ",").split(",")]
-        if len(numbers) != 4:
-            raise ValueError
-    except ValueError:
-        st.error("A box is four numbers: left, top, right, bottom.", icon=":material/error:")
-        return box
-    try:
-        centre_of(tuple(numbers), image.size)
+        box = read_box(typed, size)
+        st.session_state[key] = typed
     except ValueError as error:
         st.error(plain(str(error)), icon=":material/error:")
-        return box
-    return tuple(numbers)
+        box = read_box(st.session_state.get(key, ""), size)
+    st.button("Without a box", on_click=st.session_state.update, args=({f"{key}_typed": ""},), disabled=not typed,
+              key="no_box", icon=":material/close:")
+    return box
+
+
+def read_box(text: str, size: tuple[int, int]) -> Box | None:
+    """Four numbers; None for nothing.
+
+    Raises:
+        ValueError: one sentence, for anything else and for a box that is not inside a picture of this size.
+    """
+    if not text.strip():
+        return None
+    try:
+        left, top, right, bottom = map(float, text.replace(";", ",").split(","))
+    except ValueError:
+        raise ValueError("a box is four numbers: left, top, right, bottom") from None
+    centre_of((left, top, right, bottom), size)
+    return left, top, right, bottom
+
+
+def draw_box(picture: shared.Picture, image: Image.Image, box: Box | None) -> None:
+    """The picture, on which a box can be drawn."""
+    key = f"box_{picture.digest[:12]}"
+
+    def drawn() -> None:
+        for box in st.session_state[f"{key}_figure"].selection.box[-1:]:
+            left, right = np.clip(np.sort(box["x"]), 0, image.width).round()
+            top, bottom = np.clip(np.sort(box["y"]), 0, image.height).round()
+            if left < right and top < bottom:
+                st.session_state[f"{key}_typed"] = f"{left:g}, {top:g}, {right:g}, {bottom:g}"
+
+    scale = min(SHOWN / image.width, 1.5 * SHOWN / image.height)
+    shown = np.asarray(image.resize([max(1, round(side * scale)) for side in image.size]))
+    figure = figures.box_picker(shown, picture.name, box, size=image.size)
+    st.plotly_chart(figure, key=f"{key}_figure", on_select=drawn, selection_mode="box", width="content",
+                    alt=figure.layout.meta["alt"], config={"displayModeBar": False})
+
+
+def choose_class(model: sv.Model) -> int | None:
+    """The class that Grad-CAM explains, None for the most probable one at each size."""
+    wanted = st.selectbox("Class of the Grad-CAM", [TOP_CLASS, *model.class_labels], key="kernel_class",
+                          bind="query-params", accept_new_options=True)
+    try:
+        return None if wanted in (TOP_CLASS, None) else model.class_index(wanted)
+    except ValueError as error:
+        st.error(plain(str(error)), icon=":material/error:")
+        return None
 
 
 @st.cache_resource(max_entries=8, show_spinner="Looking at every size")
 @shared.in_a_sentence
-def _sweep(key: str, digest: str, box, target: int | None, _model: sv.Model, _data: bytes) -> Sweep:
+def _sweep(key: str, digest: str, box: Box | None, target: int | None, _model: sv.Model, _data: bytes) -> Sweep:
     layer = list(_model.stages.values())[-1]
-    return sweep(_model, sv.open_image(_data), box=box, targets=None if target is None else [target], layers=[layer])
+    swept = sweep(_model, sv.open_image(_data), box=box, targets=None if target is None else [target], layers=[layer])
+    for view in swept.views.values():
+        if view.logits.shape[1] != len(_model.classes):
+            raise ValueError(f"The network gives {view.logits.shape[1]} logits, but there are {len(_model.classes)} "
+                             f"class names.")
+        if not view.logits.isfinite().all():
+            raise ValueError("The network's output for this picture is not finite at every size, so its choice of "
+                             "kernel says nothing.")
+    return swept
 
 
 class Photo:
     """The parts of the page for one photo in one model."""
 
-    def __init__(self, loaded: shared.Loaded, picture: shared.Picture, box, swept: Sweep):
+    def __init__(self, loaded: shared.Loaded, picture: shared.Picture, box: Box | None, swept: Sweep,
+                 target: int | None = None):
         self.loaded, self.model, self.picture, self.box, self.swept = loaded, loaded.model, picture, box, swept
+        self.target = target
         self.blocks = {block.label: block for block in choosing(loaded.model)}
         self.panels = [block.label for block in tables.panels(list(self.blocks.values()), False)]
         self.preference = tables.size_preference(swept)
@@ -162,41 +192,70 @@ class Photo:
 
     def at_size(self) -> None:
         st.subheader("At one size", anchor="size")
-        playing = st.toggle("Play", key="play", help="Go through the sizes, forth and back.")
-        st.fragment(self._at_size, run_every=0.7 if playing else None)(playing)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            playing = st.toggle("Play", key="play", help="Go through the sizes, forth and back.")
+            st.download_button("The sweep as a GIF", lambda: film(self.swept.pictures["zoom"], self.preference),
+                               f"{Path(self.picture.name).stem}_sizes.gif", "image/gif", key="film", on_click="ignore",
+                               icon=":material/movie:")
+        st.fragment(self._at_size, run_every=PACE if playing else None)(playing)
 
     def _at_size(self, playing: bool) -> None:
-        sizes = list(SIZES)
+        shared.clear("size_cam", "size_preference", "size_curves")
+        sizes, begin = list(SIZES), {"value": 1.0}
         if playing:
             step, at = st.session_state.get("play_step", 1), sizes.index(st.session_state.get("size", 1.0))
             step = -step if not 0 <= at + step < len(sizes) else step
             st.session_state.update(size=sizes[at + step], play_step=step)
-        if st.session_state.get("size", 1.0) not in sizes:
-            st.session_state.pop("size")
-        size = st.select_slider("Size of the object", sizes, value=st.session_state.get("size", 1.0), key="size",
-                                format_func=lambda value: f"{value:g}×", bind="query-params")
+            begin = {}
+        size = st.select_slider("Size of the object", sizes, key="size", format_func=lambda value: f"{value:g}×",
+                                bind="query-params", **begin)
         if size < 1:
             st.caption("Below 1× the picture is shrunk onto a blurred copy of itself: its mirror image would double "
                        "the object.")
-        row = sizes.index(size)
-        stage, layer = self.layer
-        view, seen = self.swept.views["zoom"], self._seen(row)
-        top = self.model.class_labels[int(view.logits[row].argmax())]
-        left, right = st.columns([2, 3])
+        row, name = sizes.index(size), f"{size:g}×"
+        with st.container(horizontal=True):
+            left, right = st.container(width=SHOWN), st.container()
         with left:
-            cam = {f"{size:g}×": {stage: view.cams[layer][row, 0].cpu().numpy()}}
-            figure = figures.cam_grid({f"{size:g}×": seen}, cam, classes={f"{size:g}×": top})
-            shared.show(Section(
-                f"Grad-CAM at {size:g}×", f"Most probable: **{plain(top)}** "
-                f"({float(view.logits[row].softmax(0).max()):.0%}).", figure, tables.cells(cam)), "size_cam")
+            self._cam(row, name)
         with right:
-            rows = self.preference[(self.preference["look"] == "zoom") & (self.preference["size"] == size)]
-            table = rows.assign(picture=f"{size:g}×")
+            zoom = self.preference[self.preference["look"] == "zoom"]
+            rows = zoom[zoom["size"] == size]
+            reach = 1.05 * max(zoom["difference"].abs().max(), 0.01)  # one scale for all sizes
+            figure = figures.kernel_preference(rows.assign(picture=name)).update_layout(showlegend=False)
             text = (f"For each unit the mean over channels of the weight of {self.kernels[0]} less that of "
                     f"{self.kernels[1]}. *{self.source}.*")
-            shared.show(Section(f"Kernel choice at {size:g}×", text, figures.kernel_preference(table), rows,
-                                self._script(f"result = tables.size_preference(swept).query('size == {size}')")),
-                        "size_preference")
+            shared.show(Section(f"Kernel choice at {name}", text, figure.update_yaxes(range=[-reach, reach]), rows,
+                                self._script(f"result = tables.size_preference(swept).query("
+                                             f"\"look == 'zoom' and size == {size}\")")), "size_preference")
+        self._curves(size)
+
+    def _cam(self, row: int, name: str) -> None:
+        stage, layer = self.layer
+        view = self.swept.views["zoom"]
+        top = int(view.logits[row].argmax())
+        target = top if self.target is None else self.target
+        probable, label = view.logits[row].softmax(0), self.model.class_labels[target]
+        cam = {name: {stage: view.cams[layer][row, 0].cpu().numpy()}}
+        figure = figures.cam_grid({name: self._seen(row)}, cam, classes={name: label})
+        figure.update_annotations(visible=False, selector={"xanchor": "right"})  # the row's name stands in the text
+        figure.update_layout(width=None, height=420, margin={"l": 10})
+        text = f"Grad-CAM at {name} of **{plain(label)}** ({float(probable[target]):.0%}), " + (
+            "the most probable class." if target == top else
+            f"not of the most probable class, **{plain(self.model.class_labels[top])}** ({float(probable[top]):.0%}).")
+        ending = (f"layer = {layer!r}\npicture = swept.pictures['zoom'][{row}]\n"
+                  f"view = sv.inspect(model, model.batch([picture]), targets=[{target}], layers=[layer])\n"
+                  f"result = tables.cells({{{name!r}: {{{stage!r}: view.cams[layer][0, 0].cpu().numpy()}}}})")
+        shared.show(Section(f"Grad-CAM at {name}", text, figure, tables.cells(cam), self._script(ending)), "size_cam")
+
+    def _curves(self, size: float) -> None:
+        st.subheader("Kernel choice against size", anchor="curves")
+        text = ("Enlarging a picture also blurs it, and cutting it also takes its surroundings away. So each curve "
+                "stands beside two controls: the same blur without the zoom, and as large a crop from the corner "
+                f"farthest from the object. What size does is what is left against both. *{self.source}.*")
+        every = st.toggle("All units", key="every_unit", bind="query-params")
+        figure = figures.size_curves(self.preference, list(self.blocks) if every else self.panels, at=size)
+        shared.show(Section("Kernel choice against size", text, figure, self.preference,
+                            self._script("result = tables.size_preference(swept)")), "size_curves")
 
     def _seen(self, row: int) -> np.ndarray:
         return self.model.seen(self.model.transform(self.swept.pictures["zoom"][row]))
@@ -205,6 +264,48 @@ class Photo:
         """Single rows of the sweep, by the name of the size."""
         rows = {f"{size:g}×": self.swept.sizes["zoom"].index(size) for size in sizes}
         return {name: self.swept.row("zoom", row) for name, row in rows.items()}
+
+    @st.fragment
+    def beyond(self) -> None:
+        st.subheader("Beyond the controls", anchor="beyond")
+        shared.clear("size_slopes", "other_curves")
+        slopes = tables.size_slopes(self.preference)
+        text = (f"{self._sentence(slopes)} Dots are the slopes of the curves from 1× up, bars what neither control "
+                f"explains. *{self.source}.*")
+        shared.show(Section("Change per doubling of size", text, figures.size_slopes(slopes), slopes,
+                            self._script("result = tables.size_slopes(tables.size_preference(swept))")), "size_slopes")
+        self._beside()
+
+    def _sentence(self, slopes: pd.DataFrame) -> str:
+        left = slopes.set_index("label")["left"]
+        up, down = (left > kernels.NEGLIGIBLE).sum(), (left < -kernels.NEGLIGIBLE).sum()
+        text = (f"As the object grows from 1× to {SIZES[-1]:g}×, beyond both controls, weight moves to the larger "
+                f"kernel in **{up}** and to the smaller in **{down}** of {len(left)} units, by more than "
+                f"{kernels.NEGLIGIBLE:g} per doubling of its size")
+        if up or down:
+            most = left.abs().idxmax()
+            text += f", most in **{most}** ({left[most]:+.3f})"
+        return text + ". One photo shows what happens to it, not what happens to objects."
+
+    def _beside(self) -> None:
+        """Another network on the same photo."""
+        options = [NO_OTHER, *(name for name in OFFERED if name != self.model.name)]
+        other = st.selectbox("Beside another network", options, key="other", bind="query-params",
+                             accept_new_options=True, width=320)
+        if other in (NO_OTHER, None):
+            return
+        try:
+            second = shared.obtain(other)
+            swept = _sweep(second.key, self.picture.digest, self.box, None, second.model, self.picture.data)
+        except shared.SENTENCES as error:
+            st.error(plain(str(error)), icon=":material/error:")
+            return
+        page = Photo(second, self.picture, self.box, swept)
+        slopes = tables.size_slopes(page.preference)
+        text = f"{page._sentence(slopes)} *{page.source}.*"
+        shared.show(Section(f"Kernel choice against size in {second.model.name}", text,
+                            figures.size_curves(page.preference, page.panels), page.preference,
+                            page._script("result = tables.size_preference(swept)")), "other_curves")
 
     @st.fragment
     def paper(self) -> None:
@@ -219,7 +320,8 @@ class Photo:
         views = self._named(PAPER)
         with st.container(horizontal=True):
             for size, name in zip(PAPER, views):
-                st.image(self._seen(SIZES.index(size)), caption=name, width=150)
+                st.image(self._seen(SIZES.index(size)), caption=name, width=150,
+                         alt=f"{self.picture.name} at {name}, as the network saw it")
         block = self.blocks[label]
         groups = tables.kernel_groups(views, block, 16 if points == "16 means" else block.channels)
         count = 16 if points == "16 means" else block.channels
@@ -238,57 +340,6 @@ class Photo:
         ending = ("table = tables.size_preference(swept)\n"
                   f"result = table[(table['look'] == 'zoom') & table['size'].isin({PAPER})]")
         shared.show(Section("Kernel choice at three sizes", "", figure, bars, self._script(ending)), "fig3_bars")
-
-    @st.fragment
-    def curves(self) -> None:
-        st.subheader("Kernel choice against size", anchor="curves")
-        shared.clear("size_curves", "size_slopes", "other_curves")
-        slopes = tables.size_slopes(self.preference)
-        text = self._sentence(slopes)
-        st.markdown("Enlarging a picture also blurs it, and cutting it also takes its surroundings away. So each curve "
-                    "stands beside two controls: the same blur without the zoom, and as large a crop from the corner "
-                    "farthest from the object. What size does is what is left against both.")
-        every = st.toggle("All units", key="every_unit", bind="query-params")
-        labels = list(self.blocks) if every else self.panels
-        shared.show(Section("Kernel choice against size", text, figures.size_curves(self.preference, labels),
-                            self.preference, self._script("result = tables.size_preference(swept)")), "size_curves")
-        shared.show(Section(
-            "Change per doubling of size", "The slope of each unit's curve from 1× up; the bar is what neither control "
-            "explains.", figures.size_slopes(slopes), slopes,
-            self._script("result = tables.size_slopes(tables.size_preference(swept))")), "size_slopes")
-        st.download_button("The sweep as a GIF", lambda: film(self.swept.pictures["zoom"], self.preference),
-                           f"{Path(self.picture.name).stem}_sizes.gif", "image/gif", key="film", on_click="ignore",
-                           icon=":material/movie:")
-        self._beside()
-
-    def _sentence(self, slopes: pd.DataFrame) -> str:
-        left = slopes.set_index("label")["left"]
-        up, down = (left > kernels.NEGLIGIBLE).sum(), (left < -kernels.NEGLIGIBLE).sum()
-        text = (f"From 1× to {SIZES[-1]:g}×, beyond both controls, more than {kernels.NEGLIGIBLE:g} per doubling of "
-                f"size goes to the larger kernel in **{up}** and to the smaller in **{down}** of {len(left)} units")
-        if up or down:
-            most = left.abs().idxmax()
-            text += f", most in **{most}** ({left[most]:+.3f})"
-        return text + f". One photo shows what happens to it, not what happens to objects. *{self.source}.*"
-
-    def _beside(self) -> None:
-        """Another network on the same photo."""
-        options = [NO_OTHER, *(name for name in OFFERED if name != self.model.name)]
-        other = st.selectbox("Beside another network", options, key="other", bind="query-params",
-                             accept_new_options=True, width=320)
-        if other in (NO_OTHER, None):
-            return
-        try:
-            second = shared.obtain(other)
-            swept = _sweep(second.key, self.picture.digest, self.box, None, second.model, self.picture.data)
-        except shared.SENTENCES as error:
-            st.error(plain(str(error)), icon=":material/error:")
-            return
-        page = Photo(second, self.picture, self.box, swept)
-        slopes = tables.size_slopes(page.preference)
-        shared.show(Section(f"Kernel choice against size in {second.model.name}", page._sentence(slopes),
-                            figures.size_curves(page.preference, page.panels), page.preference,
-                            page._script("result = tables.size_preference(swept)")), "other_curves")
 
     @st.fragment
     def decided(self) -> None:
@@ -312,15 +363,22 @@ class Photo:
         weights = ", ".join(f"{tables.kernel_name(block, m)} {float(view.gates[block.name][0, m, int(channel)]):.2f}"
                             for m in range(block.branches))
         text = f"The branches' feature maps of channel {channel} in {label} and their weighted sum. *{self.source}.*"
+        looking = (f"{scripts.CONTRIBUTION_IMPORT}\npicture = swept.pictures['zoom'][{row}]\n"
+                   f"view = sv.inspect(model, model.batch([picture]), {scripts.CONTRIBUTION_FEATURES})\n")
+        ending = (f"{looking}{scripts.find_block(label)}\nmaps = tables.channel_maps(view, block, {channel})\n"
+                  f"result = tables.cells({{{name!r}: dict(zip({titles!r}, maps))}})")
         shared.show(Section(
             f"Channel {channel} of {label}", text,
             figures.channel_maps({name: self._seen(row)}, maps, titles, label=label, channel=int(channel),
                                  captions={name: weights}),
-            tables.cells({name: dict(zip(titles, maps[name]))})), "branch_maps")
+            tables.cells({name: dict(zip(titles, maps[name]))}), self._script(ending)), "branch_maps")
         table = tables.contributions({name: view})
         text = ("A branch's weight is not its contribution: a branch of small norm adds little, however large its "
-                f"weight. Above, the mean weight in each unit at {name}; below, the share of a_m·‖U_m‖.")
-        shared.show(Section("Weight and contribution of the branches", text, figures.contribution(table), table),
+                f"weight. Above, the mean weight in each unit at {name}; below, the branch's share of the norms "
+                f"‖a·U‖. *{self.source}.*")
+        shared.show(Section("Weight and contribution of the branches", text,
+                            figures.contribution(table).update_layout(showlegend=False), table,
+                            self._script(f"{looking}result = tables.contributions({{{name!r}: view}})")),
                     "branch_shares")
 
 
@@ -356,7 +414,8 @@ def data_set(loaded: shared.Loaded) -> None:
                                 format_func=lambda value: f"{value:g}×", bind="query-params")
     path = str(stats.path.relative_to(shared.ROOT) if stats.path.is_relative_to(shared.ROOT) else stats.path)
     source = plain(f"{stats.metadata['model']} on {stats.metadata['data']}, {stats.metadata['images']:,} pictures")
-    effects, shares, bars, changes = _over_data(str(stats.path), stats.metadata["images"], size, stats)
+    effects, shares, bars, changes = _over_data(
+        str(stats.path), shared.changed(stats.path), size, stats)
 
     def script(ending: str) -> str:
         return scripts.over_data(path, ending).replace("import summaries", "import kernels")
@@ -389,7 +448,7 @@ def data_set(loaded: shared.Loaded) -> None:
 
 
 @st.cache_data(max_entries=16, show_spinner="Comparing sizes")
-def _over_data(path: str, images: int, size: float, _stats: sv.Statistics):
+def _over_data(path: str, changed: float, size: float, _stats: sv.Statistics):
     return (kernels.size_effects(_stats, size), kernels.by_share(_stats), kernels.bars(_stats),
             kernels.class_changes(_stats, size))
 

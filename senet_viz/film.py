@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
-WIDTH, CHART, PAUSE = 320, 120, 250  # pixels, pixels, milliseconds a frame
+WIDTH, HEIGHT, CHART, PAUSE = 320, 640, 120, 250  # pixels: of the picture at most, of the chart; milliseconds a frame
 UP, DOWN, LINE, INK, GROUND = (0, 114, 178), (213, 94, 0), (128, 128, 128), (27, 39, 51), (255, 255, 255)
 
 
@@ -35,9 +35,10 @@ def film(pictures: list[Image.Image], preference: pd.DataFrame) -> bytes:
 
 
 def _frame(picture: Image.Image, size: float, values: np.ndarray, top: float, scale: str) -> Image.Image:
-    height = round(picture.height * WIDTH / picture.width)
+    reduced = min(WIDTH / picture.width, HEIGHT / picture.height)
+    width, height = (max(1, round(side * reduced)) for side in picture.size)
     frame = Image.new("RGB", (WIDTH, height + CHART), GROUND)
-    frame.paste(picture.resize((WIDTH, height), Image.Resampling.BICUBIC))
+    frame.paste(picture.resize((width, height), Image.Resampling.BICUBIC), ((WIDTH - width) // 2, 0))
     draw, font, small = ImageDraw.Draw(frame), ImageFont.load_default(16), ImageFont.load_default(11)
     draw.text((8, 6), f"{size:g}x", fill=GROUND, font=font, stroke_width=2, stroke_fill=INK)
     draw.text((8, height + 4), scale, fill=INK, font=small)

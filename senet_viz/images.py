@@ -81,7 +81,7 @@ def zoom(image: Image.Image, factor: float, centre: tuple[float, float] | None =
         return image.resize(size, Image.Resampling.BICUBIC, box=window)
     small = image.resize([max(1, round(side * factor)) for side in size], Image.Resampling.BICUBIC)
     ground = _resized(image, size).filter(ImageFilter.GaussianBlur(max(size) / 10))
-    ground.paste(small, tuple((whole - part) // 2 for whole, part in zip(image.size, small.size)))
+    ground.paste(small, tuple((whole - part) // 2 for whole, part in zip(size, small.size)))
     return ground
 
 

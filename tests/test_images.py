@@ -330,6 +330,13 @@ def test_results_of_another_size(size):
         made = function(image, 1, size=size)
         assert np.array_equal(made, image.resize(size, bicubic)) and made.size == size
         assert function(image, 0.5, size=size).size == size
+    white = Image.new("RGB", (40, 20), "white")
+    shrunk = np.asarray(zoom(Image.merge("RGB", [Image.new("L", (40, 20), 99)] * 3), 0.5, None, size))
+    assert (shrunk == 99).all()
+    dotted = white.copy()
+    dotted.paste("black", (18, 9, 22, 11))  # the middle stays the middle
+    rows, columns = np.nonzero(np.asarray(zoom(dotted, 0.5, None, size))[..., 0] < 128)
+    assert (columns.mean() + 0.5, rows.mean() + 0.5) == pytest.approx((size[0] / 2, size[1] / 2), abs=1)
 
 
 @pytest.mark.parametrize(("centre", "corner"), [

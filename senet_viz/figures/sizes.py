@@ -41,7 +41,7 @@ def size_curves(
     labels = list(dict.fromkeys(preference["label"] if labels is None else labels))
     table = preference[preference["label"].isin(labels)]
     title = _difference(table) if quantity == "difference" else "expected side of the kernel, in cells"
-    figure, places = _panels(labels, columns, "size of the object (1: as it is)")
+    figure, places = _panels(labels, columns, "size of object")
     seen = set()
     for label, place in zip(labels, places):
         unit = table[table["label"] == label]
@@ -60,7 +60,7 @@ def size_curves(
     figure.update_xaxes(type="log", tickvals=list(TICKS), ticktext=list(TICKS.values()), tickangle=0,
                         range=[math.log10(min(sizes)) - 0.03, math.log10(max(sizes)) + 0.03])
     if at is not None and labels:
-        figure.add_vline(x=at, line={"color": COLOURS[3], "width": 2})
+        _rules(figure, labels, "x", at, {"color": COLOURS[3], "width": 2})
     zoom = table[table["look"] == "zoom"].dropna(subset=quantity).sort_values("size", kind="stable")
     ends = zoom.groupby("label")[quantity].agg(["first", "last"])
     controls = [LOOKS[look][0] for look in LOOKS if look in seen and look != "zoom"]
@@ -216,13 +216,22 @@ def _finish_panels(
     slack = max(0.05 * (high - low), 0.005)
     figure.update_yaxes(range=[low - slack, high + slack], zeroline=False)
     if labels and low - slack < 0 < high + slack:
-        figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1})
+        _rules(figure, labels, "y", 0, {"color": NEUTRAL, "width": 1})
     figure.add_annotation(
         text=title, textangle=-90, showarrow=False, x=0, xref="paper", xanchor="right", xshift=-42, y=0.5,
         yref="paper", yanchor="middle", font={"size": 13})
     plot = _grid(labels, columns)[2]
     finish(figure, alt=alt, height=plot + 130)
     return figure.update_layout(legend={"y": 1 + 30 / plot}, margin={"l": 70})
+
+
+def _rules(figure: go.Figure, labels: list[str], axis: str, at: float, line: dict) -> None:
+    """A line across each panel; Plotly's own ``add_hline`` takes most of the time that such a figure takes."""
+    other = "y" if axis == "x" else "x"
+    figure.layout.shapes += tuple({
+        "type": "line", "line": line, f"{axis}ref": f"{axis}{number}", f"{axis}0": at, f"{axis}1": at,
+        f"{other}ref": f"{other}{number} domain", f"{other}0": 0, f"{other}1": 1,
+    } for number in ["", *range(2, len(labels) + 1)])
 
 
 def _symbols(figure: go.Figure, table: pd.DataFrame, look: str) -> None:
