@@ -541,7 +541,8 @@ class Job:
             self.done = done
 
         try:
-            collect(model, pictures, self.out, settings, workers=0, progress=tell, stop=self.cancelled.is_set)
+            with shared.RUNS:
+                collect(model, pictures, self.out, settings, workers=0, progress=tell, stop=self.cancelled.is_set)
         except Stopped:
             self.stopped = True
         except shared.SENTENCES as error:

@@ -36,6 +36,7 @@ DOWNLOADS = (
     "timm/legacy_senet154.in1k", "torchvision/efficientnet_b0", "torchvision/mobilenet_v3_large",
     "torchvision/regnet_y_400mf")
 LOG = logging.getLogger(__name__)
+RUNS = threading.BoundedSemaphore(2)  # over visitors' own photos, at a time; others wait their turn
 # errors whose message is a sentence for the person at the page
 SENTENCES = (ValueError, OSError, RuntimeError, ImportError)
 
@@ -362,7 +363,10 @@ def statistics() -> dict[str, sv.Statistics]:
         except SENTENCES as error:
             st.error(plain(str(error)), icon=":material/error:")
             continue
-        name = title = f"{stats.metadata['model']} on {stats.metadata['data']}, {stats.metadata['images']:,} pictures"
+        about = stats.metadata
+        name = title = f"{about['model']} on {about['data']}, {about['images']:,} pictures"
+        if allowed and folder.is_relative_to(Path(allowed)):  # of the same data there may be several
+            name = title = f"{folder.name}: {title}"
         copy = 1
         while name in found:
             copy += 1

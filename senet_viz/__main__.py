@@ -237,7 +237,9 @@ def _collect(args: argparse.Namespace) -> None:
     from .models import load
     from .statistics import Settings, Stopped, collect
 
-    threads = torch.get_num_threads() if args.threads is None else args.threads
+    # a machine's cores are shared by the workers of a cluster that lies on it
+    shared = max(1, args.workers) if args.engine == "ray" else 1
+    threads = max(1, torch.get_num_threads() // shared) if args.threads is None else args.threads
     settings = Settings(
         zooms=tuple(args.zoom), around=args.around, controls=args.controls, precision=args.precision,
         batch_size=args.batch_size, shard_size=args.shard_size, threads=threads, compiled=args.compile,
@@ -254,7 +256,8 @@ def _collect(args: argparse.Namespace) -> None:
     except Stopped as error:
         raise KeyboardInterrupt(str(error)) from error
     unreadable = stats.metadata["unreadable"]
-    print(f"{args.out}: {stats.metadata['images']:,} pictures of {int((stats.count > 0).sum()):,} classes"
+    classes = int((stats.count > 0).sum())
+    print(f"{args.out}: {stats.metadata['images']:,} pictures of {classes:,} class{'es' * (classes != 1)}"
           + (f"; {unreadable:,} could not be used, see {args.out}/unreadable.csv" if unreadable else ""))
 
 

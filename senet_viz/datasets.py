@@ -41,6 +41,8 @@ class Pictures(Dataset):
         labels: N indices into ``classes``; −1 where there is none.
         classes: the labels' names.
         files: N names, relative to the source.
+        sizes: of the files in bytes, as far as they are known without opening each; they tell of other pictures under
+            the same names.
         boxes: where the object is, float64 (N, 4): x0, y0, x1, y1 in pixels, the edges of the box (half-open, so that
             x1 − x0 is its width); NaN where it is not known. None when no picture has one.
     """
@@ -54,10 +56,11 @@ class Pictures(Dataset):
             *,
             files: Sequence[str] | None = None,
             boxes: np.ndarray | None = None,
+            sizes: Sequence[int] = (),
     ):
         self.read, self.labels, self.classes, self.transform = read, labels, classes, transform
         self.files = [str(i) for i in range(len(labels))] if files is None else files
-        self.boxes = boxes
+        self.boxes, self.sizes = boxes, sizes
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -71,9 +74,10 @@ class Pictures(Dataset):
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (64 hex digits) of number, names, labels, classes and boxes: of all but the pictures' bytes."""
+        """SHA-256 (64 hex digits) of number, names, labels, classes, boxes and sizes: of all but the bytes."""
         boxes = None if self.boxes is None else np.asarray(self.boxes, float).tolist()
-        content = [len(self), list(map(str, self.files)), list(map(int, self.labels)), self.classes, boxes]
+        content = [len(self), list(map(str, self.files)), list(map(int, self.labels)), self.classes, boxes,
+                   list(map(int, self.sizes))]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
@@ -86,8 +90,8 @@ def open_pictures(source: str | os.PathLike, split: str | None = None, *, in_mem
             - a folder with one sub-folder a class (ImageFolder). Where these are all WordNet ids, a ``classes.csv``
               in the folder or its parent (columns ``wnid`` and ``name``) names them, or else timm does;
             - a folder with pictures and no such sub-folders: they have no labels;
-            - a Parquet file, or a folder of them, with the column ``image`` (encoded bytes) and, optionally, ``label``
-              (0, 1, …; null or negative where there is none), ``file`` (the pictures' names) and ``x0``, ``y0``,
+            - a Parquet file, or a folder of them, with the columns ``image`` (encoded bytes), ``label`` (0, 1, …; null
+              or negative where there is none) and, optionally, ``file`` (the pictures' names) and ``x0``, ``y0``,
               ``x1``, ``y1`` (pixels, both ends included), and beside them an optional ``classes.csv`` with the columns
               ``label`` and ``name``;
             - a list (.txt, .csv, .tsv, without a header): a line "path label" a picture, split at a tab or else at the
@@ -100,7 +104,8 @@ def open_pictures(source: str | os.PathLike, split: str | None = None, *, in_mem
 
     Raises:
         FileNotFoundError: when there is no such folder or file, or nothing in it.
-        ValueError: when the address cannot be opened, a file cannot be read, or a column is missing or of another type.
+        ValueError: when the address cannot be opened, a file cannot be read, a column is missing or of another type,
+            labels are no indices, or a folder holds splits and none was chosen.
     """
     source = os.fspath(source)
     fs, path = _place(source)
@@ -127,8 +132,14 @@ def open_pictures(source: str | os.PathLike, split: str | None = None, *, in_mem
 
 
 def _folder(source: str, fs: AbstractFileSystem, path: str, folders: list[str], files: list[str]) -> Pictures:
+    if {"train", "val"} <= {*folders}:
+        raise ValueError(f"{source} has the splits {', '.join(folders)}: choose one")
     # class by class: what fsspec knows of each of a million files would fill the memory
-    found = {name: sorted(filter(_is_picture, _below(fs, f"{path}/{name}")), key=posixpath.split) for name in folders}
+    found, sizes = {}, []
+    for name in folders:
+        below = _below(fs, f"{path}/{name}")
+        found[name] = sorted(filter(_is_picture, below), key=posixpath.split)
+        sizes += [below[file] for file in found[name]]
     if any(found.values()):
         if empty := [name for name in folders if not found[name]]:
             raise FileNotFoundError(f"{source} has sub-folders without a picture: {', '.join(empty)}")
@@ -137,10 +148,10 @@ def _folder(source: str, fs: AbstractFileSystem, path: str, folders: list[str], 
         classes = _named(fs, path, folders)
     else:
         files = list(filter(_is_picture, files))
-        labels, classes = [-1] * len(files), []
+        labels, classes, sizes = [-1] * len(files), [], []
     if not files:
         raise FileNotFoundError(f"{source} holds neither Parquet files nor pictures, in sub-folders or without")
-    return Pictures(partial(_file_bytes, source, path, files), labels, classes, files=files)
+    return Pictures(partial(_file_bytes, source, path, files), labels, classes, files=files, sizes=sizes)
 
 
 def _list(source: str, fs: AbstractFileSystem, folder: str, name: str) -> Pictures:
@@ -169,14 +180,15 @@ def _entry(line: str) -> tuple[str, str]:
 
 
 def _parquet(source: str, fs: AbstractFileSystem, folder: str, names: list[str], in_memory: bool) -> Pictures:
-    tables, groups, starts = [], [], [0]
+    tables, groups, starts, sizes = [], [], [0], []
     try:
         for name in names:
             with pq.ParquetFile(f"{folder}/{name}", filesystem=fs) as file:
                 schema = file.schema_arrow
-                needed = {"image", *(_BOX if set(_BOX) & set(schema.names) else ())}
+                needed = {"image", "label", *(_BOX if set(_BOX) & set(schema.names) else ())}
                 if missing := sorted(needed - set(schema.names)):
-                    raise ValueError(f"{source}: {name} lacks the columns {', '.join(missing)}")
+                    raise ValueError(f"{source}: {name} lacks the columns {', '.join(missing)}; it has "
+                                     f"{', '.join(schema.names)}")
                 columns = [field for field in schema if field.name in _COLUMNS]
                 for field in columns:
                     kind, fits = _COLUMNS[field.name]
@@ -186,15 +198,15 @@ def _parquet(source: str, fs: AbstractFileSystem, folder: str, names: list[str],
                 rows = pa.array([f"{name}:{row}" for row in range(file.metadata.num_rows)], pa.string())
                 tables.append(table.append_column("row", rows))
                 for group in range(file.num_row_groups):
+                    sizes.append(file.metadata.row_group(group).total_byte_size)
                     groups.append((f"{folder}/{name}", group))
                     starts.append(starts[-1] + file.metadata.row_group(group).num_rows)
         table = pa.concat_tables(tables, promote_options="permissive")  # files may lack what is optional
     except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{source} cannot be read as Parquet: {_line(error)}") from error
 
-    labels, files, boxes = [-1] * len(table), table["row"], None
-    if "label" in table.column_names:
-        labels = np.maximum(pc.fill_null(table["label"].cast(pa.int64()), -1).to_numpy(), -1).tolist()
+    labels, files, boxes = pc.fill_null(table["label"].cast(pa.int64()), -1).to_numpy(), table["row"], None
+    labels = np.maximum(labels, -1).tolist()
     if "file" in table.column_names:
         files = pc.coalesce(table["file"].cast(pa.string()), files)
     if "x0" in table.column_names:
@@ -202,7 +214,8 @@ def _parquet(source: str, fs: AbstractFileSystem, folder: str, names: list[str],
         boxes[:, 2:] += 1  # from the last pixel to its far edge
         boxes[np.isnan(boxes).any(1)] = np.nan
     read = partial(_cell_bytes, table["image"]) if in_memory else _RowGroups(source, groups, starts)
-    return Pictures(read, labels, _numbered(fs, folder, labels), files=files.to_pylist(), boxes=boxes)
+    return Pictures(read, labels, _numbered(fs, folder, labels), files=files.to_pylist(), boxes=boxes,
+                    sizes=sizes)
 
 
 # what reads a picture: no closures, and no file system, which may be of no use in another process
@@ -244,6 +257,9 @@ class _RowGroups:
 # names of classes
 def _numbered(fs: AbstractFileSystem, folder: str, labels: list[int]) -> list[str]:
     names = _names(fs, folder, "label") or {}
+    if max(labels, default=-1) >= max(10_000, 100 * len(set(labels))):
+        raise ValueError(f"labels run up to {max(labels):,}, and only {len(set(labels)):,} are in use: number them "
+                         f"from 0")
     return [names.get(str(label), str(label)) for label in range(max(labels, default=-1) + 1)]
 
 
@@ -293,12 +309,15 @@ def _entries(fs: AbstractFileSystem, folder: str) -> tuple[list[str], list[str]]
     return sorted(folders), sorted(files)
 
 
-def _below(fs: AbstractFileSystem, folder: str) -> list[str]:
-    """All files of a folder and of the folders in it, relative to it."""
-    files = []
+def _below(fs: AbstractFileSystem, folder: str) -> dict[str, int]:
+    """All files of a folder and of the folders in it, relative to it → their sizes in bytes."""
+    files: dict[str, int] = {}
     for path, info in fs.find(folder, detail=True).items():
         name = _relative(path, folder)
-        files += [f"{name}/{file}" for file in _below(fs, path)] if _is_linked_folder(fs, info) else [name]
+        if _is_linked_folder(fs, info):
+            files |= {f"{name}/{file}": size for file, size in _below(fs, path).items()}
+        else:
+            files[name] = int(info.get("size") or 0)
     return files
 
 

@@ -8,6 +8,7 @@ from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
+MAX_ASPECT = 100
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 
@@ -26,7 +27,8 @@ def open_image(source: bytes | str | Path) -> Image.Image:
         A PIL image of mode "RGB", its EXIF orientation applied.
 
     Raises:
-        UnreadableImage: for anything else: no image, a truncated one, more than 20 MB or 50 megapixels.
+        UnreadableImage: for anything else: no image, a truncated one, more than 20 MB or 50 megapixels, one
+            side more than 100 times the other.
     """
     data = Path(source).read_bytes() if isinstance(source, (str, Path)) else bytes(source)
     if not data:
@@ -43,6 +45,9 @@ def open_image(source: bytes | str | Path) -> Image.Image:
         if width * height > MAX_PIXELS:
             raise UnreadableImage(
                 f"The picture has {width}×{height} pixels; at most {MAX_PIXELS // 1_000_000} megapixels are read.")
+        if max(width, height) > MAX_ASPECT * min(width, height):  # a transform would enlarge the short side, and all
+            raise UnreadableImage(f"The picture has {width}×{height} pixels; the longer side may be {MAX_ASPECT} times "
+                                  f"the shorter.")
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image))
     except UnreadableImage:

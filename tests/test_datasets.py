@@ -74,6 +74,15 @@ def test_folder_without_splits(folder):
     assert (values(pictures), pictures.labels) == ([10, 11, 20, 21], [0, 0, 1, 1])
 
 
+def test_splits_are_no_classes(folder):
+    (folder / "test").mkdir()
+    with pytest.raises(ValueError, match=r"folder has the splits test, train, val: choose one$"):
+        open_pictures(folder)
+    (folder / "val").rename(folder / "eel")  # a train is a thing to classify, too
+    (folder / "test").rmdir()
+    assert open_pictures(folder).classes == ["eel", "train"]
+
+
 def test_parquet(parquet):
     train, val = open_pictures(parquet, "train"), open_pictures(parquet, "val")
     assert train.classes == val.classes == ["cat", "dog, hound"]
@@ -154,14 +163,17 @@ def test_nothing_there(tmp_path):
 
 
 @pytest.mark.parametrize(("table", "message"), [
-    ({"picture": [png(1)], "label": [0]}, "lacks the columns image"),
+    ({"picture": [png(1)], "label": [0]}, r"a\.parquet lacks the columns image; it has picture, label$"),
+    ({"image": [png(1)], "file": ["a"]}, r"a\.parquet lacks the columns label; it has image, file$"),
+    ({"picture": [png(1)], "class": [0]}, r"a\.parquet lacks the columns image, label; it has picture, class$"),
     ({"image": ["/etc/hostname"], "label": [0]}, "image of a.parquet holds string, not encoded bytes"),
     ({"image": [{"bytes": png(1)}], "label": [0]}, "image of a.parquet holds struct<.*>, not encoded bytes"),
     ({"image": [png(1)], "label": ["cat"]}, "label of a.parquet holds string, not whole numbers"),
     ({"image": [png(1)], "label": [0.5]}, "label of a.parquet holds double, not whole numbers"),
-    ({"image": [png(1)], "file": [1]}, "file of a.parquet holds int64, not text"),
-    ({"image": [png(1)], "x0": [1], "x1": [2]}, "lacks the columns y0, y1"),
-    ({"image": [png(1)], "x0": ["1"], "y0": [0], "x1": [2], "y1": [2]}, "x0 of a.parquet holds string, not numbers")])
+    ({"image": [png(1)], "label": [0], "file": [1]}, "file of a.parquet holds int64, not text"),
+    ({"image": [png(1)], "label": [0], "x0": [1], "x1": [2]}, "lacks the columns y0, y1; it has image, label, x0, x1$"),
+    ({"image": [png(1)], "label": [0], "x0": ["1"], "y0": [0], "x1": [2], "y1": [2]},
+     "x0 of a.parquet holds string, not numbers")])
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_columns(tmp_path, table, message, in_memory):
     pq.write_table(pa.table(table), tmp_path / "a.parquet")
@@ -213,6 +225,7 @@ def test_a_folder_is_read_like_an_imagefolder(tmp_path):
     assert (pictures.classes, pictures.labels) == (expected.classes, expected.targets)
     assert pictures.files == [Path(path).relative_to(it).as_posix() for path, _ in expected.samples]
     assert [pictures.read(i) for i in range(len(pictures))] == [Path(p).read_bytes() for p, _ in expected.samples]
+    assert pictures.sizes == [Path(path).stat().st_size for path, _ in expected.samples]
 
 
 def test_moving_pictures_are_pictures(folder):
@@ -335,14 +348,15 @@ def test_no_list(tmp_path):
 
 @pytest.fixture
 def boxed(tmp_path):
-    """Two files of row groups of two; the second one has but pictures."""
+    """Two files of row groups of two; the second one has but pictures, and labels that are all null."""
     frame = pd.DataFrame({
         "image": [png(i) for i in range(5)], "label": pd.array([1, None, 0, -7, 2], "Int16"),
         "file": ["a", "b c", None, "d", "e"], "x0": [0, 1, None, 2, 3], "y0": [0.0, 1.5, 2, None, 4],
         "x1": np.array([0, 9, 9, 9, 9], np.uint8), "y1": pd.array([3, 9, 9, 9, None], "Int64"), "other": ["?"] * 5})
     (tmp_path / "boxed").mkdir()
     frame.to_parquet(tmp_path / "boxed" / "0.parquet", row_group_size=2, index=False)
-    pd.DataFrame({"image": [png(5), png(6), png(7)]}).to_parquet(tmp_path / "boxed" / "1.parquet", row_group_size=2)
+    frame = pd.DataFrame({"image": [png(5), png(6), png(7)], "label": None})
+    frame.to_parquet(tmp_path / "boxed" / "1.parquet", row_group_size=2)
     return tmp_path / "boxed"
 
 
@@ -368,9 +382,24 @@ def test_pictures_alone(boxed, in_memory):
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_a_picture_that_is_null(tmp_path, in_memory):
-    pq.write_table(pa.table({"image": [png(1), None]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"image": [png(1), None], "label": [0, 0]}), tmp_path / "a.parquet")
     with pytest.raises(UnreadableImage, match=r"^Picture 1 of the data set: The file is empty\.$"):
         open_pictures(tmp_path / "a.parquet", in_memory=in_memory)[1]
+
+
+@pytest.mark.parametrize(("labels", "message"), [
+    ([0, 9_999], None), ([0, 10_000], "labels run up to 10,000, and only 2 are in use: number them from 0"),
+    ([10**12], "labels run up to 1,000,000,000,000, and only 1 are in use: number them from 0"),
+    ([*range(100), 10_099], None), ([*range(100), 10_100], "labels run up to 10,100, and only 101 are in use")])
+def test_labels_that_are_no_indices(tmp_path, labels, message):
+    write_parquet(tmp_path / "a.parquet", [1] * len(labels), labels)
+    (tmp_path / "list.txt").write_text("".join(f"a.png {label}\n" for label in labels))
+    for name in ("a.parquet", "list.txt"):
+        if message is None:
+            assert len(open_pictures(tmp_path / name).classes) == max(labels) + 1
+        else:
+            with pytest.raises(ValueError, match=message):
+                open_pictures(tmp_path / name)
 
 
 def test_lazily_as_in_memory(boxed):
@@ -404,10 +433,10 @@ def test_one_row_group_is_kept(boxed, monkeypatch):
 def test_memory_is_bounded(tmp_path):
     """Of 40 row groups of 1 MB, Arrow never holds more than a few MB."""
     noise = np.random.default_rng(0)
-    schema = pa.schema({"image": pa.binary()})
+    schema = pa.schema({"image": pa.binary(), "label": pa.int64()})
     with pq.ParquetWriter(tmp_path / "a.parquet", schema, use_dictionary=False) as writer:
         for _ in range(40):
-            writer.write_table(pa.table({"image": [noise.bytes(2**18) for _ in range(4)]}, schema))
+            writer.write_table(pa.table({"image": [noise.bytes(2**18) for _ in range(4)], "label": [0] * 4}, schema))
     before = pa.total_allocated_bytes()
     pictures = open_pictures(tmp_path / "a.parquet", in_memory=False)
     for i in range(len(pictures)):
@@ -492,10 +521,26 @@ def test_fingerprint():
 
     box = np.array([[0, 0, 1, 1], [np.nan] * 4])
     assert len({one(), one((0, -1)), one((0, 1, 1)), one(classes="ac"), one(classes="abc"), one(files=["x", "y"]),
-                one(files=["y", "x"]), one(boxes=box), one(boxes=box + 1)}) == 9
+                one(files=["y", "x"]), one(boxes=box), one(boxes=box + 1), one(sizes=[1, 2]), one(sizes=[2, 1])}) == 11
     assert one() == one(files=["0", "1"]) == one(np.array([0, 1])) == one(files=pa.array(["0", "1"]))
-    assert one() == hashlib.sha256(b'[2, ["0", "1"], [0, 1], ["a", "b"], null]').hexdigest()
+    assert one() == hashlib.sha256(b'[2, ["0", "1"], [0, 1], ["a", "b"], null, []]').hexdigest()
     assert one(boxes=box) == one(boxes=box.tolist())
+    assert one(sizes=[1, 2]) == one(sizes=np.array([1, 2]))
+
+
+def test_other_pictures_of_the_same_names(folder, parquet):
+    """They have another fingerprint, by the sizes of their files or row groups."""
+    before = open_pictures(folder, "val"), open_pictures(parquet, "val")
+    (folder / "val" / "dog" / "1.png").write_bytes(png(21) + b"more")
+    table = pa.table({"image": [png(21), png(12) + b"more"], "label": [1, 0]})
+    pq.write_table(table, parquet / "val.parquet")
+    for one, source in zip(before, (folder, parquet)):
+        other = open_pictures(source, "val")
+        assert (one.files, one.labels, one.classes) == (other.files, other.labels, other.classes)
+        assert one.sizes[:-1] == other.sizes[:-1]
+        assert one.fingerprint != other.fingerprint
+    with pq.ParquetFile(parquet / "val.parquet") as file:
+        assert other.sizes == [file.metadata.row_group(0).total_byte_size]
 
 
 @pytest.mark.parametrize(("name", "classes", "training", "validation", "side"), [

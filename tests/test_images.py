@@ -289,6 +289,16 @@ def test_refused_without_a_warning(recwarn):
     assert not [w for w in recwarn if issubclass(w.category, Image.DecompressionBombWarning)]
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_too_long(monkeypatch, kind):
+    for shape in ((1, 100), (200, 2)):
+        assert decoded(encode(np.zeros((*shape, 3), np.uint8), kind)).shape == (*shape, 3)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("a pixel was decoded"))
+    for height, width in ((1, 101), (201, 2), (1, 9000)):
+        refuse(encode(np.zeros((height, width, 3), np.uint8), kind),
+               rf"^The picture has {width}×{height} pixels; the longer side may be 100 times the shorter")
+
+
 # zoom
 
 @pytest.mark.parametrize("factor", [2, 3, 4])

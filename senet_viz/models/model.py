@@ -55,12 +55,12 @@ class Model:
     @cached_property
     def input_size(self) -> tuple[int, int]:
         """Height and width of the transform's output, in pixels."""
-        return tuple(self.transform(self._noise())[0].shape)
+        return tuple(self.transform(self.noise())[0].shape)
 
     @cached_property
     def blocks(self) -> list[AttentionBlock]:
         """The attention blocks in network order; found once, on a picture of noise."""
-        return find_blocks(self.module, self.batch([self._noise()]))
+        return find_blocks(self.module, self.batch([self.noise()]))
 
     @cached_property
     def stages(self) -> dict[str, str]:
@@ -94,7 +94,7 @@ class Model:
                 if path:
                     hooks.after(path, lambda _, output, path=path: shapes.setdefault(path, []).append(
                         output.dim() if isinstance(output, torch.Tensor) else 0))
-            module(self.batch([self._noise()]))
+            module(self.batch([self.noise()]))
         return {path for path, dims in shapes.items() if dims == [4]}
 
     @cached_property
@@ -150,6 +150,7 @@ class Model:
         return None, None
 
     @staticmethod
-    def _noise() -> Image.Image:
+    def noise() -> Image.Image:
+        """A picture of noise, always the same, to try the network on."""
         # of the size of a photo, not of the input: a gate on a 1×1 map could not be told from other products
         return Image.fromarray(np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8))

@@ -121,7 +121,7 @@ class Statistics:
 
         Columns: index, file, label (−1 for none), look ("zoom", or "blur" or "elsewhere", which are compared with it),
         zoom (its factor), top1, probability; where boxes are known, box (the object's share of the picture) and fits
-        (whether it lies whole in what is left at this zoom); of each block's last branch
+        (whether it lies whole in what the zoom leaves, before the transform's own crop); of each block's last branch
         LABEL_mean, _std, _below (share of channels under .05), _above (over .95), and of units that weigh branches
         _difference (mean over channels of the last branch's weight minus the first's). A compact archive has only the
         means, or the differences.

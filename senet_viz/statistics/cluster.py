@@ -59,13 +59,22 @@ class Ray:
         """Each shard with its result, as they come."""
         if not shards:
             return
+        nodes = [node["Resources"].get("CPU", 0) for node in self.ray.nodes() if node["Alive"]]
+        if plan.settings.threads > max(nodes, default=0):  # Ray would wait for such a machine for ever
+            raise ValueError(f"a worker takes {plan.settings.threads} threads, and no machine of the cluster has as "
+                             f"many (the most is {max(nodes, default=0):g})")
         data = self.ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
         rows = data.map(
             _Worker, fn_constructor_args=(self.ray.put(plan),), num_cpus=plan.settings.threads,
             num_gpus=1 if plan.device.type == "cuda" else 0,
             compute=self.ray.data.ActorPoolStrategy(size=min(self.workers, len(shards))))
-        for row in rows.iter_rows():
-            yield row["shard"], row["result"]
+        try:
+            for row in rows.iter_rows():
+                yield row["shard"], row["result"]
+        except self.ray.exceptions.RayError as error:
+            # its text is the traceback of another machine, which ends with what happened
+            lines = str(getattr(error, "cause", None) or error).strip().splitlines() or [type(error).__name__]
+            raise RuntimeError(lines[-1]) from error
 
 
 class _Worker:

@@ -3,10 +3,11 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from ..datasets import Pictures, open_pictures
@@ -84,6 +85,8 @@ def collect(
         raise ValueError(f"{model.name} has no attention blocks, so there is nothing to collect.")
     pictures, name = data, "own pictures"
     if not isinstance(data, Pictures):
+        if "://" not in str(data) and out.resolve().is_relative_to(Path(data).resolve()):
+            raise ValueError(f"{out} lies in {data}, whose pictures it would become part of")
         pictures = open_pictures(data, split, in_memory=False)
         name = " ".join(filter(None, [str(data).rstrip("/").rpartition("/")[2], split]))
     if settings.around == "box" and pictures.boxes is None:
@@ -91,17 +94,34 @@ def collect(
     count = min(len(pictures), limit or len(pictures))
     if not count:
         raise ValueError(f"there are no pictures in {name}")
-    with _engine(engine, workers, address) as compute:
+    with ExitStack() as held, _engine(engine, workers, address) as compute:
         plan = Plan(model, pictures, settings, name, count, *compute.device(model, device))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        held.enter_context(_alone(out))
         if not _claim(out, plan.identity | {"compact": compact}):
             shards = Shards(out / "shards", plan)
             _compute(plan, shards, compute, progress, stop)
             merge(plan, list(shards.found.values()), out, compact)
-    # also what a run that was killed at this very place has left
-    shutil.rmtree(out / "shards", ignore_errors=True)
-    for leftover in (out / RUN, *out.glob("*.part")):
-        leftover.unlink(missing_ok=True)
+        # also what a run that was killed at this very place has left
+        shutil.rmtree(out / "shards", ignore_errors=True)
+        for leftover in (out / RUN, *out.glob("*.part")):
+            leftover.unlink(missing_ok=True)
     return open_statistics(out)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """The only run that writes into a folder, on this machine; a run that was killed holds nothing."""
+    lock = FileLock(out.with_name(f".{out.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StatisticsError(f"another run is writing into {out}") from error
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def _compute(plan: Plan, shards: "Shards", compute, progress, stop: Callable[[], bool]) -> None:

@@ -10,16 +10,17 @@ import pyarrow.parquet as pq
 
 from ..files import replacing
 from ..tables import kernel_name
-from .archive import Statistics
+from .archive import IMAGES, Statistics
 
 
 def export(stats: Statistics, folder: str | Path, to: str = "parquet") -> list[Path]:
     """Write four tables into a folder, block by block, so that no table is ever whole in memory.
 
-    ``channels`` (kind, branch, kernel, channel, class, count, mean, std, and where they are kept min and max; the class
-    "" is over all pictures), ``variance`` (source, which is the gate or a control, branch, channel, and the sums of
-    squares between and within classes), ``histograms`` (branch, channel, the edges left and right, count; empty bins
-    are left out), each with zoom, block, label and stage; ``images`` as ``Statistics.images``.
+    ``channels`` (kind, branch, kernel, channel, class_index, class, count, mean, std, and where they are kept min and
+    max; the rows of class_index −1, "all", are over all pictures), ``variance`` (source, which is the gate or a
+    control, branch, channel, and the sums of squares between and within classes), ``histograms`` (branch, channel, the
+    edges left and right, count; empty bins are left out), each with zoom, block, label and stage; ``images`` as
+    ``Statistics.images``.
 
     Args:
         stats: to write.
@@ -31,7 +32,7 @@ def export(stats: Statistics, folder: str | Path, to: str = "parquet") -> list[P
     """
     folder = Path(folder)
     tables = {"channels": _channels(stats), "variance": _variance(stats), "histograms": _histograms(stats),
-              "images": iter([stats.images()])}
+              "images": _images(stats)}
     paths = []
     for name, parts in tables.items():
         paths.append(folder / f"{name}.{to}")
@@ -56,7 +57,8 @@ def _write(path: Path, parts: Iterator[pd.DataFrame], to: str) -> None:
 
 def _channels(stats: Statistics) -> Iterator[pd.DataFrame]:
     extremes = not stats.metadata["compact"]
-    names = np.array([*stats.classes, ""], dtype=object)
+    names = np.array([*stats.classes, "all"], dtype=object)
+    numbers = np.array([*range(len(stats.classes)), -1])
     counts = np.append(stats.count, stats.metadata["images"])
     for zoom in stats.zooms:
         for block in stats.blocks:
@@ -70,7 +72,7 @@ def _channels(stats: Statistics) -> Iterator[pd.DataFrame]:
             index, branch, channel = (axis[kept].ravel() for axis in np.indices(values["mean"].shape))
             kernels = np.array([kernel_name(block, m) for m in range(block.branches)], dtype=object)
             yield _of(zoom, block, kind=block.kind, branch=branch, kernel=kernels[branch], channel=channel,
-                      **{"class": names[index]}, count=counts[index],
+                      class_index=numbers[index], **{"class": names[index]}, count=counts[index],
                       **{name: value[kept].ravel() for name, value in values.items()})
 
 
@@ -93,6 +95,12 @@ def _histograms(stats: Statistics) -> Iterator[pd.DataFrame]:
             bins = counts.shape[-1]
             yield _of(zoom, block, branch=branch, channel=channel, left=index / bins, right=(index + 1) / bins,
                       count=counts[branch, channel, index])
+
+
+def _images(stats: Statistics) -> Iterator[pd.DataFrame]:
+    with pq.ParquetFile(stats.path / IMAGES) as file:
+        for batch in file.iter_batches():
+            yield batch.to_pandas()
 
 
 def _of(zoom: float, block, **columns) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """A private copy of a network that gives logits, gates and squeezed inputs together, fast, and compilable."""
 import copy
 import hashlib
+import os
 import platform
 
 import torch
@@ -34,6 +35,9 @@ class GateNetwork:
         self.blocks, self.dtype = blocks, PRECISIONS[precision]
         self.module = _copy(module).requires_grad_(False)
         self.module.to(device, self.dtype, memory_format=torch.channels_last)
+        for name, tensor in [*self.module.named_parameters(), *self.module.named_buffers()]:
+            if tensor.is_floating_point() and not tensor.isfinite().all():  # feature maps would not show it
+                raise ValueError(f"{name} is not finite in {precision}; take another precision")
         self.gates: dict[str, torch.Tensor] = {}
         self.squeezed: dict[str, list[torch.Tensor]] = {}
         self._watch(Hooks(self.module, shared=False))
@@ -95,17 +99,32 @@ def _copy(module: nn.Module) -> nn.Module:
 
 def weights_hash(module: nn.Module) -> str:
     """SHA-256 of all parameters and buffers by name, as hexadecimal digits."""
-    digest = hashlib.sha256()
+    whole = hashlib.sha256()
     for name, tensor in sorted(eager(module).state_dict().items()):
         if not name.endswith("num_batches_tracked"):  # counts training steps; no forward reads it
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
+            whole.update(f"{name} {digest(tensor)}".encode())
+    return whole.hexdigest()
+
+
+def digest(tensor: torch.Tensor) -> str:
+    """SHA-256 of a tensor's type, shape and values, as hexadecimal digits."""
+    content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
+    return hashlib.sha256(f"{tensor.dtype} {tuple(tensor.shape)} ".encode() + content).hexdigest()
 
 
 def hardware(device: torch.device) -> str:
-    """What computes: the same name computes the same bits."""
+    """What computes, with the settings of torch that change how it rounds: the same words, the same bits."""
+    flags = [f"float32 matrix products {torch.get_float32_matmul_precision()}"]
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    name = platform.machine() if device.type != "cpu" else torch.backends.cpu.get_cpu_capability()
-    return f"{device.type} {name}"
+        name = torch.cuda.get_device_name(device)
+        flags.append(f"TF32 convolutions {torch.backends.cudnn.allow_tf32}, cuDNN benchmark "
+                     f"{torch.backends.cudnn.benchmark}")
+    elif device.type == "cpu":
+        # a level such as AVX512 has many dialects, and the environment can forbid some of them
+        known = getattr(torch.cpu, "get_capabilities", platform.uname)()
+        limits = [os.environ.get(name, "") for name in ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")]
+        dialect = hashlib.sha256(f"{known} {limits}".encode()).hexdigest()[:8]
+        name = f"cpu {torch.backends.cpu.get_cpu_capability()} {dialect}"
+    else:
+        name = f"{device.type} {platform.machine()}"
+    return ", ".join([name, *flags])

@@ -1,4 +1,5 @@
 """One shard of a data set → one result, which depends on nothing but the plan: not on who computes it, or when."""
+import hashlib
 import io
 import json
 import math
@@ -6,7 +7,7 @@ import platform
 import re
 import signal
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -20,13 +21,15 @@ import torchvision
 from torch.utils.data import DataLoader, Dataset
 
 from ..datasets import Pictures
+from ..gates.blocks import eager
 from ..images import UnreadableImage, blur, elsewhere, open_image, zoom, zoom_window
 from ..models import Model
 from ..tables import HIGH, LOW, sampled_channels
 from .moments import Moments, histogram
-from .network import PRECISIONS, GateNetwork, hardware, random_weights, weights_hash
+from .network import PRECISIONS, GateNetwork, digest, hardware, random_weights, weights_hash
 
 LOOKS = {"zoom": zoom, "blur": lambda image, factor, centre: blur(image, factor), "elsewhere": elsewhere}
+FORMAT = 1  # raised when this program computes or writes anything differently
 CALIBRATION = 64  # pictures that the random weights' batch normalisation is set with
 
 
@@ -141,13 +144,18 @@ class Plan:
     @cached_property
     def identity(self) -> dict:
         """Everything that the result's bytes depend on, as JSON holds it. Two runs mix only where this is the same."""
-        transform = re.sub(" at 0x[0-9a-f]+", "", str(self.model.transform))  # a function's place in memory
+        model = self.model
+        transform = re.sub(" at 0x[0-9a-f]+", "", str(model.transform))  # a function's place in memory
         return json.loads(json.dumps({
-            "model": self.model.name, "weights": weights_hash(self.model.module), "transform": transform,
+            "format": FORMAT, "model": model.name, "weights": weights_hash(model.module),
+            "architecture": hashlib.sha256(f"{eager(model.module)} {model.blocks}".encode()).hexdigest(),
+            "transform": transform,
+            "transformed_noise": digest(model.transform(model.noise())),  # two lambdas look the same in words
             "data": self.data, "pictures": self.pictures.fingerprint,
             "count": self.count, "settings": asdict(self.settings), "device": self.hardware,
-            "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__,
-                         "timm": timm.__version__, "pillow": PIL.__version__, "python": platform.python_version()}}))
+            "versions": {"python": platform.python_version(), "numpy": np.__version__, "pillow": PIL.__version__,
+                         "pyarrow": pa.__version__, "safetensors": safetensors.__version__, "timm": timm.__version__,
+                         "torch": torch.__version__, "torchvision": torchvision.__version__}}))
 
 
 class ShardWorker:
@@ -175,9 +183,10 @@ class ShardWorker:
         self.random = None
         if settings.random_weights:
             spread = np.linspace(0, len(plan.pictures) - 1, min(CALIBRATION, plan.count)).round().astype(int)
-            images = [read.images[0] for read in map(_Reading(plan).__getitem__, spread)
+            plain = _Reading(replace(plan, settings=replace(settings, zooms=(1.0,), controls=False)))
+            images = [read.images[0] for read in map(plain.__getitem__, spread)
                       if read.images is not None and read.images[0].isfinite().all()]
-            if images:
+            if len(images) > 1:  # of one, batch normalisation knows no variance
                 module = random_weights(plan.model.module, torch.stack(images).to(self.device))
                 self.random = GateNetwork(module, blocks, self.device, settings.precision, compiled)
 
@@ -256,8 +265,10 @@ class _Reading(Dataset):
             image = open_image(self.pictures.read(index))
         except UnreadableImage as error:
             return _Read(index, reason=" ".join(str(error).split()))
-        except (FileNotFoundError, PermissionError) as error:  # others may pass: the run ends, and can be run again
-            return _Read(index, reason=error.strerror or "the file cannot be opened")
+        except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
+            return _Read(index, reason=error.strerror or "the file cannot be opened")  # what may pass ends the run
+        except ValueError as error:  # an address of a protocol that nobody knows
+            return _Read(index, reason=" ".join(str(error).split()))
         box, centre, looks = None, None, self.settings.looks
         if self.pictures.boxes is not None and not np.isnan(self.pictures.boxes[index]).any():
             box = x0, y0, x1, y1 = self.pictures.boxes[index].tolist()
@@ -323,6 +334,7 @@ class _Shard:
         if pictures.boxes is not None:
             columns["box"] = np.array([item.box for item in items])
             columns["fits"] = pa.array([item.fits[look] if item.fits else None for item in items], pa.bool_())
+        by_block: dict[str, torch.Tensor] = {}
         for block, part in zip(blocks, gates.split([b.branches * b.channels for b in blocks], 1)):
             weights = part.view(len(items), block.branches, block.channels)
             last = weights[:, -1]
@@ -330,7 +342,8 @@ class _Shard:
                      "above": (last > HIGH).float().mean(1)}
             if block.branches > 1:
                 named["difference"] = (last - weights[:, 0]).mean(1)
-            columns |= {f"{block.label}_{name}": value.cpu().numpy() for name, value in named.items()}
+            by_block |= {f"{block.label}_{name}": value for name, value in named.items()}
+        columns |= dict(zip(by_block, torch.stack(list(by_block.values())).cpu().numpy()))  # one copy from a GPU
         self.rows.append(pa.table(columns))
 
     def to_bytes(self) -> bytes:
@@ -346,5 +359,5 @@ class _Shard:
                            compression="zstd")
             tensors["rows"] = torch.frombuffer(bytearray(sink.getvalue()), dtype=torch.uint8)
         # one entry: safetensors writes several in any order
-        note = {"identity": self.plan.identity, "unreadable": sorted(self.unreadable)}
+        note = {"unreadable": sorted(self.unreadable)}
         return safetensors.torch.save(tensors, {"shard": json.dumps(note, sort_keys=True)})

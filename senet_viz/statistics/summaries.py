@@ -129,7 +129,8 @@ def depth_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
     """What ``specificity`` found, in sentences (Markdown: block labels are bold) whose claims follow from its numbers.
 
     They go by the size of effects beside the controls, not by p-values, which thousands of pictures make small for any
-    difference; differences in ω² up to ``NEGLIGIBLE`` count as none, and beside a control negative ω² as 0.
+    difference; differences in ω² count as none up to ``NEGLIGIBLE`` or what chance gives a channel in one of
+    twenty cases, and beside a control negative ω² counts as 0.
 
     Args:
         stats: the statistics.
@@ -146,7 +147,11 @@ def depth_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
     if median.empty:
         found.append("How class-specific the gates are cannot be told: every channel is dead, open or constant.")
     else:
-        found += [_range(median), *_depth(median), *_controls(median, rows, images, classes)]
+        above, chance = _beside_chance(median, rows.get("shuffled"), images, classes)
+        found.append(chance)
+        if above.any():  # what is said of noise would be noise
+            margin = max(NEGLIGIBLE, _unrelated(0.95, images, classes))
+            found += [_range(median, margin), *_depth(median, margin), *_controls(median, rows, margin)]
     found.append(_saturated(gate))
     few = int(((stats.count > 0) & (stats.count < FEW)).sum())
     if few:
@@ -342,26 +347,32 @@ def _leaves(rows: np.ndarray) -> np.ndarray:
     return leaves_list(linkage(rows, "average", optimal_ordering=len(rows) <= ORDERED))
 
 
-def _range(median: pd.Series) -> str:
+def _unrelated(share: float, images: int, classes: int) -> float:
+    """A quantile of one channel's ω² for labels that have nothing to do with it, whose η² is Beta((k−1)/2, (N−k)/2)."""
+    eta = beta.ppf(share, (classes - 1) / 2, (images - classes) / 2)
+    return float(omega_squared(eta, 1 - eta, images, classes))
+
+
+def _range(median: pd.Series, margin: float) -> str:
     """Where ω² is smallest and largest."""
     low, high = median.idxmin(), median.idxmax()
-    if median[high] <= NEGLIGIBLE:
+    if median[high] <= margin:
         return ("In no block does the class account for anything to speak of: the median channel's ω² is at most "
                 f"{_decimal(median[high])} (**{high}**).")
     if len(median) == 1:
         return f"In **{high}** the class accounts for {_decimal(median[high])} of the median channel's variance (ω²)."
-    if median[high] - median[low] <= NEGLIGIBLE:
+    if median[high] - median[low] <= margin:
         return (f"All {len(median)} blocks are about equally class-specific: the median channel's ω² is "
                 f"{_decimal(median[low])} (**{low}**) to {_decimal(median[high])} (**{high}**).")
     return (f"The class accounts for most in **{high}**, where the median channel's ω² is {_decimal(median[high])}, "
             f"and for least in **{low}** ({_decimal(median[low])}): {_decimal(median[high] - median[low])} apart.")
 
 
-def _depth(median: pd.Series) -> list[str]:
+def _depth(median: pd.Series, margin: float) -> list[str]:
     """Whether ω² goes with the order of blocks."""
     if len(median) < 3:
         return []
-    if median.max() - median.min() <= NEGLIGIBLE:
+    if median.max() - median.min() <= margin:
         return ["With depth it does not change."]
     correlation = float(spearmanr(range(len(median)), median).statistic)
     change = ("rises" if correlation >= STEADY else "falls" if correlation <= -STEADY
@@ -370,72 +381,72 @@ def _depth(median: pd.Series) -> list[str]:
             f"(Spearman) is {_decimal(correlation, sign=True)}."]
 
 
-def _controls(median: pd.Series, rows: dict[str, pd.DataFrame], images: int, classes: int) -> list[str]:
-    """The gate beside labels dealt at random, random weights and its own input."""
+def _controls(median: pd.Series, rows: dict[str, pd.DataFrame], margin: float) -> list[str]:
+    """The gate beside random weights and its own input."""
     found, missing = [], []
-    for source, words in (("shuffled", "labels dealt out anew"), ("random", "random weights"),
-                          ("squeeze", "the squeezed input z")):
-        column = "q95" if source == "shuffled" else "median"
-        control = rows[source][column].reindex(median.index).dropna() if source in rows else median[:0]
-        # what is left are blocks, still in network order, in which there is something to compare
-        gate = median[control.index]
+    for source, words, sentence in (("random", "random weights", _beside_random),
+                                    ("squeeze", "the squeezed input z", _beside_input)):
+        control = rows[source]["median"].reindex(median.index).dropna() if source in rows else median[:0]
         if control.empty:
             missing.append(words)
-        elif source == "shuffled":
-            found.append(_beside_chance(gate, control, images, classes))
         else:  # ω² under 0 is 0: no class-specificity at all, of which there is no more or less
-            found.append((_beside_random if source == "random" else _beside_input)(gate.clip(0) - control.clip(0)))
+            found.append(sentence(median[control.index].clip(0) - control.clip(0), margin))
     if missing:
         found.append(f"There is no comparison with {' or '.join(missing)}: the table holds no numbers of it.")
     return found
 
 
-def _beside_chance(gate: pd.Series, control: pd.Series, images: int, classes: int) -> str:
-    # the labels were dealt out once, and channels that go together err together: all of a block may lie low by chance,
-    # so the bound is not let under what is known of unrelated labels, whose η² is Beta((k − 1)/2, (N − k)/2)
-    share = beta.ppf(0.95, (classes - 1) / 2, (images - classes) / 2)
-    known = float(omega_squared(share, 1 - share, images, classes))
-    above = gate > control.clip(known)
-    chance = ("above chance (the 95th percentile of the same gates with labels dealt out anew, and no less than "
-              f"{_decimal(known)}, that of unrelated labels for {_number(images, 'picture')} of {classes:,} classes)")
+def _beside_chance(gate: pd.Series, shuffled: pd.DataFrame | None, images: int, classes: int) -> tuple[pd.Series, str]:
+    """In which blocks the gate is more class-specific than it would be by chance, and a sentence that says so."""
+    # the labels were dealt out once, and channels that go together err together: all of a block may lie high or low by
+    # chance. So the bound is not let under what is known of unrelated labels, for as many blocks as are looked at
+    known = _unrelated(1 - 0.05 / len(gate), images, classes)
+    bound = gate * 0 + known
+    if shuffled is not None:
+        bound = shuffled["q95"].reindex(gate.index).fillna(known).clip(known)
+    above = gate > bound
+    chance = (f"above chance (ω² {known:.3f}, which unrelated labels of {_number(images, 'picture')} in {classes:,} "
+              f"classes seldom exceed in any of so many blocks"
+              + ("" if shuffled is None else ", and the same gates with labels dealt out anew") + ")")
     if above.all():
-        return f"In {_all_blocks(gate)} the gate's median ω² is {chance}: {_named(above)}."
+        return above, f"In {_all_blocks(gate)} the gate's median ω² is {chance}: {_named(above)}."
     if not above.any():
-        return f"In none of {_number(len(gate), 'block')} is the gate's median ω² {chance}."
-    return (f"In {above.sum()} of {len(gate)} blocks the gate's median ω² is {chance}: {_named(above)}; in "
-            f"{_named(~above)} it is not.")
+        return above, f"In none of {_number(len(gate), 'block')} is the gate's median ω² {chance}."
+    return above, (f"In {above.sum()} of {len(gate)} blocks the gate's median ω² is {chance}: {_named(above)}; in "
+                   f"{_named(~above)} it is not.")
 
 
-def _beside_random(difference: pd.Series) -> str:
-    return f"Beside the same network with random weights, the gate is {_tally(difference)}: " + _mostly(
-        difference, "in most blocks training made the gate more class-specific",
+def _beside_random(difference: pd.Series, margin: float) -> str:
+    return ("Beside the same network with random weights, drawn once, the gate is "
+            f"{_tally(difference, margin)}: ") + _mostly(
+        difference, margin, "in most blocks training made the gate more class-specific",
         "in most blocks training made the gate less class-specific",
         "in most blocks training changed little about it", "training did not do one thing to most blocks")
 
 
-def _beside_input(difference: pd.Series) -> str:
-    return f"Beside its own squeezed input z, the gate is {_tally(difference)}: " + _mostly(
-        difference, "in most blocks the excitation makes it more class-specific than what it is given",
+def _beside_input(difference: pd.Series, margin: float) -> str:
+    return f"Beside its own squeezed input z, the gate is {_tally(difference, margin)}: " + _mostly(
+        difference, margin, "in most blocks the excitation makes it more class-specific than what it is given",
         "in most blocks the class is in the input already, and the excitation passes on less of it",
         "in most blocks the gate is about as class-specific as what it is given",
         "neither the gate nor its input is ahead in most blocks")
 
 
-def _compared(difference: pd.Series) -> tuple[int, int, int]:
+def _compared(difference: pd.Series, margin: float) -> tuple[int, int, int]:
     """In how many blocks the gate is more and less class-specific than a control, and alike."""
-    more, less = int((difference > NEGLIGIBLE).sum()), int((difference < -NEGLIGIBLE).sum())
+    more, less = int((difference > margin).sum()), int((difference < -margin).sum())
     return more, less, len(difference) - more - less
 
 
-def _tally(difference: pd.Series) -> str:
-    more, less, alike = _compared(difference)
-    return (f"more class-specific in {more}, less in {less} and alike (within {NEGLIGIBLE:g}) in {alike} of "
+def _tally(difference: pd.Series, margin: float) -> str:
+    more, less, alike = _compared(difference, margin)
+    return (f"more class-specific in {more}, less in {less} and alike (within {margin:.2g}) in {alike} of "
             f"{_number(len(difference), 'block')} (median difference of ω² {_decimal(difference.median(), sign=True)})")
 
 
-def _mostly(difference: pd.Series, *conclusions: str) -> str:
+def _mostly(difference: pd.Series, margin: float, *conclusions: str) -> str:
     """The conclusion that holds for more than half of the blocks: more, less or alike; else the last one."""
-    for count, conclusion in zip(_compared(difference), conclusions):
+    for count, conclusion in zip(_compared(difference, margin), conclusions):
         if count * 2 > len(difference):
             return f"{conclusion}."
     return f"{conclusions[-1]}."

@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 from safetensors import SafetensorError
 from torch import nn
+from torchvision import transforms
 
 import senet_viz as sv
 from senet_viz.__main__ import main
@@ -669,6 +670,7 @@ def test_another_run_is_refused(run, network, whole, content, data_set, tmp_path
     elif other == "transform":
         model.transform = copy.deepcopy(model.transform)
         model.transform.transforms[0].size = (20, 20)
+        message = "transform differs; transformed_noise differs"
     elif other == "name":
         model.name, message = "another", "model is 'se\\+sk' there, 'another' here"
     elif other == "data":
@@ -682,12 +684,64 @@ def test_another_run_is_refused(run, network, whole, content, data_set, tmp_path
     assert content(out) == before
 
 
+def test_what_looks_the_same_in_words_is_refused(run, network, tmp_path):
+    """Two lambdas as transforms; other pictures of the same names; another network with the same weights."""
+    for i in range(4):
+        (tmp_path / "data" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "data" / "ab"[i % 2] / f"{i}.png").write_bytes(noise([0]).read(0))
+    first, second = network("se"), network("se")
+    plain = first.transform
+    first.transform = transforms.Compose([plain, transforms.Lambda(lambda x: x)])
+    second.transform = transforms.Compose([plain, transforms.Lambda(lambda x: 2 * x)])
+    run(tmp_path / "out", first, tmp_path / "data")
+    with pytest.raises(StatisticsError, match=r"this one: transformed_noise differs$"):
+        run(tmp_path / "out", second, tmp_path / "data")
+
+    module = copy.deepcopy(first.module)
+    module.stem[2] = nn.SiLU()
+    other = network("se", module)
+    other.transform = first.transform
+    with pytest.raises(StatisticsError, match=r"this one: architecture differs$"):
+        run(tmp_path / "out", other, tmp_path / "data")
+
+    (tmp_path / "data" / "a" / "0.png").write_bytes(noise([3], 40).read(0))
+    with pytest.raises(StatisticsError, match=r"this one: pictures differs$"):
+        run(tmp_path / "out", first, tmp_path / "data")
+
+
+def test_one_run_at_a_time(run, tmp_path):
+    """A second one into the same folder is refused while the first is at work, and not afterwards."""
+    pictures = noise([0, 1] * 8)
+
+    def meddling(done: int, total: int) -> None:
+        with pytest.raises(StatisticsError, match="another run is writing into"):
+            run(tmp_path / "out", data=pictures)
+
+    run(tmp_path / "out", data=pictures, progress=meddling)
+    run(tmp_path / "out", data=pictures)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_among_the_pictures_is_refused(run, tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "0.png").write_bytes(noise([0]).read(0))
+    with pytest.raises(ValueError, match="whose pictures it would become part of"):
+        run(tmp_path / "out", data=tmp_path)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_control_of_one_picture(run, tmp_path):
+    """Batch normalisation cannot be set with it."""
+    stats = run(tmp_path / "out", data=noise([0]), options={"random_weights": True})
+    assert stats.sources == ["gate", "shuffled", "squeeze"]
+
+
 def test_other_machines_and_versions_are_refused(run, whole, content, tmp_path, monkeypatch):
     out = shutil.copytree(whole.path, tmp_path / "out")
     metadata = json.loads((out / "metadata.json").read_text())
     metadata["versions"]["torch"], metadata["device"] = "1.0", "cuda Old"
     (out / "metadata.json").write_text(json.dumps(metadata))
-    with pytest.raises(StatisticsError, match=r"device is 'cuda Old' there, 'cpu .*; torch is '1.0' there, "):
+    with pytest.raises(StatisticsError, match=r"device differs; torch is '1.0' there, "):
         run(out)
 
 
@@ -867,12 +921,18 @@ def test_a_picture_that_the_transform_makes_nan_does_not_spoil_the_control(run, 
 
 
 def test_overflow_in_half_precision(run, network, tmp_path):
-    module = copy.deepcopy(network("se").module)
+    """Of a weight, which is said at once, and of what weights that fit make of the maps."""
+    heavy, steep = (copy.deepcopy(network("se").module) for _ in range(2))
     with torch.no_grad():
-        module.layer1[0].bn3.weight *= 1e6
-    with pytest.raises(ValueError, match="none of the 6 pictures could be used; the first: the network's output is n"):
-        run(tmp_path / "half", network("se", module), noise([0, 1] * 3), options={"precision": "fp16"})
-    assert run(tmp_path / "full", network("se", module), noise([0, 1] * 3)).metadata["unreadable"] == 0
+        heavy.layer1[0].bn3.weight *= 1e6
+        for unit in (steep.layer1[0], steep.layer2[0]):
+            unit.bn3.weight *= 2e4
+    for module, message in ((heavy, r"layer1\.0\.bn3\.weight is not finite in fp16; take another precision"),
+                            (steep, "none of the 6 pictures could be used; the first: the network's output is not")):
+        with pytest.raises(ValueError, match=message):
+            run(tmp_path / message[:5], network("se", module), noise([0, 1] * 3), options={"precision": "fp16"})
+        assert run(tmp_path / f"{message[:5]} full", network("se", module),
+                   noise([0, 1] * 3)).metadata["unreadable"] == 0
 
 
 # killed for real

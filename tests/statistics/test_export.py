@@ -46,22 +46,23 @@ def grid(part: pd.DataFrame, block, column: str) -> np.ndarray:
 def test_channels(stats, tables):
     table, kept = tables["channels"], [k for k in range(5) if stats.count[k]]
     extremes = [] if stats.metadata["compact"] else ["min", "max"]
-    assert list(table) == ["zoom", "block", "label", "stage", "kind", "branch", "kernel", "channel", "class", "count",
-                           "mean", "std", *extremes]
+    assert list(table) == ["zoom", "block", "label", "stage", "kind", "branch", "kernel", "channel", "class_index",
+                           "class", "count", "mean", "std", *extremes]
     for zoom in stats.zooms:
         for block in stats.blocks:
             part = of(table, zoom, block)
             assert set(part["kind"]) == {block.kind}
-            assert set(part["class"]) == {"", *(stats.classes[k] for k in kept)}
+            assert set(part["class"]) == {"all", *(stats.classes[k] for k in kept)}
             for m, rows in part.groupby("branch"):
                 assert set(rows["kernel"]) == {kernel_name(block, m)}
             for column in ("mean", "std", *extremes):
                 ask, ask_all = getattr(stats, column), getattr(stats, f"overall_{column}")
                 for k in kept:
-                    of_class = part[part["class"] == stats.classes[k]]
+                    of_class = part[part["class_index"] == k]
+                    assert set(of_class["class"]) == {stats.classes[k]}
                     assert set(of_class["count"]) == {stats.count[k]}
                     np.testing.assert_allclose(grid(of_class, block, column), ask(block, zoom)[k], rtol=1e-12)
-                over_all = part[part["class"] == ""]
+                over_all = part[part["class_index"] == -1]
                 assert set(over_all["count"]) == {23}
                 np.testing.assert_allclose(grid(over_all, block, column), ask_all(block, zoom=zoom), rtol=1e-6)
     assert len(table) == 2 * 5 * sum(block.branches * block.channels for block in stats.blocks)
@@ -128,7 +129,7 @@ def test_pictures_without_labels_or_boxes(run, data_set, tmp_path):
     stats = run(tmp_path / "out", data=Pictures(read, [-1] * 6, []))
     for to, read_table in (("parquet", pd.read_parquet), ("csv", pd.read_csv)):
         channels, variance, histograms, images = map(read_table, export(stats, tmp_path / to, to))
-        assert channels["class"].isin(["", np.nan]).all()
+        assert set(channels["class"]) == {"all"} and set(channels["class_index"]) == {-1}
         assert set(channels["count"]) == {6}
         assert (variance[["between", "within"]] == 0).all(axis=None)
         assert histograms["count"].sum() == 6 * sum(block.branches * block.channels for block in stats.blocks)

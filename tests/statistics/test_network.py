@@ -1,4 +1,5 @@
 import copy
+import re
 from dataclasses import replace
 
 import pytest
@@ -195,5 +196,15 @@ def test_weights_hash_does_not_depend_on_the_order_of_the_parts():
     assert weights_hash(left) != weights_hash(right)
 
 
-def test_hardware():
-    assert hardware(CPU) == f"cpu {torch.backends.cpu.get_cpu_capability()}"
+def test_hardware(monkeypatch):
+    name = hardware(CPU)
+    level = torch.backends.cpu.get_cpu_capability()
+    assert re.fullmatch(rf"cpu {level} [0-9a-f]{{8}}, float32 matrix products highest", name)
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
+    assert hardware(CPU) != name
+    monkeypatch.undo()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        assert hardware(CPU) == name.replace("highest", "medium")
+    finally:
+        torch.set_float32_matmul_precision("highest")

@@ -390,17 +390,102 @@ def the(found, word):
     return sentence
 
 
+def unrelated(share, images=100, classes=2):
+    """A quantile of ω² for unrelated labels: η² is Beta((k − 1)/2, (N − k)/2), and ω² = (F − 1) / (F + (N − k + 1) /
+    (k − 1)) with F = η² / (1 − η²) · (N − k) / (k − 1)."""
+    eta = st.beta.ppf(share, (classes - 1) / 2, (images - classes) / 2)
+    F = eta / (1 - eta) * (images - classes) / (classes - 1)
+    return (F - 1) / (F + (images - classes + 1) / (classes - 1))
+
+
+def above_chance(blocks, images="100", classes=2, dealt=True):
+    """What "above chance" is said to be, of so many blocks, each of which may exceed it in 5 % / blocks."""
+    bound = unrelated(1 - 0.05 / blocks, int(images.replace(",", "")), classes)
+    return (f"above chance (ω² {bound:.3f}, which unrelated labels of {images} pictures in {classes} classes seldom "
+            f"exceed in any of so many blocks{', and the same gates with labels dealt out anew' * dealt})")
+
+
+NONE_SATURATED = "None of {} channels is dead, open or constant."
+
+
+def test_beside_chance():
+    assert findings([0.1, 0.2, 0.3])[0] == (
+        f"In all 3 blocks the gate's median ω² is {above_chance(3)}: **SE_2_1** to **SE_2_3**.")
+    assert findings([0.1])[0] == f"In the one block the gate's median ω² is {above_chance(1)}: **SE_2_1**."
+    assert findings([0.1, 0.3, 0.3, 0.2, 0.3], shuffled=[0.2, 0.2, 0.2, 0.2, 0.1])[0] == (
+        f"In 3 of 5 blocks the gate's median ω² is {above_chance(5)}: **SE_2_2**, **SE_2_3**, **SE_3_2**; in "
+        "**SE_2_1**, **SE_3_1** it is not.")
+    # the labels dealt out anew raise the bound where there are any, and are not spoken of where there are none
+    assert "in **SE_2_1** it is not" in findings([0.2, 0.2, 0.2], shuffled=[0.25, np.nan, 0.1])[0]
+    assert findings([0.1, 0.2], drop=["shuffled"])[0] == (
+        f"In all 2 blocks the gate's median ω² is {above_chance(2, dealt=False)}: **SE_2_1**, **SE_2_2**.")
+    # one draw of labels may lie low in all channels at once: that alone is not a class-specific gate
+    assert findings([0.01, 0.2], shuffled=-0.05)[0].startswith("In 1 of 2 blocks")
+
+
+def test_of_chance_nothing_more_is_said():
+    assert findings([0.1, 0.2], shuffled=0.25) == [
+        f"In none of 2 blocks is the gate's median ω² {above_chance(2)}.", NONE_SATURATED.format(20)]
+    found = findings([0.02, 0.01], count=(50, 3), drop=["shuffled", "random", "squeeze"],
+                     dead={"SE_2_1": {"dead": 1, "channels": 9}})
+    assert found[0] == f"In none of 2 blocks is the gate's median ω² {above_chance(2, '53', dealt=False)}."
+    assert len(found) == 3 and found[1].startswith("Of 20 channels 1 are dead")
+    assert found[2].startswith("1 of 2 classes has fewer")
+
+
+@pytest.mark.parametrize("blocks", [1, 2, 16])
+def test_the_bound_of_chance_is_for_all_blocks_looked_at(blocks):
+    bound = unrelated(1 - 0.05 / blocks)
+    rest = [0.0] * (blocks - 1)
+    assert findings([bound - 1e-6, *rest])[0].startswith("In none of")
+    assert findings([bound + 1e-6, *rest])[0].startswith(f"In 1 of {blocks}" if rest else "In the one block")
+    # a block without a channel left is not looked at
+    assert findings([bound + 1e-6, *rest, np.nan])[0] == findings([bound + 1e-6, *rest])[0]
+
+
+def test_the_bound_of_chance_is_that_of_a_simulation():
+    random, labels = np.random.default_rng(0), np.repeat([0, 1, 2], 5)
+    omega = omega_squared(*sums(random.normal(size=(15, 1, 100000)), labels, 3)[3:], 15, 3)
+    bound = np.quantile(omega[0], 1 - 0.05 / 2)
+    assert bound == pytest.approx(unrelated(1 - 0.05 / 2, 15, 3), abs=0.01)
+    assert findings([bound - 0.02, bound - 0.02], count=(5, 5, 5))[0].startswith("In none of 2")
+    assert findings([bound - 0.02, bound + 0.02], count=(5, 5, 5))[0].startswith("In 1 of 2")
+
+
+def test_of_unrelated_labels_nothing_is_claimed():
+    blocks, silent, naive, seeds = [f"SE_{2 + i // 4}_{1 + i % 4}" for i in range(16)], 0, 0, 20
+    labels = np.repeat([0, 1, 2], 20)
+    for seed in range(seeds):
+        random = np.random.default_rng(seed)
+        # channels of a block go together, and so err together
+        normal = random.normal(size=(18, 60, 1, 1)) + 0.3 * random.normal(size=(18, 60, 1, 8))
+        *values, weights, z = np.clip(0.5 + 0.1 * normal, 0, 1)
+        stats = archive(values, labels, blocks=blocks, random=weights, squeeze=z,
+                        shuffled=(random.permutation(labels), np.arange(8)))
+        table = specificity(stats)
+        found = depth_findings(stats, table)
+        silent += found == [f"In none of 16 blocks is the gate's median ω² {above_chance(16, '60', 3)}.",
+                            NONE_SATURATED.format(128)]
+        naive += table.loc[table["source"] == "gate", "median"].max() > unrelated(0.95, 60, 3)
+    assert silent >= 0.9 * seeds
+    assert naive > 0.25 * seeds  # what a bound for one block would have made of it
+
+
 def test_where_the_class_accounts_for_most():
-    assert findings([0.1, 0.3, 0.05, 0.2])[0] == (
+    assert findings([0.1, 0.3, 0.05, 0.2])[1] == (
         "The class accounts for most in **SE_2_2**, where the median channel's ω² is 0.30, and for least in **SE_2_3** "
         "(0.05): 0.25 apart.")
-    assert findings([0.205, 0.2, 0.21])[0] == (
+    assert findings([0.205, 0.2, 0.21])[1] == (
         "All 3 blocks are about equally class-specific: the median channel's ω² is 0.20 (**SE_2_2**) to 0.21 "
         "(**SE_2_3**).")
-    assert findings([-0.001, 0.004, 0])[0] == (
+    # of many pictures little is beyond chance, and yet nothing to speak of
+    found = findings([0.002, 0.004, 0], count=(2500, 2500))
+    assert found[0] == (f"In 2 of 3 blocks the gate's median ω² is {above_chance(3, '5,000')}: **SE_2_1**, **SE_2_2**; "
+                        "in **SE_2_3** it is not.")
+    assert found[1] == (
         "In no block does the class account for anything to speak of: the median channel's ω² is at most 0.00 "
         "(**SE_2_2**).")
-    assert findings([0.2])[0] == "In **SE_2_1** the class accounts for 0.20 of the median channel's variance (ω²)."
+    assert findings([0.2])[1] == "In **SE_2_1** the class accounts for 0.20 of the median channel's variance (ω²)."
 
 
 def test_whether_it_rises_with_depth():
@@ -417,53 +502,42 @@ def test_whether_it_rises_with_depth():
     assert "3 blocks (Spearman) is +1.00" in the(findings([0.1, np.nan, 0.2, 0.3]), "With depth")
 
 
-def test_beside_labels_dealt_at_random():
-    share = st.beta.ppf(0.95, 0.5, 49)
-    bound = float(omega_squared(share, 1 - share, 100, 2))
-    assert 0.02 < bound < 0.04
-    chance = ("above chance (the 95th percentile of the same gates with labels dealt out anew, and no less than "
-              f"{bound:.2f}, that of unrelated labels for 100 pictures of 2 classes)")
-    assert the(findings([0.1, 0.2, 0.3]), "chance") == (
-        f"In all 3 blocks the gate's median ω² is {chance}: **SE_2_1** to **SE_2_3**.")
-    assert the(findings([0.1]), "chance") == f"In the one block the gate's median ω² is {chance}: **SE_2_1**."
-    assert the(findings([0.1, 0.2], shuffled=0.25), "chance") == (
-        f"In none of 2 blocks is the gate's median ω² {chance}.")
-    assert the(findings([0.1, 0.3, 0.3, 0.2, 0.3], shuffled=[0.2, 0.2, 0.2, 0.2, 0.1]), "chance") == (
-        f"In 3 of 5 blocks the gate's median ω² is {chance}: **SE_2_2**, **SE_2_3**, **SE_3_2**; in **SE_2_1**, "
-        "**SE_3_1** it is not.")
-    # one draw of labels may lie low in all channels at once: that alone is not a class-specific gate
-    assert the(findings([0.01, 0.2], shuffled=-0.05), "chance").startswith("In 1 of 2 blocks")
-
-
-def test_the_bound_of_chance_holds():
-    random, labels = np.random.default_rng(0), np.repeat([0, 1, 2], 5)
-    omega = omega_squared(*sums(random.normal(size=(15, 1, 20000)), labels, 3)[3:], 15, 3)
-    sentence = the(findings([0.1, 0.5], count=(5, 5, 5)), "chance")
-    assert f"no less than {np.quantile(omega, 0.95):.2f}," in sentence and sentence.startswith("In 1 of 2 blocks")
+@pytest.mark.parametrize(("half", "margin"), [(10, unrelated(0.95, 20)), (50, unrelated(0.95)), (2500, 0.01)])
+def test_differences_count_from_what_chance_gives_a_channel(half, margin):
+    assert unrelated(0.95, 5000) < 0.01 < unrelated(0.95, 100)
+    for difference, counts in ((0.9 * margin, False), (1.1 * margin, True)):
+        found = findings([0.5, 0.5, 0.5 + difference], count=(half, half), random=0.5, squeeze=0.5 + 2 * difference)
+        assert found[1].startswith("The class accounts for most" if counts else "All 3 blocks are about equally")
+        assert (the(found, "With depth") != "With depth it does not change.") == counts
+        assert (f"more class-specific in {int(counts)}, less in 0 and alike (within {margin:.2g}) in {3 - counts} of"
+                in the(found, "random weights"))
+        found = findings([0.5], count=(half, half), random=0.5 + difference, squeeze=0.5 - difference)
+        assert f"less in {int(counts)} and" in the(found, "random weights")
+        assert f"more class-specific in {int(counts)}, less in 0" in the(found, "squeezed input")
 
 
 @pytest.mark.parametrize(("gate", "control", "counts", "random", "squeeze"), [
-    ([0.3, 0.3, 0.1], [0.1, 0.1, 0.1], "more class-specific in 2, less in 0 and alike (within 0.01) in 1 of 3 blocks "
+    ([0.3, 0.3, 0.1], [0.1, 0.1, 0.1], "more class-specific in 2, less in 0 and alike (within {}) in 1 of 3 blocks "
      "(median difference of ω² +0.20)", "in most blocks training made the gate more class-specific",
      "in most blocks the excitation makes it more class-specific than what it is given"),
-    ([0.1, 0.1, 0.1], [0.2, 0.3, 0.105], "more class-specific in 0, less in 2 and alike (within 0.01) in 1 of 3 blocks "
+    ([0.1, 0.1, 0.1], [0.2, 0.3, 0.105], "more class-specific in 0, less in 2 and alike (within {}) in 1 of 3 blocks "
      "(median difference of ω² -0.10)", "in most blocks training made the gate less class-specific",
      "in most blocks the class is in the input already, and the excitation passes on less of it"),
-    ([0.1, 0.1, 0.1], [0.104, 0.095, 0.2], "more class-specific in 0, less in 1 and alike (within 0.01) in 2 of 3 "
+    ([0.1, 0.1, 0.1], [0.104, 0.095, 0.2], "more class-specific in 0, less in 1 and alike (within {}) in 2 of 3 "
      "blocks (median difference of ω² 0.00)", "in most blocks training changed little about it",
      "in most blocks the gate is about as class-specific as what it is given"),
-    ([0.2, 0.1], [0.1, 0.2], "more class-specific in 1, less in 1 and alike (within 0.01) in 0 of 2 blocks (median "
+    ([0.2, 0.1], [0.1, 0.2], "more class-specific in 1, less in 1 and alike (within {}) in 0 of 2 blocks (median "
      "difference of ω² 0.00)", "training did not do one thing to most blocks",
      "neither the gate nor its input is ahead in most blocks"),
     # ω² under 0 is none at all, and none is not more than none
-    ([-0.01, 0.0], [-0.1, -0.05], "more class-specific in 0, less in 0 and alike (within 0.01) in 2 of 2 blocks "
+    ([0.2, -0.1, 0.0], [0.2, 0.0, -0.1], "more class-specific in 0, less in 0 and alike (within {}) in 3 of 3 blocks "
      "(median difference of ω² 0.00)", "in most blocks training changed little about it",
      "in most blocks the gate is about as class-specific as what it is given"),
 ])
 def test_beside_random_weights_and_the_input(gate, control, counts, random, squeeze):
-    found = findings(gate, random=control, squeeze=control)
+    found, counts = findings(gate, random=control, squeeze=control), counts.format(f"{unrelated(0.95):.2g}")
     assert the(found, "random weights") == (
-        f"Beside the same network with random weights, the gate is {counts}: {random}.")
+        f"Beside the same network with random weights, drawn once, the gate is {counts}: {random}.")
     assert the(found, "squeezed input") == f"Beside its own squeezed input z, the gate is {counts}: {squeeze}."
 
 
@@ -471,9 +545,9 @@ def test_missing_controls_are_said_to_be_missing():
     assert the(findings([0.1, 0.2], drop=["random"]), "no comparison") == (
         "There is no comparison with random weights: the table holds no numbers of it.")
     found = findings([0.1, 0.2], drop=["shuffled", "squeeze"], random=np.nan)
-    assert the(found, "no comparison") == ("There is no comparison with labels dealt out anew or random weights or the "
-                                           "squeezed input z: the table holds no numbers of it.")
-    assert not [sentence for sentence in found if "Beside" in sentence or "chance" in sentence]
+    assert the(found, "no comparison") == (
+        "There is no comparison with random weights or the squeezed input z: the table holds no numbers of it.")
+    assert not [sentence for sentence in found if "Beside" in sentence or "dealt" in sentence]
     # a control of some blocks is compared in those
     assert "of 1 block (" in the(findings([0.1, 0.2], random=[np.nan, 0.1]), "random weights")
 

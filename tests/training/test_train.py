@@ -282,7 +282,8 @@ def test_validation_of_other_classes(pictures, tmp_path, labels):
 
 def test_pictures_without_a_label(pictures, tmp_path):
     table = pq.read_table(pictures / "parquet" / "train.parquet")
-    pq.write_table(table.drop_columns("label"), tmp_path / "train.parquet")
+    unlabelled = table.drop_columns("label").append_column("label", pa.nulls(len(table), pa.int64()))
+    pq.write_table(unlabelled, tmp_path / "train.parquet")
     pq.write_table(table, tmp_path / "val.parquet")
     with pytest.raises(ValueError, match="has pictures without a label"):
         run(tmp_path, tmp_path / "tiny.safetensors")
