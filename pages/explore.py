@@ -192,7 +192,7 @@ class Page:
             captions[name] = ", ".join(f"{f'{k} ' if k else ''}{v:.3f} (#{r})" for k, v, r in zip(
                 rows["kernel"], rows["value"], rows["rank"]))
             maps[name] = tables.channel_maps(self.views[name], block, channel)
-        titles = ([f"{tables.kernel_name(block, m)} branch" for m in branches] + ["selected sum"] if block.paths
+        titles = ([*(f"{tables.kernel_name(block, m)} branch" for m in branches), "selected sum"] if len(branches) > 1
                   else ["before the gate", "after the gate"])
         text = (f"Channel {channel} of {block.label}, its gate and rank among {block.channels} channels beside each "
                 f"picture. One colour scale a picture, around 0 where a map has negative values.")

@@ -1,36 +1,54 @@
-"""Finding the attention blocks of a network: by class, then checked in one dry run."""
+"""The attention blocks of a network, and where in its forward their parts are met."""
+import inspect
 import math
 import re
-import warnings
 import weakref
 from dataclasses import dataclass, replace
-from functools import partial
 
 import torch
 from torch import nn
 
-from .classes import GateClass, gate_class
-from .hooks import Hooks, hooked
+from .hooks import hooked
+from .kinds import kind_of
+from .search import Call, Search, Use
 
-UNIT = re.compile(r"(?:^|\.)layer(\d+)\.(\d+)(?:\.|$)")
-MOST_CHANNELS = 8192  # of a squeezed vector: larger inputs are maps, not worth keeping
-ACTIVATIONS = (lambda x: x, torch.relu, nn.functional.silu)  # what residual units apply after the addition
+UNIT = re.compile(r"(?:^|\.)layer(\d+)\.(\d+)(?:[.#]|$)")
+
+
+@dataclass(frozen=True)
+class Product:
+    """A multiplication of a feature map by a gate: the how-manieth in a module's forward, and which operand is the gate.
+
+    Multiplications are counted as by ``Hooks.multiplied``.
+    """
+
+    path: str
+    number: int
+    operand: int
 
 
 @dataclass(frozen=True)
 class AttentionBlock:
     """One channel gate of a network.
 
+    Its parts are met at the boundaries of modules where there are such, and else at ``products``.
+
     Attributes:
-        name: module path of the block, "layer2.3.se".
+        name: module path of the block, "layer2.3.se"; for a gate written inline that of the nearest module with
+            parameters, and which gate in it: "layer2.3#0".
         label: as in the papers, "SE_3_4" = stage 3, block 4; the stem is stage 1. Unique in a network.
-        kind: "SE", "SK", "ECA" or "eSE".
+        kind: "SE", "SK", "ECA", "eSE", "SplitAttn", "GC", "CBAM" or "GE"; of a class that is not known by name "SE", or
+            "SK" where it weighs branches.
         channels: C, the channels of the map that the gate scales.
-        branches: M, the branches that the gate weighs; 1 unless kind is "SK".
+        branches: M, the branches that the gate weighs; 1 where it scales one map.
         kernels: effective kernel size of each branch, (3, 5), or None.
         stage, index: the label's two numbers.
-        gate: module path whose output is the gate.
-        paths: module paths of the branches; () where the gate scales the block's input.
+        gate: module path whose output is the gate; None for a gate that no module gives.
+        paths: module paths of the branches; () where the gate scales one map, or no modules give them.
+        input: module path whose input is the map that the gate scales; None for branches, and for a map that is met
+            only at the multiplication.
+        output: module path whose output is the scaled map, or the sum of the scaled branches; or None.
+        products: the multiplications, one for the whole or one for each branch.
         shortcut: module path of the shortcut that the block's output is added to (its output), or of the residual unit
             where the shortcut is the unit's input; None where no addition follows the block directly.
         shortcut_is_input: which of the two.
@@ -38,6 +56,7 @@ class AttentionBlock:
             kernel with the choice of channels.
         squeeze: module path whose input is the squeezed vector z, the mean over space of the block's input (of the sum
             of its branches); None where no module is given it.
+        gain: the number that the block's output is multiplied with next (2 in NFNets, whose gates scale by 0 to 2).
     """
 
     name: str
@@ -48,12 +67,16 @@ class AttentionBlock:
     kernels: tuple[int, ...] | None
     stage: int
     index: int
-    gate: str
+    gate: str | None
     paths: tuple[str, ...] = ()
+    input: str | None = None
+    output: str | None = None
+    products: tuple[Product, ...] = ()
     shortcut: str | None = None
     shortcut_is_input: bool = False
     split_input: bool = False
     squeeze: str | None = None
+    gain: float = 1.0
 
 
 _found: "weakref.WeakKeyDictionary[nn.Module, tuple]" = weakref.WeakKeyDictionary()
@@ -62,50 +85,55 @@ _found: "weakref.WeakKeyDictionary[nn.Module, tuple]" = weakref.WeakKeyDictionar
 def find_blocks(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock]:
     """The attention blocks that run in a network's forward, in the order in which they run.
 
-    Blocks are known by their class (``senet_viz.gates.classes``) and checked in one forward of the example: a gate that
-    never fires is left out (timm's gcresnets carry such decoys), and so is one, with a warning, for which
-    input · gate is not the output.
+    They are found by what they do in one forward of the example (``senet_viz.gates.search``), whatever their class: a
+    feature map is multiplied, channel by channel, by what a sigmoid, softmax, tanh or its kin made of the picture.
+    Hence a gate that never fires is none (timm's gcresnets carry such decoys).
 
     Args:
         module: the network; it is run in evaluation mode and left as it was.
-        example: (N, 3, H, W), a picture that it could be given; on any device.
+        example: (N, 3, H, W), a picture that it could be given; on any device. It must not be so small that a gated map
+            has one pixel.
 
     Raises:
-        ValueError: when the network fails on the example, or runs a block more than once in a forward.
+        ValueError: when the network fails on the example, with the part in which it does, or runs a block more than
+            once in a forward.
+
+    >>> [block.label for block in find_blocks(senet_viz.models.se_resnet50(), torch.rand(1, 3, 64, 64))][:4]
+    ['SE_2_1', 'SE_2_2', 'SE_2_3', 'SE_3_1']
     """
     module = eager(module)
     if example.dim() != 4 or not len(example):
         raise ValueError(f"an example has the shape (N, 3, H, W), N at least 1, not {tuple(example.shape)}")
-    candidates = {path: entry for path, part in module.named_modules() if (entry := gate_class(part)) is not None}
-    runs: dict[str, _Run] = {path: _Run(path, entry) for path, entry in candidates.items()}
-    order: list[_Run] = []
+    if any(parameter.is_meta for parameter in module.parameters()):
+        raise ValueError(f"{type(module).__name__} has no values, for its parameters are on the meta device: give it some "
+                         f"(to_empty, load_state_dict)")
+    batch = to_module(example, module).detach().view(example.shape)  # a tensor of our own
     with hooked(module) as hooks, torch.no_grad():
-        for run in runs.values():
-            run.watch(hooks, module, order)
+        search = Search(module, hooks, batch)
         try:
-            module(to_module(example, module))
+            with search:
+                module(batch)
         except Exception as error:
-            raise ValueError(f"{type(module).__name__} fails on an example of shape {tuple(example.shape)}: "
-                             f"{str(error).splitlines()[0] if str(error) else type(error).__name__}") from error
-    blocks = []
-    for run in order:
-        if run.fired == 0:
-            continue
-        if run.fired > 1:
-            raise ValueError(f"{run.path} runs its gate {run.fired} times in one forward; the places that share a "
+            raise ValueError(_failure(module, example, search.stack, error)) from error
+    groups: dict[frozenset[Use], None] = {}
+    for use in search.uses:
+        groups.setdefault(use.added)
+    blocks, sides = [], {}
+    for group in groups:
+        block = _block(module, sorted(group, key=search.uses.index), search, {b.name for b in blocks})
+        if search.calls[_path(block.name)] > 1:
+            raise ValueError(f"{_path(block.name)} ({type(module.get_submodule(_path(block.name))).__name__}) runs its "
+                             f"gate {search.calls[_path(block.name)]} times in one forward; the places that share a "
                              f"block cannot be told apart.")
-        if not run.verified:
-            warnings.warn(f"{run.path} ({type(module.get_submodule(run.path)).__name__}) is left out: its gate times "
-                          f"its input is not its output", stacklevel=2)
-            continue
-        blocks.append(run.block(module))
-    return _label(blocks, runs, math.sqrt(example.shape[-2] * example.shape[-1]))
+        blocks.append(block)
+        sides[block.name] = next(iter(group)).side
+    return _label(blocks, sides, math.sqrt(example.shape[-2] * example.shape[-1]))
 
 
 def blocks_of(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock]:
-    """``find_blocks``, kept until a block of the network is replaced."""
+    """``find_blocks``, kept until a part of the network is replaced."""
     module = eager(module)
-    signature = tuple((path, id(part)) for path, part in module.named_modules() if gate_class(part) is not None)
+    signature = tuple((path, id(part)) for path, part in module.named_modules())
     known = _found.get(module)
     if known is None or known[0] != signature:
         known = _found[module] = (signature, find_blocks(module, example))
@@ -123,108 +151,69 @@ def to_module(batch: torch.Tensor, module: nn.Module) -> torch.Tensor:
     return batch if parameter is None else batch.to(parameter.device, parameter.dtype)
 
 
-class _Run:
-    """What the dry run sees of one candidate."""
+def _failure(module: nn.Module, example: torch.Tensor, stack: list[Call], error: Exception) -> str:
+    name = type(module).__name__
+    wanted = [p.name for p in inspect.signature(module.forward).parameters.values()
+              if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+    if len(wanted) != 1 and isinstance(error, TypeError) and len(stack) == 1:
+        return (f"{name} takes {', '.join(wanted) or 'nothing'} and not one batch of pictures: wrap it in a module whose "
+                f"forward does.")
+    place = stack[-1].path if stack else ""
+    where = f" in {place} ({type(module.get_submodule(place)).__name__})" if place else ""
+    return (f"{name} fails on an example of shape {tuple(example.shape)}{where}: "
+            f"{str(error).splitlines()[0] if str(error) else type(error).__name__}")
 
-    def __init__(self, path: str, entry: GateClass):
-        self.path, self.entry = path, entry
-        self.gate_path = f"{path}.{entry.gate}".lstrip(".")
-        self.fired, self.verified = 0, False
-        self.side = 0.0
-        self.shortcut: tuple[str, bool] | None = None
-        self.squeeze: str | None = None
 
-    def watch(self, hooks: Hooks, module: nn.Module, order: list) -> None:
-        part = module.get_submodule(self.path)
-        self.paths: tuple[str, ...] = ()
-        if self.entry.branches:
-            children = getattr(part, self.entry.branches)
-            self.paths = tuple(f"{self.path}.{self.entry.branches}.{m}".lstrip(".") for m in range(len(children)))
-        maps: dict[int, torch.Tensor] = {}
-        vectors: dict[str, torch.Tensor] = {}
+def _path(name: str) -> str:
+    return name.partition("#")[0]
 
-        def entering(x):
-            maps.clear()
-            vectors.clear()
-            if not self.paths:
-                maps[0] = x.clone()
 
-        def given(path, x):
-            if isinstance(x, torch.Tensor) and x.dim() > 1 and x[0].numel() <= MOST_CHANNELS:
-                vectors[path] = x.flatten(1).clone()
+def _block(module: nn.Module, uses: list[Use], search: Search, taken: set[str]) -> AttentionBlock:
+    """The block of the uses whose products enter one sum."""
+    first, whole = uses[0], frozenset(uses)
+    once = {path for path, count in search.calls.items() if count == 1}
+    if len(uses) > 1:
+        values = torch.stack([use.gate.flatten(1) for use in uses], 1)
+        mean, parts = sum(use.mean.flatten(1) for use in uses), [use.map for use in uses]
+    elif first.summed:
+        values, mean, parts = first.gate, first.mean.sum(1), first.map.parts
+    else:
+        values, mean, parts = first.gate.flatten(1)[:, None], first.mean.flatten(1), ()
+    branches, channels = values.shape[1:]
 
-        def gated(_, gate):
-            self.fired += 1
-            maps[-1] = gate.clone()
-
-        def leaving(_, output):
-            order.append(self)
-            if self.fired and len(maps) == max(1, len(self.paths)) + 1 and output.dim() == 4:
-                n, self.channels = output.shape[:2]
-                self.side = math.sqrt(output.shape[-2] * output.shape[-1])
-                self.branches = maps[-1].numel() // (n * self.channels)
-                if maps[-1].numel() == n * self.branches * self.channels and self.branches == max(1, len(self.paths)):
-                    gate = maps.pop(-1).reshape(n, self.branches, self.channels, 1, 1)
-                    product = sum(gate[:, m] * maps[m] for m in range(self.branches))
-                    precision = max(1e-3, 4 * torch.finfo(output.dtype).eps)  # half types round a sum over branches
-                    self.verified = torch.allclose(
-                        product, output, rtol=precision, atol=0.1 * precision * float(output.abs().max()))
-                    self.output = output.clone()
-                    z = sum(u.mean((2, 3)) for u in maps.values())
-                    self.squeeze = next((path for path, vector in vectors.items() if vector.shape == z.shape
-                                         and torch.allclose(vector, z, rtol=precision, atol=precision)), None)
-            maps.clear()
-            vectors.clear()
-
-        hooks.before(self.path, entering)
-        for m, path in enumerate(self.paths):
-            hooks.after(path, lambda _, u, m=m: maps.__setitem__(m, u.clone()))
-        hooks.after(self.gate_path, gated)
-        inner = [f"{self.path}.{path}".lstrip(".") for path, _ in part.named_modules() if path]
-        for path in inner:
-            if not path.startswith(self.paths):
-                hooks.before(path, partial(given, path))
-        hooks.after(self.path, leaving)
-        if not self.paths and "." in self.path:
-            self._watch_unit(hooks, module, self.path.rpartition(".")[0])
-
-    def _watch_unit(self, hooks: Hooks, module: nn.Module, unit: str) -> None:
-        """Find what the block's output is added to: the unit's input, or the output of one of its children.
-
-        Verified by arithmetic, not by name: unit output = activation(block output + shortcut).
-        """
-        addends: dict[tuple[str, bool], torch.Tensor] = {}
-        for child, _ in module.get_submodule(unit).named_children():
-            path = f"{unit}.{child}"
-            if path != self.path:
-                hooks.after(path, lambda _, y, path=path: addends.__setitem__(
-                    (path, False), y.clone()) if isinstance(y, torch.Tensor) else None)
-        hooks.before(unit, lambda x: addends.__setitem__(
-            (unit, True), x.clone()) if isinstance(x, torch.Tensor) else None)
-
-        def leaving(_, output):
-            y = self.__dict__.pop("output", None)
-            if y is not None and isinstance(output, torch.Tensor):
-                # relative to y: beside a large shortcut a small y would pass whatever was done to it
-                rounding = 4 * torch.finfo(y.dtype).eps * float(output.abs().max())
-                tolerance = 1e-3 * float(y.abs().max()) + rounding
-                for key, addend in addends.items():
-                    if addend.shape == y.shape == output.shape and any(
-                            torch.allclose(act(y + addend), output, rtol=0, atol=tolerance) for act in ACTIVATIONS):
-                        self.shortcut = key
-                        break
-            addends.clear()
-
-        hooks.after(unit, leaving)
-
-    def block(self, module: nn.Module) -> AttentionBlock:
-        shortcut, is_input = self.shortcut or (None, False)
-        kernels = tuple(_kernel(module.get_submodule(path)) for path in self.paths)
-        return AttentionBlock(
-            name=self.path, label="", kind=self.entry.kind, channels=self.channels, branches=self.branches,
-            kernels=kernels if kernels and all(kernels) else None, stage=0, index=0, gate=self.gate_path,
-            paths=self.paths, shortcut=shortcut, shortcut_is_input=is_input, squeeze=self.squeeze,
-            split_input=bool(self.paths and getattr(module.get_submodule(self.path), "split_input", False)))
+    returned = [call for call, of in first.returned if of == whole]
+    given = [(call, output) for call, output in first.activation.outputs
+             if call.path in once and output.numel() == values.numel()
+             and torch.equal(output.reshape(values.shape), values)]
+    scales_input = branches == 1 and first.inner.entered is first.map
+    named = [call for call, _ in given if next(module.get_submodule(call.path).parameters(), None) is not None]
+    output = returned[0].path if returned else None
+    if first.inner in returned and first.inner in first.activation.calls and (scales_input or branches > 1):
+        name, entry = first.inner.path, first.inner if scales_input else None
+    elif named:
+        name = named[-1].path
+        entry = named[-1] if branches == 1 and named[-1].entered is first.map else None
+    else:
+        count = sum(_path(other) == first.call.path and "#" in other for other in taken)
+        name, entry = f"{first.call.path}#{count}", None
+    paths = tuple(part.outputs[-1].path for part in parts if part is not None and part.outputs)
+    if len(paths) != branches or len(set(paths)) != branches or not once.issuperset(paths):
+        paths = ()
+    kernels = tuple(_kernel(module.get_submodule(path)) for path in paths)
+    shortcut, is_input = first.shortcut or (None, False)
+    part = module.get_submodule(_path(name))
+    precision = max(1e-3, 4 * torch.finfo(mean.dtype).eps)
+    return AttentionBlock(
+        name=name, label="", kind=kind_of(part, branches), channels=channels, branches=branches,
+        kernels=kernels if kernels and all(kernels) else None, stage=0, index=0,
+        gate=given[0][0].path if given else None, paths=paths, input=entry.path if entry else None,
+        output=output if output in once else None,
+        products=tuple(Product(use.call.path, use.number, use.operand) for use in uses),
+        shortcut=shortcut.path if shortcut and shortcut.path in once else None, shortcut_is_input=is_input,
+        split_input=bool(paths and getattr(part, "split_input", False)),
+        squeeze=next((path for path, vector in uses[-1].vectors if path in once and vector.shape == mean.shape
+                      and torch.allclose(vector, mean, rtol=precision, atol=precision)), None),
+        gain=first.gain)
 
 
 def _kernel(branch: nn.Module) -> int | None:
@@ -235,14 +224,14 @@ def _kernel(branch: nn.Module) -> int | None:
     return None
 
 
-def _label(blocks: list[AttentionBlock], runs: dict[str, _Run], input_side: float) -> list[AttentionBlock]:
+def _label(blocks: list[AttentionBlock], sides: dict[str, float], input_side: float) -> list[AttentionBlock]:
     labelled, counts, taken = [], {}, {}
     for block in blocks:
         unit = UNIT.search(block.name)
         if unit:
             stage, index = int(unit[1]) + 1, int(unit[2]) + 1
         else:
-            stage = round(math.log2(input_side / runs[block.name].side))
+            stage = round(math.log2(input_side / sides[block.name]))
             index = counts[stage] = counts.get(stage, 0) + 1
         label = f"{block.kind}_{stage}_{index}"
         taken[label] = taken.get(label, 0) + 1

@@ -10,6 +10,7 @@ from torch import nn
 from ..cam import channel_weights, weighted_sum
 from .blocks import AttentionBlock, blocks_of, eager, to_module
 from .hooks import Hooks, hooked
+from .points import on_branch, on_gate, on_output, on_shortcut
 
 INDICES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 Point = str | tuple[str, str | int]  # a module path, or a block and "input", "output", "shortcut" or a branch index
@@ -106,7 +107,7 @@ def inspect(
         layers, features = [_normal(p, names) for p in layers], [_normal(p, names) for p in features]
         recorder = _Recorder(names)
         for block in blocks:
-            hooks.after(block.gate, partial(recorder.gate, block))
+            on_gate(hooks, block, partial(recorder.gate, block))
         for point in dict.fromkeys([*layers, *features]):
             recorder.watch(hooks, module, point, point in layers)
         logits = logits_of(module(batch))
@@ -147,7 +148,7 @@ def contribution_points(blocks: Iterable[AttentionBlock]) -> list[Point]:
     """The features that show what gates do: each block's input or branches, and its shortcut where there is one."""
     points: list[Point] = []
     for block in blocks:
-        points += [(block.name, m) for m in range(block.branches)] if block.paths else [(block.name, "input")]
+        points += [(block.name, m) for m in range(block.branches)] if block.branches > 1 else [(block.name, "input")]
         if block.shortcut is not None:
             points.append((block.name, "shortcut"))
     return points
@@ -166,9 +167,13 @@ class _Recorder:
         self.maps: dict[Point, torch.Tensor] = {}
         self.counts: dict[Point, int] = {}
 
-    def gate(self, block: AttentionBlock, _, gate: torch.Tensor) -> None:
-        self._count((block.name, "gate"))
-        self.gates[block.name] = gate.detach().float().clone().reshape(-1, block.branches, block.channels)
+    def gate(self, block: AttentionBlock, gate: torch.Tensor, first: int) -> None:
+        gate = gate.detach().float()
+        kept = self.gates.get(block.name)
+        if kept is None or not first:
+            self._count((block.name, "gate"))
+            kept = self.gates[block.name] = gate.new_empty(len(gate), block.branches, block.channels)
+        kept[:, first:first + gate.shape[1]] = gate
 
     def watch(self, hooks: Hooks, module: nn.Module, point: Point, differentiable: bool) -> None:
         """Hook the place of a point."""
@@ -180,28 +185,24 @@ class _Recorder:
             hooks.after(point, partial(self._after, point, differentiable))
             return
         block, place = self.names[point[0]], point[1]
+        keep = partial(self._part, point, differentiable)
         if place == "output":
-            hooks.after(block.name, partial(self._after, point, differentiable))
+            on_output(hooks, block, keep)
         elif place == "shortcut":
-            if block.shortcut is None:
-                raise ValueError(f"{block.label} has no shortcut: its output is not added to one directly")
-            if block.shortcut_is_input:
-                hooks.before(block.shortcut, partial(self._before, point, differentiable))
-            else:
-                hooks.after(block.shortcut, partial(self._after, point, differentiable))
-        elif place == "input" and not block.paths:
-            hooks.before(block.name, partial(self._before, point, differentiable))
+            on_shortcut(hooks, block, keep)
+        elif place == "input" and block.branches == 1:
+            on_branch(hooks, block, 0, keep)
         elif place == "input":
             if differentiable:
                 raise ValueError(f"{block.label} sums its branches only to pool them: ask for Grad-CAM at its output "
                                  f"or at a branch")
-            for m, path in enumerate(block.paths):
-                hooks.after(path, partial(self._sum, point, m))
-        elif isinstance(place, int) and 0 <= place < len(block.paths):
-            hooks.after(block.paths[place], partial(self._after, point, differentiable))
+            for m in range(block.branches):
+                on_branch(hooks, block, m, partial(self._sum, point, m))
+        elif isinstance(place, int) and 0 <= place < block.branches and block.branches > 1:
+            on_branch(hooks, block, place, keep)
         else:
             raise ValueError(f"{block.label} has no {place!r}: choose 'input', 'output', 'shortcut'"
-                             + (f" or a branch from 0 to {len(block.paths) - 1}" if block.paths else ""))
+                             + (f" or a branch from 0 to {block.branches - 1}" if block.branches > 1 else ""))
 
     def feature(self, point: Point) -> torch.Tensor:
         return self.maps[point].detach().float()
@@ -226,9 +227,11 @@ class _Recorder:
             output.untyped_storage().data_ptr() != entered.untyped_storage().data_ptr())
         return self._keep(point, differentiable, output, own)
 
-    def _before(self, point: Point, differentiable: bool, entering: torch.Tensor):
+    def _part(self, point: Point, differentiable: bool, value):
+        if not isinstance(value, torch.Tensor):  # the module was called with keywords
+            return None
         self._count(point)
-        return self._keep(point, differentiable, entering, own=False)
+        return self._keep(point, differentiable, value, own=False)
 
     def _keep(self, point: Point, differentiable: bool, value: torch.Tensor, own: bool):
         if not differentiable:
@@ -242,7 +245,7 @@ class _Recorder:
         self.maps[point] = value
         return value.clone()  # what follows may work in place, and a leaf forbids that
 
-    def _sum(self, point: Point, m: int, _, u: torch.Tensor) -> None:
+    def _sum(self, point: Point, m: int, u: torch.Tensor) -> None:
         if m == 0:
             self._count(point)
             self.maps[point] = u.detach().clone()

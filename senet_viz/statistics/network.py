@@ -11,6 +11,7 @@ from torch.optim.swa_utils import update_bn
 from ..gates.blocks import AttentionBlock, eager
 from ..gates.hooks import Hooks, hooked
 from ..gates.inspection import logits_of
+from ..gates.points import on_branch, on_gate
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -38,7 +39,7 @@ class GateNetwork:
         for name, tensor in [*self.module.named_parameters(), *self.module.named_buffers()]:
             if tensor.is_floating_point() and not tensor.isfinite().all():  # feature maps would not show it
                 raise ValueError(f"{name} is not finite in {precision}; take another precision")
-        self.gates: dict[str, torch.Tensor] = {}
+        self.gates: dict[str, list[torch.Tensor]] = {}
         self.squeezed: dict[str, list[torch.Tensor]] = {}
         self._watch(Hooks(self.module, shared=False))
         self.size, self._run = compiled, self._forward
@@ -47,22 +48,20 @@ class GateNetwork:
             self._run = torch.compile(self._forward, dynamic=False, options={"freezing": True})
 
     def _watch(self, hooks: Hooks) -> None:
-        gates, squeezed = self.gates, self.squeezed
         for block in self.blocks:
-            squeezed[block.name] = []
-            hooks.after(block.gate, lambda _, gate, name=block.name: gates.__setitem__(name, gate.flatten(1)))
+            gates, means = self.gates[block.name], self.squeezed[block.name] = [], []
+            on_gate(hooks, block, lambda gate, _, gates=gates: gates.append(gate.flatten(1)))
             if block.squeeze:  # the block's own z costs nothing
-                hooks.before(block.squeeze, lambda z, name=block.name: squeezed[name].append(z.flatten(1)))
-            elif block.paths:  # the mean over space of a sum of branches is the sum of their means
-                for path in block.paths:
-                    hooks.after(path, lambda _, u, name=block.name: squeezed[name].append(u.mean((2, 3))))
-            else:
-                hooks.before(block.name, lambda u, name=block.name: squeezed[name].append(u.mean((2, 3))))
+                hooks.before(block.squeeze, lambda z, means=means: means.append(z.flatten(1)))
+                continue
+            for m in range(block.branches):  # the mean over space of a sum of branches is the sum of their means
+                on_branch(hooks, block, m, lambda u, means=means: means.append(u.mean((2, 3))))
 
     def _forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        for means in self.squeezed.values():
-            means.clear()
-        return (logits_of(self.module(batch)).float(), torch.cat([self.gates[b.name] for b in self.blocks], 1).float(),
+        for seen in (*self.gates.values(), *self.squeezed.values()):
+            seen.clear()
+        return (logits_of(self.module(batch)).float(),
+                torch.cat([gate for b in self.blocks for gate in self.gates[b.name]], 1).float(),
                 torch.cat([sum(self.squeezed[b.name]) for b in self.blocks], 1).float())
 
     @torch.inference_mode()

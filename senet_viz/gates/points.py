@@ -1,0 +1,90 @@
+"""Where the parts of an attention block are met in a forward: at a module's boundary, or at a multiplication.
+
+Each function here hooks one part. What the hooked ``function`` returns, where it returns a tensor, takes the part's place.
+"""
+from collections.abc import Callable
+
+import torch
+
+from .blocks import AttentionBlock
+from .hooks import Hooks
+from .search import over_channels
+
+
+def on_gate(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
+    """``function(gate, first)`` with the gate (N, B, C) of the branches from ``first`` on.
+
+    One call has all M branches, unless each has a multiplication of its own and no module gives them together: then M
+    calls have one each.
+    """
+    if block.gate is not None:
+        def given(_, gate):
+            new = function(gate.reshape(len(gate), block.branches, block.channels), 0)
+            return None if new is None else new.to(gate.dtype).reshape(gate.shape)
+        hooks.after(block.gate, given)
+        return
+    for m, product in enumerate(block.products):
+        def multiplied(multiply, *operands, m=m, operand=product.operand):
+            gate, scaled = operands[operand], operands[1 - operand]
+            values = over_channels(gate, torch.broadcast_shapes(gate.shape, scaled.shape))
+            branches = block.branches if len(block.products) == 1 else 1
+            new = function(values.reshape(len(values), branches, block.channels), m)
+            if new is not None:
+                gate = new.to(gate.dtype).reshape(*values.shape, 1, 1)
+            return multiply(*((gate, scaled) if operand == 0 else (scaled, gate)))
+        hooks.multiplied(product.path, product.number, multiplied)
+
+
+def on_branch(hooks: Hooks, block: AttentionBlock, m: int, function: Callable) -> None:
+    """``function(map)`` with what the gate multiplies, (N, C, H, W): the map of branch ``m``, the input where M is 1."""
+    if block.paths:
+        hooks.after(block.paths[m], lambda _, output: function(output))
+    elif block.input is not None:
+        hooks.before(block.input, function)
+    else:
+        product = block.products[min(m, len(block.products) - 1)]
+        together = len(block.products) == 1 and block.branches > 1
+
+        def multiplied(multiply, *operands):
+            scaled = operands[1 - product.operand]
+            part = scaled[:, m] if together else scaled.reshape(len(scaled), block.channels, *scaled.shape[-2:])
+            new = function(part)
+            if new is not None:
+                operands = list(operands)
+                operands[1 - product.operand] = torch.cat(
+                    [scaled[:, :m], new[:, None], scaled[:, m + 1:]], 1) if together else new.reshape(scaled.shape)
+            return multiply(*operands)
+        hooks.multiplied(product.path, product.number, multiplied)
+
+
+def on_output(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
+    """``function(map)`` with the scaled map, or the sum of the scaled branches, (N, C, H, W).
+
+    Raises:
+        ValueError: for a sum of branches that no module gives.
+    """
+    if block.output is not None:
+        hooks.after(block.output, lambda _, output: function(output))
+        return
+    if block.branches > 1:
+        raise ValueError(f"the sum of {block.label}'s branches is no module's output; ask for the branches")
+
+    def multiplied(multiply, *operands):
+        product = multiply(*operands)
+        new = function(product.reshape(len(product), block.channels, *product.shape[-2:]))
+        return product if new is None else new.reshape(product.shape)
+    hooks.multiplied(block.products[0].path, block.products[0].number, multiplied)
+
+
+def on_shortcut(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
+    """``function(map)`` with what the block's output is added to, (N, C, H, W).
+
+    Raises:
+        ValueError: where it is not added to anything directly.
+    """
+    if block.shortcut is None:
+        raise ValueError(f"{block.label} has no shortcut: its output is not added to one directly")
+    if block.shortcut_is_input:
+        hooks.before(block.shortcut, function)
+    else:
+        hooks.after(block.shortcut, lambda _, output: function(output))
