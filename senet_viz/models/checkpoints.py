@@ -1,6 +1,8 @@
 """Weights on disk: safetensors with a description in the file's metadata, or pickles restricted to tensors."""
+import argparse
 import json
 import pickle
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -9,9 +11,47 @@ from safetensors.torch import load_file, save_file
 
 from ..files import replacing
 
+# what training scripts call the weights, averaged ones first, as timm has it; "module" and "shadow" are inside of them
+ENTRIES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "state_dict", "model_state_dict",
+           "model", "net", "module", "shadow")
+WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel and DDP; torch.compile; Lightning
+NAMES = ("classes", "class_names", "label_names")
+FOREIGN = {  # how files begin that people take for checkpoints
+    b"<!doctype": "a web page, not a checkpoint: fetch the file itself",
+    b"<html": "a web page, not a checkpoint: fetch the file itself",
+    b"version https://git-lfs": "a Git LFS pointer, not the checkpoint it stands for: run git lfs pull",
+}
+
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be read or does not fit its architecture; the message is one sentence."""
+
+
+@dataclass
+class Checkpoint:
+    """What was read from a file.
+
+    Attributes:
+        state: tensors by name, on the CPU.
+        entry: which of the file's entries they are, "model_ema.module" for one; "" for the file as a whole.
+        metadata: what a safetensors file says of itself; of a pickle, its class names where it has some.
+    """
+
+    state: dict[str, torch.Tensor]
+    entry: str = ""
+    metadata: dict = field(default_factory=dict)
+
+    @property
+    def classes(self) -> list[str] | None:
+        """The class names in the metadata, under the names that are usual for them; None where there are none."""
+        for key in NAMES:
+            value = self.metadata.get(key)
+            if isinstance(value, (list, tuple)) and value and all(isinstance(name, str) for name in value):
+                return list(value)
+        index = self.metadata.get("class_to_idx")  # torchvision's ImageFolder
+        if isinstance(index, dict) and sorted(map(repr, index.values())) == sorted(map(repr, range(len(index)))):
+            return sorted(map(str, index), key=lambda name: index[name])
+        return None
 
 
 def save_checkpoint(path: str | Path, state: dict[str, torch.Tensor], metadata: dict) -> None:
@@ -41,21 +81,30 @@ def read_metadata(path: str | Path) -> dict:
     return metadata
 
 
-def read_state(path: str | Path) -> dict[str, torch.Tensor]:
-    """Tensors of a checkpoint, on the CPU: safetensors, or ``torch.load`` with ``weights_only=True``, never more.
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """A checkpoint: safetensors, or ``torch.load`` with ``weights_only=True``, never more.
 
-    A dictionary around them ("state_dict", "model") is opened.
+    Of what a training script put beside the weights (optimizer, epoch, …) only class names are kept. Where there are
+    averaged weights (EMA) they are taken, as timm does; ``entry`` says so.
 
     Raises:
         CheckpointError: when the file is missing, damaged, holds code, or holds no tensors.
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"There is no file {path}.")
+        raise CheckpointError(f"There is no file {path}{': it is a folder' if path.is_dir() else ''}.")
+    with path.open("rb") as file:
+        start = file.read(200).lstrip().lower()
+    if not start:
+        raise CheckpointError(f"{path.name} is empty.")
+    for mark, what in FOREIGN.items():
+        if start.startswith(mark):
+            raise CheckpointError(f"{path.name} is {what}.")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+            return Checkpoint(load_file(path), metadata=read_metadata(path))
+        with torch.serialization.safe_globals([argparse.Namespace]):  # the options in checkpoints of timm's train.py
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise CheckpointError(f"{path.name} is not a safetensors file ({error}).") from error
     except pickle.UnpicklingError as error:
@@ -64,12 +113,33 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
             f"loaded; save the state_dict, best as safetensors.") from error
     except Exception as error:  # zip, EOF, key and runtime errors of damaged files
         raise CheckpointError(f"{path.name} is damaged or not a checkpoint ({first_line(error)}).") from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not content or not all(isinstance(v, torch.Tensor) for v in content.values()):
-        raise CheckpointError(f"{path.name} holds no state_dict of tensors.")
-    return content
+    state, entry = content, []
+    while key := isinstance(state, dict) and next((k for k in ENTRIES if isinstance(state.get(k), dict)), None):
+        state = state[key]
+        entry.append(key)
+    if not isinstance(state, dict) or not state or not all(
+            isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()):
+        raise CheckpointError(f"{path.name} holds no state_dict of tensors{f' in {entry[-1]!r}' if entry else ''}.")
+    metadata = {key: content[key] for key in (*NAMES, "class_to_idx") if key in content}
+    return Checkpoint(dict(state), ".".join(entry), metadata if entry else {})
+
+
+def read_state(path: str | Path) -> dict[str, torch.Tensor]:
+    """The tensors of a checkpoint; see ``read_checkpoint``."""
+    return read_checkpoint(path).state
+
+
+def unwrapped(state: dict[str, torch.Tensor], module: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The same tensors without the prefixes that wrappers put before every name, "module." and such."""
+    own = module.state_dict().keys()
+    while True:
+        if state.keys() - own == {"n_averaged"}:  # of torch.optim.swa_utils.AveragedModel
+            return {key: value for key, value in state.items() if key != "n_averaged"}
+        counted = state.keys() - {"n_averaged"}
+        prefix = next((p for p in WRAPPERS if counted and all(key.startswith(p) for key in counted)), None)
+        if prefix is None or any(key.startswith(prefix) for key in own):
+            return state
+        state = {key.removeprefix(prefix): value for key, value in state.items()}
 
 
 def load_state(module: torch.nn.Module, state: dict[str, torch.Tensor], name: str = "The checkpoint") -> None:

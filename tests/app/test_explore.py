@@ -377,7 +377,7 @@ def test_bad_checkpoints_are_one_sentence_each(bare, checkpoint, tmp_path):
             ("code.pt", bomb, "torchvision/squeezenet1_1", "more than tensors"),
             ("code.pth", saved({"x": Code(tmp_path / "ran")}), "torchvision/squeezenet1_1", "more than tensors"),
             ("noise.safetensors", os.urandom(500), "", "is not a safetensors file"),
-            ("empty.safetensors", b"", "", "is not a safetensors file"),
+            ("empty.safetensors", b"", "", "is empty"),
             ("empty.pt", b"", "torchvision/squeezenet1_1", "empty.pt"),
             ("silent.pt", saved({"x": torch.zeros(1)}), "", "does not say which network"),
             ("own.pt", plain_net, "torchvision/squeezenet1_1", "no channel attention"),

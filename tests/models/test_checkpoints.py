@@ -1,3 +1,4 @@
+import argparse
 import io
 import os
 import pickle
@@ -10,7 +11,14 @@ import torch
 from torch import nn
 
 from senet_viz.models import CheckpointError
-from senet_viz.models.checkpoints import load_state, read_metadata, read_state, save_checkpoint
+from senet_viz.models.checkpoints import (
+    load_state,
+    read_checkpoint,
+    read_metadata,
+    read_state,
+    save_checkpoint,
+    unwrapped,
+)
 
 
 @pytest.fixture
@@ -139,6 +147,37 @@ def test_damaged_files_are_one_sentence(tmp_path, content, suffix):
     assert message.startswith(path.name)
     assert message.endswith(".")
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(("content", "said"), [
+    (b"", "is empty"), (b"\n<!DOCTYPE html>\n<html></html>", "is a web page"), (b"<html>404</html>", "is a web page"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a Git LFS pointer")])
+@pytest.mark.parametrize("suffix", ["pth", "safetensors"])
+def test_what_people_take_for_checkpoints(tmp_path, content, said, suffix):
+    (tmp_path / f"w.{suffix}").write_bytes(content)
+    with pytest.raises(CheckpointError, match=rf"^w\.{suffix} {said}.*\.$"):
+        read_state(tmp_path / f"w.{suffix}")
+
+
+def test_a_checkpoint_of_a_training_script(tmp_path, state):
+    content = {"epoch": 3, "best": 0.5, "note": "x", "args": argparse.Namespace(lr=0.1), "model_ema": {"module": state},
+               "model": {"a": torch.ones(1)}, "optimizer": {"state": {0: {"m": torch.ones(2)}}}, "classes": ["x", "y"]}
+    torch.save(content, tmp_path / "w.pt")
+    read = read_checkpoint(tmp_path / "w.pt")
+    assert same(read.state, state)
+    assert (read.entry, read.classes) == ("model_ema.module", ["x", "y"])
+
+
+def test_unwrapped(module, state):
+    own = module.state_dict()
+    for prefix in ("module.", "model.", "_orig_mod.", "module._orig_mod.", "model.module."):
+        assert same(unwrapped({prefix + key: value for key, value in own.items()}, module), own)
+    assert unwrapped({"module.0.weight": own["0.weight"], "0.bias": own["0.bias"]}, module).keys() == {
+        "module.0.weight", "0.bias"}  # a prefix that only some have belongs to their names
+    holder = nn.ModuleDict({"model": module})
+    assert same(unwrapped(holder.state_dict(), holder), holder.state_dict())
+    wrapped = {f"module.{key}": value for key, value in holder.state_dict().items()}
+    assert same(unwrapped(wrapped, holder), holder.state_dict())
 
 
 def test_no_file(tmp_path):

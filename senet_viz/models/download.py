@@ -1,0 +1,160 @@
+"""Weights that are fetched: where from, whether they are there already, and fetching them into the cache."""
+import difflib
+import http.client
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import urlparse
+
+import huggingface_hub
+import timm
+import torch
+import torchvision
+
+from .checkpoints import first_line
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # a hub repository's
+NETWORK_ERRORS = (
+    URLError, http.client.HTTPException, ConnectionError, TimeoutError, huggingface_hub.errors.HfHubHTTPError,
+    huggingface_hub.errors.LocalEntryNotFoundError, huggingface_hub.errors.OfflineModeIsEnabled,
+)
+
+
+class UnknownModel(ValueError):
+    """A name that no source of models knows; the message is one sentence."""
+
+
+class DownloadError(OSError):
+    """Weights that could not be fetched; the message is one sentence naming the model and the cache folder."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Where weights come from: a repository of the Hugging Face hub, or an address.
+
+    Attributes:
+        repository: "timm/seresnet50.ra2_in1k"; "" where it is an address.
+        revision: of the repository; None for its newest.
+        files: the first of them that the repository has is the one.
+        url: the address of the one file.
+    """
+
+    repository: str = ""
+    revision: str | None = None
+    files: tuple[str, ...] = WEIGHTS
+    url: str = ""
+
+    @property
+    def cached(self) -> Path | None:
+        """The file in the cache; None while it is not there."""
+        if self.url:
+            path = cache_folders()[1] / Path(urlparse(self.url).path).name
+            return path if path.is_file() else None
+        found = (huggingface_hub.try_to_load_from_cache(self.repository, file, revision=self.revision)
+                 for file in self.files)
+        return next((Path(path) for path in found if isinstance(path, str)), None)
+
+
+def remote(name: str, weights: bool = True) -> Remote | None:
+    """Where the weights of a name are fetched from; None where nothing is.
+
+    Args:
+        name: as ``sv.load`` takes it.
+        weights: False asks only for what the architecture needs, which is nothing but for ``hf-hub:``.
+
+    Raises:
+        UnknownModel: for a timm or torchvision name that does not exist or has no weights.
+    """
+    source, _, rest = name.partition("/")
+    if source == "timm":
+        return _timm(rest, weights)
+    return _torchvision(rest) if source == "torchvision" else None
+
+
+def _timm(name: str, weights: bool) -> Remote | None:
+    if name.startswith("local-dir:"):
+        if not Path(name[10:]).is_dir():
+            raise UnknownModel(f"There is no folder {name[10:]}.")
+        return None
+    if name.startswith(("hf-hub:", "hf_hub:")):
+        repository, _, revision = name[7:].partition("@")
+        return Remote(repository, revision or None, WEIGHTS if weights else ("config.json",))
+    if not timm.is_model(name):
+        close = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3)
+        raise UnknownModel(f"timm has no model {name!r}{'; near to it are ' + ', '.join(close) if close else ''}.")
+    try:
+        config = timm.get_pretrained_cfg(name)
+    except (RuntimeError, KeyError) as error:
+        raise UnknownModel(f"timm has no pretrained weights {name!r} ({error}).") from error
+    if not weights:
+        return None
+    if config is None or not config.has_weights:
+        raise UnknownModel(f"timm has the architecture {name!r} but no pretrained weights for it.")
+    if config.hf_hub_id:
+        repository, _, revision = config.hf_hub_id.partition("@")
+        return Remote(repository, revision or None, (config.hf_hub_filename,) if config.hf_hub_filename else WEIGHTS)
+    return Remote(url=config.url)
+
+
+def _torchvision(name: str) -> Remote:
+    known = torchvision.models.list_models(module=torchvision.models)
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=3)
+        raise UnknownModel(f"torchvision has no classification model {name!r}"
+                           f"{'; near to it are ' + ', '.join(close) if close else ''}.")
+    return Remote(url=torchvision.models.get_model_weights(name).DEFAULT.url)
+
+
+def fetch(name: str) -> Path | None:
+    """Put the weights of a timm or torchvision name into the cache, for ``sv.load`` to find there.
+
+    Returns:
+        The file; None for a name whose weights are not fetched ("demo/…").
+
+    Raises:
+        UnknownModel, DownloadError: as ``sv.load``.
+    """
+    place = remote(name)
+    if place is None or (path := place.cached):
+        return None if place is None else path
+    try:
+        if place.repository:
+            reachable_or_cached(name, place)
+            for file in place.files:
+                try:
+                    return Path(huggingface_hub.hf_hub_download(place.repository, file, revision=place.revision))
+                except huggingface_hub.errors.EntryNotFoundError as error:
+                    missing = error
+            raise missing
+        path = cache_folders()[1] / Path(urlparse(place.url).path).name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        digest = torch.hub.HASH_REGEX.search(path.name)
+        torch.hub.download_url_to_file(place.url, str(path), digest and digest.group(1))
+    except DownloadError:
+        raise
+    except Exception as error:  # whichever client it uses, any failure means the same
+        raise download_error(name, error) from error
+    return path
+
+
+def reachable_or_cached(name: str, place: Remote) -> None:
+    """Ask once whether the hub answers: its client tries for half a minute before it says that there is no network."""
+    try:
+        if place.cached is None:
+            huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=10)
+    except huggingface_hub.errors.HFValidationError as error:
+        raise UnknownModel(f"{place.repository!r} is no name of a repository of the Hugging Face hub.") from error
+    except Exception as error:  # whichever client it uses, any failure means the same
+        raise download_error(name, error) from error
+
+
+def download_error(name: str, error: Exception) -> DownloadError:
+    """The sentence about weights that did not arrive."""
+    return DownloadError(f"The weights of {name} could not be downloaded and are not in the cache folders "
+                         f"{' and '.join(map(str, cache_folders()))} ({first_line(error)}); the embedded models work "
+                         f"without a network.")
+
+
+def cache_folders() -> list[Path]:
+    """Where downloaded weights are kept: the Hugging Face hub's folder and torch's."""
+    return [Path(huggingface_hub.constants.HF_HUB_CACHE), Path(torch.hub.get_dir()) / "checkpoints"]
