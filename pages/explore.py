@@ -280,8 +280,11 @@ class Page:
 
     def _gate_change(self, targets, explained, opacity: float, smooth: bool) -> None:
         st.subheader("What the gate itself changed", anchor="gate-change")
-        label = st.selectbox("At block", list(self.blocks), index=len(self.blocks) - 1, key="change",
-                             bind="query-params", width=160)
+        labels = [label for label, block in self.blocks.items() if block.has_output]
+        if not labels:
+            st.info("In this network no module gives what the gates leave, so there is no point at which to weigh it.")
+            return
+        label = st.selectbox("At block", labels, index=len(labels) - 1, key="change", bind="query-params", width=160)
         block = self.blocks[label]
         names = (("uniform weights, Σ α·U/M", "selected, Σ α·V") if block.branches > 1
                  else ("gate left out, Σ α·U", "gated, Σ α·s·U"))

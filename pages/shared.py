@@ -3,6 +3,8 @@ import hashlib
 import importlib
 import logging
 import platform
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -16,11 +18,11 @@ import pandas as pd
 import streamlit as st
 import timm
 import torch
-from streamlit.runtime.scriptrunner import add_script_run_ctx, get_script_run_ctx
 
 import senet_viz as sv
 from senet_viz.gates import contribution_points
-from senet_viz.models import available_devices, cache_folders, embedded_models
+from senet_viz.models import available_devices, cache_folders, catalog, embedded_models, remote
+from senet_viz.models.download import reachable_or_cached
 from senet_viz.report import Section, plain, report
 from senet_viz.statistics.archive import METADATA
 from senet_viz.statistics.collect import RUN
@@ -31,10 +33,9 @@ SAMPLES = ROOT / "assets" / "samples"
 EMBEDDED = ROOT / "assets" / "statistics"
 MAX_PICTURES = 16
 OWN_CHECKPOINT = "A checkpoint file of your own"
-DOWNLOADS = (
-    "timm/legacy_seresnet50.in1k", "timm/seresnet50.ra2_in1k", "timm/skresnext50_32x4d.ra_in1k",
-    "timm/legacy_senet154.in1k", "torchvision/efficientnet_b0", "torchvision/mobilenet_v3_large",
-    "torchvision/regnet_y_400mf")
+PAPERS = (  # the papers' own networks first
+    "timm/legacy_seresnet50.in1k", "timm/legacy_senet154.in1k", "timm/skresnext50_32x4d.ra_in1k",
+    "timm/seresnet50.ra2_in1k")
 LOG = logging.getLogger(__name__)
 RUNS = threading.BoundedSemaphore(2)  # over visitors' own photos, at a time; others wait their turn
 # errors whose message is a sentence for the person at the page
@@ -57,27 +58,23 @@ class Loaded:
 def sidebar(factory: str | None) -> Loaded:
     """Choice of model and device, and what the model is; where a choice fails, the page goes on with the last one."""
     embedded = embedded_models()
-    options = [*([factory] if factory else []), *embedded, *DOWNLOADS, OWN_CHECKPOINT]
     with st.sidebar:
-        name = st.selectbox(
-            "Model", options, key="model", bind="query-params", accept_new_options=True,
-            help="Embedded models (demo/…) work without a network. The others are downloaded once. Any other timm or "
-                 "torchvision name can be typed: timm/NAME or torchvision/NAME.")
+        name = _choose_model([*([factory] if factory else []), *embedded, OWN_CHECKPOINT])
         upload, arch = None, ""
         if name == OWN_CHECKPOINT:
             upload = st.file_uploader("Checkpoint", max_upload_size=500, key="checkpoint",
-                                      help="safetensors, or a .pt/.pth file that holds nothing but tensors.")
+                                      help="safetensors, or a .pt/.pth file of tensors, numbers and text; it may be "
+                                           "what a training script wrote, with the optimizer beside the weights.")
             arch = st.text_input("Architecture", key="arch", bind="query-params", placeholder="timm/seresnet50",
-                                 help="Not needed for files written by python -m senet_viz train.").strip()
+                                 help="timm/NAME or torchvision/NAME; the number of classes is the file's. Not needed "
+                                      "for files written by python -m senet_viz train.").strip()
         device = st.selectbox("Device", ["auto", *available_devices()], key="device", bind="query-params")
         loaded = None
-        try:
-            if name == OWN_CHECKPOINT and upload is None:
-                st.info("Choose a checkpoint file; until then the page shows another model.")
-            elif name:
-                loaded = _obtain(name, arch, device, upload, factory)
-        except SENTENCES as error:
-            st.error(plain(str(error)), icon=":material/error:")
+        if name == OWN_CHECKPOINT and upload is None:
+            st.info("Choose a checkpoint file; until then the page shows another model.")
+        elif name:
+            choice = name, arch, device, upload and upload.file_id
+            loaded = _attempt("model", choice, lambda: _obtain(name, arch, device, upload, factory, "model", choice))
         if loaded is None:
             loaded = st.session_state.get("loaded") or _obtain(embedded[0], "", "auto", None, None)
             st.caption(f"The page goes on with {plain(loaded.model.name)}.")
@@ -85,6 +82,59 @@ def sidebar(factory: str | None) -> Loaded:
         st.segmented_control("Figures download as", ["png", "svg"], default="png", required=True, key="image_format",
                              bind="query-params", help="With the camera in the tool bar of each figure.")
     return loaded
+
+
+def _choose_model(first: list[str]) -> str:
+    """A name out of the whole catalogue, searched by typing, or any other."""
+    table = catalog().set_index("name", drop=False)
+    labels = table.apply(_label, axis=1).to_dict()
+    rest = sorted(table.index.difference(first), key=lambda name: (not table["downloaded"][name], name not in PAPERS))
+    # the address holds the bare name: what bind="query-params" would put there is the label
+    chosen = st.session_state.get("model") or st.query_params.get("model")
+    if chosen:
+        st.session_state["model"] = chosen.partition(" · ")[0].strip()  # a label of before the weights were downloaded
+    name = st.selectbox(
+        "Model", [*first, *rest], key="model", format_func=lambda name: labels.get(name, name),
+        accept_new_options=True,
+        help="Type to search: name, number and kind of attention blocks, parameters, published top-1. Embedded models "
+             "(demo/…) work without a network, the others are downloaded once. Any other timm or torchvision name can "
+             "be typed: timm/NAME or torchvision/NAME.")
+    name = (name or first[0]).partition(" · ")[0].strip()
+    if name == first[0]:
+        st.query_params.pop("model", None)
+    elif st.query_params.get("model") != name:
+        st.query_params["model"] = name
+    return name
+
+
+def _label(row: pd.Series) -> str:
+    parts = [row["name"], f"{row['blocks']} {row['kind']}", f"{row['parameters'] / 1e6:.1f} M"]
+    if pd.notna(row["top1"]):
+        parts.append(f"{row['top1']:.1f} %")
+    if not row["name"].startswith("demo/") and row["downloaded"]:
+        parts.append("downloaded")
+    return " · ".join(parts)
+
+
+def _attempt(slot: str, choice: tuple, load: Callable[[], Loaded]) -> Loaded | None:
+    """Load, once: a choice that failed or was cancelled waits until it changes or someone asks for it again."""
+    failed = st.session_state.setdefault("failed", {})
+    running = st.session_state.setdefault("fetching", {})
+    if slot in running and running[slot].choice != choice:
+        running.pop(slot).end()
+    if failed.get(slot, (None,))[0] != choice:
+        failed.pop(slot, None)
+        try:
+            return load()
+        except SENTENCES as error:
+            failed[slot] = choice, plain(str(error)), False
+    _, text, cancelled = failed[slot]
+    if cancelled:
+        st.info(text, icon=":material/cancel:")
+    else:
+        st.error(text, icon=":material/error:")
+    st.button("Try again", key=f"{slot}_again", on_click=failed.pop, args=(slot, None))
+    return None
 
 
 def loaded(page: str) -> Loaded:
@@ -97,14 +147,16 @@ def loaded(page: str) -> Loaded:
     return st.session_state["loaded"]
 
 
-def obtain(name: str) -> Loaded:
-    """A model besides the sidebar's, on the same device; errors as those of loading, which ``SENTENCES`` lists."""
+def obtain(name: str) -> Loaded | None:
+    """A model besides the sidebar's, on the same device; None where it cannot be had, which is said."""
     device = str(st.session_state["loaded"].model.device)
     factory = st.session_state.get("factory")
-    return _obtain(name, "", device, None, factory)
+    choice = name, device
+    return _attempt("other", choice, lambda: _obtain(name, "", device, None, factory, "other", choice))
 
 
-def _obtain(name: str, arch: str, device: str, upload, factory: str | None) -> Loaded:
+def _obtain(name: str, arch: str, device: str, upload, factory: str | None, slot: str = "",
+            choice: tuple = ()) -> Loaded:
     digest, data = "", b""
     if upload is not None:
         data = upload.getvalue()
@@ -115,9 +167,11 @@ def _obtain(name: str, arch: str, device: str, upload, factory: str | None) -> L
             raise ValueError(f"{typed!r} is a path on the server; upload the checkpoint instead.")
         if "hf-hub:" in typed or "hf_hub:" in typed:
             raise ValueError(f"{typed!r} is not fetched from here; load it with sv.load and --model.")
-    load = _in_background if name.startswith(("timm/", "torchvision/")) else lambda function: function()
     device = str(sv.models.choose_device(device))  # "auto" and "cuda:0" are one
-    model = load(lambda: _load(name, arch, device, digest, name == factory, data))
+    if name != factory and upload is None:
+        _fetch(name, slot, choice)
+    with st.spinner("Loading the model"):
+        model = _load(name, arch, device, digest, name == factory, data)
     code = f"model = sv.load({name!r}{f', arch={arch!r}' if arch else ''}, device={str(model.device)!r})"
     if name == factory:
         module, _, function = name.partition(":")
@@ -177,31 +231,64 @@ def call_factory(name: str) -> sv.Model:
     return model
 
 
-def _in_background(function: Callable[[], sv.Model]) -> sv.Model:
-    """Run a load that may download, and show how much has arrived."""
-    result: dict = {}
+class Fetch:
+    """Weights on their way into the cache, by a process of its own: unlike a thread it can be ended at any time.
 
-    def work():
+    What it leaves behind when it is ended is not taken for weights: each client writes beside the file's place.
+    """
+
+    def __init__(self, name: str, choice: tuple):
+        self.choice, self.before = choice, _cached_bytes()
+        self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "senet_viz", "fetch", name], cwd=ROOT, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=self.log)
+
+    @property
+    def error(self) -> str:
+        """The sentence it ended with."""
+        self.log.seek(0)
+        lines = self.log.read().strip().splitlines() or ["The download ended without a word."]
+        return lines[-1].removeprefix("senet_viz fetch: ")
+
+    def end(self) -> None:
+        self.process.terminate()
         try:
-            result["value"] = function()
-        except Exception as error:
-            result["error"] = error
+            self.process.wait(3)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
 
-    thread = threading.Thread(target=work, daemon=True)
-    add_script_run_ctx(thread, get_script_run_ctx())
-    thread.start()
-    thread.join(1.0)
-    if thread.is_alive():
-        place, before = st.empty(), _cached_bytes()
-        while thread.is_alive():
-            arrived = (_cached_bytes() - before) / 1e6
-            place.info(f"Fetching the weights: {arrived:.0f} MB so far." if arrived > 0 else "Loading the model.",
-                       icon=":material/download:")
-            time.sleep(0.5)
-        place.empty()
-    if "error" in result:
-        raise result["error"]
-    return result["value"]
+
+def _fetch(name: str, slot: str, choice: tuple) -> None:
+    """Put weights into the cache that are not there, and show how much has arrived, with a button to give up."""
+    place = remote(name)
+    if place is None or place.cached:
+        return
+    running = st.session_state["fetching"]
+    if slot not in running:
+        reachable_or_cached(name, place)
+        running[slot] = Fetch(name, choice)
+    fetch, shown = running[slot], st.empty()
+    parameters = catalog().set_index("name")["parameters"].get(name)
+    size = "" if parameters is None else f" of about {4 * parameters / 1e6:,.0f}"  # most are in single precision
+    with shown.container():
+        line = st.empty()
+        st.button("Cancel", key=f"{slot}_cancel", on_click=_cancel, args=(slot, name), icon=":material/close:")
+    while fetch.process.poll() is None:  # another interaction ends this run here, and the next one goes on waiting
+        arrived = (_cached_bytes() - fetch.before) / 1e6
+        line.info(f"Fetching the weights of {plain(name)}: {arrived:,.0f}{size} MB.", icon=":material/download:")
+        time.sleep(0.5)
+    shown.empty()
+    del running[slot]
+    if fetch.process.returncode:
+        raise OSError(fetch.error)
+
+
+def _cancel(slot: str, name: str) -> None:
+    fetch = st.session_state["fetching"].pop(slot, None)
+    if fetch is not None:
+        fetch.end()
+        st.session_state["failed"][slot] = fetch.choice, f"The download of {plain(name)} was cancelled.", True
 
 
 def _cached_bytes() -> int:
@@ -306,9 +393,9 @@ class Inspected:
 def _inspect(key: str, digest: str, _model: sv.Model, _data: bytes) -> Inspected:
     tensor = _model.transform(sv.open_image(_data))
     blocks = _model.blocks
-    view = sv.inspect(
-        _model, tensor[None], layers=[*_model.stages.values(), *((block.name, "output") for block in blocks)],
-        features=contribution_points(blocks), retain_graph=True)
+    outputs = [(block.name, "output") for block in blocks if block.has_output]
+    view = sv.inspect(_model, tensor[None], layers=[*_model.stages.values(), *outputs],
+                      features=contribution_points(blocks), retain_graph=True)
     if view.logits.shape[1] != len(_model.classes):
         raise ValueError(f"The network gives {view.logits.shape[1]} logits, but there are {len(_model.classes)} class "
                          f"names.")

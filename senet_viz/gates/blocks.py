@@ -17,7 +17,7 @@ UNIT = re.compile(r"(?:^|\.)layer(\d+)\.(\d+)(?:[.#]|$)")
 
 @dataclass(frozen=True)
 class Product:
-    """A multiplication of a feature map by a gate: the how-manieth in a module's forward, and which operand is the gate.
+    """A multiplication of a feature map by a gate: which in a module's forward, and which operand is the gate.
 
     Multiplications are counted as by ``Hooks.multiplied``.
     """
@@ -78,6 +78,11 @@ class AttentionBlock:
     squeeze: str | None = None
     gain: float = 1.0
 
+    @property
+    def has_output(self) -> bool:
+        """Whether the block's output can be had: always, but for a sum of branches that no module gives."""
+        return self.output is not None or self.branches == 1
+
 
 _found: "weakref.WeakKeyDictionary[nn.Module, tuple]" = weakref.WeakKeyDictionary()
 
@@ -105,8 +110,8 @@ def find_blocks(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock
     if example.dim() != 4 or not len(example):
         raise ValueError(f"an example has the shape (N, 3, H, W), N at least 1, not {tuple(example.shape)}")
     if any(parameter.is_meta for parameter in module.parameters()):
-        raise ValueError(f"{type(module).__name__} has no values, for its parameters are on the meta device: give it some "
-                         f"(to_empty, load_state_dict)")
+        raise ValueError(f"{type(module).__name__} has no values, for its parameters are on the meta device: give it "
+                         f"some (to_empty, load_state_dict)")
     batch = to_module(example, module).detach().view(example.shape)  # a tensor of our own
     with hooked(module) as hooks, torch.no_grad():
         search = Search(module, hooks, batch)
@@ -156,8 +161,8 @@ def _failure(module: nn.Module, example: torch.Tensor, stack: list[Call], error:
     wanted = [p.name for p in inspect.signature(module.forward).parameters.values()
               if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
     if len(wanted) != 1 and isinstance(error, TypeError) and len(stack) == 1:
-        return (f"{name} takes {', '.join(wanted) or 'nothing'} and not one batch of pictures: wrap it in a module whose "
-                f"forward does.")
+        return (f"{name} takes {', '.join(wanted) or 'nothing'} and not one batch of pictures: wrap it in a module "
+                f"whose forward does.")
     place = stack[-1].path if stack else ""
     where = f" in {place} ({type(module.get_submodule(place)).__name__})" if place else ""
     return (f"{name} fails on an example of shape {tuple(example.shape)}{where}: "

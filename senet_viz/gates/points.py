@@ -1,6 +1,6 @@
 """Where the parts of an attention block are met in a forward: at a module's boundary, or at a multiplication.
 
-Each function here hooks one part. What the hooked ``function`` returns, where it returns a tensor, takes the part's place.
+Each function here hooks one part. Where the hooked ``function`` returns a tensor, that takes the part's place.
 """
 from collections.abc import Callable
 
@@ -36,7 +36,7 @@ def on_gate(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
 
 
 def on_branch(hooks: Hooks, block: AttentionBlock, m: int, function: Callable) -> None:
-    """``function(map)`` with what the gate multiplies, (N, C, H, W): the map of branch ``m``, the input where M is 1."""
+    """``function(map)`` with what the gate multiplies, (N, C, H, W): branch ``m``, or the input where M is 1."""
     if block.paths:
         hooks.after(block.paths[m], lambda _, output: function(output))
     elif block.input is not None:

@@ -1,8 +1,8 @@
 """Finding channel gates by what they do: one forward, watched function by function and module by module.
 
 A gate is the output of a sigmoid or its kin, computed from the picture, that varies over the channels of a feature map
-but not over space, and multiplies it. Where that happens, in a module's forward or inline, of a known class or not, does
-not matter.
+but not over space, and multiplies it. Where that happens, in a module's forward or inline, of a known class or not,
+does not matter.
 """
 from collections import Counter, deque
 from dataclasses import dataclass, field
@@ -17,11 +17,12 @@ from .hooks import MULTIPLICATIONS, Hooks, function_name, tensors_in
 ACTIVATIONS = {"sigmoid", "hardsigmoid", "expit", "special_expit", "softmax", "tanh"}
 # what may also be part of another activation (relu6(x + 3) / 6) or bound a map: only where no gate has begun yet
 CLIPS = {"relu", "relu6", "hardtanh", "clamp", "clip", "exp"}
-ARITHMETIC = {"add", "sub", "rsub", "mul", "multiply", "rmul", "div", "divide", "true_divide", "rdiv", "neg", "pow", "abs",
-              "sqrt", "square", "reciprocal", "maximum", "minimum", "where"}
+ARITHMETIC = {"add", "sub", "rsub", "mul", "multiply", "rmul", "div", "divide", "true_divide", "rdiv", "neg", "pow",
+              "abs", "sqrt", "square", "reciprocal", "maximum", "minimum", "where"}
 # another form of the same values, in the same order
-FORMS = {"view", "reshape", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze", "contiguous", "clone", "to", "float",
-         "half", "bfloat16", "double", "type", "type_as", "detach", "view_as", "expand", "expand_as", "broadcast_to"}
+FORMS = {"view", "reshape", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze", "contiguous", "clone", "to",
+         "float", "half", "bfloat16", "double", "type", "type_as", "detach", "view_as", "expand", "expand_as",
+         "broadcast_to"}
 # the same values elsewhere, more often, or only some of them
 MOVES = FORMS | {"permute", "transpose", "movedim", "get", "repeat", "tile", "repeat_interleave", "getitem", "select",
                  "narrow", "chunk", "split", "tensor_split", "unbind", "index_select", "flip", "roll", "cat", "concat",
@@ -272,7 +273,7 @@ def _only_new_axes(name: str, args) -> bool:
     if name != "getitem":
         return False
     index = args[1] if isinstance(args[1], tuple) else (args[1],)
-    return all(part is None or part is ... or isinstance(part, slice) and part == slice(None) for part in index)
+    return all(part is None or part is ... or (isinstance(part, slice) and part == slice(None)) for part in index)
 
 
 def over_channels(gate: torch.Tensor, shape: torch.Size) -> torch.Tensor | None:

@@ -309,7 +309,8 @@ def test_half_precision(pictures):
 
 def test_the_network_fails_on_the_example(pictures, unchanged):
     net = Net(SqueezeExcite(16))
-    with unchanged(net), pytest.raises(ValueError, match=r"Net fails on .* \(1, 1, 8, 8\) in stem\.0 \(Conv2d\): .*channels"):
+    words = r"Net fails on .* \(1, 1, 8, 8\) in stem\.0 \(Conv2d\): .*channels"
+    with unchanged(net), pytest.raises(ValueError, match=words):
         find_blocks(net, torch.rand(1, 1, 8, 8))
 
 
