@@ -3,6 +3,7 @@ import inspect
 import math
 import re
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,6 +13,7 @@ from .hooks import hooked
 from .kinds import kind_of
 from .search import Call, Search, Use
 
+NEARER = 4  # times the side of an example that is too small
 UNIT = re.compile(r"(?:^|\.)layer(\d+)\.(\d+)(?:[.#]|$)")
 
 
@@ -96,8 +98,8 @@ def find_blocks(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock
 
     Args:
         module: the network; it is run in evaluation mode and left as it was.
-        example: (N, 3, H, W), a picture that it could be given; on any device. It must not be so small that a gated map
-            has one pixel.
+        example: (N, 3, H, W), a picture that it could be given; on any device. Where a gated map has one pixel, the
+            example is enlarged, for a network that takes it so.
 
     Raises:
         ValueError: when the network fails on the example, with the part in which it does, or runs a block more than
@@ -112,14 +114,10 @@ def find_blocks(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock
     if any(parameter.is_meta for parameter in module.parameters()):
         raise ValueError(f"{type(module).__name__} has no values, for its parameters are on the meta device: give it "
                          f"some (to_empty, load_state_dict)")
-    batch = to_module(example, module).detach().view(example.shape)  # a tensor of our own
-    with hooked(module) as hooks, torch.no_grad():
-        search = Search(module, hooks, batch)
-        try:
-            with search:
-                module(batch)
-        except Exception as error:
-            raise ValueError(_failure(module, example, search.stack, error)) from error
+    search, side = _search(module, example), math.sqrt(math.prod(example.shape[-2:]))
+    if search.too_small:  # a gate on a map of one pixel looks like any product: look again from nearer
+        with suppress(ValueError):  # networks of one input size fail
+            search, side = _search(module, nn.functional.interpolate(example, scale_factor=NEARER)), side * NEARER
     groups: dict[frozenset[Use], None] = {}
     for use in search.uses:
         groups.setdefault(use.added)
@@ -132,7 +130,19 @@ def find_blocks(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock
                              f"block cannot be told apart.")
         blocks.append(block)
         sides[block.name] = next(iter(group)).side
-    return _label(blocks, sides, math.sqrt(example.shape[-2] * example.shape[-1]))
+    return _label(blocks, sides, side)
+
+
+def _search(module: nn.Module, example: torch.Tensor) -> Search:
+    batch = to_module(example, module).detach().view(example.shape)  # a tensor of our own
+    with hooked(module) as hooks, torch.no_grad():
+        search = Search(module, hooks, batch)
+        try:
+            with search:
+                module(batch)
+        except Exception as error:
+            raise ValueError(_failure(module, example, search.stack, error)) from error
+    return search
 
 
 def blocks_of(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock]:

@@ -108,6 +108,7 @@ class Use:
 class Search(TorchFunctionMode):
     """Watches one forward of a network; afterwards ``uses`` has every multiplication by a gate, in order.
 
+    ``too_small`` says that a map of one pixel was multiplied, which may have been by a gate: nothing tells there.
     ``calls`` counts how often each module ran, and ``stack`` is the path of modules that are running, so that after an
     exception its last entry is where it arose.
     """
@@ -115,6 +116,7 @@ class Search(TorchFunctionMode):
     def __init__(self, module: nn.Module, hooks: Hooks, example: torch.Tensor):
         super().__init__()
         self.uses: list[Use] = []
+        self.too_small = False
         self.calls: Counter[str] = Counter()
         self.stack: list[Call] = []
         self._traces = WeakTensorKeyDictionary()
@@ -193,6 +195,7 @@ class Search(TorchFunctionMode):
             return None
         shape = torch.broadcast_shapes(*(operand.shape for operand in operands))
         if len(shape) not in (4, 5) or shape[-1] * shape[-2] == 1:
+            self.too_small |= len(shape) == 4 and any(trace.activation for trace in traces)
             return None
         for operand, (gate, trace) in enumerate(zip(operands, traces)):
             other = operands[1 - operand]

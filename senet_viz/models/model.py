@@ -1,5 +1,6 @@
 """A network with what is needed to use it: transform, class names, device, attention blocks."""
 import difflib
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -67,7 +68,8 @@ class Model:
         """Layers whose output stands for a stage: "Stage 2" → module path, for Grad-CAM.
 
         ``layer1`` … ``layer4`` where the network has them; elsewhere, for each stage with attention, the largest module
-        around its last block that holds no block of another stage.
+        around its last block that holds no block of another stage; where there is none, the last that gives a map of
+        the stage's size.
         """
         children = dict(eager(self.module).named_children())
         if all(f"layer{i}" in children for i in range(1, 5)):
@@ -76,26 +78,33 @@ class Model:
         last = {block.stage: block for block in self.blocks}
         return {f"Stage {stage}": self._stage_around(block, maps) for stage, block in sorted(last.items())}
 
-    def _stage_around(self, block: AttentionBlock, maps: set[str]) -> str:
-        path = best = block.name
-        while "." in path:
-            path = path.rpartition(".")[0]
-            if any(b.stage != block.stage for b in self.blocks if b.name.startswith(path + ".")):
-                break
+    def _stage_around(self, block: AttentionBlock, maps: dict[str, float]) -> str:
+        best, path = None, block.name.partition("#")[0]
+        while path and not any(b.stage != block.stage for b in self.blocks
+                               if b.name.startswith((f"{path}.", f"{path}#"))):
             best = path if path in maps else best
+            path = path.rpartition(".")[0]
+        if best is None:
+            sides = math.sqrt(math.prod(self.input_size))
+            fitting = [path for path, side in maps.items() if round(math.log2(sides / side)) == block.stage]
+            best = (fitting or list(maps))[-1]
         return best
 
-    def _map_layers(self) -> set[str]:
-        """Paths of the modules that give one feature map (N, C, H, W) a forward; lists of modules are never called."""
+    def _map_layers(self) -> dict[str, float]:
+        """Modules that give one feature map (N, C, H, W) a forward, as they end, with the square root of its area.
+
+        Lists of modules are never called.
+        """
         shapes: dict[str, list] = {}
         module = eager(self.module)
         with hooked(module) as hooks, torch.no_grad():
             for path, _ in module.named_modules():
                 if path:
                     hooks.after(path, lambda _, output, path=path: shapes.setdefault(path, []).append(
-                        output.dim() if isinstance(output, torch.Tensor) else 0))
+                        output.shape if isinstance(output, torch.Tensor) else ()))
             module(self.batch([self.noise()]))
-        return {path for path, dims in shapes.items() if dims == [4]}
+        return {path: math.sqrt(math.prod(seen[0][-2:])) for path, seen in shapes.items()
+                if len(seen) == 1 and len(seen[0]) == 4}
 
     @cached_property
     def class_labels(self) -> list[str]:

@@ -74,6 +74,40 @@ def test_stages_of_another_network(model):
         model.module.get_submodule(path)
 
 
+def test_a_stage_where_the_gate_is_written_inline():
+    class Unit(nn.Module):
+        def __init__(self, inputs, outputs):
+            super().__init__()
+            self.conv, self.fc = nn.Conv2d(inputs, outputs, 3, 2, 1), nn.Linear(outputs, outputs)
+
+        def forward(self, x):
+            u = self.conv(x)
+            return u * torch.sigmoid(self.fc(u.mean((2, 3))))[..., None, None]
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.features, self.head = nn.Sequential(Unit(3, 8), Unit(8, 8)), nn.Linear(8, 4)
+
+        def forward(self, x):
+            return self.head(self.features(x).mean((2, 3)))
+
+    class Flat(Net):
+        """All in one forward."""
+
+        def forward(self, x):
+            u = self.features[0].conv(x)
+            return self.head((u * torch.sigmoid(self.features[0].fc(u.mean((2, 3))))[..., None, None]).mean((2, 3)))
+
+    def transform(image):
+        return torch.tensor(np.asarray(image.resize((64, 64)))).permute(2, 0, 1).float() / 255
+
+    assert sv.Model(Net(), transform, list("abcd")).stages == {"Stage 1": "features.0", "Stage 2": "features.1"}
+    flat = sv.Model(Flat(), transform, list("abcd"))
+    assert [block.name for block in flat.blocks] == ["#0"]
+    assert flat.stages == {"Stage 1": "features.0.conv"}
+
+
 def stages_inside(model: sv.Model, path: str) -> set[int]:
     return {block.stage for block in model.blocks if block.name.startswith(f"{path}.")}
 
