@@ -1,8 +1,8 @@
-"""Bottleneck networks with channel attention: the papers' SE-ResNet-50, SENet-154 and SKNet-50, and slim ones to train.
+"""Bottleneck networks with channel attention: the papers' SE-ResNets, SE-ResNeXts, SENet-154 and SKNets, and slim ones.
 
 SE sits on the residual branch after the last 1×1 convolution and its BN (Hu et al., https://arxiv.org/abs/1709.01507,
-Sec. 3.3); SK replaces the 3×3 convolution (Li et al., https://arxiv.org/abs/1903.06586, Sec. 3.2). The two SE networks
-follow the authors' released definitions: stride in the first 1×1 and a ceil-mode pool for SE-ResNet-50; three 3×3
+Sec. 3.3); SK replaces the 3×3 convolution (Li et al., https://arxiv.org/abs/1903.06586, Sec. 3.2). The SE networks
+follow the authors' released definitions: a ceil-mode pool, and in SE-ResNets the stride in the first 1×1; three 3×3
 convolutions as stem, a halved first 1×1, 3×3 projections and dropout for SENet-154; SE with biases.
 """
 from collections.abc import Callable, Sequence
@@ -133,7 +133,27 @@ class ResNet(nn.Module):
 
 def se_resnet50(num_classes: int = 1000) -> ResNet:
     """SE-ResNet-50 (Hu et al., Table 1), 28,088,024 parameters at 1000 classes; random weights. Input 224×224."""
-    return ResNet(_stem7(ceil_mode=True), 64, (3, 4, 6, 3), num_classes=num_classes, stride_first=True, se=_se)
+    return _se_resnet((3, 4, 6, 3), num_classes)
+
+
+def se_resnet101(num_classes: int = 1000) -> ResNet:
+    """SE-ResNet-101, 49,326,872 parameters at 1000 classes; random weights. Input 224×224."""
+    return _se_resnet((3, 4, 23, 3), num_classes)
+
+
+def se_resnet152(num_classes: int = 1000) -> ResNet:
+    """SE-ResNet-152, 66,821,848 parameters at 1000 classes; random weights. Input 224×224."""
+    return _se_resnet((3, 8, 36, 3), num_classes)
+
+
+def se_resnext50_32x4d(num_classes: int = 1000) -> ResNet:
+    """SE-ResNeXt-50 32×4d (Hu et al., Table 1), 27,559,896 parameters at 1000 classes; random weights."""
+    return _se_resnext((3, 4, 6, 3), num_classes)
+
+
+def se_resnext101_32x4d(num_classes: int = 1000) -> ResNet:
+    """SE-ResNeXt-101 32×4d, 48,955,416 parameters at 1000 classes; random weights."""
+    return _se_resnext((3, 4, 23, 3), num_classes)
 
 
 def senet154(num_classes: int = 1000) -> ResNet:
@@ -144,13 +164,22 @@ def senet154(num_classes: int = 1000) -> ResNet:
                   projection=3, reduce=0.5, groups=64, se=_se)
 
 
+def sknet26(num_classes: int = 1000) -> ResNet:
+    """SKNet-26, as SKNet-50 with two units a stage, 16,746,408 parameters at 1000 classes; random weights."""
+    return _sknet((2, 2, 2, 2), num_classes)
+
+
 def sknet50(num_classes: int = 1000) -> ResNet:
     """SKNet-50 = ResNeXt-50 32×4d with SK[2, 32, 16] (Li et al., Table 1); random weights. Input 224×224.
 
     27,479,784 parameters at 1000 classes.
     """
-    return ResNet(_stem7(), 64, (3, 4, 6, 3), (128, 256, 512, 1024), expansion=2, num_classes=num_classes,
-                  sk=lambda i, o, stride: SelectiveKernel(i, o, groups=32, reduction=16, stride=stride))
+    return _sknet((3, 4, 6, 3), num_classes)
+
+
+def sknet101(num_classes: int = 1000) -> ResNet:
+    """SKNet-101, as SKNet-50 with 3/4/23/3 units, 48,736,040 parameters at 1000 classes; random weights."""
+    return _sknet((3, 4, 23, 3), num_classes)
 
 
 def slim_resnet50(
@@ -182,6 +211,20 @@ def slim_resnet50(
     channels = 2 * widths[0]
     return ResNet(nn.Sequential(*_conv(3, channels, 3, 2)), channels, (3, 4, 6, 3), widths, strides=strides,
                   num_classes=num_classes, **kinds[attention])
+
+
+def _se_resnet(units: Sequence[int], num_classes: int) -> ResNet:
+    return ResNet(_stem7(ceil_mode=True), 64, units, num_classes=num_classes, stride_first=True, se=_se)
+
+
+def _se_resnext(units: Sequence[int], num_classes: int) -> ResNet:
+    return ResNet(_stem7(ceil_mode=True), 64, units, (128, 256, 512, 1024), expansion=2, num_classes=num_classes,
+                  groups=32, se=_se)
+
+
+def _sknet(units: Sequence[int], num_classes: int) -> ResNet:
+    return ResNet(_stem7(), 64, units, (128, 256, 512, 1024), expansion=2, num_classes=num_classes,
+                  sk=lambda i, o, stride: SelectiveKernel(i, o, groups=32, reduction=16, stride=stride))
 
 
 def _se(channels: int) -> SqueezeExcite:

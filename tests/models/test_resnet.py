@@ -1,5 +1,4 @@
 import pytest
-import timm
 import torch
 from timm.models.resnet import Bottleneck as TimmBottleneck
 from timm.models.resnet import ResNet as TimmResNet
@@ -7,32 +6,29 @@ from timm.models.sknet import SelectiveKernelBottleneck
 from torch import nn
 
 from senet_viz.layers import SelectiveKernel, SqueezeExcite
-from senet_viz.models import se_resnet50, senet154, sknet50, slim_resnet50
+from senet_viz.models import (
+    se_resnet50,
+    se_resnet101,
+    se_resnet152,
+    se_resnext50_32x4d,
+    se_resnext101_32x4d,
+    senet154,
+    sknet26,
+    sknet50,
+    sknet101,
+    slim_resnet50,
+)
 from senet_viz.models.resnet import Bottleneck
 
-PAPERS = {se_resnet50: 28_088_024, senet154: 115_088_984, sknet50: 27_479_784}  # by the authors' definitions
+PAPERS = {  # by the authors' definitions
+    se_resnet50: 28_088_024, se_resnet101: 49_326_872, se_resnet152: 66_821_848, se_resnext50_32x4d: 27_559_896,
+    se_resnext101_32x4d: 48_955_416, senet154: 115_088_984, sknet26: 16_746_408, sknet50: 27_479_784,
+    sknet101: 48_736_040,
+}
 
 
 def count(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
-
-
-def with_weights(network: nn.Module) -> nn.Module:
-    """Memory and random weights for a network made on the meta device, scaled so that nothing explodes or dies."""
-    torch.manual_seed(0)
-    network.to_empty(device="cpu")
-    for part in network.modules():
-        if isinstance(part, nn.Conv2d | nn.Linear):
-            nn.init.normal_(part.weight, std=(2 / part.weight[0].numel()) ** 0.5)
-            if part.bias is not None:
-                nn.init.normal_(part.bias, std=0.1)
-        elif isinstance(part, nn.BatchNorm2d):
-            nn.init.uniform_(part.weight, 0.4, 0.8)
-            nn.init.normal_(part.bias, std=0.1)
-            nn.init.normal_(part.running_mean, std=0.1)
-            nn.init.uniform_(part.running_var, 0.8, 1.2)
-            part.num_batches_tracked.zero_()
-    return network.eval()
 
 
 def share_weights(ours: nn.Module, theirs: nn.Module) -> nn.Module:
@@ -60,23 +56,9 @@ def test_what_se_adds_to_resnet50():
     assert count(network) - gates == 25_557_032  # ResNet-50
 
 
-@pytest.mark.parametrize(("make", "name", "side"), [
-    (se_resnet50, "legacy_seresnet50", 64), (se_resnet50, "legacy_seresnet50", 75),  # 75: odd maps before the pooling
-    (senet154, "legacy_senet154", 40), (sknet50, "skresnext50_32x4d", 64)])
-@torch.inference_mode()
-def test_logits_equal_timm(make, name, side):
-    with torch.device("meta"):
-        ours, theirs = make(), timm.create_model(name)
-    share_weights(ours, with_weights(theirs))
-    x = torch.rand(1, 3, side, side, generator=torch.Generator().manual_seed(1))
-    logits = theirs(x)
-    assert 1e-2 < logits.std() < 1e4
-    torch.testing.assert_close(ours(x), logits, rtol=1e-4, atol=1e-4 * float(logits.abs().max()))
-
-
 @pytest.mark.parametrize("attention", ["se", "sk", "none"])
 @torch.inference_mode()
-def test_slim_stages_equal_timm(attention):
+def test_slim_stages_equal_timm(attention, with_weights):
     # timm's own rule gives the same hidden widths here: a multiple of 8, at least 8
     kinds = {"se": (TimmBottleneck, {"attn_layer": "se"}), "none": (TimmBottleneck, {}),
              "sk": (SelectiveKernelBottleneck, {"sk_kwargs": {"rd_ratio": 1 / 16, "split_input": False}})}
@@ -149,4 +131,4 @@ def test_gate_sits_before_the_addition():
 
 def test_dropout_is_senet154s_alone():
     with torch.device("meta"):
-        assert [make().dropout.p for make in PAPERS] == [0.0, 0.2, 0.0]
+        assert [make().dropout.p for make in (se_resnet50, senet154, sknet50)] == [0.0, 0.2, 0.0]

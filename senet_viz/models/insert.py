@@ -1,0 +1,168 @@
+"""Putting channel attention into a backbone, where the papers put it.
+
+SE (Hu et al., https://arxiv.org/abs/1709.01507, Sec. 3.3 and TPAMI Sec. 6.5) sits in residual units on the residual
+branch after its last convolution and BN, or at one of four other places; in Inception networks on the output of each
+module; in VGG behind each convolution's non-linearity; in MobileNet v1 on the output of each depthwise-separable
+module. SK (Li et al., https://arxiv.org/abs/1903.06586, Sec. 3.2) takes the place of the 3×3 convolution.
+
+Modules are replaced, never hooked, and keep their parameters: what follows is an ordinary network to train, save and
+compile.
+"""
+from collections.abc import Iterator
+
+import torch
+from timm.models import resnet as timm_resnet
+from timm.models._efficientnet_blocks import DepthwiseSeparableConv
+from timm.models.inception_resnet_v2 import Block8, Block17, Block35, Mixed_5b, Mixed_6a, Mixed_7a
+from torch import nn
+from torchvision.models import VGG, inception
+from torchvision.models import resnet as torchvision_resnet
+
+from ..layers import SelectiveKernel, SqueezeExcite
+from .bn_inception import Inception
+from .resnet import Bottleneck
+from .shufflenet import ShuffleUnit
+
+PLACES = ("standard", "pre", "post", "identity", "3x3")
+UNITS = (  # conv1, bn1, conv2, bn2, … and downsample
+    Bottleneck, torchvision_resnet.BasicBlock, torchvision_resnet.Bottleneck, timm_resnet.BasicBlock,
+    timm_resnet.Bottleneck,
+)
+BRANCHES = {  # other residual units → the module whose output is added to the shortcut, or put beside it
+    ShuffleUnit: "bn3", Block35: "conv2d", Block17: "conv2d", Block8: "conv2d",
+}
+MODULES = (
+    Inception, inception.InceptionA, inception.InceptionB, inception.InceptionC, inception.InceptionD,
+    inception.InceptionE, Mixed_5b, Mixed_6a, Mixed_7a,
+)
+
+
+def with_attention(backbone: nn.Module, kind: str = "se", place: str = "standard", **options) -> nn.Module:
+    """Put a gate into every unit of a network, in place.
+
+    The parameters that were there keep their values, but some change their names: a backbone's own weights are loaded
+    before. What is new is random, and on the device, in the precision and in the mode of its unit.
+
+    Args:
+        backbone: a ResNet or ResNeXt (torchvision's, timm's or ``senet_viz.models``'), or any part of one: of
+            ``net.layer3`` only that stage is changed. With "se" also torchvision's VGGs and Inception-v3, timm's
+            Inception-ResNet-v2 and MobileNet v1, and this package's BN-Inception and ShuffleNet.
+        kind: "se" or "sk".
+        place: of SE in a residual unit: "standard" (on the residual branch after the last convolution and its BN,
+            before the addition), "pre" (before the branch's first convolution), "post" (after the addition and its
+            ReLU), "identity" (on the shortcut, after its projection where it has one) or "3x3" (after the 3×3
+            convolution and its BN; in a basic unit the first one).
+        options: of ``SqueezeExcite`` or ``SelectiveKernel``: ``reduction``, ``excitation``, … The defaults are the
+            released networks', SE with biases; ``bias=False`` is SE as in the paper's text. SK takes the groups of the
+            convolution that it replaces, and in a basic unit replaces the first 3×3 only, for it ends with the ReLU of
+            its branches and no ReLU stands behind the second.
+
+    Returns:
+        The backbone, or what stands in its place where it is itself a unit that "post" wraps.
+
+    Raises:
+        ValueError: one sentence, for another kind or place, or a backbone in which they are not defined.
+
+    >>> network = with_attention(torchvision.models.resnet50(), "se", place="pre", bias=False)
+    """
+    if kind not in ("se", "sk"):
+        raise ValueError(f"kind must be se or sk, not {kind!r}")
+    if place not in PLACES:
+        raise ValueError(f"place must be one of {', '.join(PLACES)}, not {place!r}")
+    if kind == "sk" and place != "standard":
+        raise ValueError(f"a selective kernel takes the place of the 3×3 convolution, so place cannot be {place!r}")
+    edits = list(_kernels(backbone, options) if kind == "sk" else _gates(backbone, place, options))
+    if not edits:
+        raise ValueError(f"{type(backbone).__name__} has no unit in which the {kind.upper()} paper defines the place "
+                         f"{place!r}, or none that is known here.")
+    for path, module in edits:
+        module.training = backbone.training
+        if path:
+            parent, _, name = path.rpartition(".")
+            setattr(backbone.get_submodule(parent), name, module)
+        else:
+            backbone = module
+    return backbone
+
+
+def _gates(backbone: nn.Module, place: str, options: dict) -> Iterator[tuple[str, nn.Module]]:
+    for path, part in backbone.named_modules():
+        if isinstance(part, UNITS):
+            convs = [name for name in ("conv1", "conv2", "conv3") if hasattr(part, name)]
+            last = getattr(part, convs[-1])
+            if place == "standard":
+                slot = "se" if isinstance(part, Bottleneck) else f"bn{len(convs)}"
+                yield _after(path, part, slot, last.out_channels, options)
+            elif place == "pre":
+                gate = SqueezeExcite(_plain(part, "conv1").in_channels, **options)
+                yield _join(path, "conv1"), nn.Sequential(_like(part, gate), part.conv1)
+            elif place == "post":
+                yield _after(path, part, "", last.out_channels, options)
+            elif place == "identity":
+                yield _after(path, part, "downsample", last.out_channels, options)
+            else:
+                middle = convs[-2]
+                channels = _plain(part, middle).out_channels
+                yield _after(path, part, middle.replace("conv", "bn"), channels, options)
+        elif place != "standard":
+            continue
+        elif type(part) in BRANCHES:
+            convs = [module for module in part.modules() if isinstance(module, nn.Conv2d)]
+            yield _after(path, part, BRANCHES[type(part)], convs[-1].out_channels, options)
+        elif isinstance(part, MODULES):
+            yield _after(path, part, "", _width(part), options)
+        elif isinstance(part, VGG):
+            for name, layer in part.features.named_children():
+                if isinstance(layer, nn.Conv2d):
+                    channels = layer.out_channels
+                elif isinstance(layer, nn.ReLU):
+                    yield _after(_join(path, "features"), part.features, name, channels, options)
+        elif isinstance(part, DepthwiseSeparableConv) and not part.has_skip and not isinstance(
+                part.bn2.act, nn.Identity):  # MobileNet v1's; later networks have none behind the 1×1
+            yield _after(path, part, "", part.conv_pw.out_channels, options)
+
+
+def _kernels(backbone: nn.Module, options: dict) -> Iterator[tuple[str, nn.Module]]:
+    for path, part in backbone.named_modules():
+        if isinstance(part, UNITS):
+            middle = "conv2" if hasattr(part, "conv3") else "conv1"
+            conv = _plain(part, middle)
+            if conv.dilation != (1, 1):
+                raise ValueError(f"{_join(path, middle)} is dilated: a selective kernel replaces a plain 3×3.")
+            # the ReLU that follows stays: what SK returns is never negative
+            yield _join(path, middle), _like(part, SelectiveKernel(
+                conv.in_channels, conv.out_channels, stride=conv.stride[0], **{"groups": conv.groups} | options))
+            yield _join(path, middle.replace("conv", "bn")), nn.Identity()
+
+
+def _after(path: str, unit: nn.Module, child: str, channels: int, options: dict) -> tuple[str, nn.Module]:
+    """A gate behind a child of a unit, "" the unit itself; instead of a child that does nothing."""
+    module = getattr(unit, child) if child else unit
+    gate = _like(unit, SqueezeExcite(channels, **options))
+    empty = module is None or isinstance(module, nn.Identity)
+    return _join(path, child), gate if empty else nn.Sequential(module, gate)
+
+
+def _like(unit: nn.Module, new: nn.Module) -> nn.Module:
+    """On the device, in the precision and in the mode of a unit."""
+    parameter = next(unit.parameters())
+    return new.to(parameter.device, parameter.dtype).train(unit.training)
+
+
+def _plain(unit: nn.Module, name: str) -> nn.Conv2d:
+    conv = getattr(unit, name)
+    if not isinstance(conv, nn.Conv2d):
+        raise ValueError(f"{name} of a {type(unit).__name__} is a {type(conv).__name__} already, no plain convolution.")
+    return conv
+
+
+def _join(*parts: str) -> str:
+    return ".".join(part for part in parts if part)
+
+
+def _width(module: nn.Module) -> int:
+    """Output channels of an Inception module, from a forward without numbers."""
+    weight = next(part for part in module.modules() if isinstance(part, nn.Conv2d)).weight  # of a branch's first layer
+    state = {name: tensor.to("meta") for name, tensor in [*module.named_parameters(), *module.named_buffers()]}
+    example = torch.empty(2, weight.shape[1], 32, 32, dtype=weight.dtype, device="meta")
+    return torch.func.functional_call(module, state, example).shape[1]

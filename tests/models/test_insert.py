@@ -1,0 +1,243 @@
+import math
+
+import pytest
+import timm
+import torch
+import torchvision
+from timm.layers import ConvNormAct
+from timm.models import resnet as timm_resnet
+from timm.models.inception_resnet_v2 import Block35
+from torch import nn
+from torchvision.models import resnet as torchvision_resnet
+
+import senet_viz as sv
+from senet_viz.layers import SelectiveKernel, SqueezeExcite
+from senet_viz.models import with_attention
+from senet_viz.models.bn_inception import Inception
+from senet_viz.models.insert import PLACES
+from senet_viz.models.resnet import Bottleneck, ResNet
+
+
+def count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+def normal_weights(module: nn.Module) -> nn.Module:
+    for part in module.modules():
+        if isinstance(part, nn.BatchNorm2d):
+            nn.init.normal_(part.weight)
+            nn.init.normal_(part.bias)
+            nn.init.normal_(part.running_mean)
+    return module.eval()
+
+
+def units() -> dict[str, nn.Module]:
+    """A unit with a projection and one without, of every kind."""
+    torch.manual_seed(0)
+    basic, bottleneck = torchvision_resnet.BasicBlock, torchvision_resnet.Bottleneck
+    with_projection = nn.Sequential(nn.Conv2d(8, 16, 1, 2, bias=False), nn.BatchNorm2d(16))
+    return {
+        "torchvision basic": basic(8, 8), "torchvision bottleneck": bottleneck(16, 4),
+        "torchvision projection": bottleneck(8, 4, 2, with_projection),
+        "torchvision grouped": bottleneck(16, 4, groups=2, base_width=64),
+        "timm basic": timm_resnet.BasicBlock(8, 8), "timm bottleneck": timm_resnet.Bottleneck(16, 4),
+        "ours": Bottleneck(16, 4, 16), "our projection": Bottleneck(8, 4, 16, stride=2, stride_first=True),
+    }
+
+
+def by_hand(unit: nn.Module, x: torch.Tensor, place: str, gates: list[SqueezeExcite]) -> torch.Tensor:
+    """A residual unit written out, with a gate at a place; the unit itself has none."""
+    gate = {name: gates[0] if name == place else nn.Identity() for name in PLACES}
+    shortcut = gate["identity"](x if unit.downsample is None else unit.downsample(x))
+    out = unit.bn1(unit.conv1(gate["pre"](x)))
+    if not hasattr(unit, "conv3"):
+        out = unit.bn2(unit.conv2(gate["3x3"](out).relu()))
+    else:
+        out = unit.bn3(unit.conv3(gate["3x3"](unit.bn2(unit.conv2(out.relu()))).relu()))
+    return gate["post"]((gate["standard"](out) + shortcut).relu())
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("name", units())
+@torch.no_grad()
+def test_places_equal_the_unit_written_out(name, place):
+    unit, plain = normal_weights(units()[name]), normal_weights(units()[name])
+    plain.load_state_dict(unit.state_dict())
+    gated = with_attention(unit, "se", place, reduction=2)
+    gates = [part for part in gated.modules() if isinstance(part, SqueezeExcite)]
+    assert len(gates) == 1
+    x = torch.randn(2, unit.conv1.in_channels if place != "pre" else unit.conv1[1].in_channels, 6, 6)
+    out = gated(x.clone())
+    torch.testing.assert_close(out, by_hand(plain, x, place, gates))
+    width = gates[0].expand.out_features
+    others = {"standard": out.shape[1], "pre": x.shape[1], "post": out.shape[1], "identity": out.shape[1],
+              "3x3": plain.bn2.num_features}
+    assert not any(torch.allclose(out, by_hand(plain, x, other, gates))
+                   for other, channels in others.items() if other != place and channels == width)
+
+
+@torch.no_grad()
+def test_a_gate_of_zero_tells_the_place():
+    for place in ("standard", "post", "identity"):
+        unit = normal_weights(torchvision_resnet.Bottleneck(16, 4))
+        gated = with_attention(unit, "se", place, reduction=2)
+        gate = next(part for part in gated.modules() if isinstance(part, SqueezeExcite))
+        nn.init.constant_(gate.expand.bias, -1e4)
+        nn.init.zeros_(gate.expand.weight)
+        x = torch.randn(2, 16, 5, 5)
+        out = gated(x.clone())
+        if place == "standard":  # the shortcut alone
+            assert torch.equal(out, x.relu())
+        elif place == "post":
+            assert not out.any()
+        else:  # the branch alone
+            branch = [unit.conv1, unit.bn1, unit.relu, unit.conv2, unit.bn2, unit.relu, unit.conv3, unit.bn3, unit.relu]
+            torch.testing.assert_close(out, nn.Sequential(*branch)(x))
+
+
+# the ablations on ResNet-50; what is printed are the counts with biases, rounded up: 30.604 became 30.7, 26.830 26.9
+@pytest.mark.parametrize(("options", "printed"), [
+    ({"reduction": 2}, 45.7), ({"reduction": 4}, 35.7), ({"reduction": 8}, 30.7), ({"reduction": 16}, 28.1),
+    ({"reduction": 32}, 26.9), ({"place": "3x3"}, 25.8)])
+def test_the_papers_ablations(options, printed):
+    with torch.device("meta"):
+        counts = {bias: count(with_attention(torchvision.models.resnet50(), bias=bias, **options))
+                  for bias in (True, False)}
+    assert math.ceil(counts[True] / 1e5) / 10 == printed
+    width = 1 if options.get("place") == "3x3" else 4
+    stages = [(3, 64 * width), (4, 128 * width), (6, 256 * width), (3, 512 * width)]
+    r = options.get("reduction", 16)
+    assert counts[False] == 25_557_032 + 2 * sum(n * c * c for n, c in stages) // r  # Sec. 4: (2/r) · Σ N · C²
+    assert counts[True] - counts[False] == sum(n * (c + c // r) for n, c in stages)
+
+
+def test_selective_kernels_take_the_3x3():
+    with torch.device("meta"):
+        network = with_attention(torchvision.models.resnext50_32x4d(), "sk")
+        slim = with_attention(torchvision.models.resnet18(), "sk", branches=3, min_width=8)
+    assert count(network) == 27_479_784  # SKNet-50
+    assert [network.layer2[0].conv2.branches[m][0].dilation for m in (0, 1)] == [(1, 1), (2, 2)]
+    assert network.layer2[0].conv2.branches[1][0].stride == (2, 2)
+    assert not any(isinstance(part, nn.Conv2d) and part.kernel_size == (3, 3) for name, part in network.named_modules()
+                   if "branches" not in name)
+    kernels = [part for part in slim.modules() if isinstance(part, SelectiveKernel)]
+    assert len(kernels) == 8 and {len(part.branches) for part in kernels} == {3}
+
+
+@torch.no_grad()
+def test_nothing_but_the_kernel_changes_in_the_unit():
+    torch.manual_seed(0)
+    unit = normal_weights(torchvision_resnet.Bottleneck(16, 4, groups=2))
+    with_attention(unit, "sk", min_width=4)
+    normal_weights(unit)
+    x = torch.randn(2, 16, 6, 6)
+    out = unit.conv2(unit.bn1(unit.conv1(x)).relu())
+    torch.testing.assert_close(unit(x.clone()), (unit.bn3(unit.conv3(out)) + x).relu())
+
+
+@pytest.mark.parametrize("kind", ["se", "sk"])
+def test_our_plain_network_becomes_the_papers(kind):
+    def plain(**unit):
+        return ResNet(nn.Conv2d(3, 8, 3, 2), 8, (2, 1, 1, 1), (8, 8, 16, 16), num_classes=3, **unit)
+
+    options = {"reduction": 4, "min_width": 6}
+    made = plain(se=lambda c: SqueezeExcite(c, **options)) if kind == "se" else plain(
+        sk=lambda i, o, stride: SelectiveKernel(i, o, stride=stride, **options))
+    put = with_attention(plain(), kind, **options).eval()
+    put.load_state_dict(made.state_dict())  # the same names
+    x = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(put(x), made.eval()(x))
+
+
+def test_one_stage_alone():
+    network = torchvision.models.resnet18(num_classes=2).eval()
+    with_attention(network.layer3)
+    assert [block.label for block in sv.find_blocks(network, torch.rand(1, 3, 64, 64))] == ["SE_4_1", "SE_4_2"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_gates_at_every_place_are_found_and_labelled(place):
+    network = with_attention(torchvision.models.resnet18(num_classes=2), "se", place)
+    blocks = sv.find_blocks(network, torch.rand(1, 3, 64, 64))
+    assert [block.label for block in blocks] == [f"SE_{stage}_{unit}" for stage in range(2, 6) for unit in (1, 2)]
+    expected = [64, 64, 64, 128, 128, 256, 256, 512] if place == "pre" else [64, 128, 256, 512] * 2
+    assert sorted(block.channels for block in blocks) == sorted(expected)
+
+
+@pytest.mark.parametrize(("kind", "place"), [("sk", "standard"), *(("se", place) for place in PLACES)])
+def test_what_was_there_keeps_its_values_and_all_of_it_trains(kind, place):
+    torch.manual_seed(0)
+    network = torchvision.models.resnet18(num_classes=3)
+    before = {id(p): p.clone() for p in network.parameters()}
+    with_attention(network, kind, place)
+    kept = [p for p in network.parameters() if id(p) in before]
+    assert len(kept) == len(before) - (kind == "sk") * 8 * 3  # the 3×3 and its BN
+    assert all(torch.equal(p, before[id(p)]) for p in kept)
+    network(torch.rand(4, 3, 64, 64)).square().sum().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+
+
+@pytest.mark.parametrize("kind", ["se", "sk"])
+def test_new_layers_are_like_their_unit(kind):
+    network = with_attention(torchvision.models.resnet18(num_classes=3).double().eval(), kind)
+    assert {p.dtype for p in network.parameters()} == {torch.float64}
+    assert not any(part.training for part in network.modules())
+    assert network(torch.rand(1, 3, 32, 32).double()).shape == (1, 3)
+
+
+@torch.no_grad()
+def test_vgg_gates_stand_behind_the_relu(with_weights):
+    with torch.device("meta"):
+        vgg = torchvision.models.VGG(torchvision.models.vgg.make_layers([4, "M", 6], batch_norm=True))
+    before = set(vgg.state_dict())
+    with_attention(vgg, reduction=2)
+    with_weights(vgg.features)
+    assert before < set(vgg.state_dict())  # a backbone's names stay
+    gates = [part for part in vgg.modules() if isinstance(part, SqueezeExcite)]
+    conv1, bn1, pool, conv2, bn2 = (vgg.features[i] for i in (0, 1, 3, 4, 5))
+    x = torch.rand(1, 3, 8, 8)
+    expected = gates[1](bn2(conv2(pool(gates[0](bn1(conv1(x)).relu())))).relu())
+    torch.testing.assert_close(vgg.features(x), expected)
+
+
+@pytest.mark.parametrize("module", [
+    Inception(6, 2, (3, 4), (3, 5), 7), torchvision.models.inception.InceptionA(12, 8),
+    torchvision.models.inception.InceptionD(12)])
+@torch.no_grad()
+def test_inception_gates_stand_on_the_modules_output(module):
+    module.eval()
+    gated = with_attention(module, reduction=2)
+    x = torch.rand(2, next(iter(module.parameters())).shape[1], 9, 9)
+    torch.testing.assert_close(gated(x), gated[1](module(x)))
+    assert gated[0] is module
+
+
+@torch.no_grad()
+def test_inception_resnet_gates_stand_on_the_branch_before_its_scale():
+    unit = Block35(0.17, ConvNormAct).eval()
+    x = torch.rand(1, 320, 5, 5)
+    branch = unit.conv2d(torch.cat([unit.branch0(x), unit.branch1(x), unit.branch2(x)], 1))
+    with_attention(unit)
+    torch.testing.assert_close(unit(x), (unit.conv2d[1](branch) * 0.17 + x).relu())
+
+
+@pytest.mark.parametrize(("make", "arguments", "message"), [
+    (torchvision.models.densenet121, {}, "DenseNet has no unit in which the SE paper defines the place 'standard'"),
+    (lambda: timm.create_model("efficientnet_b0"), {}, "EfficientNet has no unit"),
+    (lambda: timm.create_model("mobilenetv1_100"), {"kind": "sk"}, "EfficientNet has no unit in which the SK paper"),
+    (torchvision.models.vgg11, {"place": "post"}, "VGG has no unit in which the SE paper defines the place 'post'"),
+    (torchvision.models.resnet18, {"kind": "eca"}, "kind must be se or sk, not 'eca'"),
+    (torchvision.models.resnet18, {"place": "front"}, "place must be one of standard, pre, post, identity, 3x3, not"),
+    (torchvision.models.resnet18, {"kind": "sk", "place": "pre"}, "so place cannot be 'pre'"),
+    (lambda: with_attention(torchvision.models.resnet18(), "sk"), {"kind": "sk"},
+     "conv1 of a BasicBlock is a SelectiveKernel already"),
+    (lambda: torchvision.models.resnet50(replace_stride_with_dilation=[False, False, True]), {"kind": "sk"},
+     "layer4.1.conv2 is dilated"),
+])
+def test_refuses_in_one_sentence(make, arguments, message):
+    with torch.device("meta"):
+        network = make()
+        names = list(network.state_dict())
+        with pytest.raises(ValueError, match=message):
+            with_attention(network, **arguments)
+    assert list(network.state_dict()) == names
