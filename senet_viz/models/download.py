@@ -12,6 +12,7 @@ import torch
 import torchvision
 
 from .checkpoints import first_line
+from .timm_weights import TWINS
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # a hub repository's
 NETWORK_ERRORS = (
@@ -66,9 +67,11 @@ def remote(name: str, weights: bool = True) -> Remote | None:
         UnknownModel: for a timm or torchvision name that does not exist or has no weights.
     """
     source, _, rest = name.partition("/")
-    if source == "timm":
+    if source == "paper" and rest in TWINS:
+        source, rest = "timm", TWINS[rest]
+    if source == "timm" and rest:
         return _timm(rest, weights)
-    return _torchvision(rest) if source == "torchvision" else None
+    return _torchvision(rest) if source == "torchvision" and rest else None
 
 
 def _timm(name: str, weights: bool) -> Remote | None:

@@ -1,3 +1,4 @@
+import argparse
 import http.client
 import importlib
 import json
@@ -16,6 +17,7 @@ import torch
 import torchvision
 from PIL import Image
 from timm.data import create_transform
+from torch import nn
 
 import senet_viz as sv
 from senet_viz.datasets import open_pictures
@@ -128,7 +130,7 @@ def test_demo_unknown(assets):
 
 @pytest.mark.parametrize("name", ["", "seresnet50", "demo", "demo/", "hub/seresnet50", "/timm/seresnet50", "timm"])
 def test_no_source(name):
-    assert repr(name) in refuse(UnknownModel, name, "names begin with demo/, timm/, torchvision/ or file:")
+    assert repr(name) in refuse(UnknownModel, name, r"names begin with demo/, .*timm/, torchvision/ or file:")
 
 
 # timm
@@ -227,6 +229,28 @@ def test_timm_from_the_hubs_cache(caches):
     assert model.info["Data"] == "ImageNet-1k"
 
 
+def test_timm_by_the_hubs_name(caches, tuned):
+    """A fine-tuned network of the hub, from its cache, without a network."""
+    cache_hub(caches[0], "someone/tuned", tuned.state_dict())
+    snapshot = next((caches[0] / "models--someone--tuned" / "snapshots").iterdir())
+    folder = save_local(caches[0].parent / "saved", tuned, ["cat", "dog", "pug"])
+    (snapshot / "config.json").write_text((folder / "config.json").read_text())
+    model = load("timm/hf-hub:someone/tuned", device="cpu")
+    assert model.classes == ["cat", "dog", "pug"]
+    x = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(model.module(x), tuned(x))
+
+
+def test_timm_says_the_published_accuracy(caches):
+    module = timm.create_model("mobilenetv3_small_050")
+    cache_hub(caches[0], timm.get_pretrained_cfg("mobilenetv3_small_050.lamb_in1k").hf_hub_id, module.state_dict())
+    model = load("timm/mobilenetv3_small_050.lamb_in1k", device="cpu")
+    # timm's results-imagenet.csv
+    assert model.info["Accuracy"] == "top-1 57.9 % at 224 px (as timm publishes)"
+    assert load("timm/mobilenetv3_small_050", device="cpu").info["Accuracy"] == model.info["Accuracy"]
+
+
 def test_timm_from_torchs_cache(caches):
     # some of timm's weights are no repository of the hub
     theirs = timm.create_model("legacy_seresnet18").eval()
@@ -307,7 +331,7 @@ def test_network_lost_on_the_way(monkeypatch, error):
     def create(*_, **__):
         raise error
 
-    monkeypatch.setattr(loading, "_reachable_or_cached", lambda *_: None)
+    monkeypatch.setattr(loading, "reachable_or_cached", lambda *_: None)
     monkeypatch.setattr(timm, "create_model", create)
     check_download_error("timm/skresnet18")
 
@@ -345,7 +369,73 @@ def test_file_with_arch(tmp_path, suffix):
     x = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
         assert torch.equal(model.module(x), theirs(x))
-    assert (model.name, model.info["Weights"]) == (path.name, path.name)
+    assert model.name == path.name
+    assert model.info["Weights"] == path.name + (", its entry state_dict" if suffix != "safetensors" else "")
+
+
+@pytest.mark.parametrize("arch", ["timm/legacy_seresnet18", "timm/mobilenetv3_small_050", "torchvision/squeezenet1_1",
+                                  "torchvision/mobilenet_v3_small"])
+def test_file_with_another_number_of_classes(tmp_path, arch):
+    """A Linear or a convolution, under any name, as the architecture has it; wrapped as training scripts do."""
+    source, _, name = arch.partition("/")
+    torch.manual_seed(5)
+    make = timm.create_model if source == "timm" else torchvision.models.get_model
+    theirs = make(name, num_classes=7).eval()
+    wrapped = nn.DataParallel(theirs)
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.1, momentum=0.9)
+    torch.save({"epoch": 3, "arch": name, "state_dict": wrapped.state_dict(), "optimizer": optimizer.state_dict()},
+               tmp_path / "w.pth")
+    model = load(f"file:{tmp_path / 'w.pth'}", arch=arch, device="cpu")
+    assert model.classes == [f"class {i}" for i in range(7)]
+    x = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(model.module(x), theirs(x))
+
+
+@pytest.mark.parametrize("names", [{"classes": ["a", "b", "c"]}, {"class_names": ["a", "b", "c"]},
+                                   {"class_to_idx": {"b": 1, "c": 2, "a": 0}}])
+def test_class_names_beside_the_weights(tmp_path, tuned, names):
+    torch.save({"state_dict": tuned.state_dict(), **names}, tmp_path / "w.pt")
+    assert load(f"file:{tmp_path / 'w.pt'}", arch="timm/legacy_seresnet18", device="cpu").classes == ["a", "b", "c"]
+    save_checkpoint(tmp_path / "w.safetensors", tuned.state_dict(), names)
+    model = load(f"file:{tmp_path / 'w.safetensors'}", arch="timm/legacy_seresnet18", device="cpu")
+    assert model.classes == ["a", "b", "c"]
+
+
+def test_averaged_weights_are_taken_and_said(tmp_path, tuned):
+    averaged = {key: value + 1 for key, value in tuned.state_dict().items()}
+    swa = torch.optim.swa_utils.AveragedModel(tuned)
+    for entry, content in (("state_dict_ema", averaged), ("model_ema", {f"module.{k}": v for k, v in averaged.items()}),
+                           ("ema.module", averaged), ("ema.shadow", averaged), ("model_ema.module", averaged)):
+        first, _, second = entry.partition(".")
+        nested = {second: content, "decay": 0.999} if second else content
+        torch.save({"state_dict": tuned.state_dict(), first: nested, "args": argparse.Namespace(lr=0.1)},
+                   tmp_path / "w.pt")
+        model = load(f"file:{tmp_path / 'w.pt'}", arch="timm/legacy_seresnet18", device="cpu")
+        assert torch.equal(model.module.last_linear.bias, tuned.last_linear.bias + 1), entry
+        assert model.info["Weights"] == f"w.pt, its entry {entry}"
+    torch.save({"model": swa.state_dict()}, tmp_path / "w.pt")
+    model = load(f"file:{tmp_path / 'w.pt'}", arch="timm/legacy_seresnet18", device="cpu")
+    assert torch.equal(model.module.last_linear.bias, tuned.last_linear.bias)
+
+
+def test_nothing_of_a_file_is_ignored_silently(tmp_path, tuned):
+    name, state = f"file:{tmp_path / 'w.pt'}", tuned.state_dict()
+
+    def refused(message, state, **beside):
+        torch.save({"state_dict": state, **beside}, tmp_path / "w.pt")
+        refuse(CheckpointError, name, message, arch="timm/legacy_seresnet18")
+
+    refused(r"does not fit SENet: 1 unexpected key \(criterion\.weight\)", state | {"criterion.weight": torch.ones(3)})
+    refused(r"132 missing keys \(layer0\.bn1\.bias, .*, …\)", {"last_linear.weight": torch.ones(3, 512),
+                                                            "last_linear.bias": torch.ones(3)})
+    refused("last_linear.bias has shape|a classifier of 3 and 4 classes", state | {"last_linear.bias": torch.ones(4)})
+    refused("a classifier of 0 classes", state | {"last_linear.weight": torch.ones(0, 512),
+                                                  "last_linear.bias": torch.ones(0)})
+    absurd = {"last_linear.weight": torch.ones(1).expand(10**9, 512), "last_linear.bias": torch.ones(1).expand(10**9)}
+    refused("holds less than it claims", state | absurd)
+    refused("has shape", state | {"last_linear.weight": torch.ones(3, 7)})
+    refused("names 2 classes, but its classifier has 3", state, classes=["cat", "dog"])
 
 
 def test_file_in_the_home_folder(tmp_path, monkeypatch, slim):
