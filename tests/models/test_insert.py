@@ -16,6 +16,7 @@ from senet_viz.models import with_attention
 from senet_viz.models.bn_inception import Inception
 from senet_viz.models.insert import PLACES
 from senet_viz.models.resnet import Bottleneck, ResNet
+from senet_viz.models.shufflenet import ShuffleUnit
 
 
 def count(module: nn.Module) -> int:
@@ -200,16 +201,27 @@ def test_vgg_gates_stand_behind_the_relu(with_weights):
     torch.testing.assert_close(vgg.features(x), expected)
 
 
-@pytest.mark.parametrize("module", [
-    Inception(6, 2, (3, 4), (3, 5), 7), torchvision.models.inception.InceptionA(12, 8),
-    torchvision.models.inception.InceptionD(12)])
+@pytest.mark.parametrize("make", [
+    lambda: Inception(6, 2, (3, 4), (3, 5), 7), lambda: torchvision.models.inception.InceptionA(12, 8),
+    lambda: torchvision.models.inception.InceptionD(12),
+    lambda: timm.create_model("mobilenetv1_100").blocks[1][1]])
 @torch.no_grad()
-def test_inception_gates_stand_on_the_modules_output(module):
-    module.eval()
+def test_gates_stand_on_the_output_of_inception_and_separable_modules(make):
+    module = make().eval()
     gated = with_attention(module, reduction=2)
-    x = torch.rand(2, next(iter(module.parameters())).shape[1], 9, 9)
+    x = torch.rand(2, next(part for part in module.modules() if isinstance(part, nn.Conv2d)).in_channels, 9, 9)
     torch.testing.assert_close(gated(x), gated[1](module(x)))
     assert gated[0] is module
+
+
+@torch.no_grad()
+def test_shufflenet_gates_stand_on_the_branch():
+    unit = ShuffleUnit(12, 12, 1, groups=3, first_groups=3).eval()
+    x = torch.rand(2, 12, 6, 6)
+    branch = nn.Sequential(unit.conv1, unit.bn1, unit.relu, unit.shuffle, unit.conv2, unit.bn2, unit.conv3, unit.bn3)
+    branch = branch(x)
+    with_attention(unit, reduction=2)
+    torch.testing.assert_close(unit(x), (unit.bn3[1](branch) + x).relu())
 
 
 @torch.no_grad()
