@@ -58,7 +58,7 @@ def with_attention(backbone: nn.Module, kind: str = "se", place: str = "standard
             its branches and no ReLU stands behind the second.
 
     Returns:
-        The backbone, or what stands in its place where it is itself a unit that "post" wraps.
+        The backbone; where it is itself one module and the gate stands behind it, the two in sequence.
 
     Raises:
         ValueError: one sentence, for another kind or place, or a backbone in which they are not defined.
