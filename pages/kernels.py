@@ -294,8 +294,10 @@ class Photo:
                              accept_new_options=True, width=320)
         if other in (NO_OTHER, None):
             return
+        second = shared.obtain(other)
+        if second is None:
+            return
         try:
-            second = shared.obtain(other)
             swept = _sweep(second.key, self.picture.digest, self.box, None, second.model, self.picture.data)
         except shared.SENTENCES as error:
             st.error(plain(str(error)), icon=":material/error:")

@@ -108,7 +108,7 @@ def _choose_model(first: list[str]) -> str:
 
 
 def _label(row: pd.Series) -> str:
-    parts = [row["name"], f"{row['blocks']} {row['kind']}", f"{row['parameters'] / 1e6:.1f} M"]
+    parts = [row["name"], f"{row['blocks']} {row['kind']}", f"{row['parameters'] / 1e6:.3g} M"]
     if pd.notna(row["top1"]):
         parts.append(f"{row['top1']:.1f} %")
     if not row["name"].startswith("demo/") and row["downloaded"]:

@@ -1,4 +1,4 @@
-"""The command line: ``python -m senet_viz models|inspect|kernels|collect|export|train``."""
+"""The command line: ``python -m senet_viz models|fetch|inspect|kernels|collect|export|train``."""
 import argparse
 import signal
 import sys
@@ -55,11 +55,23 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("--note", default="", help="a sentence for the card, on the data's licence for instance")
     train.set_defaults(run=_train)
 
-    models = commands.add_parser("models", help="list models, or describe one",
-                                 description="List the embedded models, or describe one with its attention blocks.")
+    models = commands.add_parser(
+        "models", help="list models, or describe one",
+        description="List the networks with channel attention that can be loaded by name (attention blocks, "
+                    "parameters, side of the input, published top-1 in %, licence, whether the weights are on this "
+                    "machine), or describe one with its attention blocks.")
     models.add_argument("name", nargs="?", help="demo/…, timm/…, torchvision/… or file:…")
+    models.add_argument("--search", metavar="TEXT",
+                        help="list those whose name or kind of attention has all these words")
+    models.add_argument("--out", help="write the list to this CSV file instead")
     _add_model_options(models)
     models.set_defaults(run=_models)
+
+    fetch = commands.add_parser("fetch", help="download weights, to work without a network later",
+                                description="Download the weights of networks into the cache, where they are not there "
+                                            "yet, and print the files.")
+    fetch.add_argument("names", metavar="MODEL", nargs="+", help="timm/… or torchvision/…")
+    fetch.set_defaults(run=_fetch)
 
     inspect = commands.add_parser("inspect", help="predictions and gates of photos",
                                   description="Print the top classes of photos and how each block's gate is "
@@ -141,11 +153,22 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
 
 
 def _models(args: argparse.Namespace) -> None:
-    from .models import embedded_models, load
+    from .models import catalog, load
 
     if args.name is None:
-        print("\n".join(embedded_models()))
+        table = catalog(args.search or "")
+        if args.out:
+            table.to_csv(args.out, index=False)
+        elif table.empty:
+            raise ValueError(f"no network of the list has {args.search!r} in its name or kind of attention")
+        else:
+            shown = table.assign(
+                parameters=table["parameters"].map("{:,}".format), downloaded=table["downloaded"].map({True: "yes"}),
+                top1=table["top1"].map("{:.1f}".format, na_action="ignore"))
+            print(shown.astype(object).where(shown.notna(), "").to_string(index=False))
         return
+    if args.search is not None or args.out:
+        raise ValueError("--search and --out are for the list, without a model's name")
     model = load(args.name, arch=args.arch, device=args.device)
     for key, value in {"Model": model.name, **model.info, "Parameters": f"{model.parameters:,}",
                        "Classes": str(len(model.classes)), "Device": str(model.device)}.items():
@@ -153,6 +176,13 @@ def _models(args: argparse.Namespace) -> None:
     for block in model.blocks:
         kernels = f"  kernels {', '.join(map(str, block.kernels))}" if block.kernels else ""
         print(f"{block.label:14}{block.name:32}{block.channels:5} channels{kernels}")
+
+
+def _fetch(args: argparse.Namespace) -> None:
+    from .models import fetch
+
+    for name in args.names:
+        print(fetch(name) or f"{name} needs no download", flush=True)
 
 
 def _inspect(args: argparse.Namespace) -> None:
@@ -310,4 +340,5 @@ def _sentence(error: Exception) -> str:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever ends it lets it clear away partial files
     sys.exit(main())

@@ -1,3 +1,4 @@
+import hashlib
 import io
 import os
 import signal
@@ -17,7 +18,7 @@ import senet_viz as sv
 import senet_viz.training
 from senet_viz import tables
 from senet_viz.__main__ import main
-from senet_viz.models import embedded_models, slim_resnet50
+from senet_viz.models import catalog, embedded_models, slim_resnet50
 from senet_viz.models.checkpoints import save_checkpoint
 from senet_viz.statistics.local import Local
 from senet_viz.sweep import SIZES, sweep
@@ -207,9 +208,41 @@ def photos(tmp_path):
     return paths
 
 
-def test_models_lists_what_is_embedded(capsys):
+def test_models_lists_what_can_be_loaded(capsys, tmp_path):
     assert main(["models"]) == 0
-    assert capsys.readouterr().out.split() == embedded_models()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == catalog()["name"].tolist()
+    assert [line.split()[0] for line in lines[1:] if line.endswith("yes")][:2] == embedded_models()
+    assert main(["models", "--search", "seresnet50 RA2"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split()[:6] == [
+        "timm/seresnet50.ra2_in1k", "SE", "16", "28,088,024", "224", "1000"]
+    assert main(["models", "--search", "skresnet", "--out", str(tmp_path / "table.csv")]) == 0
+    table = pd.read_csv(tmp_path / "table.csv")
+    assert table.columns.tolist() == catalog().columns.tolist()
+    assert table["name"].tolist() == ["timm/skresnet18.ra_in1k", "timm/skresnet34.ra_in1k"]
+    refused(capsys, ["models", "--search", "nothing like it"], "no network of the list has 'nothing like it'")
+    refused(capsys, ["models", "demo/x", "--search", "x"], "--search and --out are for the list")
+
+
+def test_fetch(capsys, tmp_path, monkeypatch):
+    source = tmp_path / "0.pth"
+    torch.save({"a": torch.ones(1000)}, source)
+    name = f"net-{hashlib.sha256(source.read_bytes()).hexdigest()[:8]}.pth"
+    source.rename(tmp_path / name)
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "torch"))
+    monkeypatch.setattr(torchvision.models.MobileNet_V3_Small_Weights.IMAGENET1K_V1._value_, "url",
+                        (tmp_path / name).as_uri(), raising=False)
+    here = tmp_path / "torch" / "checkpoints" / name
+    for _ in range(2):  # the second time it is there
+        assert main(["fetch", "torchvision/mobilenet_v3_small", "demo/sknet50_slim"]) == 0
+        assert capsys.readouterr().out.splitlines() == [str(here), "demo/sknet50_slim needs no download"]
+    assert here.read_bytes() == (tmp_path / name).read_bytes()
+    here.unlink()
+    (tmp_path / name).write_bytes(b"something else")
+    assert main(["fetch", "torchvision/mobilenet_v3_small"]) == 2
+    assert "could not be downloaded" in capsys.readouterr().err.splitlines()[-1]  # below the progress bar
+    assert list(here.parent.iterdir()) == []
+    refused(capsys, ["fetch", "torchvision/no_such_net"], "torchvision has no classification model")
 
 
 def test_models_describes(capsys, file):

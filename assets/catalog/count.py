@@ -19,6 +19,7 @@ from senet_viz.models import embedded_models
 from senet_viz.models.checkpoints import read_metadata
 from senet_viz.models.load import ASSETS
 
+SWAG = "https://github.com/facebookresearch/SWAG/blob/main/LICENSE"
 TABLE = Path(__file__).with_name("models.csv")
 COLUMNS = ["name", "blocks", "parameters", "input", "classes", "published", "licence"]
 
@@ -32,7 +33,7 @@ def count(name: str, published: str = "") -> dict:
         licence = timm.get_pretrained_cfg(rest).license or ""
     elif source == "torchvision":
         meta = torchvision.models.get_model_weights(rest).DEFAULT.meta
-        licence = meta.get("license", "")
+        licence = {SWAG: "cc-by-nc-4.0"}.get(meta.get("license"), meta.get("license", ""))  # as timm has it
         published = f"{model.input_size[0]}:{meta['_metrics']['ImageNet-1K']['acc@1']}"
     else:
         accuracy = read_metadata(ASSETS / "models" / f"{rest}.safetensors")["accuracy"]
