@@ -1,10 +1,22 @@
 """Make channel attention visible: record, summarise and draw the gates of SE and SK networks."""
-from .gates import AttentionBlock, ModelBusy, View, find_blocks, grad_cam, inspect, record
+from .gates import (
+    AttentionBlock,
+    Edit,
+    EditError,
+    ModelBusy,
+    View,
+    edited,
+    find_blocks,
+    grad_cam,
+    inspect,
+    parse_edits,
+    record,
+)
 from .images import UnreadableImage, open_image
 from .models import Model, load
 from .statistics import Statistics, open_statistics
 
 __all__ = [
-    "AttentionBlock", "Model", "ModelBusy", "Statistics", "UnreadableImage", "View", "find_blocks", "grad_cam",
-    "inspect", "load", "open_image", "open_statistics", "record",
+    "AttentionBlock", "Edit", "EditError", "Model", "ModelBusy", "Statistics", "UnreadableImage", "View", "edited",
+    "find_blocks", "grad_cam", "inspect", "load", "open_image", "open_statistics", "parse_edits", "record",
 ]

@@ -95,7 +95,7 @@ class _Multiplications(TorchFunctionMode):
 
         if function_name(func) in MULTIPLICATIONS:
             number, self.number = self.number, self.number + 1
-            for function in self.watched.get(number, ()):
+            for function in reversed(self.watched.get(number, ())):  # the first hooked is the first called
                 multiply = _around(function, multiply)
         return multiply(*args)
 

@@ -9,6 +9,7 @@ from torch import nn
 
 from ..cam import channel_weights, weighted_sum
 from .blocks import AttentionBlock, blocks_of, eager, to_module
+from .edits import Edit, install
 from .hooks import Hooks, hooked
 from .points import on_branch, on_gate, on_output, on_shortcut
 
@@ -63,6 +64,7 @@ def inspect(
         targets: Sequence | torch.Tensor | None = None,
         layers: Iterable[Point] = (),
         features: Iterable[Point] = (),
+        edits: Sequence[Edit] = (),
         *,
         retain_graph: bool = False,
         wait: float | None = None,
@@ -84,12 +86,14 @@ def inspect(
             logit of each image when None.
         layers: points for Grad-CAM; an SK block's "input" has no place in the graph and cannot be one.
         features: points whose feature maps to return.
+        edits: changes of gates, made in this forward alone. ``View.gates`` has the gates as changed.
         retain_graph: keep the graph in the view, so that ``View.grad_cam`` can explain further classes.
         wait: seconds to wait for a model in use, ``senet_viz.gates.hooks.WAIT`` when None.
 
     Raises:
         ValueError: for an unknown point or class, a point that is no feature map, or a model without such outputs.
         RuntimeError: when a gate or a point was not reached, or not exactly once, or the logits do not depend on it.
+        EditError: for an edit that matches no block or does not fit one.
         ModelBusy: when the model stayed in use.
 
     >>> view = inspect(model, batch, targets=[1], layers=["layer4"])
@@ -106,6 +110,7 @@ def inspect(
         names = {key: block for block in blocks for key in (block.name, block.label)}
         layers, features = [_normal(p, names) for p in layers], [_normal(p, names) for p in features]
         recorder = _Recorder(names)
+        install(hooks, blocks, edits, len(batch))
         for block in blocks:
             on_gate(hooks, block, partial(recorder.gate, block))
         for point in dict.fromkeys([*layers, *features]):

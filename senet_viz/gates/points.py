@@ -8,7 +8,6 @@ import torch
 
 from .blocks import AttentionBlock
 from .hooks import Hooks
-from .search import over_channels
 
 
 def on_gate(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
@@ -26,7 +25,7 @@ def on_gate(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
     for m, product in enumerate(block.products):
         def multiplied(multiply, *operands, m=m, operand=product.operand):
             gate, scaled = operands[operand], operands[1 - operand]
-            values = over_channels(gate, torch.broadcast_shapes(gate.shape, scaled.shape))
+            values = gate.expand(torch.broadcast_shapes(gate.shape, scaled.shape))[..., 0, 0]
             branches = block.branches if len(block.products) == 1 else 1
             new = function(values.reshape(len(values), branches, block.channels), m)
             if new is not None:

@@ -1,6 +1,5 @@
 """Statistics on disk: one folder, opened by memory map."""
 import json
-from dataclasses import asdict, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +12,9 @@ from ..gates import AttentionBlock
 
 TENSORS, IMAGES, METADATA = "statistics.safetensors", "images.parquet", "metadata.json"
 SOURCES = ("gate", "shuffled", "squeeze", "random")
+DESCRIBED = (  # of each block
+    "name", "label", "kind", "channels", "branches", "kernels", "stage", "index", "gate", "paths", "shortcut",
+    "shortcut_is_input", "split_input", "squeeze")
 
 
 class StatisticsError(ValueError):
@@ -37,7 +39,7 @@ class Statistics:
     def __init__(self, path: Path, metadata: dict, tensors):
         self.path, self.metadata, self._tensors = path, metadata, tensors
         self._names = frozenset(tensors.keys())
-        self.blocks = [AttentionBlock(**{field.name: _tuple(block[field.name]) for field in fields(AttentionBlock)})
+        self.blocks = [AttentionBlock(**{name: _tuple(block[name]) for name in DESCRIBED})
                        for block in metadata["blocks"]]
         self.classes: list[str] = list(metadata["classes"])
         self.zooms: tuple[float, ...] = tuple(metadata["settings"]["zooms"])
@@ -188,7 +190,7 @@ def open_statistics(path: str | Path) -> Statistics:
 
 def describe(blocks: list[AttentionBlock]) -> list[dict]:
     """Blocks as JSON holds them."""
-    return json.loads(json.dumps([asdict(block) for block in blocks]))
+    return json.loads(json.dumps([{name: getattr(block, name) for name in DESCRIBED} for block in blocks]))
 
 
 def _tuple(value):

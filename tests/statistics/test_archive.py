@@ -6,6 +6,7 @@ import pytest
 
 import senet_viz as sv
 from senet_viz.statistics import StatisticsError, open_statistics
+from senet_viz.statistics.archive import describe
 
 COARSE, FINE = 20, 100
 
@@ -69,7 +70,7 @@ def test_opens_again(full):
 
 
 def test_blocks_are_the_networks(full, network):
-    assert full.blocks == network("se+sk").blocks
+    assert describe(full.blocks) == describe(network("se+sk").blocks)
     for block in full.blocks:
         assert full.block(block) == full.block(block.name) == full.block(block.label) == block
         assert np.array_equal(full.mean(block.label), full.mean(block), equal_nan=True)

@@ -7,6 +7,7 @@ import pytest
 import senet_viz as sv
 from senet_viz.models import embedded_models
 from senet_viz.statistics import open_statistics
+from senet_viz.statistics.archive import describe
 from senet_viz.statistics.network import weights_hash
 
 FOLDER = Path(sv.__file__).resolve().parents[1] / "assets" / "statistics"
@@ -27,7 +28,7 @@ def test_statistics(name):
     assert sorted(path.name for path in stats.path.iterdir()) == [
         "images.parquet", "metadata.json", "statistics.safetensors", "unreadable.csv"]
     assert stats.metadata["weights"] == weights_hash(model.module), "stale: collect them anew"
-    assert stats.blocks == model.blocks
+    assert describe(stats.blocks) == describe(model.blocks)
     assert stats.classes == model.classes
     assert stats.metadata["compact"]
     assert stats.metadata["images"] == stats.pictures == 5000

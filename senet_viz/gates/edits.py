@@ -1,0 +1,272 @@
+"""Changing gates: what would the network say if a block were off, a channel silent, a kernel forced?"""
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from functools import partial
+
+import numpy as np
+import torch
+from torch import nn
+
+from .blocks import AttentionBlock, blocks_of, eager
+from .hooks import Hooks, hooked
+from .points import on_gate
+
+Values = float | str | torch.Tensor | np.ndarray | Mapping[str, torch.Tensor | np.ndarray]
+NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+WORDS = {  # what a value may say, and how
+    "scale": re.compile(rf"[*×]\s*({NUMBER})"), "top": re.compile(r"top\s+(\d+)"),
+    "branch": re.compile(r"branch\s+(\d+)"), "kernel": re.compile(r"(\d+)\s*[x×]\s*\1"),
+    "mix": re.compile(rf"mix((?:\s+{NUMBER})+)"), "uniform": re.compile("uniform()"),
+    "shuffle": re.compile(r"shuffle\s+(channels|images)"),
+}
+HINT = ("a number, '*0.5' (scaled), 'top 8' (only the 8 most excited), 'shuffle channels', 'shuffle images'; for "
+        "kernels 'branch 0' or '3x3', 'mix 0.3 0.7', 'uniform'")
+
+
+class EditError(ValueError):
+    """An edit that cannot be made; the message is one sentence."""
+
+
+@dataclass(frozen=True, eq=False)
+class Edit:
+    """One change of gates, in the blocks that a pattern names.
+
+    Gates are changed after their activation. Edits of one block compose in the order in which they are given.
+
+    Args:
+        where: a label or name, or a pattern of them ("SE_5_3", "SE_5_*", "layer4.*"), or a stage ("stage 5"); several
+            with commas between.
+        value: a number: every gate is set to it (1: the block without SE). An array (C,), (M, C) or (N, M, C): set to
+            these, such as another picture's gates or a mean over a data set. A mapping from block names or labels to
+            arrays: each block to its own (``View.gates`` is one). Or words: "*0.5" scales; "top 8" keeps each picture's
+            8 most excited channels and sets the others to 0; "shuffle channels" deals a block's values out to other
+            channels, the same for all pictures and branches; "shuffle images" to the batch's other images; "branch 0"
+            or "3x3" forces a branch, "mix 0.3 0.7" a mixture, "uniform" the even one.
+        channels: only these channels; all when None.
+        rows: only these images of the batch; all when None.
+        seed: of the shuffles.
+        text: how the value is written in a list of edits; from the value when "".
+
+    Raises:
+        EditError: for words that say none of this.
+
+    >>> sv.inspect(model, batch, edits=[sv.Edit("SE_5_*", 1), sv.Edit("SE_3_4", 0, channels=[7])])
+    """
+
+    where: str
+    value: Values
+    channels: Sequence[int] | None = None
+    rows: Sequence[int] | None = None
+    seed: int = 0
+    text: str = ""
+    _said: tuple[str, str] | None = field(default=None, init=False, repr=False)
+
+    def __post_init__(self):
+        if isinstance(self.value, str):
+            said = next(((verb, found[1]) for verb, words in WORDS.items()
+                         if (found := words.fullmatch(self.value.strip()))), None)
+            if said is None and re.fullmatch(NUMBER, self.value.strip()):
+                object.__setattr__(self, "value", float(self.value))
+            elif said is None:
+                raise EditError(f"{self.value!r} is no value of a gate; there are {HINT}")
+            object.__setattr__(self, "_said", said)
+
+    def __str__(self) -> str:
+        channels = f"[{_ranges(self.channels)}]" if self.channels is not None else ""
+        value = self.value if isinstance(self.value, str) else f"{self.value:g}" if isinstance(
+            self.value, (int, float)) else "array"
+        return f"{self.where}{channels}={self.text or value}"
+
+    def matches(self, block: AttentionBlock) -> bool:
+        """Whether the edit is of this block."""
+        return any(pattern == f"stage {block.stage}" or fnmatchcase(block.label, pattern) or fnmatchcase(
+            block.name, pattern) for pattern in map(str.strip, self.where.split(",")))
+
+    def check(self, block: AttentionBlock, rows: int | None = None) -> None:
+        """Whether it can be made on a block, in a batch of ``rows``.
+
+        Raises:
+            EditError: one sentence, where it cannot.
+        """
+        if self.channels is not None:
+            wrong = [c for c in self.channels if not 0 <= c < block.channels]
+            if wrong or not len(self.channels):
+                raise EditError(f"{self}: {block.label} has the channels 0 to {block.channels - 1}, not "
+                                f"{wrong[0] if wrong else 'none'}")
+        if self.rows is not None and rows is not None:
+            wrong = [row for row in self.rows if not 0 <= row < rows]
+            if wrong:
+                raise EditError(f"{self}: the batch has the images 0 to {rows - 1}, not {wrong[0]}")
+        verb, words = self._said or ("", "")
+        if verb in ("branch", "kernel", "mix", "uniform") and block.branches == 1:
+            raise EditError(f"{self}: {block.label} has no branches to choose between")
+        if verb == "branch" and int(words) >= block.branches:
+            raise EditError(f"{self}: {block.label} has the branches 0 to {block.branches - 1}")
+        if verb == "kernel" and int(words) not in (block.kernels or ()):
+            kernels = ", ".join(f"{k}x{k}" for k in block.kernels or ()) or "not known"
+            raise EditError(f"{self}: the kernels of {block.label} are {kernels}")
+        if verb == "mix" and len(words.split()) != block.branches:
+            raise EditError(f"{self}: {block.label} has {block.branches} branches")
+        if verb == "top" and not 1 <= int(words) <= block.channels:
+            raise EditError(f"{self}: {block.label} has {block.channels} channels")
+        if not verb and not isinstance(self.value, (int, float)):
+            shape = tuple(self._array(block).shape)
+            fits = (block.branches, block.channels) if len(shape) > 1 or block.branches > 1 else (block.channels,)
+            if shape[-len(fits):] != fits or len(shape) > 3 or (len(shape) == 3 and rows is not None
+                                                                and shape[0] not in (1, rows)):
+                raise EditError(f"{self}: values of shape {shape} do not fit {block.label}, whose gate is "
+                                f"({rows or 'N'}, {block.branches}, {block.channels})")
+
+    def apply(self, block: AttentionBlock, gate: torch.Tensor, first: int) -> torch.Tensor:
+        """The gate (N, B, C) of the branches from ``first`` on, changed."""
+        new = self._changed(block, gate, first)
+        if self.channels is not None:
+            mask = torch.zeros(block.channels, dtype=torch.bool, device=gate.device)
+            mask[list(self.channels)] = True
+            new = torch.where(mask, new, gate)
+        if self.rows is not None:
+            mask = torch.zeros(len(gate), 1, 1, dtype=torch.bool, device=gate.device)
+            mask[list(self.rows)] = True
+            new = torch.where(mask, new, gate)
+        return new
+
+    def _changed(self, block: AttentionBlock, gate: torch.Tensor, first: int) -> torch.Tensor:
+        verb, words = self._said or ("", "")
+        branches = slice(first, first + gate.shape[1])
+        if verb == "scale":
+            return gate * float(words)
+        if verb == "top":
+            kept = gate.topk(int(words), dim=-1)
+            return torch.zeros_like(gate).scatter(-1, kept.indices, kept.values)
+        if verb == "shuffle":
+            axis = {"images": 0, "channels": 2}[words]
+            order = torch.randperm(gate.shape[axis], generator=torch.Generator().manual_seed(self.seed))
+            return gate.index_select(axis, order.to(gate.device))
+        if verb in ("branch", "kernel", "mix", "uniform"):
+            weights = {"branch": lambda: [float(m == int(words)) for m in range(block.branches)],
+                       "kernel": lambda: [float(kernel == int(words)) for kernel in block.kernels],
+                       "mix": lambda: [float(word) for word in words.split()],
+                       "uniform": lambda: [1 / block.branches] * block.branches}[verb]()
+            return gate.new_tensor(weights[branches])[:, None].expand_as(gate)
+        if isinstance(self.value, (int, float)):
+            return torch.full_like(gate, self.value)
+        values = self._array(block).to(gate)
+        return (values[..., branches, :] if values.dim() > 1 else values).expand_as(gate)
+
+    def _array(self, block: AttentionBlock) -> torch.Tensor:
+        values = self.value
+        if isinstance(values, Mapping):
+            found = [values[key] for key in (block.name, block.label) if key in values]
+            if not found:
+                raise EditError(f"{self}: there are no values for {block.label}")
+            values = found[0]
+        try:
+            return torch.as_tensor(values, dtype=torch.float32)
+        except (TypeError, ValueError) as error:
+            raise EditError(f"{self}: the values are neither a number nor an array nor words ({error})") from error
+
+
+def parse_edits(text: str, **values: Mapping[str, torch.Tensor | np.ndarray]) -> list[Edit]:
+    """Edits as text: "SE_5_*=1; SE_3_4[7,9-12]=0; SK_*=5x5; SE_4_1=mean".
+
+    Args:
+        text: ``str(edit)`` of each, with semicolons or line ends between.
+        values: what further words stand for, such as ``mean={block: array}``.
+
+    Raises:
+        EditError: one sentence, for what cannot be read.
+    """
+    edits = []
+    for part in filter(None, map(str.strip, re.split(r"[;\n]", text))):
+        found = re.fullmatch(r"([^=\[\]]+?)\s*(?:\[([\d\s,-]+)\])?\s*=\s*(.+)", part)
+        if not found:
+            raise EditError(f"{part!r} is no edit: one is BLOCKS=VALUE or BLOCKS[CHANNELS]=VALUE, such as "
+                            f"SE_5_*=1 or SE_3_4[7,9-12]=0")
+        where, channels, value = found.groups()
+        known = value in values
+        edits.append(Edit(where, values[value] if known else value, _numbers(channels, part) if channels else None,
+                          text=value if known else ""))
+    return edits
+
+
+def install(hooks: Hooks, blocks: Iterable[AttentionBlock], edits: Sequence[Edit], rows: int | None = None) -> None:
+    """Hook edits into a network.
+
+    Raises:
+        EditError: for an edit that matches no block, or that cannot be made on one that it matches.
+    """
+    blocks = list(blocks)
+    for edit in edits:
+        if not any(edit.matches(block) for block in blocks):
+            known = ", ".join(block.label for block in blocks) or "none"
+            raise EditError(f"{edit} matches no block; the network's are: {known}")
+    for block in blocks:
+        chosen = [edit for edit in edits if edit.matches(block)]
+        for edit in chosen:
+            edit.check(block, rows)
+        if chosen:
+            on_gate(hooks, block, partial(_apply, chosen, block))
+
+
+def _apply(edits: list[Edit], block: AttentionBlock, gate: torch.Tensor, first: int) -> torch.Tensor:
+    for edit in edits:
+        gate = edit.apply(block, gate, first)
+    return gate
+
+
+@contextmanager
+def edited(model, edits: Sequence[Edit], *, example: torch.Tensor | None = None,
+           wait: float | None = None) -> Iterator[nn.Module]:
+    """The network with edits, for loops of one's own; unedited again afterwards, whatever happens.
+
+    Within, this thread alone has the network, in evaluation mode. Forwards of other threads that do not ask for it are
+    not edited.
+
+    Args:
+        model: a ``senet_viz.Model``, or any ``nn.Module``, with
+        example: (N, 3, H, W), a picture on which to find its blocks.
+        wait: seconds to wait for a model in use, ``senet_viz.gates.hooks.WAIT`` when None.
+
+    Raises:
+        EditError: as ``install``.
+        ModelBusy: when the model stayed in use.
+
+    >>> with sv.edited(model, [sv.Edit("SE_5_*", 1)]) as module:
+    ...     logits = module(batch)
+    """
+    module = eager(model if isinstance(model, nn.Module) else model.module)
+    with hooked(module, wait) as hooks:
+        if not isinstance(model, nn.Module):
+            blocks = model.blocks
+        elif example is None:
+            raise EditError(f"to find the blocks of {type(module).__name__}, give an example (N, 3, H, W), or a "
+                            f"senet_viz.Model")
+        else:
+            blocks = blocks_of(module, example)
+        install(hooks, blocks, edits)
+        yield module
+
+
+def _numbers(text: str, part: str) -> tuple[int, ...]:
+    """"7, 9-12" → (7, 9, 10, 11, 12)."""
+    numbers: list[int] = []
+    for piece in text.split(","):
+        found = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", piece)
+        if not found or int(found[2] or found[1]) < int(found[1]):
+            raise EditError(f"{part!r}: {text.strip()!r} names no channels; they are written 7,9-12")
+        numbers += range(int(found[1]), int(found[2] or found[1]) + 1)
+    return tuple(numbers)
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """(7, 9, 10, 11, 12) → "7,9-12"."""
+    runs: list[list[int]] = []
+    for number in sorted({int(number) for number in numbers}):
+        if runs and runs[-1][1] == number - 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(low) if low == high else f"{low}-{high}" for low, high in runs)
