@@ -25,6 +25,7 @@ st.set_page_config(
 pages = {
     "explore": st.Page("pages/explore.py", title="Explore", icon=":material/equalizer:", default=True),
     "classes": st.Page("pages/classes.py", title="Classes", icon=":material/category:"),
+    "anatomy": st.Page("pages/anatomy.py", title="Anatomy", icon=":material/biotech:"),
     "kernels": st.Page("pages/kernels.py", title="Kernels", icon=":material/zoom_in:"),
 }
 page = st.navigation(list(pages.values()))

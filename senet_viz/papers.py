@@ -109,3 +109,23 @@ def _drawn(channels: int) -> str:
 
 def _between(low: int, high: int) -> str:
     return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+REDUCTIONS = pd.DataFrame([
+    ("no SE", 0, 23.30, 6.55, 25.6), ("r = 2", 2, 22.29, 6.00, 45.7), ("r = 4", 4, 22.25, 6.09, 35.7),
+    ("r = 8", 8, 22.26, 5.99, 30.7), ("r = 16", 16, 22.28, 6.03, 28.1), ("r = 32", 32, 22.72, 6.20, 26.9),
+], columns=["name", "reduction", "top1", "top5", "published"])
+"""SE-ResNet-50 by reduction ratio (Hu et al., TPAMI version, Sec. 6.1): single-crop errors in %, parameters in
+millions."""
+
+SQUEEZES = {"mean": (22.28, 6.03), "max": (22.57, 6.09)}
+"""Trained with this squeeze (the same, Sec. 6.2): top-1 and top-5 error in %."""
+
+EXCITATIONS = {"sigmoid": (22.28, 6.03), "tanh": (23.00, 6.38), "ReLU": (23.47, 6.98)}
+"""Trained with this excitation (the same, Sec. 6.3): top-1 and top-5 error in %."""
+
+NETWORKS = {
+    "ResNeXt-50": 22.23, "SENet-50": 21.12, "SKNet-50": 20.79, "SKNet-50, three kernels": 20.76,
+    "ResNeXt-101": 21.11, "SENet-101": 20.58, "SKNet-101": 20.19,
+}
+"""Top-1 error in % at 224×224 (Li et al., Sec. 4.1 and 4.2); the SENets are SE-ResNeXts. The three kernels are 3×3,
+5×5 and 7×7."""

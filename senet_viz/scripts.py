@@ -71,6 +71,35 @@ print(result)
 """
 
 
+def of_block(loading: str, path: str, module: str, ending: str) -> str:
+    """A script over one attention block of one picture.
+
+    Args:
+        loading: the line that makes ``model``.
+        path: of the picture.
+        module: of ``senet_viz``, "anatomy" or "variants".
+        ending: the lines that make ``result`` from ``model`` and ``batch``.
+    """
+    return f"""\
+import senet_viz as sv
+from senet_viz import {module}
+
+{loading}
+batch = model.batch([sv.open_image({path!r})])
+{ending}
+print(result)
+"""
+
+
+def of_cost(ending: str) -> str:
+    """A script over what attention costs.
+
+    Args:
+        ending: an expression that gives the table.
+    """
+    return f"from senet_viz import cost\n\nresult = {ending}\nprint(result)\n"
+
+
 def find_block(label: str) -> str:
     """The line that picks a block by its label."""
     return f"block = next(block for block in model.blocks if block.label == {label!r})"

@@ -7,6 +7,7 @@ from .box import box_picker
 from .channel import channel_classes, channel_histogram
 from .classes import class_panels
 from .contribution import contribution
+from .cost import cost_by_stage, error_against_parameters
 from .excitation import excitation
 from .heat_map import class_heat_map
 from .kernels import fig3_bars, fig3_lines, kernel_preference
@@ -15,11 +16,12 @@ from .neighbours import nearest_classes
 from .saturation import saturation
 from .sizes import class_changes, share_slopes, size_curves, size_effects, size_slopes
 from .specificity import specificity
+from .strips import strips
 from .style import last_branch
 
 __all__ = [
     "all_blocks", "box_picker", "cam_grid", "channel_classes", "channel_histogram", "channel_maps", "class_changes",
-    "class_heat_map", "class_panels", "contribution", "excitation", "fig3_bars", "fig3_lines", "gate_change",
-    "kernel_preference", "last_branch", "nearest_classes", "saturation", "share_slopes", "signed_map", "size_curves",
-    "size_effects", "size_slopes", "specificity",
+    "class_heat_map", "class_panels", "contribution", "cost_by_stage", "error_against_parameters", "excitation",
+    "fig3_bars", "fig3_lines", "gate_change", "kernel_preference", "last_branch", "nearest_classes", "saturation",
+    "share_slopes", "signed_map", "size_curves", "size_effects", "size_slopes", "specificity", "strips",
 ]

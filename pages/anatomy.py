@@ -1,0 +1,268 @@
+"""Anatomy: how an attention block works, step by step, on one picture; what else it could be, and what it costs."""
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+import senet_viz as sv
+from pages import shared
+from senet_viz import anatomy, cost, figures, scripts, variants
+from senet_viz.report import Section, plain
+
+EXAMPLES = {1: "demo/se_resnet50_slim", 2: "demo/sknet50_slim"}  # a model with gates, and one that weighs branches
+NUMBER, PERCENT = st.column_config.NumberColumn, {"format": "percent"}
+HEADINGS = {
+    "name": "network", "reduction": None, "top1": NUMBER("top-1, published, %", format="%.2f"),
+    "top5": NUMBER("top-5, published, %", format="%.2f"), "published": "published, M",
+    "parameters": NUMBER("parameters, counted", format="localized"),
+    "attention": NUMBER("attention, counted", format="localized"),
+    "macs": NUMBER("MACs, counted", format="localized")}
+EFFECTS = {
+    "correlation": NUMBER("correlation with own gate", format="%.3f"),
+    "difference": NUMBER("mean |difference|", format="%.4f"), "lowest": NUMBER(format="%.3f"),
+    "mean": NUMBER(format="%.3f"), "highest": NUMBER(format="%.3f"), "class": "most probable",
+    "probability": NUMBER(**PERCENT), "own class": NUMBER("probability of the class as it is", **PERCENT)}
+PHOTO = ("se_strips", "se_channel", "sk_strips", "sk_channel", "variants", "variant_effects")
+
+
+def main() -> None:
+    """The page, top to bottom."""
+    st.title("Anatomy")
+    st.markdown("How does an attention block work? Squeeze, excite and scale, or split, fuse and select, with the "
+                "model's own numbers for one photo; what other gates would do in their place, and what it all costs.")
+    loaded = shared.loaded(__file__)
+    st.session_state["sections"] = dict.fromkeys(PHOTO)
+    chosen = choose_picture(loaded)
+    if chosen is not None:
+        page = Photo(loaded, *chosen)
+        page.gate()
+        page.unit()
+        page.variants()
+    costs()
+    shared.downloads(f"Anatomy of {loaded.model.name}", {}, f"{Path(loaded.model.name).stem}_anatomy")
+
+
+def choose_picture(loaded: shared.Loaded) -> tuple[shared.Picture, np.ndarray] | None:
+    """One of the uploads and samples, and as the network sees it."""
+    pictures = shared.choose_pictures()
+    if not pictures:
+        st.info("Upload a photo or choose a sample picture to see it go through a block.",
+                icon=":material/add_photo_alternate:")
+        return None
+    names = [picture.name for picture in pictures]
+    if st.session_state.get("anatomy_picture") not in names:
+        st.session_state.pop("anatomy_picture", None)
+    name = st.selectbox("Photo", names, key="anatomy_picture", width=260) if len(names) > 1 else names[0]
+    picture = pictures[names.index(name)]
+    try:
+        return picture, _seen(loaded.key, picture.digest, loaded.model, picture.data)
+    except shared.SENTENCES as error:
+        st.error(f"**{plain(name)}**: {plain(str(error))}", icon=":material/error:")
+        return None
+
+
+@st.cache_data(max_entries=32, show_spinner=False)
+@shared.in_a_sentence
+def _seen(key: str, digest: str, _model: sv.Model, _data: bytes) -> np.ndarray:
+    return _model.seen(_model.transform(sv.open_image(_data)))
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+@shared.in_a_sentence
+def _dissect(key: str, digest: str, label: str, _model: sv.Model, _data: bytes) -> anatomy.Anatomy:
+    return anatomy.dissect(_model, _model.batch([sv.open_image(_data)]), label)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Swapping in other gates")
+@shared.in_a_sentence
+def _variants(key: str, digest: str, label: str, _model: sv.Model, _data: bytes) -> variants.Variants:
+    run = variants.variants(_model, _model.batch([sv.open_image(_data)]), label)
+    if run.logits and len(run.logits[variants.OWN]) != len(_model.classes):
+        raise ValueError(f"The network gives {len(run.logits[variants.OWN])} logits, but there are "
+                         f"{len(_model.classes)} class names.")
+    return run
+
+
+class Photo:
+    """The parts of the page for one photo in one model."""
+
+    def __init__(self, loaded: shared.Loaded, picture: shared.Picture, seen: np.ndarray):
+        self.loaded, self.model, self.picture, self.seen = loaded, loaded.model, picture, seen
+        note = self.model.info.get("Note")
+        self.source = plain(f"{self.model.name}{f' ({note})' if note else ''}, {picture.name}")
+
+    @st.fragment
+    def gate(self) -> None:
+        """A block that scales the channels of one map."""
+        st.header("Squeeze, excite, scale: one SE block", anchor="gate")
+        self._block([block for block in self.model.blocks if block.branches == 1], "se", "Block",
+                    "has no block that scales channels: this part takes a squeeze-and-excitation network.", 1)
+
+    @st.fragment
+    def unit(self) -> None:
+        """A unit that weighs branches."""
+        st.header("Split, fuse, select: one SK unit", anchor="unit")
+        self._block([block for block in self.model.blocks if block.branches > 1], "sk", "Unit",
+                    "has no unit that weighs branches: this part takes a selective-kernel network.", 2)
+
+    def _block(self, blocks: list[sv.AttentionBlock], key: str, what: str, lacks: str, kind: int) -> None:
+        shared.clear(f"{key}_strips", f"{key}_channel")
+        if not blocks:
+            st.info(f"{plain(self.model.name)} {lacks}", icon=":material/info:")
+            st.button(f"Take {EXAMPLES[kind]}", on_click=st.session_state.update,
+                      args=({"model": EXAMPLES[kind]},), key=f"take_{key}")
+            return
+        labels = [block.label for block in blocks]
+        with st.container(horizontal=True):
+            label = st.selectbox(what, labels, index=len(labels) - 1, key=f"{key}_block", bind="query-params",
+                                 width=160)
+            block = blocks[labels.index(label)]
+            # a link or a narrower block may leave a channel that this block lacks
+            st.session_state[f"{key}_of"] = min(
+                max(int(st.session_state.get(f"{key}_of") or 0), 0), block.channels - 1)
+            channel = int(st.number_input("Channel", 0, block.channels - 1, key=f"{key}_of", bind="query-params",
+                                          width=160, help="Or click a channel in the strips."))
+        try:
+            found = _dissect(self.loaded.key, self.picture.digest, label, self.model, self.picture.data)
+        except shared.SENTENCES as error:
+            st.error(plain(str(error)), icon=":material/error:")
+            return
+        left, right = st.columns([2, 1])
+        with right:
+            for line in anatomy.formulae(found):
+                st.latex(line)
+        with left:
+            self._strips(found, key, channel)
+        self._channel(found, key, channel)
+
+    def _strips(self, found: anatomy.Anatomy, key: str, channel: int) -> None:
+        label, table = found.block.label, anatomy.strips(found)
+
+        def pick() -> None:
+            points = st.session_state[f"{key}_strips_figure"].selection.points
+            if points and points[0].get("customdata") is not None:
+                picked = points[0]["customdata"]
+                st.session_state[f"{key}_of"] = int(picked[0] if isinstance(picked, (list, tuple)) else picked)
+
+        text = f"{anatomy.describe(found)} Click a channel to see its maps. *{self.source}.*"
+        shared.show(Section(f"{label} step by step", text, figures.strips(table, label, channel=channel), table,
+                            self._script("anatomy", f"found = anatomy.dissect(model, batch, {label!r})\n"
+                                                    "result = anatomy.strips(found)")),
+                    f"{key}_strips", on_select=pick)
+
+    def _channel(self, found: anatomy.Anatomy, key: str, channel: int) -> None:
+        block, maps = found.block, anatomy.channel_maps(found, channel)
+        text, caption = anatomy.describe_channel(found, channel)
+        name = self.picture.name
+        figure = figures.channel_maps({name: self.seen}, {name: list(maps.values())}, list(maps), label=block.label,
+                                      channel=channel, captions={name: caption})
+        shared.show(Section(
+            f"Channel {channel} of {block.label}", f"{text} *{self.source}.*", figure,
+            anatomy.cells(found, channel),
+            self._script("anatomy", f"found = anatomy.dissect(model, batch, {block.label!r})\n"
+                                    f"result = anatomy.cells(found, {channel})")), f"{key}_channel")
+
+    @st.fragment
+    def variants(self) -> None:
+        """Other gates in the block's place."""
+        st.header("Other gates in its place", anchor="variants")
+        shared.clear("variants", "variant_effects")
+        labels = [block.label for block in self.model.blocks]
+        label = st.selectbox("Block", labels, index=len(labels) - 1, key="variant_block", bind="query-params",
+                             width=160)
+        try:
+            run = _variants(self.loaded.key, self.picture.digest, label, self.model, self.picture.data)
+        except shared.SENTENCES as error:
+            st.error(plain(str(error)), icon=":material/error:")
+            return
+        table = variants.table(run, self.model.class_labels)
+        text = f"**Swapped in, not retrained.** {variants.effect(run, table)} *{self.source}.*"
+        ending = f"run = variants.variants(model, batch, {label!r})\nresult = "
+        strips = variants.strips(run)
+        shared.show(Section(f"Other gates in the place of {label}", text, figures.strips(strips, label), strips,
+                            self._script("variants", f"{ending}variants.strips(run)")), "variants")
+        findings = [*variants.findings(run), variants.published()]
+        st.markdown("\n".join(f"- {finding}" for finding in findings))
+        shared.show(Section(f"What the variants of {label} do", " ".join(findings), None, table,
+                            self._script("variants", f"{ending}variants.table(run, model.class_labels)")),
+                    "variant_effects", text=False, headings=EFFECTS)
+
+    def _script(self, module: str, ending: str) -> str:
+        return scripts.of_block(self.loaded.code, self.picture.path, module, ending)
+
+
+def costs() -> None:
+    """What attention costs, and what it buys; no picture is needed."""
+    st.header("What it costs", anchor="cost")
+    st.markdown("Counted on networks of the papers' 50 layers that are built for it, for 1000 classes and pictures of "
+                "224×224; errors are the papers'.")
+    squeeze_excite()
+    selective_kernel()
+    st.header("Is r = 16 the most accurate?", anchor="ratio")
+    table = cost.reductions()
+    text = (f"So it is often said. {cost.balance(table)} *Errors as published (SE paper, SE-ResNet-50, ImageNet, "
+            f"single crop); parameters as counted here, without biases.*")
+    shared.show(Section("Is r = 16 the most accurate?", text,
+                        figures.error_against_parameters(table, source="SE paper", mark="r = 16"), table,
+                        scripts.of_cost("cost.reductions()")), "ratio", headings=HEADINGS)
+
+
+@st.fragment
+def squeeze_excite() -> None:
+    """SE by r and width."""
+    st.subheader("Squeeze-and-excitation", anchor="cost-se")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        reduction = st.select_slider("Reduction r", [1, 2, 4, 8, 16, 32, 64], value=16, key="se_r", bind="query-params",
+                                     width=260)
+        width = st.select_slider("Width of the first stage", [16, 32, 64, 128], value=64, key="se_width",
+                                 bind="query-params", width=260)
+        bias = st.toggle("Biases", key="se_bias", bind="query-params",
+                         help="The released networks have them; the paper's formula leaves them out.")
+    found = cost.se_cost(reduction, width, bias)
+    _metrics(found)
+    st.latex(cost.formula(found, reduction))
+    shared.show(Section(
+        "The cost of squeeze-and-excitation", cost.describe(found), figures.cost_by_stage(found.table), found.table,
+        scripts.of_cost(f"cost.se_cost({reduction}, {width}, {bias}).table")), "se_cost")
+
+
+@st.fragment
+def selective_kernel() -> None:
+    """SK by M, G, r, L and width, beside the paper's networks."""
+    st.subheader("Selective kernels", anchor="cost-sk")
+    with st.container(horizontal=True):
+        branches = st.slider("Branches M", 2, 5, 2, key="sk_m", bind="query-params", width=160)
+        groups = st.select_slider("Groups G", [1, 2, 4, 8, 16, 32, 64], value=32, key="sk_g", bind="query-params",
+                                  width=160)
+        reduction = st.select_slider("Reduction r", [2, 4, 8, 16, 32, 64], value=16, key="sk_r", bind="query-params",
+                                     width=160)
+        least = st.select_slider("Least width L of z", [8, 16, 32, 64, 128], value=32, key="sk_l", bind="query-params",
+                                 width=160)
+        width = st.select_slider("Width of the first stage", [64, 128, 256], value=128, key="sk_width",
+                                 bind="query-params", width=160)
+    found = cost.sk_cost(branches, groups, reduction, least, width)
+    _metrics(found)
+    shared.show(Section(
+        "The cost of selective kernels",
+        f"The branches beyond the first are counted as attention. {cost.describe(found)}",
+        figures.cost_by_stage(found.table), found.table,
+        scripts.of_cost(f"cost.sk_cost({branches}, {groups}, {reduction}, {least}, {width}).table")), "sk_cost")
+    with st.spinner("Counting the paper's networks"):
+        table = cost.networks()
+    text = ("The SK paper's networks with one choice of these. *Top-1 errors as published (SK paper, ImageNet, "
+            "224×224); parameters and multiply-accumulates as counted here.*")
+    shared.show(Section("The SK paper's networks", text,
+                        figures.error_against_parameters(table, source="SK paper", mark="SKNet-50"), table,
+                        scripts.of_cost("cost.networks()")), "sk_networks", headings=HEADINGS)
+
+
+def _metrics(found: cost.Cost) -> None:
+    with st.container(horizontal=True):
+        st.metric("Parameters of attention", f"{found.attention:,}", width=200)
+        st.metric("Share of the network", f"{found.share:.2%}", width=200)
+        st.metric("Parameters of the network", f"{found.parameters:,}", width=200)
+        st.metric("GMACs", f"{found.macs / 1e9:.3f}", delta=f"{(found.macs - found.macs_without) / 1e9:+.4f}",
+                  delta_color="off", delta_arrow="off", width=200)
+
+
+main()

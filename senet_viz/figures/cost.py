@@ -1,0 +1,58 @@
+"""What attention costs: parameters by stage, and published errors against counted parameters."""
+import pandas as pd
+import plotly.graph_objects as go
+
+from .style import COLOURS, finish, hover_name, shorten
+
+
+def cost_by_stage(table: pd.DataFrame) -> go.Figure:
+    """Bars of parameters, stage by stage: the network without attention, and on top what attention adds.
+
+    Args:
+        table: columns part, without, attention (which may be negative: then it saves).
+    """
+    figure = go.Figure()
+    for column, name, tint in (("without", "without attention", COLOURS[4]), ("attention", "attention", COLOURS[1])):
+        figure.add_bar(x=table["part"], y=table[column] / 1e6, name=name, marker={"color": tint, "line": {"width": 0}},
+                       customdata=table[column],
+                       hovertemplate=f"<b>%{{x}}</b> {name}: %{{customdata:,}}<extra></extra>")
+    figure.update_layout(barmode="relative")
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(title="parameters, millions")
+    added = "; ".join(f"{part} {count:,}" for part, count in zip(table["part"], table["attention"]) if count)
+    return finish(figure, alt=f"Parameters by stage; attention adds {added or 'none'}.", height=320)
+
+
+def error_against_parameters(table: pd.DataFrame, *, source: str, mark: str | None = None) -> go.Figure:
+    """Dots: published top-1 error over parameters counted here.
+
+    Args:
+        table: columns name, top1 (%), parameters.
+        source: of the errors, for the axis.
+        mark: the name of the one to stand out.
+    """
+    rows = table.sort_values("parameters")
+    marked = (rows["name"] == mark).tolist()
+    reach = (rows["parameters"].max() - rows["parameters"].min()) / 1e6 or 1.0
+    high = rows["top1"].max() - rows["top1"].min() or 1.0
+
+    def crowded(row) -> bool:
+        """Whether a label on the right would lie over another dot, or beyond the plot."""
+        right = (rows["parameters"] - row.parameters) / 1e6 / reach
+        return row.parameters > rows["parameters"].median() or bool(
+            (right.between(0, 0.2, inclusive="neither") & ((rows["top1"] - row.top1).abs() < 0.08 * high)).any())
+
+    figure = go.Figure(go.Scatter(
+        x=rows["parameters"] / 1e6, y=rows["top1"], mode="markers+text", text=[shorten(name) for name in rows["name"]],
+        textposition=[f"middle {'left' if crowded(row) else 'right'}" for row in rows.itertuples()],
+        marker={"opacity": 1, "size": [13 if one else 9 for one in marked],
+                "color": [COLOURS[int(one)] for one in marked]},
+        hovertext=[f"{hover_name(name)}: {error:.2f} % with {count:,} parameters" for name, error, count in zip(
+            rows["name"], rows["top1"], rows["parameters"])], hovertemplate="%{hovertext}<extra></extra>"))
+    figure.update_xaxes(title="parameters, millions (counted here)", zeroline=False, range=[
+        rows["parameters"].min() / 1e6 - 0.08 * reach, rows["parameters"].max() / 1e6 + 0.08 * reach])
+    figure.update_yaxes(title=f"top-1 error, % ({source})", zeroline=False)
+    alt = "Published top-1 error over counted parameters: " + "; ".join(
+        f"{name} {error:.2f} % at {count / 1e6:.1f} M" for name, error, count in zip(
+            rows["name"], rows["top1"], rows["parameters"])) + "."
+    return finish(figure, alt=alt, height=380, legend=False)
