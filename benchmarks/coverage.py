@@ -1,6 +1,7 @@
 """Are the gates of every public network found? One row a network, and a summary.
 
-``python benchmarks/coverage.py [--max-parameters 150] [--only TEXT] [--threads 1] [--out FOLDER]``; see README.md.
+``python benchmarks/coverage.py [--max-parameters 1000] [--only TEXT] [--anew] [--threads 1] [--out FOLDER]``; see
+README.md. Run again, it goes on with the networks that its table lacks.
 
 For each architecture, with random weights and one picture of noise of its own input size: the blocks found beside the
 number expected; whether gate · input is the output in each, and whether each gate came once in one forward; whether
@@ -30,6 +31,8 @@ from senet_viz.gates.points import on_branch, on_gate, on_output
 from senet_viz.models.catalog import TABLE
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+COLUMNS = ["group", "network", "parameters, M", "input", "expected", "found", "kinds", "error", "unchecked", "not once",
+           "hooks left", "search / forward", "note"]
 TOLERANCE = 1e-4  # of the largest value of the output
 # of timm, torchvision and transformers
 CLASSES = ("SEModule", "SqueezeExcite", "EffectiveSEModule", "EseModule", "EcaModule", "CecaModule", "SelectiveKernel",
@@ -131,7 +134,7 @@ def transformers_networks():
             yield "transformers", cls.__name__, lambda config=config, cls=cls: (cls(config()), (3, 224, 224))
 
 
-def run(name: str, make: Callable, limit: float) -> dict:
+def run(make: Callable, limit: float) -> dict:
     """One row of the table; what could not be looked at has its reason in "note"."""
     try:
         with torch.device("meta"):
@@ -176,22 +179,27 @@ def summary(rows: pd.DataFrame) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--max-parameters", type=float, default=150, help="in millions; larger networks are left out")
+    parser.add_argument("--max-parameters", type=float, default=1000, help="in millions; larger networks are left out")
+    parser.add_argument("--anew", action="store_true", help="look again at what the table of an earlier run has")
     parser.add_argument("--only", default="", help="networks whose name contains this")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder for the two tables")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    path = args.out / "coverage.csv"
+    known = pd.read_csv(path).dropna(subset="found") if path.exists() and not args.anew else pd.DataFrame(
+        columns=COLUMNS)
+    known = {(row["group"], row["network"]): row for row in known.to_dict("records")}
     rows = []
     for group, name, make in (*timm_networks(), *torchvision_networks(), *transformers_networks()):
-        if args.only in name:
-            rows.append({"group": group, "network": name, **run(name, make, args.max_parameters)})
+        if (group, name) in known:
+            rows.append(known[group, name])
+        elif args.only in name:
+            rows.append({"group": group, "network": name, **run(make, args.max_parameters)})
             print(*(f"{key} {value}" for key, value in rows[-1].items()), sep="; ", flush=True)
             gc.collect()
-    table = pd.DataFrame(rows).reindex(columns=[
-        "group", "network", "parameters, M", "input", "expected", "found", "kinds", "error", "unchecked", "not once",
-        "hooks left", "search / forward", "note"])
-    table.to_csv(args.out / "coverage.csv", index=False, float_format="%.4g")
+            pd.DataFrame(rows, columns=COLUMNS).to_csv(path, index=False, float_format="%.4g")
+    table = pd.DataFrame(rows, columns=COLUMNS)
     text = (f"torch {torch.__version__}, timm {timm.__version__}, torchvision {torchvision.__version__}, random "
             f"weights, {platform.machine()}\n\n{summary(table)}")
     (args.out / "coverage.md").write_text(text)

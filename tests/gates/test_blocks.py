@@ -41,6 +41,10 @@ NETWORKS = {
         (2, 1), (3, 1), *((4, i) for i in range(1, 5)), *((5, i) for i in range(1, 8))]),
     "timm/hgnet_tiny": ("eSE", "timm.models.hgnet:EseModule", [(2, 1), (3, 1), (4, 1), (4, 2), (5, 1)]),
     "timm/ese_vovnet19b_dw": ("eSE", "timm.layers.squeeze_excite:EffectiveSEModule", [(2, 1), (3, 1), (4, 1), (5, 1)]),
+    "timm/resnest14d": ("SplitAttn", "timm.layers.split_attn:SplitAttn", [(stage, 1) for stage in (2, 3, 4, 5)]),
+    "timm/resnet18+gc": ("GC", "timm.layers.global_context:GlobalContext", UNITS_18),
+    "timm/resnet18+cbam": ("CBAM", "timm.layers.cbam:ChannelAttn", UNITS_18),
+    "timm/resnet18+lcbam": ("CBAM", "timm.layers.cbam:LightChannelAttn", UNITS_18),
     "torchvision/efficientnet_b0": ("SE", "torchvision.ops.misc:SqueezeExcitation", EFFICIENTNET_B0),
     "torchvision/mobilenet_v3_small": ("SE", "torchvision.ops.misc:SqueezeExcitation", MOBILENET_V3_SMALL),
     "torchvision/mobilenet_v3_large": ("SE", "torchvision.ops.misc:SqueezeExcitation", MOBILENET_V3_LARGE),
@@ -79,8 +83,11 @@ def test_finds_every_block(network, pictures, unchanged, recwarn, name):
     for block, (path, shape) in zip(blocks, expected):
         unit = re.search(r"layer(\d)\.(\d+)\.", path)
         assert block.stage == (int(unit[1]) + 1 if unit else round(math.log2(64 / shape[-1])))
-        assert (block.branches, block.kernels) == ((2, (3, 5)) if kind == "SK" else (1, None))
-        assert block.gate.startswith(path + ".")
+        branches, kernels = {"SK": (2, (3, 5)), "SplitAttn": (2, None)}.get(kind, (1, None))
+        assert (block.branches, block.kernels, block.output) == (branches, kernels, path)
+        assert block.input == (path if branches == 1 else None)
+        # its sigmoid is a function call, which no module's output shows
+        assert block.gate is None if cls.endswith("LightChannelAttn") else block.gate.startswith(path + ".")
         assert len(block.paths) == (2 if kind == "SK" else 0)
 
 
@@ -145,6 +152,11 @@ def test_layers_in_a_network_of_ones_own(pictures):
     assert [block.name for block in blocks] == [f"parts.{i}" for i in (0, 1, 3, 4, 5, 7)]
     assert [block.kernels for block in blocks] == [None, (3, 5, 7), (3, 5), None, None, None]
     assert [block.branches for block in blocks] == [1, 3, 2, 1, 1, 1]
+
+
+def test_gather_excite(pictures):  # which timm's own networks cannot make with its defaults
+    block, = find_blocks(Net(timm.layers.GatherExcite(16, extent=0, use_mlp=False)), pictures(1))
+    assert (block.label, block.name, block.gate, block.input) == ("GE_1_1", "parts.0", "parts.0.gate", "parts.0")
 
 
 def test_order_is_that_of_execution_not_of_definition(pictures):
@@ -384,7 +396,9 @@ def test_squeeze(network, name):
     example = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(3))
     blocks = find_blocks(module, example)
     given, handles = {}, []
-    if name == "timm/resnet18+ceca":  # its convolution is given z with a margin from its other end
+    # a convolution that is given z with a margin from its other end; a sum weighted over pixels; layers that are given
+    # the maximum too
+    if name.endswith(("+ceca", "+gc", "cbam")):
         assert {block.squeeze for block in blocks} == {None}
         return
     for block in blocks:
