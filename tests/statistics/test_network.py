@@ -9,9 +9,11 @@ import torchvision
 from torch import nn
 
 import senet_viz as sv
-from senet_viz.gates import find_blocks
+from senet_viz.gates import find_blocks, inspect
 from senet_viz.layers import SqueezeExcite
 from senet_viz.statistics.network import GateNetwork, hardware, random_weights, weights_hash
+from tests.gates.test_search import FORMS, SKConv, SKInUnit
+from tests.gates.test_search import Net as InlineNet
 
 CPU = torch.device("cpu")
 
@@ -58,6 +60,19 @@ def test_outputs_that_hold_logits(network, batch):
     expected = GateNetwork(module.inner, network("se").blocks, CPU, "fp32")(batch)
     assert torch.equal(logits, expected[0])
     assert torch.equal(gates, expected[1])
+
+
+@pytest.mark.parametrize("form", ["inline", "in a unit", "concatenated"])
+def test_gates_that_no_module_gives(form):
+    module = InlineNet({"inline": FORMS["inline"][0], "in a unit": SKInUnit, "concatenated": SKConv}[form])
+    batch = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    blocks = find_blocks(module, batch)
+    logits, gates, squeezed = GateNetwork(module, blocks, CPU, "fp32")(batch)
+    view = inspect(module, batch, features=[(block.name, "input") for block in blocks])
+    torch.testing.assert_close(logits, view.logits, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(gates, torch.cat([view.gates[block.name].flatten(1) for block in blocks], 1))
+    torch.testing.assert_close(squeezed, torch.cat([view.features[block.name, "input"].mean((2, 3))
+                                                    for block in blocks], 1))
 
 
 @pytest.mark.parametrize("attention", ["se", "sk"])
