@@ -21,7 +21,8 @@ def operator() -> argparse.Namespace:
 
 
 st.set_page_config(
-    page_title="senet_viz: channel attention", page_icon=str(shared.ROOT / "assets" / "icon.png"), layout="wide")
+    page_title="senet_viz: channel attention", page_icon=str(shared.ROOT / "assets" / "icon.png"), layout="wide",
+    initial_sidebar_state=380)
 pages = {
     "explore": st.Page("pages/explore.py", title="Explore", icon=":material/equalizer:", default=True),
     "classes": st.Page("pages/classes.py", title="Classes", icon=":material/category:"),
