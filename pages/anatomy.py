@@ -18,10 +18,13 @@ HEADINGS = {
     "attention": NUMBER("attention, counted", format="localized"),
     "macs": NUMBER("MACs, counted", format="localized")}
 EFFECTS = {
-    "correlation": NUMBER("correlation with own gate", format="%.3f"),
-    "difference": NUMBER("mean |difference|", format="%.4f"), "lowest": NUMBER(format="%.3f"),
+    "group": None, "correlation": NUMBER(help="With the block's own gate.", format="%.3f"),
+    "difference": NUMBER("|difference|", help="Mean, from the block's own gate.", format="%.4f"),
+    "lowest": NUMBER(format="%.3f"),
     "mean": NUMBER(format="%.3f"), "highest": NUMBER(format="%.3f"), "class": "most probable",
-    "probability": NUMBER(**PERCENT), "own class": NUMBER("probability of the class as it is", **PERCENT)}
+    "probability": NUMBER(**PERCENT),
+    "own class": NUMBER("class as it is", **PERCENT,
+                        help="Probability of the class that the network as it is finds most probable.")}
 PHOTO = ("se_strips", "se_channel", "sk_strips", "sk_channel", "variants", "variant_effects")
 
 
@@ -222,7 +225,9 @@ def squeeze_excite() -> None:
     _metrics(found)
     st.latex(cost.formula(found, reduction))
     shared.show(Section(
-        "The cost of squeeze-and-excitation", cost.describe(found), figures.cost_by_stage(found.table), found.table,
+        "The cost of squeeze-and-excitation",
+        f"{cost.describe(found)} {cost.published_se(reduction, width)}",
+        figures.cost_by_stage(found.table), found.table,
         scripts.of_cost(f"cost.se_cost({reduction}, {width}, {bias}).table")), "se_cost")
 
 
@@ -244,15 +249,17 @@ def selective_kernel() -> None:
     _metrics(found)
     shared.show(Section(
         "The cost of selective kernels",
-        f"The branches beyond the first are counted as attention. {cost.describe(found)}",
+        f"The branches beyond the first are counted as attention. {cost.describe(found)} "
+        f"{cost.published_sk(branches, groups, reduction, least, width)}",
         figures.cost_by_stage(found.table), found.table,
         scripts.of_cost(f"cost.sk_cost({branches}, {groups}, {reduction}, {least}, {width}).table")), "sk_cost")
     with st.spinner("Counting the paper's networks"):
         table = cost.networks()
-    text = ("The SK paper's networks with one choice of these. *Top-1 errors as published (SK paper, ImageNet, "
-            "224×224); parameters and multiply-accumulates as counted here.*")
+    text = ("The SK paper's networks; the line is at the network that the sliders make. *Top-1 errors as published (SK "
+            "paper, ImageNet, 224×224); parameters and multiply-accumulates as counted here.*")
     shared.show(Section("The SK paper's networks", text,
-                        figures.error_against_parameters(table, source="SK paper", mark="SKNet-50"), table,
+                        figures.error_against_parameters(table, source="SK paper", mark="SKNet-50",
+                                                         at=found.parameters), table,
                         scripts.of_cost("cost.networks()")), "sk_networks", headings=HEADINGS)
 
 

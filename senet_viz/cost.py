@@ -204,6 +204,24 @@ def formula(found: Cost, reduction: int) -> str:
     return text
 
 
+def published_se(reduction: int, width: int) -> str:
+    """What the SE paper publishes for this choice, in a sentence."""
+    known = papers.REDUCTIONS.set_index("reduction")["top1"]
+    if width != 64 or reduction not in known:
+        return "For this choice the SE paper publishes no error."
+    return (f"For r = {reduction} the SE paper publishes a top-1 error of {known[reduction]:.2f} %, and of "
+            f"{known[0]:.2f} % without SE.")
+
+
+def published_sk(branches: int, groups: int, reduction: int, min_width: int, width: int) -> str:
+    """What the SK paper publishes for this choice, in a sentence."""
+    name = {2: "SKNet-50", 3: "SKNet-50, three kernels"}.get(branches)
+    if name is None or (groups, reduction, min_width, width) != (32, 16, 32, 128):
+        return "For this choice no error is known here from the SK paper."
+    return (f"For it the SK paper publishes a top-1 error of {papers.NETWORKS[name]:.2f} %, and of "
+            f"{papers.NETWORKS['ResNeXt-50']:.2f} % for ResNeXt-50.")
+
+
 def _grouped(count: int) -> str:
     return f"{count:,}".replace(",", r"{,}")
 

@@ -78,6 +78,14 @@ def test_sixteen_is_not_the_most_accurate_but_the_best_balance():
     assert "is that of **r = 4**. What sets **r = 4** apart" in text and "saves another" not in text
 
 
+def test_published_errors_are_of_the_very_choice():
+    assert "r = 4 the SE paper publishes a top-1 error of 22.25 %, and of 23.30 %" in cost.published_se(4, 64)
+    assert "no error" in cost.published_se(4, 32) and "no error" in cost.published_se(64, 64)
+    assert "20.79 %" in cost.published_sk(2, 32, 16, 32, 128) and "20.76 %" in cost.published_sk(3, 32, 16, 32, 128)
+    assert all("no error" in cost.published_sk(*choice) for choice in (
+        (4, 32, 16, 32, 128), (2, 16, 16, 32, 128), (2, 32, 16, 32, 64)))
+
+
 def test_sentences_and_the_formula_are_the_table():
     found = cost.se_cost(bias=True)
     assert cost.formula(found, 16) == (

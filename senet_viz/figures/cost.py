@@ -2,7 +2,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import COLOURS, finish, hover_name, shorten
+from .style import COLOURS, GREY, finish, hover_name, shorten
 
 
 def cost_by_stage(table: pd.DataFrame) -> go.Figure:
@@ -23,13 +23,15 @@ def cost_by_stage(table: pd.DataFrame) -> go.Figure:
     return finish(figure, alt=f"Parameters by stage; attention adds {added or 'none'}.", height=320)
 
 
-def error_against_parameters(table: pd.DataFrame, *, source: str, mark: str | None = None) -> go.Figure:
+def error_against_parameters(table: pd.DataFrame, *, source: str, mark: str | None = None,
+                             at: int | None = None) -> go.Figure:
     """Dots: published top-1 error over parameters counted here.
 
     Args:
         table: columns name, top1 (%), parameters.
         source: of the errors, for the axis.
         mark: the name of the one to stand out.
+        at: parameters of a network without a published error, for a line.
     """
     rows = table.sort_values("parameters")
     marked = (rows["name"] == mark).tolist()
@@ -49,10 +51,13 @@ def error_against_parameters(table: pd.DataFrame, *, source: str, mark: str | No
                 "color": [COLOURS[int(one)] for one in marked]},
         hovertext=[f"{hover_name(name)}: {error:.2f} % with {count:,} parameters" for name, error, count in zip(
             rows["name"], rows["top1"], rows["parameters"])], hovertemplate="%{hovertext}<extra></extra>"))
+    ends = rows["parameters"] if at is None else pd.Series([*rows["parameters"], at])
+    if at is not None:
+        figure.add_vline(x=at / 1e6, line={"color": GREY, "width": 1.5, "dash": "dash"})
     figure.update_xaxes(title="parameters, millions (counted here)", zeroline=False, range=[
-        rows["parameters"].min() / 1e6 - 0.08 * reach, rows["parameters"].max() / 1e6 + 0.08 * reach])
+        ends.min() / 1e6 - 0.08 * reach, ends.max() / 1e6 + 0.08 * reach])
     figure.update_yaxes(title=f"top-1 error, % ({source})", zeroline=False)
     alt = "Published top-1 error over counted parameters: " + "; ".join(
         f"{name} {error:.2f} % at {count / 1e6:.1f} M" for name, error, count in zip(
-            rows["name"], rows["top1"], rows["parameters"])) + "."
+            rows["name"], rows["top1"], rows["parameters"])) + (f"; line at {at / 1e6:.1f} M." if at else ".")
     return finish(figure, alt=alt, height=380, legend=False)

@@ -135,7 +135,7 @@ def test_a_slider_runs_no_forward_and_a_channel_changes_its_maps_only(page):
         app.run()
         fine(app)
         changed = {key for key, figure in before.items() if sections(app)[key].figure.to_json() != figure}
-        assert not forwards and changed == {"se_strips", "se_channel", "se_cost", "sk_cost"}
+        assert not forwards and changed == {"se_strips", "se_channel", "se_cost", "sk_cost", "sk_networks"}
         app.selectbox(key="se_block").set_value("SE_2_1").run()
         assert forwards == [1] and app.number_input(key="se_of").value == 12
     finally:

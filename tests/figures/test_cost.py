@@ -30,6 +30,12 @@ def test_dots_are_the_table_and_labels_keep_clear(errors):
     assert len(set(dots.marker.size)) == 1
 
 
+def test_a_line_within_the_plot(errors):
+    figure = error_against_parameters(errors, source="a paper", at=60_000_000)
+    assert [shape.x0 for shape in figure.layout.shapes] == [60] and figure.layout.xaxis.range[1] > 60
+    assert "line at 60.0 M" in figure.layout.meta["alt"]
+
+
 def test_the_source_and_the_numbers_are_said(errors, numbers):
     figure = error_against_parameters(errors.iloc[:2], source="a paper")
     assert "a paper" in figure.layout.yaxis.title.text and "counted here" in figure.layout.xaxis.title.text
