@@ -1,4 +1,4 @@
-"""The command line: ``python -m senet_viz models|fetch|inspect|kernels|collect|export|train``."""
+"""The command line: ``python -m senet_viz models|fetch|inspect|kernels|collect|evaluate|export|train``."""
 import argparse
 import signal
 import sys
@@ -120,21 +120,36 @@ def parser() -> argparse.ArgumentParser:
     collect.add_argument("--controls", action="store_true",
                          help="look also, for each zoom but 1, at the picture with the same blur and no zoom, and at "
                               "as large a crop elsewhere")
-    collect.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of the network")
-    collect.add_argument("--batch-size", type=int, default=32, help="pictures in a forward")
-    collect.add_argument("--shard-size", type=int, default=512, help="pictures in a shard, the unit that is kept")
-    collect.add_argument("--threads", type=int, default=None, help="of the CPU in a forward; all where not given")
     collect.add_argument("--compile", action="store_true", help="run the network through torch.compile")
     collect.add_argument("--random-weights", action="store_true",
                          help="look also at the same network with random weights, as a control")
     collect.add_argument("--compact", action="store_true", help="write a small archive: float16, fewer details")
-    collect.add_argument("--engine", choices=["local", "ray"], default="local",
-                         help="compute here, or on a Ray cluster")
-    collect.add_argument("--address", help="of the Ray cluster; one is started here where none runs")
-    collect.add_argument("--workers", type=int, default=2,
-                         help="processes that decode pictures; with ray, that compute")
-    _add_model_options(collect)
+    _add_run_options(collect)
     collect.set_defaults(run=_collect)
+
+    evaluate = commands.add_parser(
+        "evaluate", help="accuracy with gates changed",
+        description="Top-1 and top-5 over labelled pictures, unedited and with each edit of the gates, with the 95 %% "
+                    "interval of the difference over the same pictures. VALUE is a number (1: no attention), mean (the "
+                    "gates' mean over a data set), \"shuffle images\" (another picture's gates), for kernels 3x3, "
+                    "uniform and the like. Nothing is trained anew. Run again with the same arguments, it goes on where "
+                    "it stopped.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    evaluate.add_argument("name", metavar="MODEL", help="demo/…, timm/…, torchvision/… or file:…")
+    evaluate.add_argument("data", metavar="DATA", help="as for collect; every class must be one of the model's")
+    evaluate.add_argument("out", metavar="OUT", nargs="?", help="folder to write; nothing is kept without it")
+    evaluate.add_argument("--edit", nargs="+", action="extend", default=[], metavar="EDIT",
+                          help="BLOCKS=VALUE, such as SE_5_*=1 or \"stage 5=mean; SE_3_4[7,9-12]=0\"")
+    for option, what in (("--each-block", "each block in turn"), ("--each-stage", "each stage in turn, and all blocks")):
+        evaluate.add_argument(option, nargs="*", metavar="VALUE", help=f"{what}; without VALUE 1, or each kernel alone "
+                                                                       f"and the even mixture")
+    evaluate.add_argument("--statistics", metavar="FOLDER", help="that collect wrote, of which the mean is taken; the "
+                                                                 "embedded ones for an embedded model")
+    evaluate.add_argument("--split", help="train or val: the sub-folder or the Parquet files of that name")
+    evaluate.add_argument("--limit", type=int, help="look only at so many pictures, spread evenly over the data set")
+    evaluate.add_argument("--compact", action="store_true", help="write each picture's probability in float16")
+    _add_run_options(evaluate)
+    evaluate.set_defaults(run=_evaluate)
 
     export = commands.add_parser(
         "export", help="statistics as long tables",
@@ -145,6 +160,19 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("--into", help="folder to write (default: OUT/tables)")
     export.set_defaults(run=_export)
     return main
+
+
+def _add_run_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of the network")
+    command.add_argument("--batch-size", type=int, default=32, help="pictures in a forward")
+    command.add_argument("--shard-size", type=int, default=512, help="pictures in a shard, the unit that is kept")
+    command.add_argument("--threads", type=int, default=None, help="of the CPU in a forward; all where not given")
+    command.add_argument("--engine", choices=["local", "ray"], default="local",
+                         help="compute here, or on a Ray cluster")
+    command.add_argument("--address", help="of the Ray cluster; one is started here where none runs")
+    command.add_argument("--workers", type=int, default=2,
+                         help="processes that decode pictures; with ray, that compute")
+    _add_model_options(command)
 
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
@@ -175,7 +203,8 @@ def _models(args: argparse.Namespace) -> None:
         print(f"{key:14}{value}")
     for block in model.blocks:
         kernels = f"  kernels {', '.join(map(str, block.kernels))}" if block.kernels else ""
-        print(f"{block.label:14}{block.name:32}{block.channels:5} channels{kernels}")
+        gain = f"  times {block.gain:g} after the gate" if block.gain != 1 else ""
+        print(f"{block.label:14}{block.name:32}{block.channels:5} channels{kernels}{gain}")
 
 
 def _fetch(args: argparse.Namespace) -> None:
@@ -262,33 +291,69 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _collect(args: argparse.Namespace) -> None:
-    import torch
+    from .statistics import Settings, collect
 
-    from .models import load
-    from .statistics import Settings, Stopped, collect
-
-    # a machine's cores are shared by the workers of a cluster that lies on it
-    shared = max(1, args.workers) if args.engine == "ray" else 1
-    threads = max(1, torch.get_num_threads() // shared) if args.threads is None else args.threads
     settings = Settings(
-        zooms=tuple(args.zoom), around=args.around, controls=args.controls, precision=args.precision,
-        batch_size=args.batch_size, shard_size=args.shard_size, threads=threads, compiled=args.compile,
-        random_weights=args.random_weights)
+        zooms=tuple(args.zoom), around=args.around, controls=args.controls, compiled=args.compile,
+        random_weights=args.random_weights, **_computing(args))
     settings.check()
-    cluster = args.engine == "ray"  # whose machines may have what this one lacks
-    model = load(args.name, arch=args.arch, device="cpu" if cluster else args.device)
-    try:
-        with _finish_first() as stop:
-            stats = collect(
-                model, args.data, args.out, settings, split=args.split, limit=args.limit, compact=args.compact,
-                device=args.device if cluster else None, engine=args.engine, workers=args.workers,
-                address=args.address, stop=stop)
-    except Stopped as error:
-        raise KeyboardInterrupt(str(error)) from error
+    stats = _over_data(args, lambda model, **options: collect(
+        model, args.data, args.out, settings, compact=args.compact, **options))
     unreadable = stats.metadata["unreadable"]
     classes = int((stats.count > 0).sum())
     print(f"{args.out}: {stats.metadata['images']:,} pictures of {classes:,} class{'es' * (classes != 1)}"
           + (f"; {unreadable:,} could not be used, see {args.out}/unreadable.csv" if unreadable else ""))
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from .statistics import Computing, each_block, each_stage, evaluate
+
+    settings = Computing(**_computing(args))
+    settings.check()
+
+    def look(model, **options):
+        edits = [*args.edit]
+        for make, values in ((each_block, args.each_block), (each_stage, args.each_stage)):
+            edits += [] if values is None else make(model, values)
+        return evaluate(model, args.data, args.out, edits, settings, statistics=args.statistics, compact=args.compact,
+                        **options)
+
+    table = _over_data(args, look)
+    percent = table[["edit", "images", "top1", "difference", "low", "high", "lost", "gained", "top5", "difference5",
+                     "low5", "high5"]].copy()
+    shares = percent.select_dtypes("float").columns
+    percent[shares] *= 100
+    print(percent.to_string(index=False, float_format="%.2f"))
+    print("Accuracies and differences in %; low and high: 95 % interval of the difference over the same pictures")
+    unreadable = table.attrs["unreadable"]
+    if unreadable:
+        print(f"{unreadable:,} could not be used" + (f", see {args.out}/unreadable.csv" if args.out else ""))
+
+
+def _computing(args: argparse.Namespace) -> dict:
+    """The options of every run over a data set that change its bits."""
+    import torch
+
+    # a machine's cores are shared by the workers of a cluster that lies on it
+    shared = max(1, args.workers) if args.engine == "ray" else 1
+    threads = max(1, torch.get_num_threads() // shared) if args.threads is None else args.threads
+    return {"precision": args.precision, "batch_size": args.batch_size, "shard_size": args.shard_size,
+            "threads": threads}
+
+
+def _over_data(args: argparse.Namespace, work: Callable):
+    """What a run over a data set gives; the first Ctrl-C lets it finish its shard."""
+    from .models import load
+    from .statistics import Stopped
+
+    cluster = args.engine == "ray"  # whose machines may have what this one lacks
+    model = load(args.name, arch=args.arch, device="cpu" if cluster else args.device)
+    try:
+        with _finish_first() as stop:
+            return work(model, split=args.split, limit=args.limit, device=args.device if cluster else None,
+                        engine=args.engine, workers=args.workers, address=args.address, stop=stop)
+    except Stopped as error:
+        raise KeyboardInterrupt(str(error)) from error
 
 
 @contextmanager
