@@ -1,0 +1,115 @@
+"""Experiments with gates: what a class gains or loses under each edit, and how far an edit travels."""
+import math
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from .classes import NEUTRAL
+from .style import COLOURS, colour, dash, finish, hover_name, mark_stages, shorten, symbol
+
+QUANTITIES = {"change": ("logit", "+.2f"), "probability_change": ("probability", "+.1%")}
+
+
+def edit_effects(table: pd.DataFrame, *, quantity: str = "change", by: str = "label", group: str = "edit",
+                 title: str = "attention block, in network order") -> go.Figure:
+    """Bars of the change of a class's logit or probability; hatched where another class is the most probable.
+
+    Args:
+        table: columns ``by``, ``group``, of, logit, change, probability, probability_change, class, class_before, and
+            stage where stages are to be marked.
+        quantity: "change" (of the logit) or "probability_change".
+        by: the column of the x axis.
+        group: the column that tells the bars of one place apart.
+        title: of the x axis.
+    """
+    name, style = QUANTITIES[quantity]
+    figure = go.Figure()
+    groups = list(table[group].unique())
+    for i, each in enumerate(groups):
+        rows = table[table[group] == each]
+        figure.add_bar(
+            x=rows[by].astype(str), y=rows[quantity], name=shorten(str(each)), offsetgroup=str(i),
+            marker={"color": colour(i), "line": {"width": 0}, "pattern": {
+                "shape": ["/" if other else "" for other in rows["class"] != rows["class_before"]]}},
+            customdata=list(zip(map(hover_name, rows["class"]), rows["logit"], rows["change"], rows["probability"],
+                                rows["probability_change"], map(hover_name, rows["of"]))),
+            hovertemplate=f"<b>%{{x}}</b> {hover_name(str(each))}<br>%{{customdata[5]}}: logit %{{customdata[1]:.2f}} "
+                          "(%{customdata[2]:+.2f}), probability %{customdata[3]:.1%} (%{customdata[4]:+.1%})"
+                          "<br>most probable: %{customdata[0]}<extra></extra>")
+    places = table.drop_duplicates(by)
+    if "stage" in table:
+        mark_stages(figure, places["stage"])
+    figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1})
+    figure.update_layout(barmode="group")
+    figure.update_xaxes(title=title, type="category", tickangle=-45, categoryorder="array",
+                        categoryarray=places[by].astype(str))
+    classes = list(table["of"].unique())
+    figure.update_yaxes(title=f"change of the {name}" + (f"<br>of {shorten(classes[0])}" if len(classes) == 1 else ""),
+                        tickformat=".0%" if quantity != "change" else None, zeroline=False)
+    parts = []
+    for each in groups:
+        rows = table[table[group] == each].set_index(by)[quantity]
+        parts.append(f"{each} from {rows.min():{style}} ({rows.idxmin()}) to {rows.max():{style}} ({rows.idxmax()})")
+    alt = (f"Change of the {name} of {', '.join(table['of'].unique())} in {len(places)} places: {'; '.join(parts)}; "
+           f"another class is the most probable in {int((table['class'] != table['class_before']).sum())} of "
+           f"{len(table)} cases.")
+    return finish(figure, alt=alt, legend=len(groups) > 1)
+
+
+def edit_travel(table: pd.DataFrame, *, quantity: str = "difference") -> go.Figure:
+    """Bars of how much each block's gates have changed, the edited ones in another colour.
+
+    Args:
+        table: what ``senet_viz.what_if.travel`` gives.
+        quantity: "difference" or "distance".
+    """
+    title = {"difference": "mean |change of the gate|", "distance": "1 − cosine"}[quantity]
+    figure = go.Figure()
+    for edited, name, tint, pattern in ((True, "edited", COLOURS[1], "/"), (False, "follows", COLOURS[0], "")):
+        rows = table[table["edited"] == edited]
+        if len(rows):
+            figure.add_bar(
+                x=rows["label"], y=rows[quantity], name=name, offsetgroup="0",
+                marker={"color": tint, "line": {"width": 0}, "pattern": {"shape": pattern}},
+                customdata=rows[["difference", "distance"]],
+                hovertemplate=f"<b>%{{x}}</b> {name}<br>mean |change| %{{customdata[0]:.4f}}, 1 − cosine "
+                              "%{customdata[1]:.4f}<extra></extra>")
+    if len(table):
+        mark_stages(figure, table["stage"])
+    figure.update_layout(barmode="overlay", bargap=0.35)
+    figure.update_xaxes(title="attention block, in network order", type="category", tickangle=-45,
+                        categoryorder="array", categoryarray=table["label"])
+    figure.update_yaxes(title=title, rangemode="tozero")
+    edited = table.loc[table["edited"], "label"]
+    rest = table[~table["edited"]].set_index("label")[quantity].dropna()
+    alt = (f"{title[0].upper()}{title[1:]} in {len(table)} blocks, edited: {', '.join(edited) or 'none'}; "
+           + (f"of the others most in {rest.idxmax()} ({rest.max():.4f})" if len(rest) else "there are no others")
+           + ".")
+    return finish(figure, alt=alt, height=380)
+
+
+def forced_sizes(table: pd.DataFrame) -> go.Figure:
+    """Lines of a class's logit over the object's size, a line for each choice of kernels.
+
+    Args:
+        table: what ``senet_viz.what_if.forced_sizes`` gives.
+    """
+    figure = go.Figure()
+    for i, (edit, rows) in enumerate(table.groupby("edit", sort=False)):
+        figure.add_scatter(
+            x=rows["size"], y=rows["logit"], name=edit, mode="lines+markers",
+            line={"color": colour(i), "width": 2.5 if i == 0 else 1.5, "dash": "dot" if edit == "uniform" else dash(i)},
+            marker={"size": 8, "symbol": symbol(i)},
+            customdata=list(zip(rows["probability"], map(hover_name, rows["class"]))),
+            hovertemplate=f"{edit}<br>%{{x:g}}×: logit %{{y:.2f}}, probability %{{customdata[0]:.1%}}"
+                          "<br>most probable: %{customdata[1]}<extra></extra>")
+    sizes = sorted(table["size"].unique())
+    figure.update_xaxes(title="size of the object", type="log", tickvals=sizes, zeroline=False,
+                        ticktext=[f"{size:g}×" for size in sizes],
+                        range=[math.log10(sizes[0]) - 0.03, math.log10(sizes[-1]) + 0.03])
+    name = table["of"].iloc[0]
+    figure.update_yaxes(title=f"logit of {shorten(name)}", zeroline=False)
+    ends = table.groupby("edit", sort=False)["logit"].agg(["first", "last"])
+    alt = (f"Logit of {name} over {len(sizes)} sizes of the object from {sizes[0]:g}× to {sizes[-1]:g}×: "
+           + "; ".join(f"{row.Index} from {row.first:.2f} to {row.last:.2f}" for row in ends.itertuples()) + ".")
+    return finish(figure, alt=alt)
