@@ -1,6 +1,6 @@
 """The networks with channel attention that can be loaded by name: the embedded ones, timm's and torchvision's.
 
-What stands in the table was computed by ``assets/catalog/count.py``; timm's accuracies are from timm's results tables.
+What stands in the table was computed by ``count.py``; timm's accuracies are from timm's results tables.
 """
 import json
 from functools import cache
@@ -10,7 +10,7 @@ import pandas as pd
 
 from .download import Remote, UnknownModel, remote
 
-TABLE = Path(__file__).resolve().parents[2] / "assets" / "catalog" / "models.csv"
+TABLE = Path(__file__).with_name("catalog.csv")
 
 
 def catalog(search: str = "") -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Computes the table of this folder anew: ``python assets/catalog/count.py [NAME …]``, some 10 minutes for all of it.
+"""Computes ``catalog.csv`` anew: ``python -m senet_viz.models.count [NAME …]``, some 10 minutes for all of it.
 
 Each network is built with random weights, its attention blocks are found on one forward of noise, and its parameters
 are counted; input size, classes and licence are timm's and torchvision's own. Only ``published`` of timm's networks,
@@ -7,26 +7,23 @@ package lacks. A timm network in which nothing was found stays in the file, for 
 """
 import json
 import sys
-from pathlib import Path
 
 import pandas as pd
 import timm
 import torch
 import torchvision
 
-import senet_viz as sv
-from senet_viz.models import embedded_models
-from senet_viz.models.checkpoints import read_metadata
-from senet_viz.models.load import ASSETS
+from .catalog import TABLE
+from .checkpoints import read_metadata
+from .load import ASSETS, embedded_models, load
 
 SWAG = "https://github.com/facebookresearch/SWAG/blob/main/LICENSE"
-TABLE = Path(__file__).with_name("models.csv")
 COLUMNS = ["name", "blocks", "parameters", "input", "classes", "published", "licence"]
 
 
 def count(name: str, published: str = "") -> dict:
     """One row: blocks by kind, parameters, side of the input, classes, published top-1, licence."""
-    model = sv.load(name, device="cpu", pretrained=False)
+    model = load(name, device="cpu", pretrained=False)
     kinds = pd.Series([block.kind for block in model.blocks], dtype=str).value_counts()
     licence, (source, _, rest) = "", name.partition("/")
     if source == "timm":
@@ -43,6 +40,7 @@ def count(name: str, published: str = "") -> dict:
 
 
 def main(names: list[str]) -> None:
+    """Count these networks, or all of the table and of torchvision's list, and write the table."""
     table = pd.read_csv(TABLE, keep_default_na=False).set_index("name", drop=False)
     everything = [*embedded_models(), *(name for name in table["name"] if name.startswith("timm/")),
                   *(f"torchvision/{name}" for name in torchvision.models.list_models(module=torchvision.models))]
