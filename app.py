@@ -28,6 +28,7 @@ pages = {
     "classes": st.Page("pages/classes.py", title="Classes", icon=":material/category:"),
     "anatomy": st.Page("pages/anatomy.py", title="Anatomy", icon=":material/biotech:"),
     "kernels": st.Page("pages/kernels.py", title="Kernels", icon=":material/zoom_in:"),
+    "what_if": st.Page("pages/what_if.py", title="What if", icon=":material/experiment:"),
 }
 page = st.navigation(list(pages.values()))
 wanted = st.query_params.to_dict().get("page")

@@ -77,7 +77,7 @@ def of_block(loading: str, path: str, module: str, ending: str) -> str:
     Args:
         loading: the line that makes ``model``.
         path: of the picture.
-        module: of ``senet_viz``, "anatomy" or "variants".
+        module: of ``senet_viz``, "anatomy" or "variants"; several with commas between.
         ending: the lines that make ``result`` from ``model`` and ``batch``.
     """
     return f"""\
@@ -89,6 +89,25 @@ batch = model.batch([sv.open_image({path!r})])
 {ending}
 print(result)
 """
+
+
+def edits(text: str, statistics: str = "", photo: str = "") -> str:
+    """The lines that make ``edits`` for ``model``.
+
+    Args:
+        text: of the edits.
+        statistics: folder of those that "mean" stands for, "" where it does not occur.
+        photo: path of the picture that "photo" stands for, "" where it does not occur.
+    """
+    lines, words = [], ""
+    if statistics:
+        lines += [f"stats = sv.open_statistics({statistics!r})",
+                  "mean = {block.name: stats.overall_mean(block) for block in stats.blocks}"]
+        words += ", mean=mean"
+    if photo:
+        lines.append(f"photo = sv.record(model, model.batch([sv.open_image({photo!r})])).gates")
+        words += ", photo=photo"
+    return "\n".join([*lines, f"edits = sv.parse_edits({text!r}{words})"])
 
 
 def of_cost(ending: str) -> str:

@@ -2,7 +2,8 @@
 
 A block is "off" where its gate leaves the map as it is: set to 1 (in NFNets to 1 over the number that follows it). In a
 unit that weighs branches a 1 for each would add them up, M times their mean: it is forced to each branch instead, or to
-all alike.
+all alike. A gate of 1 also takes away how much a gate scales the map as a whole; so beside it stands the picture's own
+mean gate in every channel, which takes away the choice between channels alone.
 """
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -22,7 +23,7 @@ from .report import plain
 
 ROWS = 64  # pictures in one forward
 SIZES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
-OWN, ALL = "own choice", "all blocks"
+OWN, ALL, FLAT = "own choice", "all blocks", "mean gate"
 NOTICED = 0.01  # a mean change of a gate from which on it is said to have moved
 
 
@@ -48,9 +49,7 @@ def runs(model: Model, picture: torch.Tensor, variants: Sequence[Sequence[Edit]]
         ValueError: for more than one picture.
         EditError: for an edit that matches no block or does not fit one.
     """
-    if picture.dim() != 4 or len(picture) != 1:
-        raise ValueError(f"experiments take one picture, (1, 3, H, W), not {tuple(picture.shape)}")
-    picture = to_module(picture, eager(model.module)).to(memory_format=torch.channels_last)  # as in a sweep
+    picture = to_module(_single(picture), eager(model.module)).to(memory_format=torch.channels_last)  # as in a sweep
     first = [next((i for i, block in enumerate(model.blocks) if any(edit.matches(block) for edit in variant)), 0)
              for variant in variants]
     order = sorted(range(len(variants)), key=first.__getitem__)
@@ -62,6 +61,12 @@ def runs(model: Model, picture: torch.Tensor, variants: Sequence[Sequence[Edit]]
         for i, row in zip(part, logits[1:]):
             result[1 + i] = row
     return torch.stack(result).float()
+
+
+def _single(picture: torch.Tensor) -> torch.Tensor:
+    if picture.dim() != 4 or len(picture) != 1:
+        raise ValueError(f"experiments take one picture, (1, 3, H, W), not {tuple(picture.shape)}")
+    return picture
 
 
 def _forward(model: Model, picture: torch.Tensor, variants: list[Sequence[Edit]], first: list[int]) -> torch.Tensor:
@@ -125,7 +130,10 @@ def branch_values(block: AttentionBlock) -> list[str]:
 
 
 def each_block(model: Model, picture: torch.Tensor, target: int | None = None) -> pd.DataFrame:
-    """Each block off in turn (see ``removals``), the others as they are: which ones matter for this picture?
+    """Each block off in turn, the others as they are: which ones matter for this picture?
+
+    A block that scales one map is tried with "1" (see ``removals``) and with "mean gate": the mean over channels of the
+    picture's own gate, in each channel. One that weighs branches is tried with each of its ``removals``.
 
     Args:
         model: the network.
@@ -137,10 +145,11 @@ def each_block(model: Model, picture: torch.Tensor, target: int | None = None) -
         picture without edits), probability, probability_change, class (the most probable one), class_before (that
         without edits).
     """
-    tried = [(block, value) for block in model.blocks for value in removals(block)]
-    logits = runs(model, picture, [[Edit(block.label, value)] for block, value in tried])
+    means = _means(model, picture)
+    tried = [(block, *each) for block in model.blocks for each in _trials([block], means).items()]
+    logits = runs(model, picture, [edits for *_, edits in tried])
     return _outcomes(model, logits, target, [{
-        "block": block.name, "label": block.label, "stage": block.stage, "edit": value} for block, value in tried])
+        "block": block.name, "label": block.label, "stage": block.stage, "edit": name} for block, name, _ in tried])
 
 
 def each_stage(model: Model, picture: torch.Tensor, target: int | None = None) -> pd.DataFrame:
@@ -148,12 +157,12 @@ def each_stage(model: Model, picture: torch.Tensor, target: int | None = None) -
 
     ``label`` is "stage 5" or "all blocks"; there is no ``block`` and no ``stage``.
     """
+    means = _means(model, picture)
     groups = {f"stage {stage}": [block for block in model.blocks if block.stage == stage]
               for stage in dict.fromkeys(block.stage for block in model.blocks)} | {ALL: model.blocks}
-    tried = [(label, value, _together(blocks, value)) for label, blocks in groups.items()
-             for value in dict.fromkeys(value for block in blocks for value in removals(block))]
+    tried = [(label, *each) for label, blocks in groups.items() for each in _trials(blocks, means).items()]
     logits = runs(model, picture, [edits for *_, edits in tried])
-    return _outcomes(model, logits, target, [{"label": label, "edit": value} for label, value, _ in tried])
+    return _outcomes(model, logits, target, [{"label": label, "edit": name} for label, name, _ in tried])
 
 
 def each_channel(model: Model, picture: torch.Tensor, label: str, target: int | None = None,
@@ -177,7 +186,7 @@ def each_channel(model: Model, picture: torch.Tensor, label: str, target: int | 
     if block is None:
         raise ValueError(f"there is no attention block {label!r}; the network's are: "
                          f"{', '.join(block.label for block in model.blocks)}")
-    gates = record(model, picture).gates[block.name][0, -1]
+    gates = record(model, _single(picture)).gates[block.name][0, -1]
     values, channels = gates.topk(min(top, block.channels))
     tried = [(channel, gate, value) for channel, gate in zip(channels.tolist(), values.tolist())
              for value in (["0", "1"] if block.branches == 1 else branch_values(block))]
@@ -230,10 +239,10 @@ def forced_sizes(model: Model, image: Image.Image, target: int | None = None,
     scale = min(1, 2 * max(model.input_size) / min(image.size))
     seen = tuple(round(side * scale) for side in image.size)
     batch = to_module(model.batch([zoom(image, size, None, seen) for size in sizes]), eager(model.module))
-    tried = [OWN, *dict.fromkeys(value for block in units for value in removals(block))]
+    tried = {OWN: []} | _trials(units, {})
     logits = []
-    for value in tried:
-        with edited(model, _together(units, value) if value != OWN else []) as module, torch.no_grad():
+    for edits in tried.values():
+        with edited(model, edits) as module, torch.no_grad():
             logits.append(logits_of(module(batch)).float())
     if target is None:
         target = int(logits[0][min(range(len(sizes)), key=lambda i: abs(sizes[i] - 1))].argmax())
@@ -242,8 +251,23 @@ def forced_sizes(model: Model, image: Image.Image, target: int | None = None,
     return table[["size", "edit", "of", "logit", "probability", "class"]]
 
 
-def _together(blocks: Iterable[AttentionBlock], value: str) -> list[Edit]:
-    return [Edit(block.label, value) for block in blocks if value in removals(block)]
+def _means(model: Model, picture: torch.Tensor) -> dict[str, float]:
+    """The mean gate of each block that scales one map."""
+    if not any(block.branches == 1 for block in model.blocks):
+        return {}
+    view = record(model, _single(picture))
+    return {block.name: float(view.gates[block.name].mean()) for block in view.blocks if block.branches == 1}
+
+
+def _trials(blocks: Iterable[AttentionBlock], means: dict[str, float]) -> dict[str, list[Edit]]:
+    """What is tried with blocks together: what it is called → edits."""
+    trials: dict[str, list[Edit]] = {}
+    for block in blocks:
+        for value in removals(block):
+            trials.setdefault(value, []).append(Edit(block.label, value))
+        if block.name in means:
+            trials.setdefault(FLAT, []).append(Edit(block.label, means[block.name]))
+    return trials
 
 
 def _outcomes(model: Model, logits: torch.Tensor, target: int | None, described: list[dict]) -> pd.DataFrame:
@@ -402,8 +426,8 @@ def describe_sizes(table: pd.DataFrame) -> str:
 
 
 def _set(edit: str) -> str:
-    if edit == "uniform":
-        return "at uniform weights"
+    if edit in ("uniform", FLAT):
+        return {"uniform": "at uniform weights", FLAT: "at its mean gate"}[edit]
     return f"{'forced' if edit.startswith('branch') or 'x' in edit else 'set'} to {edit}"
 
 

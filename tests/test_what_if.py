@@ -71,11 +71,13 @@ def test_one_forward_is_as_many_inspections(network, name):
     model, batch = network(name), picture()
     table = what_if.each_block(model, batch, target=3 % len(model.classes))
     assert table.groupby("label", sort=False)["edit"].agg(list).to_dict() == {
-        block.label: what_if.removals(block) for block in model.blocks}
+        block.label: what_if.removals(block) + ["mean gate"] * (block.branches == 1) for block in model.blocks}
+    gates = {block.label: sv.record(model, batch).gates[block.name] for block in model.blocks}
     before = alone(model, batch)
     scale = before.abs().max().item()
     for row in table[::3].itertuples():
-        after = alone(model, batch, sv.Edit(row.label, row.edit))
+        value = float(gates[row.label].mean()) if row.edit == "mean gate" else row.edit
+        after = alone(model, batch, sv.Edit(row.label, value))
         target = 3 % len(model.classes)
         assert row.logit == pytest.approx(after[target].item(), abs=1e-6 * scale)
         assert row.change == pytest.approx((after - before)[target].item(), abs=1e-6 * scale)
@@ -93,7 +95,7 @@ def test_what_all_runs_share_is_computed_once(network):
         lambda _, inputs, path=path: rows.setdefault(path, []).append(len(inputs[0])))
         for path in ("stem", "layer1.0", "layer1.2", "layer4.2", "fc")]
     try:
-        what_if.each_block(model, picture())
+        what_if.runs(model, picture(), [[sv.Edit(block.label, 1)] for block in model.blocks])
     finally:
         for handle in handles:
             handle.remove()
@@ -121,13 +123,16 @@ def test_a_gate_that_is_doubled_is_off_at_one_half(network):
 @pytest.mark.parametrize("name", ["slim/se", "slim/sk"])
 def test_stages_channels_and_another_pictures_gates(network, name):
     model, batch, other = network(name), picture(), picture(1)
-    values = ["1"] if name == "slim/se" else ["3x3", "5x5", "uniform"]
+    values = ["1", "mean gate"] if name == "slim/se" else ["3x3", "5x5", "uniform"]
     stages = what_if.each_stage(model, batch)
     assert list(zip(stages["label"], stages["edit"])) == [
         (label, value) for label in ("stage 2", "stage 3", "stage 4", "stage 5", "all blocks") for value in values]
+    own = sv.record(model, batch).gates
     for row in stages.itertuples():
         where = "*" if row.label == "all blocks" else row.label
-        assert row.logit == pytest.approx(alone(model, batch, sv.Edit(where, row.edit)).numpy()[
+        value = {name: gate.mean().expand(gate.shape[1:]) for name, gate in own.items()} if (
+            row.edit == "mean gate") else row.edit
+        assert row.logit == pytest.approx(alone(model, batch, sv.Edit(where, value)).numpy()[
             NAMES.index(row.of)], rel=1e-5, abs=1e-5)
     block = model.blocks[-1]
     gate = sv.record(model, batch).gates[block.name][0, -1]
@@ -182,6 +187,7 @@ def test_travel_and_changes_by_hand(network):
 def test_sentences_follow_from_the_tables(network):
     model, batch = network("slim/se"), picture()
     table = what_if.each_block(model, batch)
+    table = table[table["edit"] == "1"].reset_index(drop=True)
     text = re.sub(r"\\", "", what_if.describe_effects(table))
     assert f"As it is, the most probable class is **{table['class_before'][0]}**." in text
     other = table[table["class"] != table["class_before"]]
