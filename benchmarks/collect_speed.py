@@ -31,7 +31,8 @@ from senet_viz.datasets import open_pictures
 from senet_viz.models import choose_device
 from senet_viz.statistics import Settings, collect, shards
 from senet_viz.statistics.network import GateNetwork, hardware
-from senet_viz.statistics.shards import Plan, ShardWorker
+from senet_viz.statistics.plan import Batch, Plan, Reading
+from senet_viz.statistics.shards import Collection, Collector
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH, WORKERS = 32, 2
@@ -59,7 +60,7 @@ def by_hand(model: sv.Model, folder: Path, rates: list[float]) -> dict[str, np.n
 
 def ours(plan: Plan, rates: list[float]) -> None:
     """Appends the pictures per second of the engine after the first two batches, which are a shard."""
-    results = ShardWorker(plan, WORKERS).results(range(plan.shards))
+    results = Collector(plan, WORKERS).results(range(plan.shards))
     next(results)
     start = time.perf_counter()
     for _ in results:
@@ -72,9 +73,9 @@ def decoded(plan: Plan, bare: list[float], collecting: list[float], batches: int
     settings = plan.settings
     # the same network without anything that records, or compiling would take the recording in
     silent = GateNetwork(plan.model.module, [], plan.device, settings.precision)
-    worker, reading = ShardWorker(plan, 0), shards._Reading(plan)  # before the other, because it resets the compiler
+    worker, reading = Collector(plan, 0), Reading(plan)  # before the other, because it resets the compiler
     run = torch.compile(silent.module, options={"freezing": True}) if settings.compiled else silent.module
-    read = shards._Batch([reading[index] for index in range(BATCH)])
+    read = Batch([reading[index] for index in range(BATCH)])
     batch = read.images[0].to(plan.device, silent.dtype, memory_format=torch.channels_last)
     shard = shards._Shard(plan, 0, worker.accumulator)
 
@@ -82,10 +83,10 @@ def decoded(plan: Plan, bare: list[float], collecting: list[float], batches: int
         with torch.inference_mode():
             run(batch)
 
-    for function in (forward, lambda: worker._look(read, shard)):
+    for function in (forward, lambda: worker.look(read, shard)):
         function()
     for _ in range(batches):  # in turn, so that a machine that slows down slows both
-        for function, rates in ((forward, bare), (lambda: worker._look(read, shard), collecting)):
+        for function, rates in ((forward, bare), (lambda: worker.look(read, shard), collecting)):
             synchronise(plan.device)
             start = time.perf_counter()
             function()
@@ -138,7 +139,7 @@ def main() -> None:
                 link.symlink_to(photo.resolve())
         pictures = open_pictures(scratch / "photos", in_memory=False)
         device = choose_device(args.device)
-        plans = {name: Plan(model, pictures, settings, "photos", len(pictures), device, hardware(device))
+        plans = {name: Collection(model, pictures, settings, "photos", len(pictures), device, hardware(device))
                  for name, settings in speeds.items()}
         rates: dict[str, list[float]] = {"by hand": [], **{name: [] for name in plans}}
         for _ in range(args.repeats):

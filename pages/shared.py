@@ -25,8 +25,8 @@ from senet_viz.models import available_devices, cache_folders, catalog, embedded
 from senet_viz.models.download import reachable_or_cached
 from senet_viz.report import Section, plain, report
 from senet_viz.statistics.archive import METADATA
-from senet_viz.statistics.collect import RUN
 from senet_viz.statistics.network import weights_hash
+from senet_viz.statistics.runs import RUN
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "assets" / "samples"

@@ -132,17 +132,17 @@ def parser() -> argparse.ArgumentParser:
         description="Top-1 and top-5 over labelled pictures, unedited and with each edit of the gates, with the 95 %% "
                     "interval of the difference over the same pictures. VALUE is a number (1: no attention), mean (the "
                     "gates' mean over a data set), \"shuffle images\" (another picture's gates), for kernels 3x3, "
-                    "uniform and the like. Nothing is trained anew. Run again with the same arguments, it goes on where "
-                    "it stopped.",
+                    "uniform and the like. Nothing is trained anew. Run again with the same arguments, it goes on "
+                    "where it stopped.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     evaluate.add_argument("name", metavar="MODEL", help="demo/…, timm/…, torchvision/… or file:…")
     evaluate.add_argument("data", metavar="DATA", help="as for collect; every class must be one of the model's")
     evaluate.add_argument("out", metavar="OUT", nargs="?", help="folder to write; nothing is kept without it")
     evaluate.add_argument("--edit", nargs="+", action="extend", default=[], metavar="EDIT",
                           help="BLOCKS=VALUE, such as SE_5_*=1 or \"stage 5=mean; SE_3_4[7,9-12]=0\"")
-    for option, what in (("--each-block", "each block in turn"), ("--each-stage", "each stage in turn, and all blocks")):
-        evaluate.add_argument(option, nargs="*", metavar="VALUE", help=f"{what}; without VALUE 1, or each kernel alone "
-                                                                       f"and the even mixture")
+    for option, what in (("--each-block", "each block"), ("--each-stage", "each stage and the whole network")):
+        evaluate.add_argument(option, nargs="*", metavar="VALUE",
+                              help=f"{what} in turn; without VALUE 1, or each kernel alone and the even mixture")
     evaluate.add_argument("--statistics", metavar="FOLDER", help="that collect wrote, of which the mean is taken; the "
                                                                  "embedded ones for an embedded model")
     evaluate.add_argument("--split", help="train or val: the sub-folder or the Parquet files of that name")

@@ -113,7 +113,7 @@ class Edit:
         if verb == "top" and not 1 <= int(words) <= block.channels:
             raise EditError(f"{self}: {block.label} has {block.channels} channels")
         if not verb and not isinstance(self.value, (int, float)):
-            shape = tuple(self._array(block).shape)
+            shape = tuple(self.array(block).shape)
             fits = (block.branches, block.channels) if len(shape) > 1 or block.branches > 1 else (block.channels,)
             if shape[-len(fits):] != fits or len(shape) > 3 or (len(shape) == 3 and rows is not None
                                                                 and shape[0] not in (1, rows)):
@@ -153,10 +153,15 @@ class Edit:
             return gate.new_tensor(weights[branches])[:, None].expand_as(gate)
         if isinstance(self.value, (int, float)):
             return torch.full_like(gate, self.value)
-        values = self._array(block).to(gate)
+        values = self.array(block).to(gate)
         return (values[..., branches, :] if values.dim() > 1 else values).expand_as(gate)
 
-    def _array(self, block: AttentionBlock) -> torch.Tensor:
+    def array(self, block: AttentionBlock) -> torch.Tensor:
+        """The values, (C,), (M, C) or (N, M, C), to which an edit with an array or a mapping sets a block's gate.
+
+        Raises:
+            EditError: where there are none for the block, or they are no numbers.
+        """
         values = self.value
         if isinstance(values, Mapping):
             found = [values[key] for key in (block.name, block.label) if key in values]

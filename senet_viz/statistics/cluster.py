@@ -8,7 +8,7 @@ import torch
 
 from ..models import Model
 from .network import hardware
-from .shards import Plan, ShardWorker
+from .plan import Plan
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -83,7 +83,7 @@ class _Worker:
     def __init__(self, reference):
         import ray
 
-        self.worker = ShardWorker(ray.get(reference), workers=0)
+        self.worker = ray.get(reference).worker(0)
 
     def __call__(self, row: dict) -> dict:
         [(shard, result)] = self.worker.results([row["shard"]])

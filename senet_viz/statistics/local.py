@@ -5,7 +5,7 @@ import torch
 
 from ..models import Model, choose_device
 from .network import hardware
-from .shards import Plan, ShardWorker
+from .plan import Plan
 
 
 class Local:
@@ -31,6 +31,6 @@ class Local:
             return
         threads = torch.get_num_threads()
         try:
-            yield from ShardWorker(plan, self.workers).results(shards)
+            yield from plan.worker(self.workers).results(shards)
         finally:
             torch.set_num_threads(threads)

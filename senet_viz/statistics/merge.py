@@ -13,12 +13,13 @@ from safetensors.torch import save_file
 from ..files import replacing
 from .archive import IMAGES, METADATA, TENSORS, describe
 from .moments import Moments
-from .shards import Plan
+from .plan import Plan
+from .shards import Collection
 
 COMPACT_BINS = 20
 
 
-def merge(plan: Plan, shards: Sequence[Path], out: Path, compact: bool) -> None:
+def merge(plan: Collection, shards: Sequence[Path], out: Path, compact: bool) -> None:
     """Write the archive of a run into ``out``; the metadata last, which make it whole.
 
     The tensors are those of one class table at a time, so that memory does not grow with the number of shards.
@@ -34,13 +35,8 @@ def merge(plan: Plan, shards: Sequence[Path], out: Path, compact: bool) -> None:
         ValueError: when no picture could be used.
         OSError: when the disk is full.
     """
-    files = [_Result(path) for path in shards]
-    notes = [file.note for file in files]
-    unreadable = [(str(plan.pictures.files[i]), reason) for note in notes for i, reason in note["unreadable"]]
-    with replacing(out / "unreadable.csv") as path, path.open("w", newline="", encoding="utf-8") as lines:
-        csv.writer(lines).writerows([("file", "reason"), *unreadable])
-    if len(unreadable) == plan.count:
-        raise ValueError(f"none of the {plan.count:,} pictures could be used; the first: {unreadable[0][1]}")
+    files = [Result(path) for path in shards]
+    unreadable = list_unreadable(plan, files, out)
 
     tensors: dict[str, torch.Tensor] = {}
     for z in range(len(plan.settings.zooms)):
@@ -65,13 +61,27 @@ def merge(plan: Plan, shards: Sequence[Path], out: Path, compact: bool) -> None:
             raise OSError(str(error)) from error
     metadata = plan.identity | {
         "classes": plan.pictures.classes, "blocks": describe(plan.model.blocks), "compact": compact,
-        "images": plan.count - len(unreadable), "unlabelled": plan.count - len(unreadable) - int(count.sum()),
-        "unreadable": len(unreadable)}
+        "images": plan.count - unreadable, "unlabelled": plan.count - unreadable - int(count.sum()),
+        "unreadable": unreadable}
     with replacing(out / METADATA) as path:
         path.write_text(json.dumps(metadata, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-class _Result:
+def list_unreadable(plan: Plan, files: Sequence["Result"], out: Path) -> int:
+    """Write the pictures that could not be used, and why, into ``unreadable.csv``; how many there are.
+
+    Raises:
+        ValueError: when it is all of them.
+    """
+    unreadable = [(str(plan.pictures.files[i]), reason) for file in files for i, reason in file.note["unreadable"]]
+    with replacing(out / "unreadable.csv") as path, path.open("w", newline="", encoding="utf-8") as lines:
+        csv.writer(lines).writerows([("file", "reason"), *unreadable])
+    if len(unreadable) == plan.count:
+        raise ValueError(f"none of the {plan.count:,} pictures could be used; the first: {unreadable[0][1]}")
+    return len(unreadable)
+
+
+class Result:
     """A shard's file: its tensors are read as they are asked for."""
 
     def __init__(self, path: Path):
@@ -79,7 +89,7 @@ class _Result:
         self.get, self.names, self.note = file.get_tensor, set(file.keys()), json.loads(file.metadata()["shard"])
 
 
-def _merged(plan: Plan, files: list, z: int, source: str) -> Moments | None:
+def _merged(plan: Collection, files: list, z: int, source: str) -> Moments | None:
     """All shards' moments by class, the unlabelled pictures last; None where the run did not look at the source."""
     found = [file for file in files if f"{z}.{source}.count" in file.names]
     if not found:
@@ -93,7 +103,7 @@ def _merged(plan: Plan, files: list, z: int, source: str) -> Moments | None:
     return merged
 
 
-def _add(tensors: dict, plan: Plan, source: str, moments: Moments, compact: bool) -> None:
+def _add(tensors: dict, plan: Collection, source: str, moments: Moments, compact: bool) -> None:
     """Put what is kept of one source at one zoom behind what is there of the zooms before."""
     def add(name: str, values: torch.Tensor, parts=_parts) -> None:
         for block, part in zip(plan.model.blocks, parts(plan, values)):
@@ -123,19 +133,19 @@ def _add(tensors: dict, plan: Plan, source: str, moments: Moments, compact: bool
         add(name, values)
 
 
-def _parts(plan: Plan, values: torch.Tensor) -> list[torch.Tensor]:
+def _parts(plan: Collection, values: torch.Tensor) -> list[torch.Tensor]:
     """(…, Σ M·C) → each block's (…, M, C)."""
     blocks = plan.model.blocks
     return [part.unflatten(-1, (block.branches, block.channels)) for block, part in zip(
         blocks, values.split([block.branches * block.channels for block in blocks], -1))]
 
 
-def _squeezed(plan: Plan, values: torch.Tensor) -> list[torch.Tensor]:
+def _squeezed(plan: Collection, values: torch.Tensor) -> list[torch.Tensor]:
     """(Σ C) → each block's (1, C)."""
     return [part[None] for part in values.split([block.channels for block in plan.model.blocks])]
 
 
-def _write_rows(plan: Plan, files: list, path: Path, compact: bool) -> None:
+def _write_rows(plan: Collection, files: list, path: Path, compact: bool) -> None:
     writer = None
     for file in files:
         if "rows" not in file.names:

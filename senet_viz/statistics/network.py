@@ -34,11 +34,7 @@ class GateNetwork:
     def __init__(self, module: nn.Module, blocks: list[AttentionBlock], device: torch.device, precision: str,
                  compiled: int | None = None):
         self.blocks, self.dtype = blocks, PRECISIONS[precision]
-        self.module = _copy(module).requires_grad_(False)
-        self.module.to(device, self.dtype, memory_format=torch.channels_last)
-        for name, tensor in [*self.module.named_parameters(), *self.module.named_buffers()]:
-            if tensor.is_floating_point() and not tensor.isfinite().all():  # feature maps would not show it
-                raise ValueError(f"{name} is not finite in {precision}; take another precision")
+        self.module = private_copy(module, device, precision)
         self.gates: dict[str, list[torch.Tensor]] = {}
         self.squeezed: dict[str, list[torch.Tensor]] = {}
         self._watch(Hooks(self.module, shared=False))
@@ -72,6 +68,19 @@ class GateNetwork:
             batch = nn.functional.pad(batch, (0, 0) * 3 + (0, self.size - pictures))
         outputs = self._run(batch.to(self.dtype, memory_format=torch.channels_last))
         return tuple(output[:pictures] for output in outputs)
+
+
+def private_copy(module: nn.Module, device: torch.device, precision: str) -> nn.Module:
+    """A network like this one that nobody else uses: without gradients, on a device, channels last, in a precision.
+
+    Raises:
+        ValueError: when a weight is not finite in that precision.
+    """
+    module = _copy(module).requires_grad_(False).to(device, PRECISIONS[precision], memory_format=torch.channels_last)
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if tensor.is_floating_point() and not tensor.isfinite().all():  # feature maps would not show it
+            raise ValueError(f"{name} is not finite in {precision}; take another precision")
+    return module
 
 
 def random_weights(module: nn.Module, example: torch.Tensor, seed: int = 0) -> nn.Module:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from senet_viz.statistics import Stopped
+from senet_viz.statistics import Computing, Stopped, evaluate
 
 
 class Watched:
@@ -56,6 +56,17 @@ def test_either_engine_goes_on_with_the_shards_of_the_other(cluster, run, full, 
             run(tmp_path / "out", engine=engine, workers=2, options=OPTIONS, stop=enough)
     run(tmp_path / "out", options=OPTIONS)
     assert content(tmp_path / "out") == content(full.path)
+
+
+def test_an_evaluation(cluster, data_set, network, content, tmp_path):
+    model, found = network("se+sk"), []
+    model.classes = [f"kind {k}, or so" for k in range(5)]
+    for engine in ("ray", "local"):
+        evaluate(model, data_set, tmp_path / engine, ["SE_*=1", "*=shuffle images"], Computing("fp32", 3, 7),
+                 engine=engine, workers=1, progress=False)
+        found.append(content(tmp_path / engine))
+        assert found[-1].pop("speed.csv")  # measured
+    assert found[0] == found[1]
 
 
 def test_a_worker_that_is_killed(cluster, run, network, content, tmp_path):

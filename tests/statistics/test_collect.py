@@ -34,7 +34,6 @@ from senet_viz.statistics.local import Local
 from senet_viz.statistics.network import random_weights
 from senet_viz.tables import sampled_channels
 
-collecting = importlib.import_module("senet_viz.statistics.collect")  # the package's own "collect" is the function
 merging = importlib.import_module("senet_viz.statistics.merge")
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ["images.parquet", "metadata.json", "statistics.safetensors", "unreadable.csv"]
@@ -466,7 +465,7 @@ def test_killed_while_cleaning_up(run, again, monkeypatch, tmp_path, place):
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr(collecting.shutil, "rmtree", die)
+        patch.setattr(shutil, "rmtree", die)
         with pytest.raises(Killed):
             run(tmp_path / "out")
     (tmp_path / "out" / "images.parquet.1234.part").write_text("of an earlier run")
