@@ -147,7 +147,7 @@ class Page:
     def edit(self) -> None:
         """Gates as they are and as edited, the means of editing them, and the edits as text."""
         st.header("Edit gates", anchor="edit")
-        overview, controls, chosen = st.container(), st.container(), st.container()
+        overview, controls = st.container(), st.container()
         places = [*self.blocks, *(f"stage {stage}" for stage in self._stages()), "*"]
         with controls, st.container(horizontal=True, vertical_alignment="bottom"):
             where = st.selectbox("Block or stage", places, index=len(self.blocks) - 1, key="what_where",
@@ -158,20 +158,18 @@ class Page:
             channels = st.text_input("Channels", key="what_of", placeholder="all; or 7, 9-12", width=140).strip()
             st.button("Edit", key="what_add", on_click=_add, icon=":material/edit:", type="primary",
                       args=(f"{where}{f'[{channels}]' if channels else ''}={value}",))
-        with st.expander("Whole stages"):
-            stages = st.container()
-        self.text = "\n".join(line.strip() for line in st.text_area(
+        self.text = "\n".join(_lines(st.text_area(
             "Edits", key="edits", bind="query-params", height=100, max_chars=4000,
             placeholder="SE_5_*=1\nSE_3_4[7,9-12]=0", help="An edit a line, or semicolons between: BLOCKS=VALUE or "
             f"BLOCKS[CHANNELS]=VALUE. A value is {sv.gates.edits.HINT}; 'mean' (over a data set) or 'photo' (the other "
-            "photo's gates).").splitlines() if line.strip())
+            "photo's gates).")))
         _remember(self.text)
         with st.container(horizontal=True):
             st.button("Undo", key="what_undo", on_click=_undo, disabled=not st.session_state["what_past"],
                       icon=":material/undo:")
             st.button("Reset", key="what_reset", on_click=_write, args=("",), disabled=not self.text,
                       icon=":material/restart_alt:")
-        with stages:
+        with st.expander("Whole stages"):
             self._sliders()
         self.edits, self.after = [], None
         try:
@@ -183,9 +181,8 @@ class Page:
         self.views = {BEFORE: self.before.view} | ({AFTER: self.after.view} if self.after else {})
         with overview:
             self._overview()
-        with chosen:
-            if where in self.blocks:
-                self._block(self.blocks[where])
+        if where in self.blocks:
+            self._block(self.blocks[where])
 
     def _stages(self) -> list[int]:
         return list(dict.fromkeys(block.stage for block in self.blocks.values()))
@@ -237,7 +234,7 @@ class Page:
     def _parse(self) -> list[sv.Edit]:
         values = {}
         for word, missing in (("mean", self.statistics is None), ("photo", self.other is None)):
-            if not re.search(rf"=\s*{word}\s*(?:;|$)", self.text, re.MULTILINE):
+            if not re.search(rf"=\s*{word}$", self.text, re.MULTILINE):
                 continue
             if missing:
                 raise ValueError({
@@ -326,7 +323,7 @@ class Page:
             with column, st.container(horizontal=True):
                 st.image(each.seen, caption=name, width=180, alt=f"{self.picture.name} as the network saw it, {name}; "
                                                                  f"top class {rows['class'].iloc[0]}")
-                st.dataframe(rows[["class", "probability"]], hide_index=True, height="content", width=300,
+                st.dataframe(rows[["class", "probability"]], hide_index=True, height="content", width=280,
                              column_config={"probability": st.column_config.ProgressColumn(
                                  format="percent", min_value=0.0, max_value=1.0)},
                              alt=f"{name}: " + "; ".join(f"{c} {p:.0%}" for c, p in zip(rows["class"],
@@ -381,21 +378,22 @@ class Page:
         quantity = self._quantity("what_blocks_of")
         text = "Without the edits above: each block off in turn, the others as they are. "
         if any(block.branches == 1 for block in self.blocks.values()):
-            text += ("A gate of 1 takes away the choice between channels and also how much the gate scales the map; the "
+            text += ("A gate of 1 takes away the choice between channels and how much the gate scales the map; the "
                      "mean of the photo's own gate, in each channel, takes away the choice alone. ")
         if any(block.branches > 1 for block in self.blocks.values()):
             text += ("A unit that weighs branches cannot be off, for a weight of 1 for each would add them up: it is "
                      "forced to each branch, and to all alike. ")
-        text += f"Hatched bars: another class is the most probable. {what_if.describe_effects(blocks)} *{self.source}.*"
+        text += f"≠ marks where another class is the most probable. {what_if.describe_effects(blocks)} *{self.source}.*"
         shared.show(Section("Which blocks matter", text, figures.edit_effects(blocks, quantity=quantity), blocks,
                             self._script(f"result = what_if.each_block(model, batch, {self.target})")), "what_blocks")
         st.subheader("Whole stages", anchor="stages")
+        quantity = self._quantity("what_stages_of", PROBABILITY)
         shared.show(Section("Which stages matter", f"{what_if.describe_effects(stages)} *{self.source}.*",
                             figures.edit_effects(stages, quantity=quantity, title="blocks that are off"), stages,
                             self._script(f"result = what_if.each_stage(model, batch, {self.target})")), "what_stages")
 
-    def _quantity(self, key: str) -> str:
-        chosen = st.segmented_control("Change of the", [LOGIT, PROBABILITY], default=LOGIT, required=True, key=key,
+    def _quantity(self, key: str, default: str = LOGIT) -> str:
+        chosen = st.segmented_control("Change of the", [LOGIT, PROBABILITY], default=default, required=True, key=key,
                                       bind="query-params")
         return "change" if chosen == LOGIT else "probability_change"
 
@@ -473,12 +471,16 @@ def _write(text: str) -> None:
     st.session_state["edits"] = text
 
 
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in re.split(r"[;\n]", text) if line.strip()]
+
+
 def _add(line: str) -> None:
-    _write("\n".join(filter(None, [st.session_state.get("edits", "").strip(), line])))
+    _write("\n".join([*_lines(st.session_state.get("edits", "")), line]))
 
 
 def _slide(stage: int, key: str, steps: dict[str, str | None]) -> None:
-    kept = [line for line in st.session_state.get("edits", "").splitlines() if not line.startswith(f"stage {stage}=")]
+    kept = [line for line in _lines(st.session_state.get("edits", "")) if not line.startswith(f"stage {stage}=")]
     value = steps[st.session_state[key]]
     _write("\n".join([*kept, *([f"stage {stage}={value}"] if value else [])]))
 

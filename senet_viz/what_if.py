@@ -404,13 +404,12 @@ def describe_swap(table: pd.DataFrame, picture: str, other: str) -> str:
                 f"changes by {whole['change']:+.2f}.")
     towards = wide[rest[0]] - wide[own]
     single = towards.drop(ALL)
-    where = "towards it" if towards[ALL] > 0 else "away from it" if towards[ALL] < 0 else "not at all"
+    where = "towards" if towards[ALL] > 0 else "away from" if towards[ALL] < 0 else "neither towards nor away from"
     text += (f" The logit of {plain(rest[0])}, the other's class, changes by {wide[rest[0]][ALL]:+.2f}, that of "
-             f"{plain(own)} by {wide[own][ALL]:+.2f}: the prediction moves {where}. Block by block it moves towards it "
-             f"in **{int((single > 0).sum())}** of {len(single)} cases")
-    if single.max() > 0:
-        text += f", most with **{single.idxmax()}** (the difference of the two logits changes by {single.max():+.2f})"
-    return text + "."
+             f"{plain(own)} by {wide[own][ALL]:+.2f}: their difference moves {where} the other "
+             f"({towards[ALL]:+.2f}). With the gates of a single block it moves towards the other in "
+             f"**{int((single > 0).sum())}** of {len(single)} cases")
+    return text + (f", most with **{single.idxmax()}** ({single.max():+.2f})." if single.max() > 0 else ".")
 
 
 def describe_sizes(table: pd.DataFrame) -> str:

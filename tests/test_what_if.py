@@ -243,8 +243,8 @@ def test_sentences_of_a_swap_and_of_sizes(network):
     faked = table.assign(of="x", **{"class": "x", "class_before": "x", "change": -1.0})
     faked = pd.concat([faked[:17], faked[:17].assign(of="y", change=[2.0] + [-3.0] * 15 + [-2.0])])
     text = what_if.describe_swap(faked, "a", "b")
-    assert "the most probable class stays **x**" in text and "moves away from it" in text
-    assert "in **1** of 16 cases, most with **SK_2_1** (the difference of the two logits changes by +3.00)." in text
+    assert "the most probable class stays **x**" in text and "moves away from the other (-1.00)" in text
+    assert text.endswith("it moves towards the other in **1** of 16 cases, most with **SK_2_1** (+3.00).")
     sizes = what_if.forced_sizes(model, sv.Model.noise(), sizes=(0.5, 1.0, 2.0))
     wide = sizes.pivot(index="size", columns="edit", values="logit")
     ahead = wide["5x5"] - wide["3x3"]

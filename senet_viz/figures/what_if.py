@@ -4,7 +4,7 @@ import math
 import pandas as pd
 import plotly.graph_objects as go
 
-from .classes import NEUTRAL
+from .classes import NEUTRAL, faint
 from .style import COLOURS, colour, dash, finish, hover_name, mark_stages, shorten, symbol
 
 QUANTITIES = {"change": ("logit", "+.2f"), "probability_change": ("probability", "+.1%")}
@@ -12,7 +12,7 @@ QUANTITIES = {"change": ("logit", "+.2f"), "probability_change": ("probability",
 
 def edit_effects(table: pd.DataFrame, *, quantity: str = "change", by: str = "label", group: str = "edit",
                  title: str = "attention block, in network order") -> go.Figure:
-    """Bars of the change of a class's logit or probability; hatched where another class is the most probable.
+    """Bars of the change of a class's logit or probability, with ≠ at those where another class is the most probable.
 
     Args:
         table: columns ``by``, ``group``, of, logit, change, probability, probability_change, class, class_before, and
@@ -29,8 +29,8 @@ def edit_effects(table: pd.DataFrame, *, quantity: str = "change", by: str = "la
         rows = table[table[group] == each]
         figure.add_bar(
             x=rows[by].astype(str), y=rows[quantity], name=shorten(str(each)), offsetgroup=str(i),
-            marker={"color": colour(i), "line": {"width": 0}, "pattern": {
-                "shape": ["/" if other else "" for other in rows["class"] != rows["class_before"]]}},
+            marker={"color": colour(i), "line": {"width": 0}}, textposition="outside", cliponaxis=False,
+            text=["≠" if other else "" for other in rows["class"] != rows["class_before"]], textfont={"size": 14},
             customdata=list(zip(map(hover_name, rows["class"]), rows["logit"], rows["change"], rows["probability"],
                                 rows["probability_change"], map(hover_name, rows["of"]))),
             hovertemplate=f"<b>%{{x}}</b> {hover_name(str(each))}<br>%{{customdata[5]}}: logit %{{customdata[1]:.2f}} "
@@ -57,31 +57,33 @@ def edit_effects(table: pd.DataFrame, *, quantity: str = "change", by: str = "la
 
 
 def edit_travel(table: pd.DataFrame, *, quantity: str = "difference") -> go.Figure:
-    """Bars of how much each block's gates have changed, the edited ones in another colour.
+    """Bars of how much the gates of each block have changed that was not edited itself; bands for those that were.
 
     Args:
         table: what ``senet_viz.what_if.travel`` gives.
         quantity: "difference" or "distance".
     """
     title = {"difference": "mean |change of the gate|", "distance": "1 − cosine"}[quantity]
+    rest = table[~table["edited"]].set_index("label")[quantity].dropna()
+    top = 1.05 * rest.max() if rest.any() else table[quantity].max()
     figure = go.Figure()
-    for edited, name, tint, pattern in ((True, "edited", COLOURS[1], "/"), (False, "follows", COLOURS[0], "")):
+    for edited, name, tint in (
+            (True, "edited (not to scale)", faint(COLOURS[1], 0.3)), (False, "not edited", COLOURS[0])):
         rows = table[table["edited"] == edited]
         if len(rows):
             figure.add_bar(
-                x=rows["label"], y=rows[quantity], name=name, offsetgroup="0",
-                marker={"color": tint, "line": {"width": 0}, "pattern": {"shape": pattern}},
+                x=rows["label"], y=rows[quantity] if not edited else [top] * len(rows), name=name, offsetgroup="0",
+                width=1 if edited else 0.65, marker={"color": tint, "line": {"width": 0}},
                 customdata=rows[["difference", "distance"]],
-                hovertemplate=f"<b>%{{x}}</b> {name}<br>mean |change| %{{customdata[0]:.4f}}, 1 − cosine "
-                              "%{customdata[1]:.4f}<extra></extra>")
+                hovertemplate=f"<b>%{{x}}</b> {name.partition(' (')[0]}<br>mean |change| %{{customdata[0]:.4f}}, "
+                              "1 − cosine %{customdata[1]:.4f}<extra></extra>")
     if len(table):
         mark_stages(figure, table["stage"])
-    figure.update_layout(barmode="overlay", bargap=0.35)
+    figure.update_layout(barmode="overlay")
     figure.update_xaxes(title="attention block, in network order", type="category", tickangle=-45,
                         categoryorder="array", categoryarray=table["label"])
-    figure.update_yaxes(title=title, rangemode="tozero")
+    figure.update_yaxes(title=title, range=[0, 1.02 * top or 1])
     edited = table.loc[table["edited"], "label"]
-    rest = table[~table["edited"]].set_index("label")[quantity].dropna()
     alt = (f"{title[0].upper()}{title[1:]} in {len(table)} blocks, edited: {', '.join(edited) or 'none'}; "
            + (f"of the others most in {rest.idxmax()} ({rest.max():.4f})" if len(rest) else "there are no others")
            + ".")

@@ -1,0 +1,75 @@
+"""Figures of experiments with gates: every number drawn is the table's."""
+import pandas as pd
+import pytest
+
+from senet_viz.figures import edit_effects, edit_travel, forced_sizes
+
+
+@pytest.fixture
+def effects():
+    """``effects(name)``: two blocks, each set to 1 and to its mean, followed in a class of this name."""
+    def make(name: str = "cat") -> pd.DataFrame:
+        return pd.DataFrame({
+            "label": ["SE_2_1", "SE_2_1", "SE_3_1", "SE_3_1"], "stage": [2, 2, 3, 3],
+            "edit": ["1", "mean gate"] * 2, "of": name, "logit": [1.0, 2.0, 3.0, 4.0],
+            "change": [-2.0, -1.0, 0.0, 1.0], "probability": [0.1, 0.2, 0.3, 0.4],
+            "probability_change": [-0.2, -0.1, 0.0, 0.1], "class": [name, name, name, "dog"], "class_before": name})
+    return make
+
+
+@pytest.mark.parametrize("quantity", ["change", "probability_change"])
+def test_a_bar_a_block_and_edit(effects, quantity, stage_marks):
+    table = effects()
+    figure = edit_effects(table, quantity=quantity)
+    assert [trace.name for trace in figure.data] == ["1", "mean gate"]
+    for trace, (_, rows) in zip(figure.data, table.groupby("edit", sort=False)):
+        assert list(trace.x) == ["SE_2_1", "SE_3_1"] and list(trace.y) == list(rows[quantity])
+        assert [row[1:5] for row in trace.customdata] == list(rows[
+            ["logit", "change", "probability", "probability_change"]].itertuples(index=False, name=None))
+    assert [list(trace.text) for trace in figure.data] == [["", ""], ["", "≠"]]  # where it is another class
+    assert stage_marks(figure) == ({0.0: "Stage 2", 1.0: "Stage 3"}, [0.5])
+    least, most = ("-2.00", "+1.00") if quantity == "change" else ("-20.0%", "+10.0%")
+    alt = figure.layout.meta["alt"]
+    assert f"1 from {least} (SE_2_1)" in alt and f"to {most} (SE_3_1)" in alt
+    assert "another class is the most probable in 1 of 4 cases" in alt
+
+
+def test_channels_have_no_stages_and_keep_their_order(effects):
+    table = effects().drop(columns="stage").assign(channel=[30, 30, 4, 4])
+    figure = edit_effects(table, by="channel", title="channels")
+    assert list(figure.layout.xaxis.categoryarray) == ["30", "4"] and figure.layout.xaxis.type == "category"
+    assert not figure.layout.annotations and figure.layout.xaxis.title.text == "channels"
+
+
+def test_names_are_no_markup(effects, ugly):
+    figure = edit_effects(effects(ugly))
+    for text in [*(trace.hovertemplate for trace in figure.data), figure.layout.yaxis.title.text,
+                 *(row[0] for trace in figure.data for row in trace.customdata)]:
+        assert "<b>bold" not in text and "<a " not in text and "%{y} " not in text
+
+
+def test_edited_blocks_are_bands_that_hide_nothing():
+    table = pd.DataFrame({"label": ["a", "b", "c"], "stage": [2, 2, 3], "difference": [0.0, 0.5, 0.02],
+                          "distance": [0.0, 0.3, 0.01], "edited": [False, True, False]})
+    band, bars = edit_travel(table).data
+    assert list(bars.x) == ["a", "c"] and list(bars.y) == [0.0, 0.02] and list(band.x) == ["b"]
+    assert band.customdata[0][0] == 0.5 and band.y[0] == pytest.approx(0.021)
+    assert edit_travel(table).layout.yaxis.range[1] < 0.03
+    assert "edited: b; of the others most in c (0.0200)" in edit_travel(table).layout.meta["alt"]
+    [alone] = edit_travel(table[table["edited"]]).data
+    assert alone.y[0] == 0.5 and "there are no others" in edit_travel(table[table["edited"]]).layout.meta["alt"]
+    [still] = edit_travel(table.assign(difference=0.0, edited=False)).data
+    assert not any(still.y)
+
+
+def test_a_line_a_choice_of_kernels():
+    table = pd.DataFrame([{"size": size, "edit": edit, "of": "cat", "logit": size * i, "probability": 0.1 * i,
+                           "class": "dog"} for i, edit in enumerate(["own choice", "3x3", "5x5", "uniform"])
+                          for size in (0.5, 1.0, 2.0)])
+    figure = forced_sizes(table)
+    assert [trace.name for trace in figure.data] == ["own choice", "3x3", "5x5", "uniform"]
+    for trace, (_, rows) in zip(figure.data, table.groupby("edit", sort=False)):
+        assert list(trace.x) == [0.5, 1.0, 2.0] and list(trace.y) == list(rows["logit"])
+        assert trace.customdata[0][1] == "dog"
+    assert list(figure.layout.xaxis.ticktext) == ["0.5×", "1×", "2×"]
+    assert "5x5 from 1.00 to 4.00" in figure.layout.meta["alt"]
