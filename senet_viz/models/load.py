@@ -14,6 +14,7 @@ from .devices import choose_device
 from .download import NETWORK_ERRORS, UnknownModel, download_error, reachable_or_cached, remote
 from .model import Model
 from .networks import NETWORKS
+from .pruned import without
 from .resnet import slim_resnet50
 from .timm_weights import TWINS, from_timm
 
@@ -146,6 +147,10 @@ def _from_file(path: Path, arch: str | None) -> Model:
         raise CheckpointError(f"{path.name} does not say which network it belongs to: give arch, such as "
                               f"\"timm/seresnet50\".")
     load_state(model.module, unwrapped(checkpoint.state, model.module), path.name)
+    if removed := checkpoint.metadata.get("removed"):
+        model.info["Removed"] = ", ".join(change["name"] for change in removed)
+        if "Accuracy" in model.info:
+            model.info["Accuracy"] += f", before {len(removed)} attention block{'s' * (len(removed) > 1)} were removed"
     model.name = path.name
     model.info["Weights"] = path.name + (f", its entry {checkpoint.entry}" if checkpoint.entry else "")
     return model
@@ -158,6 +163,10 @@ def _of_architecture(arch: str, checkpoint: Checkpoint, name: str) -> Model:
         raise UnknownModel(f"{arch!r} names no architecture: give one as timm/NAME or torchvision/NAME.")
     count = _classes_of(checkpoint.state, lambda **options: SOURCES[source](rest, False, **options), name)
     model = SOURCES[source](rest, False, **({} if count is None else {"num_classes": count}))
+    try:
+        without(model.module, checkpoint.metadata.get("removed", ()))
+    except (ValueError, TypeError, KeyError) as error:
+        raise CheckpointError(f"{name} does not fit {arch}: {first_line(error)}.") from error
     if checkpoint.classes:
         if len(checkpoint.classes) != (count or len(model.classes)):
             raise CheckpointError(f"{name} names {len(checkpoint.classes)} classes, but its classifier has "
@@ -193,8 +202,9 @@ def _from_metadata(path: Path, checkpoint: Checkpoint, num_classes: int | None =
         architecture = dict(metadata["architecture"])
         build = ARCHITECTURES[architecture.pop("name")]
         with torch.device("meta"):  # a description must not make us build more than the file holds
-            check_state(build(**architecture), checkpoint.state, path.name)
-        module = build(**architecture if num_classes is None else architecture | {"num_classes": num_classes})
+            check_state(without(build(**architecture), metadata.get("removed", ())), checkpoint.state, path.name)
+        module = without(build(**architecture if num_classes is None else architecture | {"num_classes": num_classes}),
+                         metadata.get("removed", ()))
         if max(metadata["transform"]["input_size"]) > MAX_SIDE:
             raise CheckpointError(f"{path.name} asks for pictures of more than {MAX_SIDE} pixels.")
         transform = create_transform(**metadata["transform"])

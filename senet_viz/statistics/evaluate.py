@@ -217,12 +217,33 @@ def paired_interval(lost, gained, images) -> tuple[np.ndarray, np.ndarray, np.nd
     return shift / images, np.maximum(shift / n - half, -1), np.minimum(shift / n + half, 1)
 
 
+def gate_means(model: Model, statistics: Statistics | str | Path | None = None) -> dict[str, np.ndarray]:
+    """The mean gate (M, C) of each block, by name, over all pictures of statistics.
+
+    Args:
+        model: whose blocks.
+        statistics: of this very network; the embedded ones, for an embedded model, when None.
+
+    Raises:
+        ValueError: when there are none, or they are of other weights.
+    """
+    if statistics is None:
+        source, _, name = model.name.partition("/")
+        statistics = ASSETS / "statistics" / name
+        if source != "demo" or not statistics.is_dir():
+            raise ValueError(f"the mean of gates needs statistics of {model.name}: give a folder that collect wrote")
+    stats = statistics if isinstance(statistics, Statistics) else open_statistics(statistics)
+    if stats.metadata["weights"] != weights_hash(model.module):
+        raise ValueError(f"the statistics in {stats.path} are of other weights than those of {model.name}")
+    return {block.name: stats.overall_mean(block.name).astype(np.float32) for block in model.blocks}
+
+
 def _named(model: Model, edits: Sequence[str | Edit | Sequence[Edit]],
            statistics: Statistics | str | Path | None) -> dict[str, list[Edit]]:
     """Edits by name, each of them one that can be made."""
     means: dict[str, np.ndarray] = {}
     if any(isinstance(edit, str) and re.search(r"=\s*mean\s*(;|$)", edit, re.M) for edit in edits):
-        means = _means(model, statistics)
+        means = gate_means(model, statistics)
     named: dict[str, list[Edit]] = {}
     for given in edits:
         several = parse_edits(given, mean=means) if isinstance(given, str) else [given] if isinstance(
@@ -241,18 +262,6 @@ def _named(model: Model, edits: Sequence[str | Edit | Sequence[Edit]],
                 edit.check(block)
         named[name] = several
     return named
-
-
-def _means(model: Model, statistics: Statistics | str | Path | None) -> dict[str, np.ndarray]:
-    if statistics is None:
-        source, _, name = model.name.partition("/")
-        statistics = ASSETS / "statistics" / name
-        if source != "demo" or not statistics.is_dir():
-            raise ValueError(f"the mean of gates needs statistics of {model.name}: give a folder that collect wrote")
-    stats = statistics if isinstance(statistics, Statistics) else open_statistics(statistics)
-    if stats.metadata["weights"] != weights_hash(model.module):
-        raise ValueError(f"the statistics in {stats.path} are of other weights than those of {model.name}")
-    return {block.name: stats.overall_mean(block.name).astype(np.float32) for block in model.blocks}
 
 
 def _merge(plan: Evaluation, shards: Sequence[Path], out: Path, compact: bool) -> None:

@@ -1,0 +1,42 @@
+"""Networks in which attention blocks gave way to something smaller, and how a checkpoint says so."""
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import nn
+
+
+class Scale(nn.Module):
+    """A gate that is the same for every picture: each of C channels times its own number, (N, C, H, W) → the same."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.weight[:, None, None]
+
+
+def without(module: nn.Module, removed: Iterable[Mapping]) -> nn.Module:
+    """The same network, changed in place: each named part is replaced.
+
+    Args:
+        module: as it was built, with all its blocks.
+        removed: for each the part's path ("name") and what stands there instead ("by"): "identity"; "scale", a number
+            for each of "channels"; "part", that of its own parts that is at "path".
+
+    Raises:
+        ValueError: for a part that is not there, or another replacement.
+    """
+    for change in removed:
+        path, _, leaf = change["name"].rpartition(".")
+        try:
+            parent = module.get_submodule(path)
+            part = parent.get_submodule(leaf) if leaf else None
+            if part is None:
+                raise AttributeError("no name")
+            new = {"identity": lambda _: nn.Identity(), "scale": lambda change: Scale(change["channels"]),
+                   "part": lambda change: module.get_submodule(change["path"])}[change["by"]](change)
+        except (AttributeError, KeyError) as error:
+            raise ValueError(f"{change['name']} cannot be replaced in a {type(module).__name__} ({error})") from error
+        setattr(parent, leaf, new)
+    return module
