@@ -20,6 +20,7 @@ from senet_viz import tables
 from senet_viz.__main__ import main
 from senet_viz.models import catalog, embedded_models, slim_resnet50
 from senet_viz.models.checkpoints import save_checkpoint
+from senet_viz.statistics import open_evaluation
 from senet_viz.statistics.local import Local
 from senet_viz.sweep import SIZES, sweep
 from senet_viz.training import Recipe
@@ -56,7 +57,7 @@ def refused(capsys, arguments: list, message: str, code: int = 2) -> None:
 
 # every command
 
-@pytest.mark.parametrize("command", [[], ["train"], ["models"], ["inspect"], ["collect"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["models"], ["inspect"], ["collect"], ["evaluate"], ["prune"]])
 def test_help(capsys, command):
     with pytest.raises(SystemExit) as stop:
         main([*command, "--help"])
@@ -436,6 +437,50 @@ def test_collect_refuses_folders_of_others(capsys, file, folder, tmp_path):
     refused(capsys, ["collect", file, folder / "val", out, *QUICK, "--batch-size", "3", "--compact"],
             "holds another run, which is not mixed with this one: batch_size is 2 there, 3 here; compact is False")
     refused(capsys, ["collect", file, folder / "val", folder, *QUICK], "what is in it is no run of this program")
+
+
+def test_evaluate(capsys, file, folder, tmp_path):
+    for name, new in (("cat", "red"), ("dog", "blue")):
+        (folder / "val" / name).rename(folder / "val" / new)
+    out = tmp_path / "out"
+    arguments = ["evaluate", file, str(folder), str(out), "--split", "val", "--edit", "SE_5_*=1", "SE_2_1=0; SE_2_2=0",
+                 "--each-block", "--each-stage", "0.5", "shuffle images", "--compact", "--limit", "5", *QUICK]
+    for _ in range(2):  # again, when all is done
+        assert main(arguments) == 0
+        lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["edit", "images", "top1", "difference", "low", "high", "lost", "gained", "top5",
+                                "difference5", "low5", "high5"]
+    table = open_evaluation(out)
+    assert table["edit"].tolist() == [
+        "unedited", "SE_5_*=1", "SE_2_1=0; SE_2_2=0", *(f"{block.label}=1" for block in sv.load(file).blocks),
+        *(f"{where}={value}" for where in ("stage 2", "stage 3", "stage 4", "stage 5", "*")
+          for value in ("0.5", "shuffle images"))]
+    assert (table["images"] == 5).all()
+    assert len(lines) == len(table) + 2
+    assert table.attrs["settings"] == {"precision": "fp32", "batch_size": 2, "shard_size": 3, "threads": 1}
+    assert table.attrs["compact"]
+    capsys.readouterr()
+    assert main([*arguments[:3], *arguments[4:8], *QUICK]) == 0  # a table alone
+    assert "SE_5_*=1" in capsys.readouterr().out
+    refused(capsys, [*arguments[:8], *QUICK], "holds another run, which is not mixed with this one: ")
+    refused(capsys, ["evaluate", file, folder, "--split", "train", *QUICK],
+            "the data's classes are not those of tiny.safetensors: it does not know 'cat' and 1 more")
+    refused(capsys, [*arguments[:3], "--split", "val", "--edit", "*=mean", *QUICK],
+            "the mean of gates needs statistics of tiny.safetensors: give a folder that collect wrote")
+
+
+def test_prune(capsys, file, tmp_path):
+    out = tmp_path / "smaller.safetensors"
+    assert main(["prune", file, str(out), "--blocks", "SE_5_*", "--device", "cpu"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == f"{out}: layer4.0.se, layer4.1.se, layer4.2.se"
+    whole, smaller = sv.load(file, device="cpu"), sv.load(f"file:{out}", device="cpu")
+    assert lines[1].startswith(f"parameters {whole.parameters:,} → {smaller.parameters:,} (")
+    assert "ms on cpu (median of 30, in turn)" in lines[2]
+    assert len(smaller.blocks) == 13
+    refused(capsys, ["prune", file, out, "--blocks", "SE_9_*"], "SE_9_*=1 matches no block")
+    refused(capsys, ["prune", file, tmp_path / "x.pt", "--blocks", "*"], "x.pt is not the name of a safetensors file")
+    refused(capsys, ["prune", file, out, "--blocks", "*", "--by", "mean"], "the mean of gates needs statistics of")
 
 
 def test_export_refuses(capsys, tmp_path):
