@@ -190,16 +190,16 @@ def main() -> None:
     known = pd.read_csv(path).dropna(subset="found") if path.exists() and not args.anew else pd.DataFrame(
         columns=COLUMNS)
     known = {(row["group"], row["network"]): row for row in known.to_dict("records")}
-    rows = []
+    rows = {}
     for group, name, make in (*timm_networks(), *torchvision_networks(), *transformers_networks()):
         if (group, name) in known:
-            rows.append(known[group, name])
+            rows[group, name] = known[group, name]
         elif args.only in name:
-            rows.append({"group": group, "network": name, **run(make, args.max_parameters)})
-            print(*(f"{key} {value}" for key, value in rows[-1].items()), sep="; ", flush=True)
+            row = rows[group, name] = {"group": group, "network": name, **run(make, args.max_parameters)}
+            print(*(f"{key} {value}" for key, value in row.items()), sep="; ", flush=True)
             gc.collect()
-            pd.DataFrame(rows, columns=COLUMNS).to_csv(path, index=False, float_format="%.4g")
-    table = pd.DataFrame(rows, columns=COLUMNS)
+            pd.DataFrame((known | rows).values(), columns=COLUMNS).to_csv(path, index=False, float_format="%.4g")
+    table = pd.DataFrame(rows.values(), columns=COLUMNS)
     text = (f"torch {torch.__version__}, timm {timm.__version__}, torchvision {torchvision.__version__}, random "
             f"weights, {platform.machine()}\n\n{summary(table)}")
     (args.out / "coverage.md").write_text(text)
