@@ -439,9 +439,7 @@ def test_collect_refuses_folders_of_others(capsys, file, folder, tmp_path):
     refused(capsys, ["collect", file, folder / "val", folder, *QUICK], "what is in it is no run of this program")
 
 
-def test_evaluate(capsys, file, folder, tmp_path):
-    for name, new in (("cat", "red"), ("dog", "blue")):
-        (folder / "val" / name).rename(folder / "val" / new)
+def test_evaluate(capsys, file, named, folder, tmp_path):
     out = tmp_path / "out"
     arguments = ["evaluate", file, str(folder), str(out), "--split", "val", "--edit", "SE_5_*=1", "SE_2_1=0; SE_2_2=0",
                  "--each-block", "--each-stage", "0.5", "shuffle images", "--compact", "--limit", "5", *QUICK]
@@ -469,7 +467,15 @@ def test_evaluate(capsys, file, folder, tmp_path):
             "the mean of gates needs statistics of tiny.safetensors: give a folder that collect wrote")
 
 
-def test_prune(capsys, file, tmp_path):
+@pytest.fixture
+def named(folder):
+    """Validation pictures of classes that the network of ``file`` knows."""
+    for name, new in (("cat", "red"), ("dog", "blue")):
+        (folder / "val" / name).rename(folder / "val" / new)
+    return folder / "val"
+
+
+def test_prune(capsys, file, named, tmp_path):
     out = tmp_path / "smaller.safetensors"
     assert main(["prune", file, str(out), "--blocks", "SE_5_*", "--device", "cpu"]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -478,6 +484,17 @@ def test_prune(capsys, file, tmp_path):
     assert lines[1].startswith(f"parameters {whole.parameters:,} → {smaller.parameters:,} (")
     assert "ms on cpu (median of 30, in turn)" in lines[2]
     assert len(smaller.blocks) == 13
+    evaluate = ["evaluate", file, str(named), str(tmp_path / "found"), "--each-block", *QUICK]
+    assert main(evaluate) == 0
+    table = open_evaluation(tmp_path / "found").set_index("edit")["difference"][1:]
+    bound = -100 * table.median()
+    assert main(["prune", file, str(out), "--evaluation", str(tmp_path / "found"), "--within", str(bound)]) == 0
+    kept = [block.label for block in sv.load(f"file:{out}", device="cpu").blocks]
+    assert kept == [block.label for block in whole.blocks if -100 * table[f"{block.label}=1"] > bound]
+    capsys.readouterr()
+    evaluation = ["--evaluation", tmp_path / "found"]
+    refused(capsys, ["prune", file, out, *evaluation, "--within", "-101"], "lost -101 points or less with its gate")
+    refused(capsys, ["prune", f"file:{out}", out, *evaluation], "is of other weights than those of smaller.safetensors")
     refused(capsys, ["prune", file, out, "--blocks", "SE_9_*"], "SE_9_*=1 matches no block")
     refused(capsys, ["prune", file, tmp_path / "x.pt", "--blocks", "*"], "x.pt is not the name of a safetensors file")
     refused(capsys, ["prune", file, out, "--blocks", "*", "--by", "mean"], "the mean of gates needs statistics of")

@@ -135,6 +135,15 @@ def open_evaluation(path: str | Path) -> pd.DataFrame:
     return found
 
 
+def harmless(table: pd.DataFrame, blocks: Iterable[AttentionBlock], value: str, within: float) -> list[str]:
+    """Labels of the blocks whose own edit, "LABEL=value", lost no more than so many points of top-1 (0..100).
+
+    What each loses by itself does not say what all of them lose together: that is to be evaluated.
+    """
+    lost = -100 * table.set_index("edit")["difference"]
+    return [block.label for block in blocks if lost.get(f"{block.label}={value}", np.inf) <= within]
+
+
 def each_block(model: Model, values: Sequence[str] = ()) -> list[str]:
     """An edit for each block and value.
 
@@ -208,8 +217,8 @@ def paired_interval(lost, gained, images) -> tuple[np.ndarray, np.ndarray, np.nd
     Returns:
         difference ((gained − lost) / images, −1..1), low, high.
 
-    >>> paired_interval(0, 0, 98)
-    (0.0, -0.0277..., 0.0277...)
+    >>> [round(float(value), 4) for value in paired_interval(0, 0, 98)]
+    [0.0, -0.0196, 0.0196]
     """
     lost, gained, images = (np.asarray(value, dtype=float) for value in (lost, gained, images))
     n, shift = images + 2, gained - lost
