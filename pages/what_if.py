@@ -11,6 +11,7 @@ import senet_viz as sv
 from pages import shared
 from senet_viz import figures, scripts, tables, what_if
 from senet_viz.report import Section, plain
+from senet_viz.statistics import open_evaluation
 
 TOP_CLASS = "the most probable one"
 BEFORE, AFTER = "as it is", "edited"
@@ -25,6 +26,10 @@ HEADINGS = {
     "logit_before": CHANGE("logit", format="%.2f"), "logit_after": CHANGE("edited", format="%.2f"),
     "change": CHANGE("change", format="%+.2f"), "probability_before": CHANGE("probability", format="percent"),
     "probability_after": CHANGE("edited ", format="percent"), "probability_change": None}
+EVALUATIONS = shared.ROOT / "assets" / "evaluation"
+OF_DATA = {"blocks": None, "images": None, "probability": None, "difference5": None, "low5": None, "high5": None,
+           "images_per_second": None, **{name: CHANGE(title, format="percent") for name, title in (
+               ("top1", "top-1"), ("difference", "change"), ("low", "from"), ("high", "to"), ("top5", "top-5"))}}
 EDITED = ("what_changes", "what_cams", "what_travel")
 
 
@@ -64,6 +69,7 @@ def main() -> None:
     page.channels()
     page.swap()
     page.sizes()
+    page.over_data()
     shared.downloads(f"Experiments with the gates of {loaded.model.name}",
                      {"Photo": page.picture.name, "Edits": "; ".join(page.text.split("\n")) or "none"},
                      f"{Path(loaded.model.name).stem}_what_if")
@@ -462,6 +468,33 @@ class Page:
         shared.show(Section("Forced kernels and the object's size", text, figures.forced_sizes(table), table,
                             self._script(f"image = sv.open_image({self.picture.path!r})\n"
                                          f"result = what_if.forced_sizes(model, image, {self.target})")), "what_sizes")
+
+
+    def over_data(self) -> None:
+        """What edits do to the accuracy over a data set, where that was evaluated for this model."""
+        own = shared.weights(self.loaded.key, self.model)
+        path, table = next(((path, table) for path, table in _evaluations() if table.attrs["weights"] == own),
+                           (None, None))
+        if table is None:
+            return
+        st.header("Over a data set", anchor="data-set")
+        text = (f"One photo is one photo. {what_if.describe_evaluation(table)} "
+                f"*{plain(self.model.name)} on {plain(table.attrs['data'])}.*")
+        shared.show(Section("Over a data set", text, figures.evaluated(table), table, (
+            "from senet_viz.statistics import open_evaluation\n\n"
+            f"result = open_evaluation({str(path.relative_to(shared.ROOT))!r})\nprint(result)\n")),
+            "what_data", headings=OF_DATA)
+
+
+def _evaluations() -> list[tuple[Path, pd.DataFrame]]:
+    """The embedded ones, as ``python -m senet_viz evaluate`` wrote them; what cannot be opened is said."""
+    found = []
+    for path in sorted(EVALUATIONS.glob("*/")):
+        try:
+            found.append((path, open_evaluation(path)))
+        except shared.SENTENCES as error:
+            st.error(plain(str(error)), icon=":material/error:")
+    return found
 
 
 # the text of the edits

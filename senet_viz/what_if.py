@@ -424,6 +424,20 @@ def describe_sizes(table: pd.DataFrame) -> str:
             f"least as high as everything forced at {best} of {len(ahead)} sizes.")
 
 
+def describe_evaluation(table: pd.DataFrame) -> str:
+    """What ``senet_viz.statistics.open_evaluation`` holds, in sentences (Markdown)."""
+    unedited, rows = table.iloc[0], table.iloc[1:]
+    worse, better = rows[rows["high"] < 0], rows[rows["low"] > 0]
+    low = rows.loc[rows["difference"].idxmin()]
+    text = (f"Over {unedited['images']:,} pictures top-1 is **{unedited['top1']:.1%}** without edits. By its 95 % "
+            f"interval it is lower with **{len(worse)}** and higher with **{len(better)}** of {len(rows)} edits")
+    if len(worse):
+        text += f", lowest with **{plain(low['edit'])}** ({low['top1']:.1%})"
+    if len(worse) + len(better) < len(rows):
+        text += "; the others cannot be told from none"
+    return f"{text}. Nothing was trained anew: a network may miss what another has learned to do without."
+
+
 def _set(edit: str) -> str:
     if edit in ("uniform", FLAT):
         return {"uniform": "at uniform weights", FLAT: "at its mean gate"}[edit]

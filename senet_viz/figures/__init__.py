@@ -18,12 +18,12 @@ from .sizes import class_changes, share_slopes, size_curves, size_effects, size_
 from .specificity import specificity
 from .strips import strips
 from .style import last_branch
-from .what_if import edit_effects, edit_travel, forced_sizes
+from .what_if import edit_effects, edit_travel, evaluated, forced_sizes
 
 __all__ = [
     "all_blocks", "box_picker", "cam_grid", "channel_classes", "channel_histogram", "channel_maps", "class_changes",
     "class_heat_map", "class_panels", "contribution", "cost_by_stage", "edit_effects", "edit_travel",
-    "error_against_parameters", "excitation", "fig3_bars", "fig3_lines", "forced_sizes", "gate_change",
+    "error_against_parameters", "evaluated", "excitation", "fig3_bars", "fig3_lines", "forced_sizes", "gate_change",
     "kernel_preference", "last_branch", "nearest_classes", "saturation", "share_slopes", "signed_map", "size_curves",
     "size_effects", "size_slopes", "specificity", "strips",
 ]

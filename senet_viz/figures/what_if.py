@@ -115,3 +115,30 @@ def forced_sizes(table: pd.DataFrame) -> go.Figure:
     alt = (f"Logit of {name} over {len(sizes)} sizes of the object from {sizes[0]:g}× to {sizes[-1]:g}×: "
            + "; ".join(f"{row.Index} from {row.first:.2f} to {row.last:.2f}" for row in ends.itertuples()) + ".")
     return finish(figure, alt=alt)
+
+
+def evaluated(table: pd.DataFrame) -> go.Figure:
+    """A dot and an interval an edit: the change of top-1 over a data set, filled where the interval leaves 0 out.
+
+    Args:
+        table: what ``senet_viz.statistics.open_evaluation`` gives; the unedited row is left out.
+    """
+    rows = table.iloc[1:]
+    clear = (rows["low"] > 0) | (rows["high"] < 0)
+    figure = go.Figure(go.Scatter(
+        x=rows["difference"], y=[shorten(edit, 40) for edit in rows["edit"]], mode="markers",
+        marker={"color": COLOURS[0], "size": 9, "line": {"color": COLOURS[0], "width": 1.5},
+                "symbol": ["circle" if each else "circle-open" for each in clear]},
+        error_x={"type": "data", "symmetric": False, "array": rows["high"] - rows["difference"],
+                 "arrayminus": rows["difference"] - rows["low"], "color": COLOURS[0], "thickness": 1.5, "width": 3},
+        customdata=rows[["top1", "low", "high", "lost", "gained", "top5"]],
+        hovertemplate="<b>%{y}</b><br>top-1 %{customdata[0]:.1%} (%{x:+.1%}, %{customdata[1]:+.1%} to "
+                      "%{customdata[2]:+.1%}), top-5 %{customdata[5]:.1%}<br>%{customdata[3]} pictures lost, "
+                      "%{customdata[4]} gained<extra></extra>"))
+    figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
+    figure.update_xaxes(title="change of top-1, with its 95 % interval", tickformat="+.0%", zeroline=False)
+    figure.update_yaxes(autorange="reversed", type="category", automargin=True, dtick=1)
+    low, high = rows.loc[rows["difference"].idxmin()], rows.loc[rows["difference"].idxmax()]
+    alt = (f"Change of top-1 under {len(rows)} edits, with 95 % intervals: from {low['difference']:+.1%} "
+           f"({low['edit']}) to {high['difference']:+.1%} ({high['edit']}); the interval leaves 0 out for {int(clear.sum())}.")
+    return finish(figure, alt=alt, height=110 + 20 * len(rows), legend=False)

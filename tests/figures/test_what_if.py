@@ -2,7 +2,7 @@
 import pandas as pd
 import pytest
 
-from senet_viz.figures import edit_effects, edit_travel, forced_sizes
+from senet_viz.figures import edit_effects, edit_travel, evaluated, forced_sizes
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_a_bar_a_block_and_edit(effects, quantity, stage_marks):
     assert [trace.name for trace in figure.data] == ["1", "mean gate"]
     for trace, (_, rows) in zip(figure.data, table.groupby("edit", sort=False)):
         assert list(trace.x) == ["SE_2_1", "SE_3_1"] and list(trace.y) == list(rows[quantity])
-        assert [row[1:5] for row in trace.customdata] == list(rows[
+        assert [tuple(row[1:5]) for row in trace.customdata] == list(rows[
             ["logit", "change", "probability", "probability_change"]].itertuples(index=False, name=None))
     assert [list(trace.text) for trace in figure.data] == [["", ""], ["", "≠"]]  # where it is another class
     assert stage_marks(figure) == ({0.0: "Stage 2", 1.0: "Stage 3"}, [0.5])
@@ -73,3 +73,16 @@ def test_a_line_a_choice_of_kernels():
         assert trace.customdata[0][1] == "dog"
     assert list(figure.layout.xaxis.ticktext) == ["0.5×", "1×", "2×"]
     assert "5x5 from 1.00 to 4.00" in figure.layout.meta["alt"]
+
+
+def test_a_dot_and_its_interval_an_edit(ugly):
+    table = pd.DataFrame({
+        "edit": ["unedited", "SE_5_*=1", ugly], "top1": [0.6, 0.4, 0.61], "difference": [0.0, -0.2, 0.01],
+        "low": [0.0, -0.23, -0.01], "high": [0.0, -0.17, 0.03], "lost": [0, 30, 4], "gained": [0, 10, 6],
+        "top5": [0.8, 0.7, 0.8]})
+    figure = evaluated(table)
+    [dots] = figure.data
+    assert list(dots.x) == [-0.2, 0.01] and list(dots.marker.symbol) == ["circle", "circle-open"]
+    assert list(dots.error_x.array) == pytest.approx([0.03, 0.02])
+    assert list(dots.error_x.arrayminus) == pytest.approx([0.03, 0.02])
+    assert "<b>bold" not in dots.y[1] and "the interval leaves 0 out for 1." in figure.layout.meta["alt"]
