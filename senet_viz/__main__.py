@@ -147,7 +147,7 @@ def parser() -> argparse.ArgumentParser:
                                                                  "embedded ones for an embedded model")
     evaluate.add_argument("--split", help="train or val: the sub-folder or the Parquet files of that name")
     evaluate.add_argument("--limit", type=int, help="look only at so many pictures, spread evenly over the data set")
-    evaluate.add_argument("--compact", action="store_true", help="write each picture's probability in float16")
+    evaluate.add_argument("--compact", action="store_true", help="write a small folder: float16, no names of files")
     _add_run_options(evaluate)
     evaluate.set_defaults(run=_evaluate)
 

@@ -70,7 +70,7 @@ def evaluate(
         statistics: where "mean" is taken from; the embedded ones for an embedded model.
         split: of the data.
         limit: look only at so many pictures, spread evenly over the labelled ones.
-        compact: write probabilities in float16.
+        compact: write probabilities in float16, and no names of files.
         device, engine, workers, address, progress, stop: as in ``collect``.
 
     Returns:
@@ -283,20 +283,15 @@ def _merge(plan: Evaluation, shards: Sequence[Path], out: Path, compact: bool) -
     order = columns["index"].argsort()
     index, right1, right5, probability = (values[..., order] for values in columns.values())
     names = [UNEDITED, *plan.edits]
+    table = _table(plan, names, right1, right5, probability)
+    described = {"index": index} | ({} if compact else {"file": [str(plan.pictures.files[i]) for i in index]}) | {
+        "label": plan.targets[plan.labels[index]]}
+    if compact:
+        probability = probability.astype(np.float16)
     with replacing(out / IMAGES) as path:
-        files_of = pa.array([str(plan.pictures.files[i]) for i in index])
-        labels = plan.targets[plan.labels[index]]
-        writer = None
-        for row, name in enumerate(names):
-            part = pa.table({
-                "edit": pa.array([name] * len(index)), "index": index, "file": files_of, "label": labels,
-                "right1": right1[row], "right5": right5[row],
-                "probability": probability[row].astype(np.float16 if compact else np.float32)})
-            writer = writer or pq.ParquetWriter(path, part.schema, compression="zstd")
-            writer.write_table(part)
-        writer.close()
+        write_rows(path, names, described, right1, right5, probability)
     with replacing(out / TABLE) as path:
-        _table(plan, names, right1, right5, probability).to_csv(path, index=False)
+        table.to_csv(path, index=False)
     seconds = np.sum([file.note["seconds"] for file in files], axis=0)
     with replacing(out / SPEED) as path:
         pd.DataFrame({"edit": names, "images_per_second": (len(index) / seconds).round(2)}).to_csv(path, index=False)
@@ -305,6 +300,14 @@ def _merge(plan: Evaluation, shards: Sequence[Path], out: Path, compact: bool) -
         "unlabelled": int((plan.labels < 0).sum())}
     with replacing(out / METADATA) as path:
         path.write_text(json.dumps(metadata, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_rows(path: Path, names: Sequence[str], described: dict, right1: np.ndarray, right5: np.ndarray,
+               probability: np.ndarray) -> None:
+    """Write a row an edit and picture: columns of the N pictures, and arrays (edits, N)."""
+    parts = [pa.table({"edit": [name] * right1.shape[1], **described, "right1": right1[row], "right5": right5[row],
+                       "probability": probability[row]}) for row, name in enumerate(names)]
+    pq.write_table(pa.concat_tables(parts), path, compression="zstd")
 
 
 def _table(plan: Evaluation, names: Iterable[str], right1: np.ndarray, right5: np.ndarray, probability: np.ndarray
