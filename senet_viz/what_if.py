@@ -345,7 +345,7 @@ def describe_effects(table: pd.DataFrame) -> str:
         if not change.any():
             text += f"; the logit of {plain(rows['of'].iloc[0])} does not change"
         else:
-            ends = [f"{verb} most with **{own[i]}** ({change[i]:+.2f})" for verb, i, there in (
+            ends = [f"{verb} most with **{own[i]}** ({change[i]:+.3g})" for verb, i, there in (
                 ("falls", change.idxmin(), change.min() < 0), ("rises", change.idxmax(), change.max() > 0)) if there]
             text += f"; the logit of {plain(rows['of'].iloc[0])} {' and '.join(ends)}"
         sentences.append(f"One {unit} at a time {_set(edit)}: {text}.")

@@ -140,5 +140,6 @@ def evaluated(table: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(autorange="reversed", type="category", automargin=True, dtick=1)
     low, high = rows.loc[rows["difference"].idxmin()], rows.loc[rows["difference"].idxmax()]
     alt = (f"Change of top-1 under {len(rows)} edits, with 95 % intervals: from {low['difference']:+.1%} "
-           f"({low['edit']}) to {high['difference']:+.1%} ({high['edit']}); the interval leaves 0 out for {int(clear.sum())}.")
+           f"({low['edit']}) to {high['difference']:+.1%} ({high['edit']}); the interval leaves 0 out for "
+           f"{int(clear.sum())}.")
     return finish(figure, alt=alt, height=110 + 20 * len(rows), legend=False)

@@ -11,6 +11,7 @@ import senet_viz as sv
 from senet_viz import tables, what_if
 from senet_viz.models import embedded_models
 from senet_viz.report import report
+from senet_viz.statistics import open_evaluation
 from tests.app.checks import fine, png, sections, sentences
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,6 +20,8 @@ SE, SK = "demo/se_resnet50_slim", "demo/sknet50_slim"
 LOOKED = ["what_overview", "what_block"]
 OF_EDITS = ["what_changes", "what_cams", "what_travel"]
 TRIED = ["what_blocks", "what_stages", "what_channels", "what_swap"]
+EVALUATION = ROOT / "assets" / "evaluation"
+OF_DATA = ["what_data"] * EVALUATION.is_dir()
 EDITS = {SE: "SE_5_1=mean\nstage 4=*0.5\nSE_2_1=photo\nSE_5_3[7,9-12]=0", SK: "SK_4_1=5x5\nstage 3=mix 0.3 0.7"}
 
 pytestmark = pytest.mark.skipif(
@@ -64,7 +67,7 @@ def same(table, other) -> None:
 def test_the_page_is_described_and_its_tables_are_offered(shown, name):
     app = shown[name]
     fine(app)
-    expected = LOOKED + OF_EDITS + TRIED + ["what_sizes"] * (name == SK)
+    expected = LOOKED + OF_EDITS + TRIED + ["what_sizes"] * (name == SK) + OF_DATA
     assert list(sections(app)) == expected
     assert {f"{key}_csv" for key in expected} | {"report"} == {button.key for button in app.get("download_button")}
     for key, section in sections(app).items():
@@ -117,12 +120,21 @@ def test_the_script_gives_the_table(shown, name, key, monkeypatch, capsys):
     assert capsys.readouterr().out
 
 
+@pytest.mark.skipif(not OF_DATA, reason="the embedded models were not evaluated")
+@pytest.mark.parametrize("name", [SE, SK])
+def test_the_evaluation_is_that_of_the_model(shown, name):
+    section = sections(shown[name])["what_data"]
+    table = open_evaluation(EVALUATION / name.partition("/")[2])
+    pd.testing.assert_frame_equal(section.table, table)
+    assert what_if.describe_evaluation(table) in section.text and name in section.script.replace("evaluation/", "demo/")
+
+
 # editing
 
 def test_edit_undo_reset_and_sliders(page):
     app = page(sample=["ladybug"])
     fine(app)
-    assert list(sections(app)) == LOOKED + TRIED[:3] and "There are no edits" in sentences(app.info)[0]
+    assert list(sections(app)) == LOOKED + TRIED[:3] + OF_DATA and "There are no edits" in sentences(app.info)[0]
     assert "Choose two photos" in sentences(app.info)[1] and app.button(key="what_undo").disabled
 
     def text() -> str:
@@ -179,14 +191,15 @@ def test_what_cannot_be_edited_is_one_sentence(page):
             app.text_area(key="edits").set_value(edits).run()
         fine(app, errors=1)
         assert said in sentences(app.error)[0]
-        assert list(sections(app)) == LOOKED + TRIED[:3] and "There are no edits" not in " ".join(sentences(app.info))
+        assert list(sections(app)) == LOOKED + TRIED[:3] + OF_DATA
+        assert "There are no edits" not in " ".join(sentences(app.info))
 
 
 def test_bad_photos_and_classes(page, start):
     app = page(what_class="unicorn", sample=["ladybug"], what_where="SK_1_1", what_other="x", what_picture="gone",
                what_channels_top="99", what_blocks_of="y")
     fine(app, errors=1)
-    assert "has no class 'unicorn'" in sentences(app.error)[0] and list(sections(app)) == LOOKED + TRIED[:3]
+    assert "has no class 'unicorn'" in sentences(app.error)[0] and list(sections(app)) == LOOKED + TRIED[:3] + OF_DATA
     app = start(run=False)
     app.switch_page("pages/what_if.py")
     app.session_state["sample"] = []
@@ -199,7 +212,7 @@ def test_bad_photos_and_classes(page, start):
         ("letter.jpg", b"Dear Sir", "image/jpeg"),
         *((f"<b>{i}</b>.png", png(i), "image/png") for i in range(2))]).run()
     fine(app, errors=1)
-    assert list(sections(app)) == LOOKED + TRIED
+    assert list(sections(app)) == LOOKED + TRIED + OF_DATA
 
 
 class Inline(nn.Module):
