@@ -207,7 +207,7 @@ def _load(name: str, arch: str, device: str, digest: str, is_factory: bool, _dat
     else:
         model = sv.load(name, device=device)
     if not model.blocks:
-        raise ValueError(f"{name} has no channel attention that this program knows, so there is nothing to show.")
+        raise ValueError(f"{name} has no channel attention, so there is nothing to show.")
     return model
 
 
