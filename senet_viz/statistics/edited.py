@@ -28,7 +28,8 @@ class EditedNetwork:
     def __init__(self, module: nn.Module, blocks: list[AttentionBlock], device: torch.device, precision: str):
         self.module, self.blocks = private_copy(module, device, precision), blocks
         self.dtype = PRECISIONS[precision]
-        self._kept: dict[str, torch.Tensor] = {}  # what modules gave in the unedited forward, in the order they ended
+        # what modules gave in the unedited forward, in the order they ended; None where it is of no use
+        self._kept: list[tuple[str, torch.Tensor | None]] = []
         self._before: dict[str, int] = {}  # block → how many of them had ended when its gate came
         self._batch = torch.empty(0)
 
@@ -63,8 +64,8 @@ class EditedNetwork:
         finally:
             hooks.remove()
         # what a later operation changed in place is no longer what the module gave
-        self._kept = {path: output if path not in spoilt and output._version == version else None
-                      for path, output, version in ended}
+        self._kept = [(path, output if path not in spoilt and output._version == version else None)
+                      for path, output, version in ended]
         return logits
 
     @torch.no_grad()
@@ -73,7 +74,7 @@ class EditedNetwork:
         touched = [block for block in self.blocks if any(edit.matches(block) for edit in edits)]
         first = min((self._before[block.name] for block in touched), default=0)
         counted = [product.path for block in touched if block.gate is None for product in block.products]
-        known = {path: output for path, output in list(self._kept.items())[:first] if output is not None
+        known = {path: output for path, output in self._kept[:first] if output is not None
                  # the multiplications of a module are counted, its parts' among them: these have to run
                  and not any(path.startswith(f"{other}." if other else "") for other in counted)}
         hooks, skipped = Hooks(self.module, shared=False), []

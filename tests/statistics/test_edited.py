@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+from timm.layers import SqueezeExcite
 from torch import nn
 
 import senet_viz as sv
@@ -99,6 +100,35 @@ def test_networks_that_change_maps_in_place_and_share_parts(batch, in_place):
             got = net.edited([edit])
             with sv.edited(copy.deepcopy(module), [edit], example=batch) as whole, torch.no_grad():
                 torch.testing.assert_close(got, whole(batch.clone()))
+
+
+class Flat(nn.Module):
+    """Units without a module of their own, with one activation for all of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.c1, self.c2, self.c3 = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, 1, 1)
+        self.se1, self.se2, self.se3 = (SqueezeExcite(8, rd_ratio=0.5) for _ in range(3))
+        self.act, self.pool, self.head = nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Linear(8, 4)
+
+    def forward(self, x):
+        for conv, se in ((self.c1, self.se1), (self.c2, self.se2), (self.c3, self.se3)):
+            x = se(self.act(conv(x)))
+        return self.head(self.pool(x).flatten(1))
+
+
+def test_a_part_that_runs_before_and_after_a_gate(batch):
+    torch.manual_seed(0)
+    module = Flat().eval()
+    blocks = sv.find_blocks(module, batch)
+    assert len(blocks) == 3
+    net = EditedNetwork(module, blocks, CPU, "fp32")
+    plain = net.unedited(batch)
+    for edit in [sv.Edit(block.label, 0) for block in blocks]:
+        got = net.edited([edit])
+        with sv.edited(copy.deepcopy(module), [edit], example=batch) as whole, torch.no_grad():
+            torch.testing.assert_close(got, whole(batch.clone()))
+        assert not torch.allclose(got, plain)
 
 
 def test_after_an_error_the_network_is_whole(network, batch):
