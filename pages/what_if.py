@@ -10,6 +10,7 @@ import streamlit as st
 import senet_viz as sv
 from pages import shared
 from senet_viz import figures, scripts, tables, what_if
+from senet_viz.gates.edits import HINT
 from senet_viz.report import Section, plain
 from senet_viz.statistics import open_evaluation
 
@@ -167,8 +168,8 @@ class Page:
         self.text = "\n".join(_lines(st.text_area(
             "Edits", key="edits", bind="query-params", height=100, max_chars=4000,
             placeholder="SE_5_*=1\nSE_3_4[7,9-12]=0", help="An edit a line, or semicolons between: BLOCKS=VALUE or "
-            f"BLOCKS[CHANNELS]=VALUE. A value is {sv.gates.edits.HINT}; 'mean' (over a data set) or 'photo' (the other "
-            "photo's gates).")))
+            f"BLOCKS[CHANNELS]=VALUE. A value is {HINT}; 'mean' (over a data set) or 'photo' (the other photo's "
+            "gates).")))
         _remember(self.text)
         with st.container(horizontal=True):
             st.button("Undo", key="what_undo", on_click=_undo, disabled=not st.session_state["what_past"],
@@ -468,7 +469,6 @@ class Page:
         shared.show(Section("Forced kernels and the object's size", text, figures.forced_sizes(table), table,
                             self._script(f"image = sv.open_image({self.picture.path!r})\n"
                                          f"result = what_if.forced_sizes(model, image, {self.target})")), "what_sizes")
-
 
     def over_data(self) -> None:
         """What edits do to the accuracy over a data set, where that was evaluated for this model."""

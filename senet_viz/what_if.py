@@ -73,18 +73,23 @@ def _forward(model: Model, picture: torch.Tensor, variants: list[Sequence[Edit]]
     edits = [replace(edit, rows=[row]) for row, variant in enumerate(variants, 1) for edit in variant]
     entries = _entries(model.blocks)
     growth: dict[str, list[int]] = {}  # where the batch grows: rows that come in, rows that are added
+    grown: list[str] = []  # where it did; "" is the network's own input
     for rows, i in enumerate(first, 1):
         growth.setdefault(entries[i], [rows, 0])[1] += 1
     with edited(model, edits) as module, torch.no_grad():
         try:
             with hooked(module) as hooks:
                 for path, (rows, more) in growth.items():
-                    hooks.before(path, lambda x, rows=rows, more=more: _grown(x, rows, more))
+                    hooks.before(path, lambda x, path=path, rows=rows, more=more: (
+                        grown.append(path) or _grown(x, rows, more)))
                 logits = logits_of(module(picture))
             if len(logits) == 1 + len(variants):
                 return logits
+        except torch.OutOfMemoryError:  # the whole batch needs no less
+            raise
         except (RuntimeError, IndexError):  # no chain of modules: batches of several sizes met
-            pass
+            if not any(grown):  # there was one size alone
+                raise
         return logits_of(module(picture.expand(1 + len(variants), -1, -1, -1)))
 
 
@@ -337,19 +342,32 @@ def describe_effects(table: pd.DataFrame) -> str:
     names = table["channel" if channels else "label"].astype(str)
     unit = "channel" if channels else "block" if "block" in table else "stage"
     sentences = [f"As it is, the most probable class is **{plain(table['class_before'].iloc[0])}**."]
-    for edit, rows in table.groupby("edit", sort=False):
-        own, change = names[rows.index], rows["change"]
-        other = own[rows["class"] != rows["class_before"]]
-        text = (f"another class becomes the most probable in **{len(other)}** of {len(rows)} cases ({_listed(other)})"
-                if len(other) else f"the most probable class stays the same in all {len(rows)} cases")
-        if not change.any():
-            text += f"; the logit of {plain(rows['of'].iloc[0])} does not change"
-        else:
-            ends = [f"{verb} most with **{own[i]}** ({change[i]:+.3g})" for verb, i, there in (
-                ("falls", change.idxmin(), change.min() < 0), ("rises", change.idxmax(), change.max() > 0)) if there]
-            text += f"; the logit of {plain(rows['of'].iloc[0])} {' and '.join(ends)}"
-        sentences.append(f"One {unit} at a time {_set(edit)}: {text}.")
+    for edit, tried in table.groupby("edit", sort=False):
+        whole = tried[(names[tried.index] == ALL) & (unit == "stage")]  # no single one: it has a sentence of its own
+        rows = tried.drop(whole.index)
+        if len(rows):
+            sentences.append(f"One {unit} at a time {_set(edit)}: {_found(rows, names[rows.index])}.")
+        for row in whole.to_dict("records"):
+            text = ("the most probable class stays the same" if row["class"] == row["class_before"] else
+                    f"**{plain(row['class'])}** becomes the most probable class")
+            change = f"changes by {row['change']:+.3g}" if row["change"] else "does not change"
+            sentences.append(f"All blocks together {_set(edit)}: {text}; the logit of {plain(row['of'])} {change}.")
     return " ".join(sentences)
+
+
+def _found(rows: pd.DataFrame, names: pd.Series) -> str:
+    """What becomes of the prediction over several cases with these names."""
+    other, change = names[rows["class"] != rows["class_before"]], rows["change"]
+    cases, most = ("the one case", "") if len(rows) == 1 else (f"all {len(rows)} cases", " most")
+    text = f"the most probable class stays the same in {cases}"
+    if len(other):
+        cases = f"**{len(other)}** of {len(rows)} cases" if len(rows) > 1 else cases
+        text = f"another class becomes the most probable in {cases} ({_listed(other)})"
+    if not change.any():
+        return f"{text}; the logit of {plain(rows['of'].iloc[0])} does not change"
+    ends = [f"{verb}{most} with **{names[i]}** ({change[i]:+.3g})" for verb, i, there in (
+        ("falls", change.idxmin(), change.min() < 0), ("rises", change.idxmax(), change.max() > 0)) if there]
+    return f"{text}; the logit of {plain(rows['of'].iloc[0])} {' and '.join(ends)}"
 
 
 def describe_travel(table: pd.DataFrame) -> str:

@@ -206,6 +206,50 @@ def test_sentences_follow_from_the_tables(network):
         what_if.describe_effects(swapped))
 
 
+def test_all_blocks_are_no_stage_at_a_time():
+    table = pd.DataFrame({
+        "label": ["stage 2", "stage 3", "all blocks"], "edit": "1", "of": "x", "change": [-1.0, 0.5, -248.0],
+        "class": ["x", "y", "z"], "class_before": "x"})
+    assert what_if.describe_effects(table) == (
+        "As it is, the most probable class is **x**. One stage at a time set to 1: another class becomes the most "
+        "probable in **1** of 2 cases (stage 3); the logit of x falls most with **stage 2** (-1) and rises most with "
+        "**stage 3** (+0.5). All blocks together set to 1: **z** becomes the most probable class; the logit of x "
+        "changes by -248.")
+    assert what_if.describe_effects(table.assign(change=0.0, **{"class": "x"})).endswith(
+        "All blocks together set to 1: the most probable class stays the same; the logit of x does not change.")
+    named = table[:2].assign(block=["a", "b"], label=["SE_2_1", "all blocks"])  # a block may be called anything
+    assert "in **1** of 2 cases (all blocks)" in what_if.describe_effects(named)
+
+
+@pytest.mark.parametrize(("last", "said"), [
+    ("x", "the most probable class stays the same in the one case; the logit of x falls with **SE_2_1** (-1)."),
+    ("y", "another class becomes the most probable in the one case (SE_2_1); the logit of x falls with **SE_2_1** "
+          "(-1).")])
+def test_one_case_is_not_counted(last, said):
+    table = pd.DataFrame({"block": ["a"], "label": "SE_2_1", "edit": "1", "of": "x", "change": -1.0, "class": last,
+                          "class_before": "x"})
+    assert what_if.describe_effects(table).endswith(f"One block at a time set to 1: {said}")
+
+
+@pytest.mark.parametrize(("place", "error", "times"), [
+    ("stem", RuntimeError, 1), ("layer3", torch.OutOfMemoryError, 1), ("layer3", RuntimeError, 2)])
+def test_what_fails_is_not_tried_again_in_vain(network, place, error, times):
+    model, calls = network("slim/se"), []
+    assert model.blocks
+
+    def fail(*_):
+        calls.append(place)
+        raise error("on purpose")
+
+    handle = model.module.get_submodule(place).register_forward_pre_hook(fail)
+    try:
+        with pytest.raises(error, match="on purpose"):
+            what_if.runs(model, picture(), [[sv.Edit(block.label, 1)] for block in model.blocks[:4]])
+    finally:
+        handle.remove()
+    assert len(calls) == times
+
+
 def test_sentences_of_an_edit(network):
     model, batch = network("slim/se"), picture()
     before = sv.inspect(model, batch)

@@ -1,4 +1,5 @@
 """The What-if page: its numbers are the library's, edits go into text, link and scripts, and nothing is a traceback."""
+import ast
 import sys
 from pathlib import Path
 
@@ -127,6 +128,14 @@ def test_the_evaluation_is_that_of_the_model(shown, name):
     table = open_evaluation(EVALUATION / name.partition("/")[2])
     pd.testing.assert_frame_equal(section.table, table)
     assert what_if.describe_evaluation(table) in section.text and name in section.script.replace("evaluation/", "demo/")
+
+
+def test_a_page_reaches_into_the_package_by_imports_alone():
+    """``sv.gates.edits`` is there or not, by who has imported what before."""
+    for path in (ROOT / "pages").glob("*.py"):
+        used = {node.attr for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+                if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "sv"}
+        assert used <= set(sv.__all__), path.name
 
 
 # editing
