@@ -21,7 +21,7 @@ import torch
 
 import senet_viz as sv
 from senet_viz.gates import contribution_points
-from senet_viz.models import available_devices, cache_folders, catalog, embedded_models, remote
+from senet_viz.models import available_devices, cache_folders, catalog, choose_device, embedded_models, remote
 from senet_viz.models.download import reachable_or_cached
 from senet_viz.report import Section, plain, report
 from senet_viz.statistics.archive import METADATA
@@ -167,7 +167,7 @@ def _obtain(name: str, arch: str, device: str, upload, factory: str | None, slot
             raise ValueError(f"{typed!r} is a path on the server; upload the checkpoint instead.")
         if "hf-hub:" in typed or "hf_hub:" in typed:
             raise ValueError(f"{typed!r} is not fetched from here; load it with sv.load and --model.")
-    device = str(sv.models.choose_device(device))  # "auto" and "cuda:0" are one
+    device = str(choose_device(device))  # "auto" and "cuda:0" are one
     if name != factory and upload is None:
         _fetch(name, slot, choice)
     with st.spinner("Loading the model"):
@@ -198,7 +198,7 @@ def in_a_sentence(function):
 def _load(name: str, arch: str, device: str, digest: str, is_factory: bool, _data: bytes) -> sv.Model:
     if is_factory:
         model = call_factory(name)
-        model.module.to(sv.models.choose_device(device))
+        model.module.to(choose_device(device))
     elif digest:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, name[5:])
