@@ -21,12 +21,14 @@ UNIT = re.compile(r"(?:^|\.)layer(\d+)\.(\d+)(?:[.#]|$)")
 class Product:
     """A multiplication of a feature map by a gate: which in a module's forward, and which operand is the gate.
 
-    Multiplications are counted as by ``Hooks.multiplied``.
+    Multiplications are counted as by ``Hooks.multiplied``. ``branch_dim`` is the dimension along which the branches of
+    a five-dimensional map lie: (N, M, C, H, W) or, with 0, (M, N, C, H, W).
     """
 
     path: str
     number: int
     operand: int
+    branch_dim: int = 1
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class AttentionBlock:
             parameters, and which gate in it: "layer2.3#0".
         label: as in the papers, "SE_3_4" = stage 3, block 4; the stem is stage 1. Unique in a network.
         kind: "SE", "SK", "ECA", "eSE", "SplitAttn", "GC", "CBAM" or "GE"; of a class that is not known by name "SE", or
-            "SK" where it weighs branches.
+            where it weighs branches "SK", or "Highway" if one of them is the module's input.
         channels: C, the channels of the map that the gate scales.
         branches: M, the branches that the gate weighs; 1 where it scales one map.
         kernels: effective kernel size of each branch, (3, 5), or None.
@@ -111,6 +113,7 @@ def find_blocks(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock
     module = eager(module)
     if example.dim() != 4 or not len(example):
         raise ValueError(f"an example has the shape (N, 3, H, W), N at least 1, not {tuple(example.shape)}")
+    example = example[:1]  # one picture, so that a batch cannot be taken for branches
     if any(parameter.is_meta for parameter in module.parameters()):
         raise ValueError(f"{type(module).__name__} has no values, for its parameters are on the meta device: give it "
                          f"some (to_empty, load_state_dict)")
@@ -120,7 +123,8 @@ def find_blocks(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock
             search, side = _search(module, nn.functional.interpolate(example, scale_factor=NEARER)), side * NEARER
     groups: dict[frozenset[Use], None] = {}
     for use in search.uses:
-        groups.setdefault(use.added)
+        if use.branch_dim or use.summed:
+            groups.setdefault(use.added)
     blocks, sides = [], {}
     for group in groups:
         block = _block(module, sorted(group, key=search.uses.index), search, {b.name for b in blocks})
@@ -198,7 +202,7 @@ def _block(module: nn.Module, uses: list[Use], search: Search, taken: set[str]) 
 
     returned = [call for call, of in first.returned if of == whole]
     given = [(call, output) for call, output in first.activation.outputs
-             if call.path in once and output.numel() == values.numel()
+             if first.branch_dim and call.path in once and output.numel() == values.numel()
              and torch.equal(output.reshape(values.shape), values)]
     scales_input = branches == 1 and first.inner.entered is first.map
     named = [call for call, _ in given if next(module.get_submodule(call.path).parameters(), None) is not None]
@@ -217,13 +221,14 @@ def _block(module: nn.Module, uses: list[Use], search: Search, taken: set[str]) 
     kernels = tuple(_kernel(module.get_submodule(path)) for path in paths)
     shortcut, is_input = first.shortcut or (None, False)
     part = module.get_submodule(_path(name))
+    highway = branches > 1 and any(use.map is use.inner.entered for use in uses)
     precision = max(1e-3, 4 * torch.finfo(mean.dtype).eps)
     return AttentionBlock(
-        name=name, label="", kind=kind_of(part, branches), channels=channels, branches=branches,
-        kernels=kernels if kernels and all(kernels) else None, stage=0, index=0,
+        name=name, label="", kind="Highway" if highway else kind_of(part, branches), channels=channels,
+        branches=branches, kernels=kernels if kernels and all(kernels) else None, stage=0, index=0,
         gate=given[0][0].path if given else None, paths=paths, input=entry.path if entry else None,
         output=output if output in once else None,
-        products=tuple(Product(use.call.path, use.number, use.operand) for use in uses),
+        products=tuple(Product(use.call.path, use.number, use.operand, use.branch_dim) for use in uses),
         shortcut=shortcut.path if shortcut and shortcut.path in once else None, shortcut_is_input=is_input,
         split_input=bool(paths and getattr(part, "split_input", False)),
         squeeze=next((path for path, vector in uses[-1].vectors if path in once and vector.shape == mean.shape

@@ -16,11 +16,12 @@ from .points import on_gate
 
 Values = float | str | torch.Tensor | np.ndarray | Mapping[str, torch.Tensor | np.ndarray]
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+MOST_CHANNELS = 65536  # that an edit may name; a longer range is a slip, or meant to fill the memory
 WORDS = {  # what a value may say, and how
     "scale": re.compile(rf"[*×]\s*({NUMBER})"), "top": re.compile(r"top\s+(\d+)"),
     "branch": re.compile(r"branch\s+(\d+)"), "kernel": re.compile(r"(\d+)\s*[x×]\s*\1"),
     "mix": re.compile(rf"mix((?:\s+{NUMBER})+)"), "uniform": re.compile("uniform()"),
-    "shuffle": re.compile(r"shuffle\s+(channels|images)"),
+    "shuffle": re.compile(r"shuffle\s+(channels|images)(?:\s+(\d{1,9}))?"),
 }
 HINT = ("a number, '*0.5' (scaled), 'top 8' (only the 8 most excited), 'shuffle channels', 'shuffle images'; for "
         "kernels 'branch 0' or '3x3', 'mix 0.3 0.7', 'uniform'")
@@ -42,9 +43,10 @@ class Edit:
         value: a number: every gate is set to it (1: the block without SE). An array (C,), (M, C) or (N, M, C): set to
             these, such as another picture's gates or a mean over a data set. A mapping from block names or labels to
             arrays: each block to its own (``View.gates`` is one). Or words: "*0.5" scales; "top 8" keeps each picture's
-            8 most excited channels and sets the others to 0; "shuffle channels" deals a block's values out to other
-            channels, the same for all pictures and branches; "shuffle images" to the batch's other images; "branch 0"
-            or "3x3" forces a branch, "mix 0.3 0.7" a mixture, "uniform" the even one.
+            8 most excited channels and sets the others to 0; "shuffle channels" gives every channel another one's
+            values, the same for all pictures and branches; "shuffle images" every image another one's, of the same
+            batch (a number behind is the seed); "branch 0" or "3x3" forces a branch, "mix 0.3 0.7" a mixture, "uniform"
+            the even one.
         channels: only these channels; all when None.
         rows: only these images of the batch; all when None.
         seed: of the shuffles.
@@ -66,18 +68,24 @@ class Edit:
 
     def __post_init__(self):
         if isinstance(self.value, str):
-            said = next(((verb, found[1]) for verb, words in WORDS.items()
-                         if (found := words.fullmatch(self.value.strip()))), None)
+            found = {verb: match for verb, words in WORDS.items() if (match := words.fullmatch(self.value.strip()))}
+            said = next(((verb, match[1]) for verb, match in found.items()), None)
             if said is None and re.fullmatch(NUMBER, self.value.strip()):
                 object.__setattr__(self, "value", float(self.value))
             elif said is None:
                 raise EditError(f"{self.value!r} is no value of a gate; there are {HINT}")
+            elif said[0] == "shuffle" and found["shuffle"][2]:
+                object.__setattr__(self, "seed", int(found["shuffle"][2]))
             object.__setattr__(self, "_said", said)
 
     def __str__(self) -> str:
         channels = f"[{_ranges(self.channels)}]" if self.channels is not None else ""
-        value = self.value if isinstance(self.value, str) else f"{self.value:g}" if isinstance(
-            self.value, (int, float)) else "array"
+        if self._said is not None and self._said[0] == "shuffle":
+            value = f"shuffle {self._said[1]}{f' {self.seed}' if self.seed else ''}"
+        elif isinstance(self.value, (int, float)):
+            value = repr(float(self.value)).removesuffix(".0")
+        else:
+            value = self.value if isinstance(self.value, str) else "array"
         return f"{self.where}{channels}={self.text or value}"
 
     def matches(self, block: AttentionBlock) -> bool:
@@ -101,6 +109,8 @@ class Edit:
             if wrong:
                 raise EditError(f"{self}: the batch has the images 0 to {rows - 1}, not {wrong[0]}")
         verb, words = self._said or ("", "")
+        if verb == "shuffle" and words == "images" and rows == 1:
+            raise EditError(f"{self}: there is only one image in the batch, and no other whose gates it could have")
         if verb in ("branch", "kernel", "mix", "uniform") and block.branches == 1:
             raise EditError(f"{self}: {block.label} has no branches to choose between")
         if verb == "branch" and int(words) >= block.branches:
@@ -143,8 +153,9 @@ class Edit:
             return torch.zeros_like(gate).scatter(-1, kept.indices, kept.values)
         if verb == "shuffle":
             axis = {"images": 0, "channels": 2}[words]
-            order = torch.randperm(gate.shape[axis], generator=torch.Generator().manual_seed(self.seed))
-            return gate.index_select(axis, order.to(gate.device))
+            if words == "images":
+                self.check(block, len(gate))  # in a loop of one's own the batch is not known before
+            return gate.index_select(axis, _others(gate.shape[axis], self.seed).to(gate.device))
         if verb in ("branch", "kernel", "mix", "uniform"):
             weights = {"branch": lambda: [float(m == int(words)) for m in range(block.branches)],
                        "kernel": lambda: [float(kernel == int(words)) for kernel in block.kernels],
@@ -255,12 +266,20 @@ def edited(model, edits: Sequence[Edit], *, example: torch.Tensor | None = None,
         yield module
 
 
+def _others(count: int, seed: int) -> torch.Tensor:
+    """A random order in which none is in its own place (but a single one)."""
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    if (order == torch.arange(count)).any():  # then one cycle through all
+        order = torch.empty_like(order).index_copy_(0, order, order.roll(1))
+    return order
+
+
 def _numbers(text: str, part: str) -> tuple[int, ...]:
     """"7, 9-12" → (7, 9, 10, 11, 12)."""
     numbers: list[int] = []
-    for piece in text.split(","):
+    for piece in text.split(",")[:MOST_CHANNELS]:
         found = re.fullmatch(r"\s*(\d+)(?:\s*-\s*(\d+))?\s*", piece)
-        if not found or int(found[2] or found[1]) < int(found[1]):
+        if not found or not int(found[1]) <= int(found[2] or found[1]) < MOST_CHANNELS:
             raise EditError(f"{part!r}: {text.strip()!r} names no channels; they are written 7,9-12")
         numbers += range(int(found[1]), int(found[2] or found[1]) + 1)
     return tuple(numbers)

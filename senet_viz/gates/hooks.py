@@ -91,9 +91,11 @@ class _Multiplications(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         def multiply(*operands):
-            return func(*operands, **(kwargs or {}))
+            return func(*operands, **kwargs)
 
+        kwargs = dict(kwargs or {})
         if function_name(func) in MULTIPLICATIONS:
+            args = (*args, *(kwargs.pop(name) for name in ("input", "other") if name in kwargs))
             number, self.number = self.number, self.number + 1
             for function in reversed(self.watched.get(number, ())):  # the first hooked is the first called
                 multiply = _around(function, multiply)

@@ -1,6 +1,6 @@
 """Everything the program knows about a prediction, from one forward: logits, gates, feature maps and Grad-CAM."""
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -22,7 +22,7 @@ class View:
     """What ``inspect`` saw. Tensors are detached, float32, and on the model's device.
 
     Attributes:
-        logits: (N, K).
+        logits: (N, K); (N, 0) of a network that gives none, such as a backbone's maps, unless Grad-CAM is asked for.
         gates: block name → (N, M, C), the gate after its activation; M = 1 unless the block weighs branches.
         features: point → (N, C, H, W); a pair has the block's name, also where it was asked for by label.
         cams: layer → (N, T, h, w), Grad-CAM with ReLU, not normalised.
@@ -115,7 +115,13 @@ def inspect(
             on_gate(hooks, block, partial(recorder.gate, block))
         for point in dict.fromkeys([*layers, *features]):
             recorder.watch(hooks, module, point, point in layers)
-        logits = logits_of(module(batch))
+        output = module(batch)
+        try:
+            logits = logits_of(output)
+        except ValueError:  # a backbone, whose gates are to be had all the same
+            if layers:
+                raise
+            logits = batch.new_empty(len(batch), 0)
         recorder.check(blocks, [*layers, *features])
     # autograd needs no hooks: others may use the model while gradients are computed
     view = View(
@@ -270,13 +276,14 @@ def _normal(point: Point, names: dict[str, AttentionBlock]) -> Point:
 
 
 def logits_of(output) -> torch.Tensor:
-    """The logits (N, classes) in what a network returns: a tensor, a tuple, or an object of transformers.
+    """The logits (N, classes) in what a network returns: a tensor, a tuple, a dictionary or an object with "logits".
 
     Raises:
         ValueError: where there are none.
     """
     if not isinstance(output, torch.Tensor):  # transformers return objects, some torchvision nets named tuples
-        output = getattr(output, "logits", output[0] if isinstance(output, tuple) and output else None)
+        first = output[0] if isinstance(output, tuple) and output else None
+        output = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", first)
     if not isinstance(output, torch.Tensor) or output.dim() != 2:
         raise ValueError("the network returns no logits of shape (N, classes)")
     return output

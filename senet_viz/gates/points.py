@@ -23,13 +23,16 @@ def on_gate(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
         hooks.after(block.gate, given)
         return
     for m, product in enumerate(block.products):
-        def multiplied(multiply, *operands, m=m, operand=product.operand):
+        def multiplied(multiply, *operands, m=m, operand=product.operand, branch_dim=product.branch_dim):
             gate, scaled = operands[operand], operands[1 - operand]
             values = gate.expand(torch.broadcast_shapes(gate.shape, scaled.shape))[..., 0, 0]
+            if branch_dim == 0:
+                values = values.transpose(0, 1)
             branches = block.branches if len(block.products) == 1 else 1
             new = function(values.reshape(len(values), branches, block.channels), m)
             if new is not None:
-                gate = new.to(gate.dtype).reshape(*values.shape, 1, 1)
+                new = new.to(gate.dtype).reshape(values.shape)
+                gate = (new if branch_dim else new.transpose(0, 1))[..., None, None]
             return multiply(*((gate, scaled) if operand == 0 else (scaled, gate)))
         hooks.multiplied(product.path, product.number, multiplied)
 
@@ -46,12 +49,12 @@ def on_branch(hooks: Hooks, block: AttentionBlock, m: int, function: Callable) -
 
         def multiplied(multiply, *operands):
             scaled = operands[1 - product.operand]
-            part = scaled[:, m] if together else scaled.reshape(len(scaled), block.channels, *scaled.shape[-2:])
-            new = function(part)
+            new = function(scaled.select(product.branch_dim, m) if together
+                           else scaled.reshape(len(scaled), block.channels, *scaled.shape[-2:]))
             if new is not None:
                 operands = list(operands)
-                operands[1 - product.operand] = torch.cat(
-                    [scaled[:, :m], new[:, None], scaled[:, m + 1:]], 1) if together else new.reshape(scaled.shape)
+                operands[1 - product.operand] = (
+                    scaled.select_scatter(new, product.branch_dim, m) if together else new.reshape(scaled.shape))
             return multiply(*operands)
         hooks.multiplied(product.path, product.number, multiplied)
 

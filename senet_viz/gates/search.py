@@ -22,7 +22,7 @@ ARITHMETIC = {"add", "sub", "rsub", "mul", "multiply", "rmul", "div", "divide", 
 # another form of the same values, in the same order
 FORMS = {"view", "reshape", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze", "contiguous", "clone", "to",
          "float", "half", "bfloat16", "double", "type", "type_as", "detach", "view_as", "expand", "expand_as",
-         "broadcast_to"}
+         "broadcast_to", "dropout", "feature_dropout", "dropout2d"}
 # the same values elsewhere, more often, or only some of them
 MOVES = FORMS | {"permute", "transpose", "movedim", "get", "repeat", "tile", "repeat_interleave", "getitem", "select",
                  "narrow", "chunk", "split", "tensor_split", "unbind", "index_select", "flip", "roll", "cat", "concat",
@@ -77,12 +77,13 @@ class Use:
         call: the innermost module call around it that has parameters of its own or below.
         inner: the innermost of all.
         number, operand: the multiplication among those in ``call``, and which of its operands is the gate.
+        branch_dim: the dimension of a five-dimensional map along which its branches lie, 1 or 0.
         gate: (N, C), or (N, M, C) where the map has a fifth dimension.
         map: what it multiplies; ``mean`` over space, of the gate's shape.
         side: square root of the map's area, in pixels.
         vectors: what small inputs modules had been given shortly before, with the module's path.
         added: all uses whose products enter one sum, this one included.
-        summed: whether the product's second dimension is summed.
+        summed: whether the product is summed over its branches.
         returned: calls whose output is the product, or a sum of products, innermost first, and of which uses.
         shortcut: the call whose output, or whose input, the output is added to; and whether it is the input.
         gain: the number with which the output is multiplied next.
@@ -93,6 +94,7 @@ class Use:
     inner: Call
     number: int
     operand: int
+    branch_dim: int
     gate: torch.Tensor
     map: Trace
     mean: torch.Tensor
@@ -154,9 +156,10 @@ class Search(TorchFunctionMode):
             trace.activation.outputs.append((call, output.detach().clone()))
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
+        kwargs = dict(kwargs or {})
         name = function_name(func)
         if name in MULTIPLICATIONS:
+            args = (*args, *(kwargs.pop(key) for key in ("input", "other") if key in kwargs))
             for call in self.stack:
                 call.multiplications += 1
         operands = tensors_in((*args, *kwargs.values()))
@@ -191,24 +194,30 @@ class Search(TorchFunctionMode):
 
     def _use(self, name, operands, traces) -> Use | None:
         """The multiplication of a map by a gate, if it is one."""
-        if len(operands) != 2 or None in traces:
+        if len(operands) != 2 or None in traces or any(operand.is_complex() for operand in operands):
             return None
         shape = torch.broadcast_shapes(*(operand.shape for operand in operands))
         if len(shape) not in (4, 5) or shape[-1] * shape[-2] == 1:
             self.too_small |= len(shape) == 4 and any(trace.activation for trace in traces)
             return None
+        # the example is one picture: another first dimension are branches, or groups folded into the batch
+        branch_dim = 0 if len(shape) == 5 and shape[0] > 1 else 1
+        if shape[1 if branch_dim == 0 else 0] != 1:
+            return None
         for operand, (gate, trace) in enumerate(zip(operands, traces)):
             other = operands[1 - operand]
             if trace.activation is None or other.shape != shape:
                 continue
-            values = over_channels(gate, shape)
+            values, mean = over_channels(gate, shape), other.mean((-2, -1))
             if values is None:
                 continue
+            if branch_dim == 0:
+                values, mean = values.transpose(0, 1), mean.transpose(0, 1)
             call = next(call for call in reversed(self.stack) if call.path in self._with_parameters or not call.path)
             use = Use(
                 activation=trace.activation, call=call, inner=self.stack[-1], number=call.multiplications - 1,
-                operand=operand, gate=values.detach().clone(), map=traces[1 - operand], mean=other.mean((-2, -1)),
-                side=(shape[-1] * shape[-2]) ** 0.5, vectors=tuple(self._vectors))
+                operand=operand, branch_dim=branch_dim, gate=values.detach().clone(), map=traces[1 - operand],
+                mean=mean, side=(shape[-1] * shape[-2]) ** 0.5, vectors=tuple(self._vectors))
             use.added = frozenset([use])
             self.uses.append(use)
             return use
@@ -241,7 +250,8 @@ class Search(TorchFunctionMode):
         elif name == "sum" and first is not None and len(first.uses) == 1:
             use, = first.uses
             dim = args[1] if len(args) > 1 else kwargs.get("dim")
-            if use.gate.dim() == 3 and dim in (1, -4, (1,), [1]):
+            dim = dim[0] if isinstance(dim, (tuple, list)) and len(dim) == 1 else dim
+            if use.gate.dim() == 3 and dim in (use.branch_dim, use.branch_dim - 5):
                 use.summed = True
                 trace.uses = first.uses
         elif name in MULTIPLICATIONS and len(operands) == 1 and numbers and first is not None:

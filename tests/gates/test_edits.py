@@ -169,6 +169,23 @@ def test_shuffles_keep_the_values(network, pictures):
     torch.testing.assert_close(by_image.sort(0).values, plain.sort(0).values)
 
 
+@pytest.mark.parametrize("count", [2, 3, 8, 24, 32])
+def test_every_image_is_given_the_gates_of_another(count):
+    block, = find_blocks(nn.Sequential(nn.Conv2d(3, 4, 1), SqueezeExcite(4, 2)), torch.rand(1, 3, 8, 8))
+    gate = torch.arange(count * 4.0).view(count, 1, 4)
+    for seed in range(20):
+        shuffled = Edit("*", "shuffle images", seed=seed).apply(block, gate, 0)
+        assert (shuffled != gate).all()
+        assert torch.equal(shuffled[:, 0, 0].sort().values, gate[:, 0, 0])
+
+
+def test_a_loop_of_ones_own_with_one_image_says_so(network, pictures):
+    module = network("slim/se")
+    with pytest.raises(EditError, match="only one image"), edited(
+            module, [Edit("*", "shuffle images")], example=pictures(1)):
+        module(pictures(1))
+
+
 def test_edits_compose_in_order(network, pictures):
     module, batch = network("slim/se"), pictures(1)
     gates = inspect(module, batch, edits=parse_edits("SE_2_1=0.5; SE_2_1=*0.5; SE_2_1[3]=1")).gates["layer1.0.se"]
@@ -186,7 +203,8 @@ def test_where(network, pictures, where, count):
 
 
 @pytest.mark.parametrize("text", ["SE_5_*=1", "SE_3_4[7,9-12]=0", "SK_2_1=branch 1", "stage 3=*0.5", "SE_2_1=top 8",
-                                  "layer1.*=shuffle images", "SK_*=mix 0.3 0.7", "SE_4_1=mean"])
+                                  "layer1.*=shuffle images", "layer1.*=shuffle images 7", "SK_*=mix 0.3 0.7",
+                                  "SE_4_1=mean", "SE_2_1=0.1234567891"])
 def test_text_there_and_back(text):
     edit, = parse_edits(text, mean={})
     assert str(edit) == text
@@ -200,7 +218,9 @@ def test_several_lines():
 
 @pytest.mark.parametrize("text, sentence", [
     ("SE_5_3", "'SE_5_3' is no edit"), ("=1", "is no edit"), ("SE_5_3=off", "'off' is no value of a gate"),
-    ("SE_5_3=nan", "'nan' is no value"), ("SE_5_3[9-7]=1", "names no channels"), ("SE_5_3[1,]=1", "names no channels"),
+    ("SE_5_3=nan", "'nan' is no value"), ("SE_5_3[0-99999999]=1", "names no channels"),
+    ("SE_5_3=shuffle images", "there is only one image in the batch"),
+    ("SE_5_3[9-7]=1", "names no channels"), ("SE_5_3[1,]=1", "names no channels"),
     ("SK_2_1=1", "SK_2_1=1 matches no block; the network's are: SE_2_1, SE_2_2"),
     ("SE_2_1[32]=1", "SE_2_1 has the channels 0 to 31, not 32"), ("SE_2_1=branch 0", "SE_2_1 has no branches"),
     ("SE_2_1=3x3", "no branches"), ("SE_2_1=top 33", "SE_2_1 has 32 channels"), ("SE_2_1=top 0", "has 32 channels"),

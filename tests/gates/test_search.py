@@ -144,6 +144,10 @@ FORMS = {  # → the unit, and the block's name below the unit
     "in place": (lambda: Around(lambda unit, u, x: unit.se(u), se=SEConv(inplace=True)), ".se"),
     "inline": (lambda: Around(inline, **fc()), "#0"),
     "inline, doubled": (lambda: Around(double, **fc()), "#0"),
+    "dropout on the gate": (lambda: Around(lambda unit, u, x: u * F.dropout(keep(unit, torch.sigmoid(
+        unit.up(unit.down(u.mean((2, 3)))))), 0.1, unit.training)[..., None, None], **fc()), "#0"),
+    "torch.mul with keywords": (lambda: Around(lambda unit, u, x: torch.mul(input=u, other=keep(unit, torch.sigmoid(
+        unit.up(unit.down(u.mean((2, 3))))))[..., None, None]), **fc()), "#0"),
     "hard sigmoid by hand": (lambda: Around(hard, **fc()), "#0"),
     "clamped": (lambda: Around(clamped, **fc()), "#0"),
     "tanh": (lambda: Around(tanh, **fc()), "#0"),
@@ -182,6 +186,40 @@ class SKConv(nn.Module):
         attention = F.softmax(vectors, dim=1) if self.softmax is None else self.softmax(vectors)
         self.seen = [attention.detach()]
         return (feas * attention.unsqueeze(-1).unsqueeze(-1)).sum(dim=1)
+
+
+class SKStacked(SKConv):
+    """Another that is often copied: branches and weights stacked along a new first dimension."""
+
+    def forward(self, x):
+        outs = [conv(x) for conv in self.convs]
+        z = self.fc(sum(outs).mean((-2, -1)))
+        weights = torch.softmax(torch.stack([fc(z)[:, :, None, None] for fc in self.fcs], 0), 0)
+        self.seen = [weights.detach()[..., 0, 0].transpose(0, 1)]
+        return (weights * torch.stack(outs, 0)).sum(0)
+
+
+class SKStackedModule(SKStacked):
+    """The same with nn.Softmax(dim=0), whose output has branches before pictures."""
+
+    def forward(self, x):
+        outs = [conv(x) for conv in self.convs]
+        z = self.fc(sum(outs).mean((-2, -1)))
+        weights = nn.Softmax(dim=0)(torch.stack([fc(z)[:, :, None, None] for fc in self.fcs], 0))
+        self.seen = [weights.detach()[..., 0, 0].transpose(0, 1)]
+        return (torch.stack(outs, 0) * weights).sum(dim=0)
+
+
+class Highway(nn.Module):
+    """g · f(x) + (1 − g) · x."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(C, C, 3, padding=1), nn.Linear(C, C)
+
+    def forward(self, x):
+        g = torch.sigmoid(self.fc(x.mean((2, 3))))[..., None, None]
+        return g * self.conv(x) + (1 - g) * x
 
 
 class SKSliced(nn.Module):
@@ -227,6 +265,8 @@ CHOICES = {
     "two linear branches, nn.Softmax": (lambda: SKConv(2), "", (3, 5)),
     "three linear branches, nn.Softmax": (lambda: SKConv(3), "", (3, 5, 7)),
     "three branches, functional softmax": (lambda: SKConv(3, functional=True), "", (3, 5, 7)),
+    "three branches, stacked first": (lambda: SKStacked(3), "", (3, 5, 7)),
+    "two branches, stacked first": (lambda: SKStackedModule(2), "", (3, 5)),
     "two slices": (SKSliced, "", (3, 5)),
     "a gate and its complement": (Complement, "", (3, 5)),
     "inline in a unit": (SKInUnit, "#0", (3, 5)),
@@ -292,11 +332,17 @@ def test_choices_between_branches(pictures, unchanged, form):
         ("SK_2_1", m, kernels), ("SK_3_1", m, kernels)]
 
     places = [*range(m), "input", *(["output"] if blocks[0].output else [])]
-    view = inspect(net, pictures(3, seed=1), features=[(block.name, place) for block in blocks for place in places])
+    for size in (2, 3):  # as many pictures as branches, or another number
+        check_choices(net, blocks, pictures(size, seed=1), places)
+
+
+def check_choices(net, blocks, batch, places):
+    view, m = inspect(net, batch, features=[(block.name, place) for block in blocks for place in places]), places.index(
+        "input")
     for block, expected in zip(blocks, seen_in(net)):
         gate, maps = view.gates[block.name], [view.features[block.name, i] for i in range(m)]
         torch.testing.assert_close(gate, expected)
-        torch.testing.assert_close(gate.sum(1), torch.ones(3, C))
+        torch.testing.assert_close(gate.sum(1), torch.ones(len(batch), C))
         torch.testing.assert_close(view.features[block.name, "input"], sum(maps))
         if block.output:
             torch.testing.assert_close(sum(gate[:, i, :, None, None] * u for i, u in enumerate(maps)),
@@ -336,7 +382,14 @@ def clamped_norm(unit, u, x):
     return u * (1 / u.norm(dim=(2, 3), keepdim=True).clamp(min=1e-6))
 
 
+def groups(unit, u, x):
+    """Groups of channels folded into the batch, as in spatial group-wise enhancement and shuffle attention."""
+    folded = u.reshape(len(u) * 4, C // 4, *u.shape[-2:])
+    return (folded * torch.sigmoid(folded.mean((2, 3), keepdim=True))).reshape(u.shape)
+
+
 TRAPS = {
+    "groups folded into the batch": groups,
     "plain": lambda unit, u, x: u,
     "spatial gate": spatial, "coordinate gates": coordinates, "swish": swish, "self-attention": attention,
     "global response normalisation": response_norm, "clamped norm": clamped_norm,
@@ -379,6 +432,30 @@ def test_names_and_numbers_do_not_depend_on_size_type_or_instance(pictures, form
 def test_a_shortcut_of_an_inline_gate(pictures):
     blocks = find_blocks(Net(FORMS["inline"][0]), pictures(1))
     assert [(block.shortcut, block.shortcut_is_input) for block in blocks] == [("layer1.0", True), ("layer2.0", True)]
+
+
+def test_a_highway_is_no_choice_of_kernels(pictures):
+    blocks = find_blocks(Net(Highway), pictures(1))
+    assert [(block.kind, block.branches, block.label) for block in blocks] == [
+        ("Highway", 2, "Highway_2_1"), ("Highway", 2, "Highway_3_1")]
+
+
+def test_backbones_that_return_maps_or_dictionaries(pictures):
+    class Maps(Net):
+        def forward(self, x):
+            return [self.layer1(self.stem(x))]
+
+    class Named(Net):
+        def forward(self, x):
+            return {"logits": super().forward(x), "aux": None}
+
+    batch, expected = pictures(2), inspect(Net(SEConv), pictures(2))
+    view = inspect(Maps(SEConv), batch)
+    assert view.logits.shape == (2, 0)
+    torch.testing.assert_close(view.gates["layer1.0"], expected.gates["layer1.0"])
+    with pytest.raises(ValueError, match="returns no logits"):
+        inspect(Maps(SEConv), batch, layers=["layer1"])
+    torch.testing.assert_close(inspect(Named(SEConv), batch, layers=["layer2"]).logits, expected.logits)
 
 
 def test_the_gain_of_nfnets():
