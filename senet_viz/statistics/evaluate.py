@@ -5,6 +5,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from ..gates import AttentionBlock, Edit, EditError, parse_edits
 from ..models import Model
 from ..models.load import ASSETS
 from .archive import IMAGES, METADATA, Statistics, StatisticsError, describe, open_statistics
-from .evaluation import UNEDITED, Evaluation
+from .evaluation import UNEDITED, Evaluation, deals_images, edits_hash
 from .merge import Result, list_unreadable
 from .network import weights_hash
 from .plan import Computing
@@ -54,8 +55,9 @@ def evaluate(
     block that it was trained with than one trained without it would miss it.
 
     The list of pictures, often sorted by class, is dealt out by a fixed permutation before it is cut into shards. So
-    batches mix classes, and "shuffle images" gives a picture the gates of another, mostly of another class (one and
-    the same for all blocks; on average one picture of a batch keeps its own).
+    batches mix classes, and "shuffle images" gives a picture the gates of another of its batch, mostly of another class
+    (one and the same for all blocks). Where an edit does, a picture that is alone in its batch cannot be used, and is
+    listed in ``unreadable.csv``.
 
     Args:
         model: with attention blocks.
@@ -65,7 +67,7 @@ def evaluate(
             ``speed.csv``, ``metadata.json``; nothing is kept when None.
         edits: each is evaluated by itself: text ("SE_5_*=1; SE_4_6=mean", see ``parse_edits``), an edit, or several
             together. "mean" stands for the mean of a block's gates over a data set. ``each_block`` and ``each_stage``
-            make lists.
+            make lists. Other edits that are written alike (arrays) get numbers: "*=array", "*=array (2)".
         settings: how to compute; part of the run's identity, as are the model's weights and device, data, and edits.
         statistics: where "mean" is taken from; the embedded ones for an embedded model.
         split: of the data.
@@ -95,6 +97,8 @@ def evaluate(
     if not model.blocks:
         raise ValueError(f"{model.name} has no attention blocks, so there is nothing to edit.")
     named = _named(model, edits, statistics)
+    if settings.batch_size == 1 and any(map(deals_images, named.values())):
+        raise EditError("\"shuffle images\" takes batches of 2 pictures or more, not of 1")
     pictures, name = open_data(data, split, out, in_memory=True)  # they are read in no order
     labels = np.asarray(pictures.labels)
     labelled = int((labels >= 0).sum())
@@ -254,14 +258,13 @@ def _named(model: Model, edits: Sequence[str | Edit | Sequence[Edit]],
     if any(isinstance(edit, str) and re.search(r"=\s*mean\s*(;|$)", edit, re.M) for edit in edits):
         means = gate_means(model, statistics)
     named: dict[str, list[Edit]] = {}
+    contents = set()
     for given in edits:
         several = parse_edits(given, mean=means) if isinstance(given, str) else [given] if isinstance(
             given, Edit) else list(given)
         name = "; ".join(map(str, several))
         if not several:
             raise EditError("an edit without any change would be the unedited network")
-        if name in named:
-            raise EditError(f"the edit {name} is given twice")
         for edit in several:
             touched = [block for block in model.blocks if edit.matches(block)]
             if not touched:
@@ -269,6 +272,12 @@ def _named(model: Model, edits: Sequence[str | Edit | Sequence[Edit]],
                                 f"{', '.join(block.label for block in model.blocks)}")
             for block in touched:
                 edit.check(block)
+        content = edits_hash(several, model.blocks)
+        if content in contents:
+            raise EditError(f"the edit {name} is given twice")
+        contents.add(content)
+        if name in named:
+            name = next(other for number in count(2) if (other := f"{name} ({number})") not in named)
         named[name] = several
     return named
 

@@ -69,6 +69,11 @@ def edits_hash(edits: Iterable[Edit], blocks: Iterable[AttentionBlock]) -> str:
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
 
+def deals_images(edits: Iterable[Edit]) -> bool:
+    """Whether a picture gets another's gates."""
+    return any(isinstance(edit.value, str) and edit.value.split()[:2] == ["shuffle", "images"] for edit in edits)
+
+
 class Evaluator(Worker):
     """Computes shards of right and wrong answers."""
 
@@ -84,6 +89,9 @@ class Evaluator(Worker):
         """Add a batch: every edit sees the same one."""
         result.unreadable += batch.unreadable
         if not batch.reads:
+            return
+        if len(batch.reads) == 1 and any(map(deals_images, self.plan.edits.values())):
+            result.unreadable.append((batch.reads[0].index, "it is alone in its batch, and no other has gates for it"))
             return
         images = batch.images[0].to(self.device, non_blocking=True)
         indices = np.array([read.index for read in batch.reads])

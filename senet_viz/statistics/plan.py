@@ -118,7 +118,6 @@ class Plan:
                          "pyarrow": pa.__version__, "safetensors": safetensors.__version__, "timm": timm.__version__,
                          "torch": torch.__version__, "torchvision": torchvision.__version__}}))
 
-
     def worker(self, workers: int) -> "Worker":
         """What computes the shards of this plan; ``workers`` processes decode pictures for it."""
         raise NotImplementedError

@@ -122,6 +122,38 @@ def test_batches_mix_classes(run, model):
     assert table.loc[1, "lost"] + table.loc[1, "gained"] > 0
 
 
+def test_a_picture_alone_in_its_batch(run, tmp_path):
+    """It has no other's gates to be given: it is left out of every row, and said to be."""
+    settings = Computing(batch_size=5, shard_size=11)  # 34 pictures: 5 + 5 + 1, thrice, and 1
+    table = run(edits=["*=0.5", "*=shuffle images"], settings=settings)
+    dealt = np.random.default_rng(0).permutation([i for i, label in enumerate(LABELS) if label >= 0])
+    alone = dealt[[10, 21, 32, 33]]
+    lines = pd.read_csv(tmp_path / "out" / "unreadable.csv")
+    assert sorted(lines["file"]) == sorted(alone)
+    assert set(lines["reason"]) == {"it is alone in its batch, and no other has gates for it"}
+    assert (table["images"] == 30).all() and table.attrs["unreadable"] == 4
+    assert not set(alone) & set(pd.read_parquet(tmp_path / "out" / "images.parquet")["index"])
+    assert (run("others", edits=["*=0.5", "*=shuffle channels"], settings=settings)["images"] == 34).all()
+    with pytest.raises(EditError, match='^"shuffle images" takes batches of 2 pictures or more, not of 1$'):
+        run("third", edits=["*=shuffle images"], settings=Computing(batch_size=1))
+
+
+def test_edits_that_differ_in_what_they_hold(run, model):
+    arrays = [sv.Edit("SE_5_1", np.full(32, value)) for value in (0.25, 0.75, 0.5)]
+    edits = [sv.Edit("SE_5_1", "shuffle channels", seed=0), sv.Edit("SE_5_1", "shuffle channels", seed=1),
+             "SE_5_1=0.1234567", "SE_5_1=0.12345671", *arrays]
+    table = run(None, edits)
+    assert table["edit"][1:5].is_unique and table["edit"][3:].tolist() == [
+        "SE_5_1=0.1234567", "SE_5_1=0.12345671", "SE_5_1=array", "SE_5_1=array (2)", "SE_5_1=array (3)"]
+    by_value = run(None, [f"SE_5_1={value}" for value in (0.25, 0.75, 0.5)])
+    np.testing.assert_allclose(table["probability"][5:], by_value["probability"][1:], rtol=1e-6)
+    assert table["probability"][5:].is_unique
+    with pytest.raises(EditError, match=r"^the edit SE_5_1=array is given twice$"):
+        run(None, [*arrays, sv.Edit("SE_5_1", np.full(32, 0.75))])
+    with pytest.raises(EditError, match=r"^the edit SE_5_1=0.5 is given twice$"):
+        run(None, ["SE_5_1=0.5", sv.Edit("SE_5_1", 0.50)])
+
+
 def test_stopped_and_run_again(run, content, tmp_path):
     whole = run("whole")
     with pytest.raises(Stopped, match="1 of 3"):
