@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=15)
     args = parser.parse_args()
     model, image = sv.load("demo/sknet50_slim", device=args.device), sv.open_image(args.photo)
-    layer = list(model.stages.values())[-1]
+    layers = list(model.stages.values())[-1:]
     batch = model.batch(sweep(model, image).pictures["zoom"])
 
     def bare() -> None:
@@ -38,7 +38,7 @@ def main() -> None:
 
     times: dict[str, list[float]] = {"bare forward": [], "sweep": []}
     for repeat in range(args.repeats + 1):
-        for name, function in (("bare forward", bare), ("sweep", lambda: sweep(model, image, layers=[layer]))):
+        for name, function in (("bare forward", bare), ("sweep", lambda: sweep(model, image, layers=layers))):
             start = time.perf_counter()
             function()
             if model.device.type == "cuda":

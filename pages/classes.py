@@ -459,6 +459,9 @@ result = pd.concat(parts, ignore_index=True)"""
     def _grad_cam(self, classes: dict[str, str]) -> None:
         st.subheader("Where the network looks for each class", anchor="mean-cams")
         stages = self.model.stages
+        if not stages:
+            st.info(shared.NO_STAGES)
+            return
         targets = {name: self.model.class_labels.index(label) for name, label in classes.items()}
         cams = {}
         for picture in self.pictures:

@@ -266,7 +266,15 @@ class Page:
             return
         explained = {picture.name: shared.explain(self.loaded.key, picture.digest, targets[picture.name],
                                                   self.views[picture.name]) for picture in self.pictures}
-        stages = self.model.stages
+        self._cams(targets, explained, opacity, smooth)
+        self._gate_change(targets, explained, opacity, smooth)
+        self._second_opinion(targets, opacity)
+
+    def _cams(self, targets, explained, opacity: float, smooth: bool) -> None:
+        stages, labels = self.model.stages, self.model.class_labels
+        if not stages:
+            st.info(shared.NO_STAGES)
+            return
         cams = {name: {stage: explained[name][0][layer] for stage, layer in stages.items()} for name in self.names}
         text = ("Grad-CAM at the end of each stage: each map runs from 0 to its own maximum, so brightness cannot be "
                 f"compared between panels; the values are under the pointer. *{self.source}.*")
@@ -275,8 +283,6 @@ class Page:
                                   smooth=smooth)
         shared.show(Section("Where the network looks: Grad-CAM", text, figure, tables.cells(cams),
                             self.script(ending, inspect=arguments)), "grad_cam")
-        self._gate_change(targets, explained, opacity, smooth)
-        self._second_opinion(targets, opacity)
 
     def _gate_change(self, targets, explained, opacity: float, smooth: bool) -> None:
         st.subheader("What the gate itself changed", anchor="gate-change")

@@ -160,8 +160,8 @@ def choose_class(model: sv.Model) -> int | None:
 @st.cache_resource(max_entries=8, show_spinner="Looking at every size")
 @shared.in_a_sentence
 def _sweep(key: str, digest: str, box: Box | None, target: int | None, _model: sv.Model, _data: bytes) -> Sweep:
-    layer = list(_model.stages.values())[-1]
-    swept = sweep(_model, sv.open_image(_data), box=box, targets=None if target is None else [target], layers=[layer])
+    swept = sweep(_model, sv.open_image(_data), box=box, targets=None if target is None else [target],
+                  layers=list(_model.stages.values())[-1:])
     for view in swept.views.values():
         if view.logits.shape[1] != len(_model.classes):
             raise ValueError(f"The network gives {view.logits.shape[1]} logits, but there are {len(_model.classes)} "
@@ -185,7 +185,6 @@ class Photo:
         self.kernels = tuple(self.preference[["largest", "smallest"]].iloc[0])
         note = self.model.info.get("Note")
         self.source = plain(f"{self.model.name}{f' ({note})' if note else ''}, {picture.name}")
-        self.layer = list(self.model.stages.items())[-1]
 
     def _script(self, ending: str) -> str:
         return scripts.of_sweep(self.loaded.code, self.picture.path, self.box, ending)
@@ -230,7 +229,10 @@ class Photo:
         self._curves(size)
 
     def _cam(self, row: int, name: str) -> None:
-        stage, layer = self.layer
+        if not self.model.stages:
+            st.info(shared.NO_STAGES)
+            return
+        stage, layer = list(self.model.stages.items())[-1]
         view = self.swept.views["zoom"]
         top = int(view.logits[row].argmax())
         target = top if self.target is None else self.target

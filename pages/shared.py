@@ -36,6 +36,8 @@ OWN_CHECKPOINT = "A checkpoint file of your own"
 PAPERS = (  # the papers' own networks first
     "timm/legacy_seresnet50.in1k", "timm/legacy_senet154.in1k", "timm/skresnext50_32x4d.ra_in1k",
     "timm/seresnet50.ra2_in1k")
+NO_STAGES = ("In this network no module gives the feature map of a stage, once a forward: there is no place for "
+             "Grad-CAM.")
 LOG = logging.getLogger(__name__)
 RUNS = threading.BoundedSemaphore(2)  # over visitors' own photos, at a time; others wait their turn
 # errors whose message is a sentence for the person at the page
@@ -421,7 +423,7 @@ def inspect_all(loaded: Loaded, pictures: list[Picture]) -> dict[str, Inspected]
 @st.cache_data(max_entries=512, show_spinner=False)
 def explain(key: str, digest: str, target: int, _view: sv.View) -> tuple[dict, dict]:
     """Grad-CAM and channel weights for one class, from the graph that the view kept: no forward."""
-    cams, weights = _view.grad_cam([target])
+    cams, weights = _view.grad_cam([target]) if _view.cams else ({}, {})  # a view without layers keeps no graph
     return ({point: cam[0, 0].cpu().numpy() for point, cam in cams.items()},
             {point: weight.cpu() for point, weight in weights.items()})
 

@@ -358,6 +358,9 @@ class Page:
     def _cams(self, label: str) -> None:
         st.subheader("Where it looks", anchor="cams")
         stages = self.model.stages
+        if not stages:
+            st.info(shared.NO_STAGES)
+            return
         cams = {}
         for name, key, each in ((BEFORE, self.loaded.key, self.before), (AFTER, self.key, self.after)):
             found, _ = shared.explain(key, self.picture.digest, self.target, each.view)

@@ -69,16 +69,21 @@ class Model:
 
         ``layer1`` … ``layer4`` where the network has them; elsewhere, for each stage with attention, the largest module
         around its last block that holds no block of another stage; where there is none, the last that gives a map of
-        the stage's size.
+        the stage's size. A stage without either is left out, so that there may be none at all.
         """
         children = dict(eager(self.module).named_children())
         if all(f"layer{i}" in children for i in range(1, 5)):
             return {f"Stage {i + 1}": f"layer{i}" for i in range(1, 5)}
         maps = self._map_layers()
         last = {block.stage: block for block in self.blocks}
-        return {f"Stage {stage}": self._stage_around(block, maps) for stage, block in sorted(last.items())}
+        stages: dict[str, str] = {}
+        for stage, block in sorted(last.items()):
+            layer = self._stage_around(block, maps)
+            if layer is not None and layer not in stages.values():
+                stages[f"Stage {stage}"] = layer
+        return stages
 
-    def _stage_around(self, block: AttentionBlock, maps: dict[str, float]) -> str:
+    def _stage_around(self, block: AttentionBlock, maps: dict[str, float]) -> str | None:
         best, path = None, block.name.partition("#")[0]
         while path and not any(b.stage != block.stage for b in self.blocks
                                if b.name.startswith((f"{path}.", f"{path}#"))):
@@ -87,7 +92,7 @@ class Model:
         if best is None:
             sides = math.sqrt(math.prod(self.input_size))
             fitting = [path for path, side in maps.items() if round(math.log2(sides / side)) == block.stage]
-            best = (fitting or list(maps))[-1]
+            best = fitting[-1] if fitting else None
         return best
 
     def _map_layers(self) -> dict[str, float]:

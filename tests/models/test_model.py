@@ -108,6 +108,32 @@ def test_a_stage_where_the_gate_is_written_inline():
     assert flat.stages == {"Stage 1": "features.0.conv"}
 
 
+class Repeated(nn.Module):
+    """One convolution for all stages: no module gives the map of one of them."""
+
+    def __init__(self, last: nn.Module):
+        super().__init__()
+        self.stem, self.conv, self.last = nn.Conv2d(3, 8, 3, 2, 1), nn.Conv2d(8, 8, 3, padding=1), last
+        self.fcs, self.head = nn.ModuleList(nn.Linear(8, 8) for _ in range(2)), nn.Linear(8, 2)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for fc in self.fcs:
+            u = self.conv(nn.functional.max_pool2d(x, 2))
+            x = u * torch.sigmoid(fc(u.mean((2, 3))))[..., None, None]
+        return self.head(self.last(x).mean((2, 3)))
+
+
+@pytest.mark.parametrize(("last", "stages"), [
+    (nn.Upsample(scale_factor=8), {}), (nn.Conv2d(8, 8, 1), {"Stage 3": "last"})])
+def test_a_stage_without_a_layer_of_its_own_is_left_out(last, stages):
+    torch.manual_seed(0)
+    model = sv.Model(Repeated(last), transforms.Compose([transforms.Resize((64, 64)), transforms.ToTensor()]),
+                     ["cat", "dog"])
+    assert [block.stage for block in model.blocks] == [2, 3]
+    assert model.stages == stages
+
+
 def stages_inside(model: sv.Model, path: str) -> set[int]:
     return {block.stage for block in model.blocks if block.name.startswith(f"{path}.")}
 
