@@ -419,6 +419,7 @@ def test_collect_refuses(capsys, monkeypatch, file, folder, tmp_path):
         check(f"batch size is 1 or more, not {number}", "--batch-size", number)
         check(f"shard size is 1 or more, not {number}", "--shard-size", number)
         check(f"threads is 1 or more, not {number}", "--threads", number)
+    check("workers is 0 or more, not -1", "--workers", "-1")
     check("cuda:99", "--device", "cuda:99")
     monkeypatch.setitem(sys.modules, "ray", None)
     check("the engine ray needs Ray: pip install -r requirements-cluster.txt", "--engine", "ray")
@@ -460,6 +461,8 @@ def test_evaluate(capsys, file, named, folder, tmp_path):
     capsys.readouterr()
     assert main([*arguments[:3], *arguments[4:8], *QUICK]) == 0  # a table alone
     assert "SE_5_*=1" in capsys.readouterr().out
+    refused(capsys, [*arguments[:3], "--split", "val", "--edit", "*=1", *QUICK, "--workers", "-1"],
+            "workers is 0 or more, not -1")
     refused(capsys, [*arguments[:8], *QUICK], "holds another run, which is not mixed with this one: ")
     refused(capsys, ["evaluate", file, folder, "--split", "train", *QUICK],
             "the data's classes are not those of tiny.safetensors: it does not know 'cat' and 1 more")

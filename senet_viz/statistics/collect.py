@@ -64,6 +64,7 @@ def collect(
     """
     settings, out = settings or Settings(), Path(out)
     settings.check()
+    computer = engine_of(engine, workers, address)
     if limit is not None and limit < 1:
         raise ValueError(f"the limit is 1 picture or more, not {limit}")
     if not model.blocks:
@@ -74,7 +75,7 @@ def collect(
     count = min(len(pictures), limit or len(pictures))
     if not count:
         raise ValueError(f"there are no pictures in {name}")
-    with engine_of(engine, workers, address) as compute:
+    with computer as compute:
         plan = Collection(model, pictures, settings, name, count, *compute.device(model, device))
         run(plan, out, compute, {"compact": compact}, partial(merge, compact=compact), progress, stop)
     return open_statistics(out)

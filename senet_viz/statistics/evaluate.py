@@ -92,6 +92,7 @@ def evaluate(
                             address=address, progress=progress, stop=stop)
     settings, out = settings or Computing(), Path(out)
     settings.check()
+    computer = engine_of(engine, workers, address)
     if limit is not None and limit < 1:
         raise ValueError(f"the limit is 1 picture or more, not {limit}")
     if not model.blocks:
@@ -104,7 +105,7 @@ def evaluate(
     labelled = int((labels >= 0).sum())
     if not labelled:
         raise ValueError(f"the pictures in {name} have no labels, so there is nothing to be right about")
-    with engine_of(engine, workers, address) as compute:
+    with computer as compute:
         plan = Evaluation(model, pictures, settings, name, min(labelled, limit or labelled),
                           *compute.device(model, device), named, class_targets(model, pictures))
         run(plan, out, compute, {"compact": compact}, partial(_merge, compact=compact), progress, stop)

@@ -98,7 +98,13 @@ def _compute(plan: Plan, shards: "Shards", compute, progress, stop: Callable[[],
 
 
 def engine_of(name: str, workers: int, address: str | None):
-    """The engine of a name, "local" or "ray", to be entered; another is a ValueError."""
+    """The engine of a name, "local" or "ray", to be entered.
+
+    Raises:
+        ValueError: for another name, or a negative number of workers.
+    """
+    if workers < 0:
+        raise ValueError(f"workers is 0 or more, not {workers}")
     if name == "ray":
         from .cluster import Ray  # an optional part
 

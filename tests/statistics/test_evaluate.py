@@ -134,7 +134,7 @@ def test_a_picture_alone_in_its_batch(run, tmp_path):
     assert (table["images"] == 30).all() and table.attrs["unreadable"] == 4
     assert not set(alone) & set(pd.read_parquet(tmp_path / "out" / "images.parquet")["index"])
     assert (run("others", edits=["*=0.5", "*=shuffle channels"], settings=settings)["images"] == 34).all()
-    with pytest.raises(EditError, match='^"shuffle images" takes batches of 2 pictures or more, not of 1$'):
+    with pytest.raises(EditError, match=r'^"shuffle images" takes batches of 2 pictures or more, not of 1$'):
         run("third", edits=["*=shuffle images"], settings=Computing(batch_size=1))
 
 
@@ -311,6 +311,8 @@ def test_data_that_cannot_be_evaluated(run, model, tmp_path):
         run(limit=0)
     with pytest.raises(ValueError, match=r"^batch size is 1 or more, not 0$"):
         run(settings=Computing(batch_size=0))
+    with pytest.raises(ValueError, match=r"^workers is 0 or more, not -1$"):
+        run(workers=-1)
     with pytest.raises(ValueError, match="has no attention blocks, so there is nothing to edit"):
         run(model=Model(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), model.transform, NAMES))
     assert not (tmp_path / "out").exists()
