@@ -56,8 +56,8 @@ def evaluate(
 
     The list of pictures, often sorted by class, is dealt out by a fixed permutation before it is cut into shards. So
     batches mix classes, and "shuffle images" gives a picture the gates of another of its batch, mostly of another class
-    (one and the same for all blocks). Where an edit does, a picture that is alone in its batch cannot be used, and is
-    listed in ``unreadable.csv``.
+    (one and the same for all blocks). With such an edit a shard's last picture, were it alone, joins the batch before;
+    one that is alone because the others cannot be read is not used either, and is listed in ``unreadable.csv``.
 
     Args:
         model: with attention blocks.

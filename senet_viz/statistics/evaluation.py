@@ -40,6 +40,13 @@ class Evaluation(Plan):
         size = self.settings.shard_size
         return self.order[shard * size:(shard + 1) * size]
 
+    def batches(self, shard: int) -> list[list[int]]:
+        """The pictures of a shard, forward by forward; a last one that needs another's gates joins those before it."""
+        *others, last = super().batches(shard)
+        if others and len(last) == 1 and any(map(deals_images, self.edits.values())):
+            return [*others[:-1], others[-1] + last]
+        return [*others, last]
+
     @cached_property
     def order(self) -> np.ndarray:
         """The labelled pictures, spread evenly over their list, and dealt out.

@@ -97,6 +97,11 @@ class Plan:
         size = self.settings.shard_size
         return np.arange(shard * size, min((shard + 1) * size, self.count)) * len(self.pictures) // self.count
 
+    def batches(self, shard: int) -> list[list[int]]:
+        """The pictures of a shard, forward by forward."""
+        indices, size = self.indices(shard).tolist(), self.settings.batch_size
+        return [indices[start:start + size] for start in range(0, len(indices), size)]
+
     @cached_property
     def labels(self) -> np.ndarray:
         """Of all pictures, int64; −1 for none."""
@@ -144,16 +149,14 @@ class Worker:
     def results(self, shards: Iterable[int]) -> Iterator[tuple[int, bytes]]:
         """Each shard with its result, in the order given."""
         shards = list(shards)
-        size = self.plan.settings.batch_size
-        batches = [indices[start:start + size].tolist() for shard in shards for indices in [self.plan.indices(shard)]
-                   for start in range(0, len(indices), size)]
+        batches = [batch for shard in shards for batch in self.plan.batches(shard)]
         loader = iter(DataLoader(
             Reading(self.plan), batch_sampler=batches, num_workers=self.workers, collate_fn=Batch,
             pin_memory=self.device.type == "cuda", worker_init_fn=_ignore_interrupts,
             generator=torch.Generator()))  # it draws a number, and should not from the caller's
         for shard in shards:
             result = self.empty(shard)
-            for _ in range(0, len(self.plan.indices(shard)), size):
+            for _ in self.plan.batches(shard):
                 self.look(next(loader), result)
             yield shard, result.to_bytes()
 

@@ -122,17 +122,26 @@ def test_batches_mix_classes(run, model):
     assert table.loc[1, "lost"] + table.loc[1, "gained"] > 0
 
 
-def test_a_picture_alone_in_its_batch(run, tmp_path):
-    """It has no other's gates to be given: it is left out of every row, and said to be."""
+def test_a_picture_alone_in_its_batch(run, model, tmp_path):
+    """It joins the one before; where all others are unreadable it is left out of every row, and said to be."""
     settings = Computing(batch_size=5, shard_size=11)  # 34 pictures: 5 + 5 + 1, thrice, and 1
-    table = run(edits=["*=0.5", "*=shuffle images"], settings=settings)
     dealt = np.random.default_rng(0).permutation([i for i, label in enumerate(LABELS) if label >= 0])
-    alone = dealt[[10, 21, 32, 33]]
+    data = pictures()
+    data.read = lambda index: b"hello" if index in dealt[1:5] else png(index)
+    table = run(edits=["*=0.5", "*=shuffle images"], settings=settings, data=data)
     lines = pd.read_csv(tmp_path / "out" / "unreadable.csv")
-    assert sorted(lines["file"]) == sorted(alone)
-    assert set(lines["reason"]) == {"it is alone in its batch, and no other has gates for it"}
-    assert (table["images"] == 30).all() and table.attrs["unreadable"] == 4
-    assert not set(alone) & set(pd.read_parquet(tmp_path / "out" / "images.parquet")["index"])
+    assert sorted(lines["file"]) == sorted([*dealt[:5], dealt[33]])
+    assert set(lines["file"][lines["reason"] == "it is alone in its batch, and no other has gates for it"]) == {
+        dealt[0], dealt[33]}
+    assert (table["images"] == 28).all() and table.attrs["unreadable"] == 6
+    rows = pd.read_parquet(tmp_path / "out" / "images.parquet")
+    assert set(rows["index"]) == set(dealt[5:33])
+    together = dealt[16:22]
+    with sv.edited(model, [sv.Edit("*", "shuffle images")]) as module, torch.no_grad():
+        logits = module(model.batch([pixels(i) for i in together]).contiguous(memory_format=torch.channels_last))
+    wanted = logits.softmax(1)[range(6), [8 - LABELS[i] for i in together]]
+    shuffled = rows[rows["edit"] == "*=shuffle images"].set_index("index")["probability"]
+    np.testing.assert_allclose(shuffled[together], wanted, rtol=1e-4)
     assert (run("others", edits=["*=0.5", "*=shuffle channels"], settings=settings)["images"] == 34).all()
     with pytest.raises(EditError, match=r'^"shuffle images" takes batches of 2 pictures or more, not of 1$'):
         run("third", edits=["*=shuffle images"], settings=Computing(batch_size=1))
