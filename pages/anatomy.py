@@ -80,7 +80,7 @@ def _dissect(key: str, digest: str, label: str, _model: sv.Model, _data: bytes) 
 @shared.in_a_sentence
 def _variants(key: str, digest: str, label: str, _model: sv.Model, _data: bytes) -> variants.Variants:
     run = variants.variants(_model, _model.batch([sv.open_image(_data)]), label)
-    if run.logits and len(run.logits[variants.OWN]) != len(_model.classes):
+    if len(run.logits[variants.OWN]) != len(_model.classes):
         raise ValueError(f"The network gives {len(run.logits[variants.OWN])} logits, but there are "
                          f"{len(_model.classes)} class names.")
     return run

@@ -57,14 +57,14 @@ class Anatomy:
         view: the inspection it was seen in.
         maps: (M, C, H, W), the branches U_m, or U where there is one.
         gate: (M, C).
-        output: (C, H, W), s·U or Σ a_m·U_m as the network had it.
+        output: (C, H, W), s·U or Σ a_m·U_m as the network had it; computed here where no part of it gives the sum.
         steps: the layers from the squeezed vector to what the gate's activation is given, in order; () where they
             could not be found, and ``missing`` says why.
         squeeze: how the vector that the first layer is given comes from U: "mean" or "max" over space; None for
             neither.
         excitation: the key of ``EXCITATIONS`` that makes the gate of the last layer's output; None for another one.
         missing: one sentence, or "".
-        error: the largest difference of Σ_m gate·map from the output.
+        error: the largest difference of Σ_m gate·map from the output; None where that was computed, not seen.
     """
 
     block: AttentionBlock
@@ -76,7 +76,7 @@ class Anatomy:
     squeeze: str | None = None
     excitation: str | None = None
     missing: str = ""
-    error: float = 0.0
+    error: float | None = 0.0
 
     @property
     def summed(self) -> torch.Tensor:
@@ -122,20 +122,21 @@ def dissect(model, batch: torch.Tensor, label: str) -> Anatomy:
         if (given := _vector(output)) is not None:
             steps.append(Step(path, part, _vector(entered), given))
 
-    points = [point for point in contribution_points([block]) if point[1] != "shortcut"] + [(block.name, "output")]
+    points = [point for point in contribution_points([block]) if point[1] != "shortcut"]
+    seen = [(block.name, "output")] * block.has_output
     with hooked(module) as hooks:
         for path, part in module.get_submodule(scope).named_modules():
             path = f"{scope}.{path}".strip(".")
             if not any(part.children()) and not path.startswith(block.paths or ("\0",)):
                 hooks.after(path, lambda entered, output, path=path, part=part: keep(path, part, entered, output))
-        view = inspect(model, batch[:1], features=points)
-    *maps, output = (view.features[point][0].cpu() for point in points)
-    gate, maps = view.gates[block.name][0].cpu(), torch.stack(maps)
+        view = inspect(model, batch[:1], features=points + seen)
+    gate, maps = view.gates[block.name][0].cpu(), torch.stack([view.features[point][0].cpu() for point in points])
+    weighted = (gate[..., None, None] * maps).sum(0)
+    output = view.features[seen[0]][0].cpu() if seen else weighted
     if len(maps) != len(gate) or maps.shape[1] != gate.shape[1] or maps.shape[1:] != output.shape:
         raise ValueError(f"{block.label} cannot be taken apart: its maps {tuple(maps.shape)}, gate "
                          f"{tuple(gate.shape)} and output {tuple(output.shape)} do not belong together.")
-    found = Anatomy(block, view, maps, gate, output,
-                    error=float(((gate[..., None, None] * maps).sum(0) - output).abs().max()))
+    found = Anatomy(block, view, maps, gate, output, error=float((weighted - output).abs().max()) if seen else None)
     return _with_layers(found, steps, inline="#" in block.name)
 
 
@@ -238,8 +239,9 @@ def describe(found: Anatomy) -> str:
     text += (f" The gate runs from {float(gate.min()):.3f} to {float(gate.max()):.3f}"
              + (f", the {found.excitation} of the last layer's output" if found.excitation else "") + ".")
     product = "Σ a·U" if block.branches > 1 else "s·U"
-    return text + (f" {product} is the block's output {_exactly(found.error)}; its largest value is "
-                   f"{float(found.output.abs().max()):.2g}.")
+    text += (f" {product} is computed here and was not seen, for no part of the network gives that sum" if
+             found.error is None else f" {product} is the block's output {_exactly(found.error)}")
+    return f"{text}; its largest value is {float(found.output.abs().max()):.2g}."
 
 
 def _exactly(error: float) -> str:

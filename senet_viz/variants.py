@@ -14,9 +14,10 @@ from torch.nn import functional as F
 
 from . import papers
 from .anatomy import EXCITATIONS, SQUEEZES, Anatomy, dissect
-from .gates import inspect
+from .gates import Edit, inspect
 from .gates.blocks import eager
 from .gates.hooks import hooked
+from .gates.points import on_output
 from .report import plain
 from .tables import kernel_name
 
@@ -32,7 +33,7 @@ class Variants:
         found: the block as it is.
         gates: variant → (M, C); of a plain convolution, which has no gate, the scalar by which U_c comes nearest to its
             output. The first is ``OWN``, the block's.
-        logits: variant → (K,), of the network with the variant in the block's place; None where none can be put there.
+        logits: variant → (K,), of the network with the variant in the block's place.
         groups: variant → "squeeze", "layers", "excitation" or "structure".
         outputs: variant → (C, H, W), what a plain convolution puts in the place of s·U.
         vectors: variant → (C,), what is squeezed for it where that is not the block's own vector.
@@ -41,7 +42,7 @@ class Variants:
 
     found: Anatomy
     gates: dict[str, torch.Tensor]
-    logits: dict[str, torch.Tensor] | None
+    logits: dict[str, torch.Tensor]
     groups: dict[str, str]
     outputs: dict[str, torch.Tensor]
     vectors: dict[str, torch.Tensor]
@@ -66,8 +67,7 @@ def variants(model, batch: torch.Tensor, label: str) -> Variants:
     else:
         run.left_out = dict.fromkeys(("other squeezes, layers and excitations", PARALLEL), found.missing)
     scope = block.name.partition("#")[0]
-    inline = "#" in block.name
-    unit = scope if inline or block.branches > 1 else scope.rpartition(".")[0]
+    unit = scope if "#" in block.name or block.branches > 1 else scope.rpartition(".")[0]
     # what is known now: the input of the unit, which the parallel gate looks at
     if found.steps:
         with hooked(module) as hooks:
@@ -84,12 +84,12 @@ def variants(model, batch: torch.Tensor, label: str) -> Variants:
             for path in {first, last}:
                 hooks.after(path, lambda entered, output, path=path: _put(
                     output, {names.index(n): forms[path](entered[names.index(n)]) for n, forms in run.forms.items()}))
-        if not inline:
-            hooks.after(scope, lambda _, output: _put(
-                output, {names.index(n): value for n, value in run.replaced().items()}))
-        view = inspect(model, rows)
+        if run.outputs:
+            on_output(hooks, block, lambda output: _put(output, {names.index(n): v for n, v in run.outputs.items()}))
+        view = inspect(model, rows, edits=[Edit(block.label, gate, rows=[names.index(name)])
+                                           for name, gate in run.gates.items() if name not in run.outputs])
     gates = {name: run.gates.get(name, view.gates[block.name][i].cpu()) for i, name in enumerate(names)}
-    logits = None if inline else {name: view.logits[i].cpu() for i, name in enumerate(names)}
+    logits = {name: view.logits[i].cpu() for i, name in enumerate(names)}
     return Variants(found, gates, logits, run.groups, run.outputs, run.vectors, run.left_out)
 
 
@@ -170,11 +170,6 @@ class _Run:
             self.groups[PARALLEL] = "structure"
             self.vectors[PARALLEL] = SQUEEZES[found.squeeze or "mean"](entering[0])
 
-    def replaced(self) -> dict[str, torch.Tensor]:
-        """What takes the place of the block's output, by variant."""
-        gated = {name: (gate[..., None, None] * self.found.maps).sum(0) for name, gate in self.gates.items()}
-        return gated | self.outputs
-
 
 def over(found: Anatomy, x: torch.Tensor) -> torch.Tensor:
     """A block's layers, from the squeezed vector to what the gate's activation is given, at every place of a map.
@@ -244,19 +239,17 @@ def table(run: Variants, classes: list[str]) -> pd.DataFrame:
     Columns: variant, group, correlation (Pearson's, with the block's own gate over branches and channels; nan for a
     constant gate), difference (mean absolute, from the own gate), lowest, mean, highest, class (the most probable with
     the variant swapped in), probability (its softmax), own class (that of the most probable class of the network as it
-    is; "" and nan where nothing could be swapped in).
+    is).
     """
     own, rows = run.gates[OWN].double().numpy(), []
     for name, gate in run.gates.items():
         values = gate.double().numpy()
-        row = {"variant": name, "group": run.groups[name], "correlation": correlation(values, own),
-               "difference": np.abs(values - own).mean(), "lowest": values.min(), "mean": values.mean(),
-               "highest": values.max(), "class": "", "probability": np.nan, "own class": np.nan}
-        if run.logits is not None:
-            probable = run.logits[name].softmax(0)
-            row |= {"class": classes[int(probable.argmax())], "probability": float(probable.max()),
-                    "own class": float(probable[int(run.logits[OWN].argmax())])}
-        rows.append(row)
+        probable = run.logits[name].softmax(0)
+        rows.append({"variant": name, "group": run.groups[name], "correlation": correlation(values, own),
+                     "difference": np.abs(values - own).mean(), "lowest": values.min(), "mean": values.mean(),
+                     "highest": values.max(), "class": classes[int(probable.argmax())],
+                     "probability": float(probable.max()),
+                     "own class": float(probable[int(run.logits[OWN].argmax())])})
     return pd.DataFrame(rows)
 
 
@@ -318,9 +311,6 @@ def effect(run: Variants, shown: pd.DataFrame) -> str:
     block = run.found.block
     text = f"Each strip is a gate for the same maps U of **{block.label}**, made with the block's own weights"
     text += f"; shown is the weight of the last branch, {kernel_name(block, -1)}. " if block.branches > 1 else ". "
-    if run.logits is None:
-        return text + ("The gate of this block is written inline, without a module whose output could be replaced: "
-                       "what the variants would do to the prediction is left out.")
     own, others = shown.iloc[0], shown.iloc[1:]
     text += f"As it is the network says **{plain(own['class'])}** ({own['probability']:.1%}). "
     if others.empty:

@@ -9,6 +9,7 @@ from torch.nn import functional as F
 import senet_viz as sv
 from senet_viz import anatomy
 from senet_viz.models import slim_resnet50
+from tests.gates.test_search import Net, SKInUnit
 
 
 def model_of(module: nn.Module, side: int = 32) -> sv.Model:
@@ -172,6 +173,23 @@ def test_a_gate_written_inline(batch):
     close(found.hidden, h[0])
     close(found.gate, torch.sigmoid(unit.fc2(h)))
     assert r"\mathrm{ReLU}(W_1 z + b_1)" in anatomy.formulae(found)[1]
+
+
+@torch.no_grad()
+def test_a_sum_of_branches_that_no_module_gives_is_computed(batch):
+    model = model_of(Net(SKInUnit))
+    found, unit = anatomy.dissect(model, batch, "SK_2_1"), model.module.layer1[0]
+    assert not found.block.has_output
+    x = entering(model, "layer1", batch)
+    maps = torch.stack([unit.sk.three(x), unit.sk.five(x)])[:, 0]
+    model.module(batch)
+    close(found.maps, maps)
+    close(found.gate, unit.seen[0][0])
+    close(found.output, (unit.seen[0][0][..., None, None] * maps).sum(0))
+    text = anatomy.describe(found)
+    assert found.error is None and "Σ a·U is computed here and was not seen" in text
+    assert "is the block's output" not in text and f"largest value is {float(found.output.abs().max()):.2g}." in text
+    assert len(anatomy.strips(found)) and len(anatomy.cells(found, 0))
 
 
 def test_other_squeezes_and_what_cannot_be_told(batch):

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 import senet_viz as sv
 from senet_viz import papers, variants
 from senet_viz.models import slim_resnet50
+from tests.gates.test_search import Around, Gives, Net, SKInUnit, given
 from tests.test_anatomy import close, entering, inline, model_of, odd
 
 CLASSES = ["<b>zero</b>", "one", "two", "three", "four"]
@@ -161,13 +162,43 @@ def test_what_a_blocks_weights_do_not_allow_is_left_out_with_a_sentence(se, batc
     variants.effect(run, variants.table(run, CLASSES))
 
 
-def test_a_gate_written_inline_is_shown_but_not_swapped(batch):
+@torch.no_grad()
+def test_a_gate_written_inline_is_swapped_too(batch):
     model = inline()
-    run = variants.variants(model, batch, model.blocks[0].label)
-    table = variants.table(run, CLASSES)
-    assert run.logits is None and len(run.gates) > 5 and table["probability"].isna().all()
+    run, unit = variants.variants(model, batch, model.blocks[0].label), model.module[2]
+    x = entering(model, "2", batch)
+    u = unit.conv(x)
+    assert len(run.gates) > 5
     close(run.gates["excitation: tanh"], run.found.logits.tanh())
-    assert "left out" in variants.effect(run, table)
+    for name, gate in run.gates.items():
+        close(run.logits[name], model.module[3:](F.relu(gate[0][:, None, None] * u + x))[0])
+    assert np.ptp(torch.stack(list(run.logits.values())).numpy(), axis=0).max() > 1e-3
+    assert "variants change" in variants.effect(run, variants.table(run, CLASSES))
+
+
+@torch.no_grad()
+def test_a_module_that_gives_the_gate_is_swapped_too(batch):
+    torch.manual_seed(0)
+    model = model_of(Net(lambda: Around(given, ca=Gives())))
+    assert model.blocks[0].name == "layer1.0.ca"
+    run, unit = variants.variants(model, batch, model.blocks[0].label), model.module.layer1[0]
+    u = unit.conv(entering(model, "layer1", batch))
+    assert variants.CONVOLUTION in run.outputs  # no module's output is what it takes the place of
+    for name, gate in run.gates.items():
+        scaled = run.outputs[name][None] if name in run.outputs else gate[0][:, None, None] * u
+        close(run.logits[name], model.module.head(model.module.layer2(model.module.pool(scaled)).mean((2, 3)))[0])
+
+
+@torch.no_grad()
+def test_a_selective_kernel_written_inline_is_swapped_too(batch):
+    model = model_of(Net(SKInUnit))
+    run, unit = variants.variants(model, batch, "SK_2_1"), model.module.layer1[0]
+    x = entering(model, "layer1", batch)
+    maps = torch.stack([unit.sk.three(x), unit.sk.five(x)])[:, 0]
+    assert len(run.gates) > 5
+    for name, gate in run.gates.items():
+        left = F.relu(unit.out((gate[..., None, None] * maps).sum(0)[None]) + x)
+        close(run.logits[name], model.module.head(model.module.layer2(model.module.pool(left)).mean((2, 3)))[0])
 
 
 def test_the_network_is_left_as_it_was(se, batch):
