@@ -162,11 +162,18 @@ def _of_architecture(arch: str, checkpoint: Checkpoint, name: str) -> Model:
     if source not in SOURCES or not rest:
         raise UnknownModel(f"{arch!r} names no architecture: give one as timm/NAME or torchvision/NAME.")
     count = _classes_of(checkpoint.state, lambda **options: SOURCES[source](rest, False, **options), name)
-    model = SOURCES[source](rest, False, **({} if count is None else {"num_classes": count}))
-    try:
-        without(model.module, checkpoint.metadata.get("removed", ()))
-    except (ValueError, TypeError, KeyError) as error:
-        raise CheckpointError(f"{name} does not fit {arch}: {first_line(error)}.") from error
+    options = {} if count is None else {"num_classes": count}
+    model = SOURCES[source](rest, False, **options)
+    if removed := checkpoint.metadata.get("removed"):
+        try:
+            with torch.device("meta"):  # a description must not make us build more than the file holds
+                small = without(SOURCES[source](rest, False, **options).module, removed)
+            check_state(small, unwrapped(checkpoint.state, small), name)
+            without(model.module, removed)
+        except CheckpointError:
+            raise
+        except (ValueError, TypeError) as error:
+            raise CheckpointError(f"{name} does not fit {arch}: {first_line(error)}.") from error
     if checkpoint.classes:
         if len(checkpoint.classes) != (count or len(model.classes)):
             raise CheckpointError(f"{name} names {len(checkpoint.classes)} classes, but its classifier has "

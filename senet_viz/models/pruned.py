@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import nn
 
+MOST = 2**31  # channels, of any map
+
 
 class Scale(nn.Module):
     """A gate that is the same for every picture: each of C channels times its own number, (N, C, H, W) → the same."""
@@ -28,15 +30,21 @@ def without(module: nn.Module, removed: Iterable[Mapping]) -> nn.Module:
         ValueError: for a part that is not there, or another replacement.
     """
     for change in removed:
+        if not isinstance(change, Mapping) or not isinstance(change.get("name"), str):
+            raise ValueError(f"{change!r} does not name a part that is replaced")
         path, _, leaf = change["name"].rpartition(".")
         try:
             parent = module.get_submodule(path)
             part = parent.get_submodule(leaf) if leaf else None
             if part is None:
                 raise AttributeError("no name")
+            if change["by"] == "scale" and not (type(change["channels"]) is int and 0 < change["channels"] < MOST):
+                raise AttributeError(f"by a scale of {change['channels']!r} channels")
+            if change["by"] == "part" and not str(change["path"]).startswith(f"{change['name']}."):
+                raise AttributeError(f"{change['path']!r} is none of its parts")
             new = {"identity": lambda _: nn.Identity(), "scale": lambda change: Scale(change["channels"]),
                    "part": lambda change: module.get_submodule(change["path"])}[change["by"]](change)
-        except (AttributeError, KeyError) as error:
+        except (AttributeError, KeyError, TypeError) as error:
             raise ValueError(f"{change['name']} cannot be replaced in a {type(module).__name__} ({error})") from error
         setattr(parent, leaf, new)
     return module

@@ -478,6 +478,29 @@ def test_description_larger_than_the_file(tmp_path, slim, monkeypatch):
     refuse(CheckpointError, f"file:{path}", "asks for pictures of more than 2048 pixels")
 
 
+@pytest.mark.parametrize(("removed", "message"), [
+    ([{"name": "layer1.0.se_module", "by": "scale", "channels": 3 * 10**8}], "1 missing key .layer1.0.se_module.weight"),
+    ([{"name": "layer1.0.se_module", "by": "scale", "channels": 10**30}], r"\(by a scale of 10+ channels\)"),
+    ([{"name": "layer1.0.se_module", "by": "scale", "channels": 3e8}], r"\(by a scale of 300000000.0 channels\)"),
+    ([{"name": "layer1.0.se_module", "by": "scale", "channels": -1}], r"\(by a scale of -1 channels\)"),
+    ([{"name": "layer1.0", "by": "part", "path": "layer1"}], r"\('layer1' is none of its parts\)"),
+    ([{"name": "layer1.0", "by": "part", "path": 5}], r"\(5 is none of its parts\)"),
+    ([{"name": "layer1.0", "by": ["part"]}], "layer1.0 cannot be replaced in a SENet"),
+    ([{"name": 5, "by": "identity"}], "{'name': 5, 'by': 'identity'} does not name a part"),
+    (["layer1.0"], "'layer1.0' does not name a part"), (5, "does not fit timm/legacy_seresnet18: ")])
+def test_parts_removed_that_are_not_in_the_file(tmp_path, tuned, monkeypatch, removed, message):
+    path, built, create = tmp_path / "w.safetensors", [], nn.Parameter.__new__
+
+    def count(cls, data=None, requires_grad=True):
+        built.append(0 if data is None or data.is_meta else data.numel())
+        return create(cls, data, requires_grad)
+
+    monkeypatch.setattr(nn.Parameter, "__new__", count)
+    save_checkpoint(path, tuned.state_dict(), {"removed": removed})
+    refuse(CheckpointError, f"file:{path}", message, arch="timm/legacy_seresnet18")
+    assert max(built) < 10**7
+
+
 def test_weights_of_another_description(tmp_path, slim):
     save_checkpoint(tmp_path / "w.safetensors", slim_resnet50(**SLIM | {"num_classes": 4}).state_dict(), METADATA)
     refuse(CheckpointError, f"file:{tmp_path / 'w.safetensors'}", r"fc\.bias has shape \(4,\)")
