@@ -112,11 +112,21 @@ def fetch(name: str) -> Path | None:
     """Put the weights of a timm or torchvision name into the cache, for ``sv.load`` to find there.
 
     Returns:
-        The file; None for a name whose weights are not fetched ("demo/…").
+        The file; None for an existing name whose weights are here without ("demo/…", "timm/local-dir:…").
 
     Raises:
-        UnknownModel, DownloadError: as ``sv.load``.
+        UnknownModel, DownloadError: as ``sv.load``; UnknownModel for "file:…", too.
     """
+    from .load import SOURCES, embedded_models  # which imports this
+
+    source, _, rest = name.partition("/")
+    if source not in SOURCES or not rest:
+        raise UnknownModel(f"{name!r} names no model whose weights are fetched: names begin with "
+                           f"{', '.join(f'{s}/' for s in SOURCES)}.")
+    if source == "demo" and name not in embedded_models():
+        raise UnknownModel(f"There is no embedded model {rest!r}; there are: {', '.join(embedded_models()) or 'none'}.")
+    if source == "paper" and rest not in TWINS:
+        raise UnknownModel(f"paper/{rest} has no public weights; those that have are: {', '.join(TWINS)}.")
     place = remote(name)
     if place is None or (path := place.cached):
         return None if place is None else path

@@ -6,7 +6,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from senet_viz.models import remote
+from senet_viz.models import UnknownModel, embedded_models, fetch, remote
 from tests import hub
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,3 +34,18 @@ def test_a_download_that_was_ended_leaves_nothing_that_passes_for_weights(tmp_pa
 def test_where_weights_come_from(name, repository, url):
     place = remote(name)
     assert place is None if repository is None else (place.repository, Path(place.url).name) == (repository, url)
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    *((name, "names no model whose weights are fetched: names begin with demo/, paper/, timm/, torchvision/.$")
+      for name in ("foo/bar", "seresnet50", "timm/", "torchvision/", "demo/", "paper/", "file:x.pt", "")),
+    ("demo/nope", "^There is no embedded model 'nope'; there are: demo/"),
+    ("paper/se_resnet18", "^paper/se_resnet18 has no public weights; "), ("paper/nope", "has no public weights; ")])
+def test_what_is_not_fetched(name, message):
+    with pytest.raises(UnknownModel, match=message):
+        fetch(name)
+
+
+def test_what_is_here_without(tmp_path):
+    for name in (*embedded_models(), f"timm/local-dir:{tmp_path}"):
+        assert fetch(name) is None
