@@ -306,7 +306,8 @@ print(result)
         with right:
             table = summaries.channel_histogram(self.stats, block, channel, zoom=self.zoom)
             text = (f"How the {self.quantity} of {name} is distributed over all "
-                    f"{self.stats.metadata['images']:,} pictures.")
+                    f"{self.stats.metadata['images']:,} pictures. "
+                    f"{summaries.beyond(self.stats, [block.label], zoom=self.zoom)}")
             shared.show(Section(
                 f"{name}: distribution", text, figures.channel_histogram(table, quantity=self.quantity), table,
                 self._script(f"summaries.channel_histogram(stats, {block.label!r}, {channel}{self._zoom()})")),
@@ -353,7 +354,7 @@ print(result)
         text = (f"Of {table['channels'].sum():,} channels **{counts['dead']:,}** are dead (under {tables.LOW:g} in "
                 f"{summaries.MOST:.0%} of the pictures), **{counts['open']:,}** always open (over {tables.HIGH:g} in "
                 f"as many) and **{counts['constant']:,}** constant. The lines show the share of all single values "
-                f"beyond these limits. *{self.source}.*")
+                f"beyond these limits. {summaries.beyond(self.stats, zoom=self.zoom)} *{self.source}.*")
         shared.show(Section(title, text, figures.saturation(table, quantity=self.quantity), table,
                             self._script(f"summaries.saturation(stats{self._zoom()})")), "saturation")
 

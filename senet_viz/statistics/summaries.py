@@ -177,6 +177,23 @@ def saturation(stats: Statistics, branch: int = -1, zoom: float = 1.0) -> pd.Dat
     return pd.DataFrame(rows)
 
 
+def beyond(stats: Statistics, blocks: Sequence | None = None, branch: int = -1, zoom: float = 1.0) -> str:
+    """Which of some blocks (all when None) have gates outside 0..1, in sentences (Markdown); "" where none has.
+
+    Their histograms, and with them the shares and counts of ``saturation``, have such values in the outer bins.
+    """
+    ranges = pd.DataFrame([(block.label, float(stats.overall_min(block, zoom)[branch].min()),
+                            float(stats.overall_max(block, zoom)[branch].max()))
+                           for block in map(stats.block, stats.blocks if blocks is None else blocks)],
+                          columns=["label", "low", "high"]).set_index("label")
+    which = (ranges["low"] < -CONSTANT) | (ranges["high"] > 1 + CONSTANT)
+    if not which.any():
+        return ""
+    return (f"The gates of {_named(which)} lie outside 0..1 in part, from {ranges['low'][which].min():.3g} to "
+            f"{ranges['high'][which].max():.3g}. Their outer bins have the values beyond too, so that under {LOW:g} need "
+            f"not mean closed there, nor over {HIGH:g} saturated.")
+
+
 def selective_channels(stats: Statistics, block, top: int = 20, branch: int = -1, zoom: float = 1.0) -> pd.DataFrame:
     """The channels of a block whose gate depends most on the class, the highest ω² first (nan, a constant one's, last).
 

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import senet_viz as sv
 from senet_viz import papers, tables
 from senet_viz.datasets import Pictures
-from senet_viz.models import embedded_models
+from senet_viz.layers import SqueezeExcite
+from senet_viz.models import embedded_models, slim_resnet50
 from senet_viz.report import report
 from senet_viz.statistics import Settings, collect, summaries
 from tests.app.checks import fine, png, sections, sentences
@@ -276,6 +278,26 @@ def offered(classes, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["app.py", "--statistics", str(folder)])
         return classes(**parameters)
     return open_page
+
+
+def test_gates_outside_0_and_1_are_said(offered, tmp_path):
+    torch.manual_seed(0)
+    module = slim_resnet50("se", num_classes=2, widths=(4, 4, 8, 8))
+    module.layer1[0].se = SqueezeExcite(module.layer1[0].se.expand.out_features, 4, excitation="tanh")
+    module.layer1[0].se.expand.bias.data.fill_(-1)
+    own = sv.Model(module, lambda image: torch.from_numpy(
+        np.asarray(image.resize((32, 32)), np.float32) / 255).permute(2, 0, 1), ["a", "b"])
+    contents = [png(i) for i in range(4)]
+    collect(own, Pictures(contents.__getitem__, [0, 0, 1, 1], ["a", "b"]), tmp_path / "tanh",
+            Settings(batch_size=4, shard_size=4), workers=0, progress=False)
+    app = offered(tmp_path / "tanh")
+    app.selectbox(key="statistics").set_value(app.selectbox(key="statistics").options[-1]).run()
+    app.selectbox(key="class_block").set_value("SE_2_1").run()
+    fine(app)
+    for key in ("saturation", "channel_histogram"):
+        assert "The gates of **SE_2_1** lie outside 0..1 in part, from -0." in sections(app)[key].text
+    app.selectbox(key="class_block").set_value("SE_2_2").run()
+    assert "outside 0..1" not in sections(app)["channel_histogram"].text
 
 
 @pytest.mark.parametrize("name", LABELS)

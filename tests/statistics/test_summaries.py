@@ -8,6 +8,7 @@ from scipy import stats as st
 from senet_viz.gates import AttentionBlock
 from senet_viz.statistics.archive import Statistics, describe
 from senet_viz.statistics.summaries import (
+    beyond,
     channel_classes,
     channel_histogram,
     class_lines,
@@ -62,9 +63,10 @@ def archive(values, labels, *, classes=None, compact=False, blocks=("SE_2_1", "S
             by_class = ({"mean": mean.astype(np.float16),
                          "std": np.sqrt(M2 / np.maximum(count, 1)[:, None, None]).astype(np.float16)}
                         if compact else {"mean": mean, "M2": M2})
-            bin_of = np.minimum((g * bins + 1e-9).astype(int), bins - 1)
+            bin_of = np.clip((g * bins + 1e-9).astype(int), 0, bins - 1)
             parts = by_class | {
                 "gate.between": between, "gate.within": within, "overall_mean": g.mean(0),
+                "overall_min": g.min(0), "overall_max": g.max(0),
                 "overall_M2": ((g - g.mean(0)) ** 2).sum(0),
                 "histogram": np.stack([(bin_of == b).sum(0) for b in range(bins)], -1).astype(np.int32)}
             for source, control in controls.items():
@@ -252,6 +254,18 @@ def test_without_labels_there_are_empty_tables_and_saturation():
     assert heat_map(stats, "SE_2_1").shape == (0, 8)
     assert nearest_classes(stats, {"x": {block.name: np.zeros((1, 8)) for block in stats.blocks}}).empty
     assert separating_channels(stats, "SE_2_1", 0, 1)["d"].isna().all()
+
+
+def test_gates_outside_0_and_1_are_said():
+    wide = 3 * GATES - 1
+    stats = archive([GATES, wide, np.clip(wide, 0, None)], LABELS, blocks=("SE_2_1", "SE_3_1", "SE_4_1"),
+                    zooms=(1.0, 8.0))
+    assert GATES.min() >= 0 and GATES.max() <= 1 and wide.min() < 0 and wide.max() > 1
+    assert beyond(stats).startswith(f"The gates of **SE_3_1**, **SE_4_1** lie outside 0..1 in part, from "
+                                    f"{wide.min():.3g} to {wide.max():.3g}. ")
+    assert beyond(stats, ["SE_2_1"]) == "" and "from 0 to" in beyond(stats, ["SE_4_1"])
+    assert beyond(stats, ["SE_4_1"], zoom=8.0) == ""  # an eighth of it
+    assert beyond(archive(np.float32([[[0.0, 1.0]]] * 3), [0, 1, 1])) == ""
 
 
 def test_selective_channels():
