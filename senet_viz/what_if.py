@@ -351,7 +351,8 @@ def describe_effects(table: pd.DataFrame) -> str:
             text = ("the most probable class stays the same" if row["class"] == row["class_before"] else
                     f"**{plain(row['class'])}** becomes the most probable class")
             change = f"changes by {row['change']:+.3g}" if row["change"] else "does not change"
-            sentences.append(f"All blocks together {_set(edit)}: {text}; the logit of {plain(row['of'])} {change}.")
+            together = f"All blocks together{', each' * (edit == FLAT)} {_set(edit)}"
+            sentences.append(f"{together}: {text}; the logit of {plain(row['of'])} {change}.")
     return " ".join(sentences)
 
 

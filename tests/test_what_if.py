@@ -217,6 +217,8 @@ def test_all_blocks_are_no_stage_at_a_time():
         "changes by -248.")
     assert what_if.describe_effects(table.assign(change=0.0, **{"class": "x"})).endswith(
         "All blocks together set to 1: the most probable class stays the same; the logit of x does not change.")
+    assert "All blocks together, each at its mean gate: **z**" in what_if.describe_effects(
+        table.assign(edit="mean gate"))
     named = table[:2].assign(block=["a", "b"], label=["SE_2_1", "all blocks"])  # a block may be called anything
     assert "in **1** of 2 cases (all blocks)" in what_if.describe_effects(named)
 

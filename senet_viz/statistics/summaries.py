@@ -190,8 +190,8 @@ def beyond(stats: Statistics, blocks: Sequence | None = None, branch: int = -1, 
     if not which.any():
         return ""
     return (f"The gates of {_named(which)} lie outside 0..1 in part, from {ranges['low'][which].min():.3g} to "
-            f"{ranges['high'][which].max():.3g}. Their outer bins have the values beyond too, so that under {LOW:g} need "
-            f"not mean closed there, nor over {HIGH:g} saturated.")
+            f"{ranges['high'][which].max():.3g}. Their outer bins have the values beyond too, so that there a gate "
+            f"under {LOW:g} need not be closed, nor one over {HIGH:g} saturated.")
 
 
 def selective_channels(stats: Statistics, block, top: int = 20, branch: int = -1, zoom: float = 1.0) -> pd.DataFrame:
