@@ -165,7 +165,8 @@ def parser() -> argparse.ArgumentParser:
     chosen.add_argument("--evaluation", metavar="FOLDER",
                         help="that evaluate wrote with --each-block: the blocks that lost little there, each by itself")
     prune.add_argument("--within", type=float, default=0.1, metavar="POINTS", help="how little, of top-1 in %%")
-    prune.add_argument("--by", default="1", help="1, another number, mean, or for kernels 3x3, branch 0")
+    prune.add_argument("--by", help="a number, mean, or for kernels 3x3, branch 0 (default: no attention, 1; in "
+                                    "NFNets, where a factor of 2 follows, 0.5)")
     prune.add_argument("--statistics", metavar="FOLDER", help="that collect wrote, of which the mean is taken; the "
                                                               "embedded ones for an embedded model")
     _add_model_options(prune)
@@ -355,22 +356,22 @@ def _prune(args: argparse.Namespace) -> None:
     from .models.checkpoints import read_metadata
     from .prune import latency, prune, save_pruned
     from .statistics import StatisticsError, open_evaluation
-    from .statistics.evaluate import gate_means, harmless
+    from .statistics.evaluate import gate_means, harmless, no_attention
     from .statistics.network import weights_hash
 
     if Path(args.out).suffix != ".safetensors":
         raise ValueError(f"{args.out} is not the name of a safetensors file")
     model = load(args.name, arch=args.arch, device=args.device)
-    blocks = args.blocks
+    blocks, by = args.blocks, no_attention(model.blocks) if args.by is None else args.by
     if args.evaluation:
         table = open_evaluation(args.evaluation)
         if table.attrs["weights"] != weights_hash(model.module):
             raise StatisticsError(f"the evaluation in {args.evaluation} is of other weights than those of {model.name}")
-        blocks = ",".join(harmless(table, model.blocks, args.by, args.within))
+        blocks = ",".join(harmless(table, model.blocks, by, args.within))
         if not blocks:
             raise ValueError(f"no block of the evaluation in {args.evaluation} lost {args.within:g} points or less "
-                             f"with its gate at {args.by}")
-    smaller, removed = prune(model, blocks, gate_means(model, args.statistics) if args.by == "mean" else args.by)
+                             f"with its gate at {by}")
+    smaller, removed = prune(model, blocks, gate_means(model, args.statistics) if by == "mean" else by)
     save_pruned(args.out, smaller, removed, args.name)
     before, after = (1e3 * seconds for seconds in latency([model.module, smaller.module], model.batch([model.noise()])))
     saved = model.parameters - smaller.parameters

@@ -19,7 +19,7 @@ import senet_viz.training
 from senet_viz import tables
 from senet_viz.__main__ import main
 from senet_viz.models import catalog, embedded_models, slim_resnet50
-from senet_viz.models.checkpoints import save_checkpoint
+from senet_viz.models.checkpoints import read_metadata, save_checkpoint
 from senet_viz.statistics import open_evaluation
 from senet_viz.statistics.local import Local
 from senet_viz.sweep import SIZES, sweep
@@ -494,8 +494,16 @@ def test_prune(capsys, file, named, tmp_path):
     assert main(["prune", file, str(out), "--evaluation", str(tmp_path / "found"), "--within", str(bound)]) == 0
     kept = [block.label for block in sv.load(f"file:{out}", device="cpu").blocks]
     assert kept == [block.label for block in whole.blocks if -100 * table[f"{block.label}=1"] > bound]
+    alike = tmp_path / "alike.safetensors"
+    assert main(["prune", file, str(alike), "--evaluation", str(tmp_path / "found"), "--within", str(bound), "--by",
+                 "1.0"]) == 0
+    assert read_metadata(alike)["removed"] == read_metadata(out)["removed"]
     capsys.readouterr()
     evaluation = ["--evaluation", tmp_path / "found"]
+    for value in ("mean", "0.5"):
+        refused(capsys, ["prune", file, out, *evaluation, "--by", value],
+                f"the evaluation has no rows BLOCK={value}: evaluate with --each-block {value}")
+    refused(capsys, ["prune", file, out, *evaluation, "--by", "much"], "'much' is no value of a gate")
     refused(capsys, ["prune", file, out, *evaluation, "--within", "-101"], "lost -101 points or less with its gate")
     refused(capsys, ["prune", f"file:{out}", out, *evaluation], "is of other weights than those of smaller.safetensors")
     refused(capsys, ["prune", file, out, "--blocks", "SE_9_*"], "SE_9_*=1 matches no block")

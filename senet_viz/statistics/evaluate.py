@@ -144,9 +144,17 @@ def harmless(table: pd.DataFrame, blocks: Iterable[AttentionBlock], value: str, 
     """Labels of the blocks whose own edit, "LABEL=value", lost no more than so many points of top-1 (0..100).
 
     What each loses by itself does not say what all of them lose together: that is to be evaluated.
+
+    Raises:
+        EditError: for a value that is none.
+        ValueError: where no block was evaluated with it.
     """
+    # as the table has it: "1.0" is "1"
+    edits = {block.label: str(*parse_edits(f"{block.label}={value}", mean={})) for block in blocks}
     lost = -100 * table.set_index("edit")["difference"]
-    return [block.label for block in blocks if lost.get(f"{block.label}={value}", np.inf) <= within]
+    if not lost.index.isin(list(edits.values())).any():
+        raise ValueError(f"the evaluation has no rows BLOCK={value}: evaluate with --each-block {value}")
+    return [label for label, edit in edits.items() if lost.get(edit, np.inf) <= within]
 
 
 def each_block(model: Model, values: Sequence[str] = ()) -> list[str]:
@@ -175,9 +183,23 @@ def each_stage(model: Model, values: Sequence[str] = ()) -> list[str]:
     return edits
 
 
+def no_attention(blocks: Sequence[AttentionBlock]) -> str:
+    """The value of gates that leaves the map as it is: 1, and ½ where NFNets' factor of 2 follows.
+
+    Raises:
+        ValueError: where blocks are followed by different factors.
+    """
+    gains = {block.gain for block in blocks} or {1.0}
+    if len(gains) > 1:
+        factors = ", ".join(f"{gain:g}" for gain in sorted(gains))
+        raise ValueError(f"the blocks are followed by different factors ({factors}), so no value alone "
+                         f"leaves their maps as they are")
+    return f"{1 / gains.pop():g}"
+
+
 def _values(block: AttentionBlock) -> list[str]:
     if block.branches == 1:
-        return [f"{1 / block.gain:g}"]  # with NFNets' factor of 2 that follows, ½ leaves the map as it is
+        return [no_attention([block])]
     alone = [f"{k}x{k}" for k in block.kernels] if block.kernels else [f"branch {m}" for m in range(block.branches)]
     return [*alone, "uniform"]
 

@@ -479,7 +479,7 @@ def test_description_larger_than_the_file(tmp_path, slim, monkeypatch):
 
 
 @pytest.mark.parametrize(("removed", "message"), [
-    ([{"name": "layer1.0.se_module", "by": "scale", "channels": 3 * 10**8}], "1 missing key .layer1.0.se_module.weight"),
+    ([{"name": "layer1.0.se_module", "by": "scale", "channels": 3 * 10**8}], "1 missing key .layer1.0.se_module"),
     ([{"name": "layer1.0.se_module", "by": "scale", "channels": 10**30}], r"\(by a scale of 10+ channels\)"),
     ([{"name": "layer1.0.se_module", "by": "scale", "channels": 3e8}], r"\(by a scale of 300000000.0 channels\)"),
     ([{"name": "layer1.0.se_module", "by": "scale", "channels": -1}], r"\(by a scale of -1 channels\)"),

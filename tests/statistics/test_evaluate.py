@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import io
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from senet_viz.statistics import (
     evaluate,
     open_evaluation,
 )
-from senet_viz.statistics.evaluate import class_targets, paired_interval
+from senet_viz.statistics.evaluate import class_targets, harmless, no_attention, paired_interval
 
 NAMES = [f"kind {k}" for k in range(9)]
 LABELS = [k for k in range(9) for _ in range(4)]  # sorted by class, as folders are
@@ -277,6 +278,23 @@ def test_each_block_and_stage(model, network):
     both = each_stage(model)
     assert both[:4] == ["SK_2_1=3x3", "SK_2_1=5x5", "SK_2_1=uniform", "SE_2_1=1"]
     assert both[-1] == "SE_2_1,SE_3_1,SE_4_1,SE_5_1=1"
+
+
+def test_harmless_blocks_are_found_by_the_value_of_their_edit(network):
+    blocks = network("se").blocks
+    table = pd.DataFrame({"edit": ["unedited", "SE_2_1=0.5", "SE_3_1=0.5", "SE_4_1=0.5"],
+                          "difference": [0, -0.002, -0.001, 0.01]})
+    assert harmless(table, blocks, "0.50", 0.1) == harmless(table, blocks, ".5", 0.1) == ["SE_3_1", "SE_4_1"]
+    with pytest.raises(ValueError, match=r"^the evaluation has no rows BLOCK=mean: evaluate with --each-block mean$"):
+        harmless(table, blocks, "mean", 0.1)
+
+
+def test_without_attention_a_gate_and_what_follows_it_leave_the_map(network):
+    blocks = network("se").blocks
+    followed = [dataclasses.replace(block, gain=2.0) for block in blocks]
+    assert (no_attention(blocks), no_attention(followed), no_attention([])) == ("1", "0.5", "1")
+    with pytest.raises(ValueError, match=r"^the blocks are followed by different factors \(1, 2\), so no value alone"):
+        no_attention([blocks[0], followed[0]])
 
 
 # classes
