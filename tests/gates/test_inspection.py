@@ -594,9 +594,9 @@ def test_bad_input(network, pictures, unchanged, case, wrap):
     (Tiny(), ["sk", "side"], RuntimeError, "the logits do not depend on map 1"),
     (Tiny(), ["unused"], RuntimeError, "unused was reached 0 times"),
     (Tiny(logits=lambda y: y.detach()), ["sk"], RuntimeError, "Tiny computes its logits without gradients"),
-    (Tiny(logits=lambda y: {"scores": y}), [], ValueError, r"no logits of shape \(N, classes\)"),
-    (Tiny(logits=lambda y: y[:, :, None]), [], ValueError, r"no logits of shape \(N, classes\)"),
-    (Tiny(logits=lambda y: ()), [], ValueError, r"no logits of shape \(N, classes\)"),
+    (Tiny(logits=lambda y: {"scores": y}), ["sk"], ValueError, r"no logits of shape \(N, classes\)"),
+    (Tiny(logits=lambda y: y[:, :, None]), ["sk"], ValueError, r"no logits of shape \(N, classes\)"),
+    (Tiny(logits=lambda y: ()), ["sk"], ValueError, r"no logits of shape \(N, classes\)"),
 ])
 def test_networks_that_cannot_be_explained(pictures, unchanged, module, layers, error, message):
     with unchanged(module), pytest.raises(error, match=message):
