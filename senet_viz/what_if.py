@@ -50,6 +50,9 @@ def runs(model: Model, picture: torch.Tensor, variants: Sequence[Sequence[Edit]]
         EditError: for an edit that matches no block or does not fit one.
     """
     picture = to_module(_single(picture), eager(model.module)).to(memory_format=torch.channels_last)  # as in a sweep
+    for edit in (edit for variant in variants for edit in variant):
+        for block in filter(edit.matches, model.blocks):
+            replace(edit, rows=None).check(block, 1)  # the rows of the batch are one picture, not several to shuffle
     first = [next((i for i, block in enumerate(model.blocks) if any(edit.matches(block) for edit in variant)), 0)
              for variant in variants]
     order = sorted(range(len(variants)), key=first.__getitem__)

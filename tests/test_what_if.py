@@ -306,6 +306,8 @@ def test_what_cannot_be_tried_is_said(network):
         what_if.each_block(model, picture().expand(2, -1, -1, -1))
     with pytest.raises(ValueError, match="no attention block 'SE_9_9'; the network's are: SE_2_1"):
         what_if.each_channel(model, picture(), "SE_9_9")
+    with pytest.raises(sv.EditError, match="only one image in the batch"):
+        what_if.runs(model, picture(), [[sv.Edit("*", "shuffle images")]])
     with pytest.raises(sv.EditError, match="SE_9_9=1 matches no block"):
         what_if.runs(model, picture(), [[sv.Edit("SE_9_9", 1)]])
     with pytest.raises(ValueError, match="not finite"):
