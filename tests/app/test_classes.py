@@ -421,7 +421,7 @@ def test_runs_that_fail_are_one_sentence(bare, monkeypatch):
     run_over(bare, [("p/cat/1.png", b"no", "image/png")])
     fine(bare, errors=1)
     assert len(bare.selectbox(key="statistics").options) == 2 and not bare.success
-    monkeypatch.setattr(sys.modules["senet_viz.statistics.collect"], "_compute", lambda *_: {}["weights"])
+    monkeypatch.setattr(sys.modules["senet_viz.statistics.runs"], "_compute", lambda *_: {}["weights"])
     run_over(bare, tree(["p/cat/1.png"]))
     fine(bare, errors=1)
     assert "The network fails (KeyError: 'weights')." in sentences(bare.error)
@@ -433,7 +433,7 @@ def test_runs_that_fail_are_one_sentence(bare, monkeypatch):
 
 def test_a_run_is_followed_and_cancelled(bare, monkeypatch):
     """It waits where the second shard would begin."""
-    shards = sys.modules["senet_viz.statistics.collect"].Shards
+    shards = sys.modules["senet_viz.statistics.runs"].Shards
     reached, go, original = threading.Event(), threading.Event(), shards.write
 
     def write(self, shard, result):
