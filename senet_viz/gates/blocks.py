@@ -152,7 +152,7 @@ def _search(module: nn.Module, example: torch.Tensor) -> Search:
 def blocks_of(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock]:
     """``find_blocks``, kept until a part of the network is replaced."""
     module = eager(module)
-    signature = tuple((path, id(part)) for path, part in module.named_modules())
+    signature = tuple(map(id, module.modules()))
     known = _found.get(module)
     if known is None or known[0] != signature:
         known = _found[module] = (signature, find_blocks(module, example))

@@ -138,8 +138,9 @@ def hooked(module: nn.Module, wait: float | None = None) -> Iterator[Hooks]:
     if not lock.acquire(timeout=wait):
         raise ModelBusy(f"The model has been busy with other work for {wait:g} seconds; try again in a moment.")
     hooks = Hooks(module)
-    training = [part for part in module.modules() if part.training]
-    compiled = {part: part._compiled_call_impl for part in module.modules() if part._compiled_call_impl is not None}
+    parts = list(module.modules())
+    training = [part for part in parts if part.training]
+    compiled = {part: part._compiled_call_impl for part in parts if part._compiled_call_impl is not None}
     grad = torch.is_grad_enabled()
     try:
         for part in training:
