@@ -179,12 +179,12 @@ class _Recorder:
         self.counts: dict[Point, int] = {}
 
     def gate(self, block: AttentionBlock, gate: torch.Tensor, first: int) -> None:
-        gate = gate.detach().float()
-        kept = self.gates.get(block.name)
-        if kept is None or not first:
+        gate = gate.detach().to(torch.float32, copy=True)
+        if first:  # each branch has a multiplication of its own
+            gate = torch.cat([self.gates[block.name], gate], 1)
+        else:
             self._count((block.name, "gate"))
-            kept = self.gates[block.name] = gate.new_empty(len(gate), block.branches, block.channels)
-        kept[:, first:first + gate.shape[1]] = gate
+        self.gates[block.name] = gate
 
     def watch(self, hooks: Hooks, module: nn.Module, point: Point, differentiable: bool) -> None:
         """Hook the place of a point."""
