@@ -111,8 +111,6 @@ def parser() -> argparse.ArgumentParser:
     collect.add_argument("data", metavar="DATA", help="a folder with one sub-folder a class, Parquet files, or a text "
                                                       "file of paths and labels; local or an fsspec address")
     collect.add_argument("out", metavar="OUT", help="folder to write")
-    collect.add_argument("--split", help="train or val: the sub-folder or the Parquet files of that name")
-    collect.add_argument("--limit", type=int, help="look only at so many pictures, spread evenly over the data set")
     collect.add_argument("--zoom", type=float, nargs="+", default=[1.0], metavar="Z",
                          help="look at each picture with its centre enlarged by these factors")
     collect.add_argument("--around", choices=["centre", "box"], default="centre",
@@ -145,8 +143,6 @@ def parser() -> argparse.ArgumentParser:
                               help=f"{what} in turn; without VALUE 1, or each kernel alone and the even mixture")
     evaluate.add_argument("--statistics", metavar="FOLDER", help="that collect wrote, of which the mean is taken; the "
                                                                  "embedded ones for an embedded model")
-    evaluate.add_argument("--split", help="train or val: the sub-folder or the Parquet files of that name")
-    evaluate.add_argument("--limit", type=int, help="look only at so many pictures, spread evenly over the data set")
     evaluate.add_argument("--compact", action="store_true", help="write a small folder: float16, no names of files")
     _add_run_options(evaluate)
     evaluate.set_defaults(run=_evaluate)
@@ -184,6 +180,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_run_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--split", help="train or val: the sub-folder or the Parquet files of that name")
+    command.add_argument("--limit", type=int, help="look only at so many pictures, spread evenly over the data set")
     command.add_argument("--precision", choices=["fp32", "bf16", "fp16"], default="fp32", help="of the network")
     command.add_argument("--batch-size", type=int, default=32, help="pictures in a forward")
     command.add_argument("--shard-size", type=int, default=512, help="pictures in a shard, the unit that is kept")
