@@ -3,6 +3,7 @@ import io
 import re
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 
@@ -12,6 +13,12 @@ def png(seed: int = 0, width: int = 70, height: int = 50) -> bytes:
     Image.fromarray((generator.integers(0, 128, (height, width, 3)) + generator.integers(0, 128, 3)).astype(np.uint8)
                     ).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def same(table: pd.DataFrame, other: pd.DataFrame) -> None:
+    """Equal but for rounding and index."""
+    pd.testing.assert_frame_equal(table.reset_index(drop=True), other.reset_index(drop=True), check_dtype=False,
+                                  rtol=1e-3, atol=1e-5)
 
 
 def sections(app) -> dict:

@@ -3,7 +3,6 @@ import io
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from PIL import Image
 
@@ -11,7 +10,7 @@ import senet_viz as sv
 from senet_viz import anatomy, cost, scripts, variants
 from senet_viz.models import embedded_models
 from senet_viz.report import report
-from tests.app.checks import fine, png, sections, sentences
+from tests.app.checks import fine, png, same, sections, sentences
 
 ROOT = Path(__file__).resolve().parents[2]
 SE, SK = "demo/se_resnet50_slim", "demo/sknet50_slim"
@@ -38,11 +37,6 @@ def shown(page) -> dict:
     return {SE: page(se_block="SE_3_2", se_of="7", variant_block="SE_4_3", se_r="4", se_width="32", se_bias="true"),
             SK: page(model=SK, sk_block="SK_4_2", sk_of="3", variant_block="SK_3_1", sk_m="3", sk_g="16", sk_r="8",
                      sk_l="64", sk_width="256")}
-
-
-def same(table, other) -> None:
-    pd.testing.assert_frame_equal(table.reset_index(drop=True), other.reset_index(drop=True), check_dtype=False,
-                                  rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", [SE, SK])

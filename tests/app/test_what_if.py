@@ -13,7 +13,7 @@ from senet_viz import tables, what_if
 from senet_viz.models import embedded_models
 from senet_viz.report import report
 from senet_viz.statistics import open_evaluation
-from tests.app.checks import fine, png, sections, sentences
+from tests.app.checks import fine, png, same, sections, sentences
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = ROOT / "assets" / "samples"
@@ -57,11 +57,6 @@ def models() -> dict:
 
 def batch(model: sv.Model, name: str) -> torch.Tensor:
     return model.batch([sv.open_image(SAMPLES / f"{name}.jpg")])
-
-
-def same(table, other) -> None:
-    pd.testing.assert_frame_equal(table.reset_index(drop=True), other.reset_index(drop=True), check_dtype=False,
-                                  rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", [SE, SK])
