@@ -52,15 +52,11 @@ def choose_picture(loaded: shared.Loaded) -> tuple[shared.Picture, np.ndarray] |
         st.info("Upload a photo or choose a sample picture to see it go through a block.",
                 icon=":material/add_photo_alternate:")
         return None
-    names = [picture.name for picture in pictures]
-    if st.session_state.get("anatomy_picture") not in names:
-        st.session_state.pop("anatomy_picture", None)
-    name = st.selectbox("Photo", names, key="anatomy_picture", width=260) if len(names) > 1 else names[0]
-    picture = pictures[names.index(name)]
+    picture = shared.choose_one(pictures, "anatomy_picture")
     try:
         return picture, _seen(loaded.key, picture.digest, loaded.model, picture.data)
     except shared.SENTENCES as error:
-        st.error(f"**{plain(name)}**: {plain(str(error))}", icon=":material/error:")
+        st.error(f"**{plain(picture.name)}**: {plain(str(error))}", icon=":material/error:")
         return None
 
 

@@ -59,15 +59,11 @@ def choose_picture() -> tuple[shared.Picture, Image.Image] | None:
     if not pictures:
         st.info("Upload a photo or choose a sample picture to begin.", icon=":material/add_photo_alternate:")
         return None
-    names = [picture.name for picture in pictures]
-    if st.session_state.get("kernel_picture") not in names:
-        st.session_state.pop("kernel_picture", None)
-    name = st.selectbox("Photo", names, key="kernel_picture", width=260) if len(names) > 1 else names[0]
-    picture = pictures[names.index(name)]
+    picture = shared.choose_one(pictures, "kernel_picture")
     try:
         return picture, sv.open_image(picture.data)
     except sv.UnreadableImage as error:
-        st.error(f"**{plain(name)}**: {plain(str(error))}", icon=":material/error:")
+        st.error(f"**{plain(picture.name)}**: {plain(str(error))}", icon=":material/error:")
         return None
 
 

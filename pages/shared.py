@@ -363,6 +363,15 @@ def choose_pictures() -> list[Picture]:
     return pictures[:MAX_PICTURES]
 
 
+def choose_one(pictures: list[Picture], key: str) -> Picture:
+    """One of the pictures; a choice that is gone gives way to the first."""
+    names = [picture.name for picture in pictures]
+    if st.session_state.get(key) not in names:
+        st.session_state.pop(key, None)
+    name = st.selectbox("Photo", names, key=key, width=260) if len(names) > 1 else names[0]
+    return pictures[names.index(name)]
+
+
 def _remember_uploads(names: list[str]) -> None:
     """Keep the names of uploads in the link: a picture cannot travel in it, but its reader learns what is missing."""
     if names:
