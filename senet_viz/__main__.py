@@ -24,7 +24,9 @@ HELP = {  # of the recipe's options
     "lr": "highest learning rate",
     "warmup": "epochs until it is reached",
     "momentum": "Nesterov momentum",
-    "weight_decay": "on everything but biases and BN",
+    "weight_decay": "on everything but biases, BN and the gates' own layers",
+    "decay_gates": "let the weights of the gates' layers decay like all others",
+    "clip": "largest norm of all gradients together in a step; 0 for no limit",
     "label_smoothing": "of the cross entropy",
     "scale": "least share of the area that a random crop keeps",
     "precision": "bf16 (autocast) or fp32",
@@ -46,6 +48,9 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument("data", help="folder with the training and validation pictures")
     train.add_argument("out", help="file to write (….safetensors); a card is put beside it")
     for field in fields(Recipe):
+        if isinstance(field.default, bool):
+            train.add_argument("--" + field.name.replace("_", "-"), action="store_true", help=HELP[field.name])
+            continue
         several = isinstance(field.default, tuple)
         train.add_argument("--" + field.name.replace("_", "-"), default=field.default,
                            type=int if several else type(field.default), nargs=4 if several else None,

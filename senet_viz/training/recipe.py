@@ -7,13 +7,16 @@ class Recipe:
     """Architecture, optimiser and augmentation of a run.
 
     SGD with Nesterov momentum; the rate rises linearly over ``warmup`` epochs to ``lr`` and falls as a cosine to 0;
-    weight decay on everything but biases and BN. Pictures are cropped at random to ``scale`` of their area or more and
-    mirrored. Over the first ``grow`` share of the epochs the side of the training pictures grows from ``start_size`` to
+    weight decay on everything but biases, BN and the gates' own layers: where a gate's direction gets no gradient, decay
+    alone would take it to zero, and the gate's channels would all move as one. Pictures are cropped at random to
+    ``scale`` of their area or more and mirrored. Over the first ``grow`` share of the epochs the side of the training pictures grows from ``start_size`` to
     ``image_size``, which takes much less time at little cost in accuracy.
 
     Args:
         attention: "se", "sk" or "none"; see ``senet_viz.models.slim_resnet50`` for this and the next four.
         image_size: side of the pictures in pixels; both sizes are multiples of 8.
+        decay_gates: let the weights of the gates' layers decay like all others.
+        clip: the largest norm of all gradients together in a step; 0 for no limit.
         precision: "bf16" (autocast) or "fp32".
 
     Raises:
@@ -34,6 +37,8 @@ class Recipe:
     warmup: float = 1.0
     momentum: float = 0.9
     weight_decay: float = 5e-4
+    decay_gates: bool = False
+    clip: float = 0.0
     label_smoothing: float = 0.1
     scale: float = 0.35
     precision: str = "bf16"
@@ -48,6 +53,8 @@ class Recipe:
             raise ValueError("widths and strides need one number for each of the 4 stages")
         if min(*self.widths, *self.strides, self.epochs, self.batch_size, self.start_size) < 1 or not self.lr > 0:
             raise ValueError("widths, strides, epochs, batch size, image sizes and learning rate must be positive")
+        if not 0 <= self.clip < float("inf"):
+            raise ValueError(f"clip is a norm, 0 (no limit) or more, not {self.clip}")
         if not 0 < self.scale <= 1:
             raise ValueError(f"scale is a share of the picture's area, above 0 and at most 1, not {self.scale}")
         if not 0 <= self.grow <= 1:

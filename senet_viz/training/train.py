@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ..datasets import Pictures, open_pictures
+from ..layers import SelectiveKernel, SqueezeExcite
 from ..models.checkpoints import load_state, save_checkpoint
 from ..models.resnet import slim_resnet50
 from .recipe import Recipe
@@ -71,7 +72,8 @@ def train(
     torch.manual_seed(recipe.seed)
     module = slim_resnet50(**{k: v for k, v in architecture.items() if k != "name"})
     module = module.to(device, memory_format=torch.channels_last)
-    groups = param_groups_weight_decay(module, recipe.weight_decay)
+    undecayed = [] if recipe.decay_gates else gate_weights(module)
+    groups = param_groups_weight_decay(module, recipe.weight_decay, undecayed)
     optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=True)
     steps = len(pictures) // recipe.batch_size
     if steps == 0:
@@ -153,6 +155,12 @@ def evaluate(
     return top1, top5
 
 
+def gate_weights(module: nn.Module) -> list[str]:
+    """Names of the weights from which the gates of a network of ``senet_viz.layers`` are computed."""
+    return [f"{name}.{key}" for name, part in module.named_modules() if isinstance(part, (SqueezeExcite, SelectiveKernel))
+            for key, _ in part.named_parameters() if not key.startswith("branches.")]
+
+
 def _loader(pictures, recipe, epoch, transform, workers, device) -> DataLoader:
     # everything random in an epoch follows from its number, so that a resumed run repeats what a killed one did
     seed = recipe.seed * 10_000 + epoch
@@ -181,6 +189,8 @@ def _epoch(module, loader, optimizer, scheduler, recipe, device, epoch, progress
             loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad()
             loss.backward()
+            if recipe.clip:
+                nn.utils.clip_grad_norm_(module.parameters(), recipe.clip)
             optimizer.step()
             scheduler.step()
             total += loss.detach()
@@ -212,7 +222,9 @@ def card(name: str, metadata: dict) -> str:
         "Data": f"{data['name']}: {data['training']:,} training and {data['validation']:,} validation pictures",
         "Recipe": f"{recipe['epochs']} epochs, batch {recipe['batch_size']}, SGD with Nesterov momentum "
                   f"{recipe['momentum']}, learning rate {recipe['lr']} after {recipe['warmup']} epochs of warm-up, "
-                  f"cosine to 0, weight decay {recipe['weight_decay']}, label smoothing {recipe['label_smoothing']}",
+                  f"cosine to 0, weight decay {recipe['weight_decay']} "
+                  f"{'on all weights' if recipe['decay_gates'] else 'but for the gates'}"
+                  f"{', gradients clipped at norm ' + format(recipe['clip'], 'g') if recipe['clip'] else ''}, label smoothing {recipe['label_smoothing']}",
         "Augmentation": f"random crops of {recipe['scale']:.0%} of the area or more, mirroring; training pictures of "
                         f"{recipe['start_size']} growing to {size} pixels over {recipe['grow']:.0%} of the epochs",
         "Precision": f"{recipe['precision']} (stored in fp16)",
