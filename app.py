@@ -8,7 +8,8 @@ import sys
 
 import streamlit as st
 
-from pages import shared
+from pages.parts.model import sidebar
+from senet_viz.data.places import APP
 
 
 def operator() -> argparse.Namespace:
@@ -21,7 +22,7 @@ def operator() -> argparse.Namespace:
 
 
 st.set_page_config(
-    page_title="senet_viz: channel attention", page_icon=str(shared.ROOT / "assets" / "icon.png"), layout="wide",
+    page_title="senet_viz: channel attention", page_icon=str(APP / "assets" / "icon.png"), layout="wide",
     initial_sidebar_state=380)
 pages = {
     "explore": st.Page("pages/explore.py", title="Explore", icon=":material/equalizer:", default=True),
@@ -32,10 +33,10 @@ pages = {
 }
 page = st.navigation(list(pages.values()))
 wanted = st.query_params.to_dict().get("page")
-if wanted in pages:  # see shared.loaded
+if wanted in pages:  # see loaded_model
     st.switch_page(pages[wanted], query_params={
         key: st.query_params.get_all(key) for key in st.query_params if key != "page"})
 choices = operator()
 st.session_state.update(factory=choices.model, allowed=choices.statistics)
-st.session_state["loaded"] = shared.sidebar(choices.model)
+st.session_state["loaded"] = sidebar(choices.model)
 page.run()

@@ -27,12 +27,12 @@ from torchvision.datasets import ImageFolder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import senet_viz as sv
-from senet_viz.datasets import open_pictures
+from senet_viz.collecting import Settings, collect, shards
+from senet_viz.collecting.network import GateNetwork, hardware
+from senet_viz.collecting.plan import Batch, Plan, Reading
+from senet_viz.collecting.shards import Collection, Collector
+from senet_viz.data.datasets import open_pictures
 from senet_viz.models import choose_device
-from senet_viz.statistics import Settings, collect, shards
-from senet_viz.statistics.network import GateNetwork, hardware
-from senet_viz.statistics.plan import Batch, Plan, Reading
-from senet_viz.statistics.shards import Collection, Collector
 
 ROOT = Path(__file__).resolve().parents[1]
 BATCH, WORKERS = 32, 2

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from senet_viz.gates import find_blocks
 from senet_viz.gates.hooks import hooked
 from senet_viz.gates.points import on_branch, on_gate, on_output
-from senet_viz.models.catalog import TABLE
+from senet_viz.models.listing import TABLE
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 COLUMNS = ["group", "network", "parameters, M", "input", "expected", "found", "kinds", "error", "unchecked", "not once",

@@ -16,7 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import senet_viz as sv
-from senet_viz.sweep import SIZES, sweep
+from senet_viz.experiments.sweep import SIZES, sweep
 
 ROOT = Path(__file__).resolve().parents[1]
 

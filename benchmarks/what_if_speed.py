@@ -16,7 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import senet_viz as sv
-from senet_viz import what_if
+from senet_viz.experiments import what_if
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -5,9 +5,15 @@ import numpy as np
 import streamlit as st
 
 import senet_viz as sv
-from pages import shared
-from senet_viz import anatomy, cost, figures, scripts, variants
-from senet_viz.report import Section, plain
+from pages.parts.model import Loaded, loaded_model
+from pages.parts.pictures import Picture, choose_one, choose_pictures
+from pages.parts.sections import clear, downloads, show
+from pages.parts.sentences import SENTENCES, in_a_sentence
+from senet_viz import figures
+from senet_viz.experiments import anatomy, cost, variants
+from senet_viz.reports import scripts
+from senet_viz.reports.html import Section
+from senet_viz.reports.text import plain
 
 EXAMPLES = {1: "demo/se_resnet50_slim", 2: "demo/sknet50_slim"}  # a model with gates, and one that weighs branches
 NUMBER, PERCENT = st.column_config.NumberColumn, {"format": "percent"}
@@ -33,7 +39,7 @@ def main() -> None:
     st.title("Anatomy")
     st.markdown("How does an attention block work? Squeeze, excite and scale, or split, fuse and select, with the "
                 "model's own numbers for one photo; what other gates would do in their place, and what it all costs.")
-    loaded = shared.loaded(__file__)
+    loaded = loaded_model(__file__)
     st.session_state["sections"] = dict.fromkeys(PHOTO)
     chosen = choose_picture(loaded)
     if chosen is not None:
@@ -42,38 +48,38 @@ def main() -> None:
         page.unit()
         page.variants()
     costs()
-    shared.downloads(f"Anatomy of {loaded.model.name}", {}, f"{Path(loaded.model.name).stem}_anatomy")
+    downloads(f"Anatomy of {loaded.model.name}", {}, f"{Path(loaded.model.name).stem}_anatomy")
 
 
-def choose_picture(loaded: shared.Loaded) -> tuple[shared.Picture, np.ndarray] | None:
+def choose_picture(loaded: Loaded) -> tuple[Picture, np.ndarray] | None:
     """One of the uploads and samples, and as the network sees it."""
-    pictures = shared.choose_pictures()
+    pictures = choose_pictures()
     if not pictures:
         st.info("Upload a photo or choose a sample picture to see it go through a block.",
                 icon=":material/add_photo_alternate:")
         return None
-    picture = shared.choose_one(pictures, "anatomy_picture")
+    picture = choose_one(pictures, "anatomy_picture")
     try:
         return picture, _seen(loaded.key, picture.digest, loaded.model, picture.data)
-    except shared.SENTENCES as error:
+    except SENTENCES as error:
         st.error(f"**{plain(picture.name)}**: {plain(str(error))}", icon=":material/error:")
         return None
 
 
 @st.cache_data(max_entries=32, show_spinner=False)
-@shared.in_a_sentence
+@in_a_sentence
 def _seen(key: str, digest: str, _model: sv.Model, _data: bytes) -> np.ndarray:
     return _model.seen(_model.transform(sv.open_image(_data)))
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-@shared.in_a_sentence
+@in_a_sentence
 def _dissect(key: str, digest: str, label: str, _model: sv.Model, _data: bytes) -> anatomy.Anatomy:
     return anatomy.dissect(_model, _model.batch([sv.open_image(_data)]), label)
 
 
 @st.cache_resource(max_entries=16, show_spinner="Swapping in other gates")
-@shared.in_a_sentence
+@in_a_sentence
 def _variants(key: str, digest: str, label: str, _model: sv.Model, _data: bytes) -> variants.Variants:
     run = variants.variants(_model, _model.batch([sv.open_image(_data)]), label)
     if len(run.logits[variants.OWN]) != len(_model.classes):
@@ -85,7 +91,7 @@ def _variants(key: str, digest: str, label: str, _model: sv.Model, _data: bytes)
 class Photo:
     """The parts of the page for one photo in one model."""
 
-    def __init__(self, loaded: shared.Loaded, picture: shared.Picture, seen: np.ndarray):
+    def __init__(self, loaded: Loaded, picture: Picture, seen: np.ndarray):
         self.loaded, self.model, self.picture, self.seen = loaded, loaded.model, picture, seen
         note = self.model.info.get("Note")
         self.source = plain(f"{self.model.name}{f' ({note})' if note else ''}, {picture.name}")
@@ -105,7 +111,7 @@ class Photo:
                     "has no unit that weighs branches: this part takes a selective-kernel network.", 2)
 
     def _block(self, blocks: list[sv.AttentionBlock], key: str, what: str, lacks: str, kind: int) -> None:
-        shared.clear(f"{key}_strips", f"{key}_channel")
+        clear(f"{key}_strips", f"{key}_channel")
         if not blocks:
             st.info(f"{plain(self.model.name)} {lacks}", icon=":material/info:")
             st.button(f"Take {EXAMPLES[kind]}", on_click=st.session_state.update,
@@ -123,7 +129,7 @@ class Photo:
                                           width=160, help="Or click a channel in the strips."))
         try:
             found = _dissect(self.loaded.key, self.picture.digest, label, self.model, self.picture.data)
-        except shared.SENTENCES as error:
+        except SENTENCES as error:
             st.error(plain(str(error)), icon=":material/error:")
             return
         left, right = st.columns([2, 1])
@@ -144,7 +150,7 @@ class Photo:
                 st.session_state[f"{key}_of"] = int(picked[0] if isinstance(picked, (list, tuple)) else picked)
 
         text = f"{anatomy.describe(found)} Click a channel to see its maps. *{self.source}.*"
-        shared.show(Section(f"{label} step by step", text, figures.strips(table, label, channel=channel), table,
+        show(Section(f"{label} step by step", text, figures.strips(table, label, channel=channel), table,
                             self._script("anatomy", f"found = anatomy.dissect(model, batch, {label!r})\n"
                                                     "result = anatomy.strips(found)")),
                     f"{key}_strips", on_select=pick)
@@ -155,7 +161,7 @@ class Photo:
         name = self.picture.name
         figure = figures.channel_maps({name: self.seen}, {name: list(maps.values())}, list(maps), label=block.label,
                                       channel=channel, captions={name: caption})
-        shared.show(Section(
+        show(Section(
             f"Channel {channel} of {block.label}", f"{text} *{self.source}.*", figure,
             anatomy.cells(found, channel),
             self._script("anatomy", f"found = anatomy.dissect(model, batch, {block.label!r})\n"
@@ -165,24 +171,24 @@ class Photo:
     def variants(self) -> None:
         """Other gates in the block's place."""
         st.header("Other gates in its place", anchor="variants")
-        shared.clear("variants", "variant_effects")
+        clear("variants", "variant_effects")
         labels = [block.label for block in self.model.blocks]
         label = st.selectbox("Block", labels, index=len(labels) - 1, key="variant_block", bind="query-params",
                              width=160)
         try:
             run = _variants(self.loaded.key, self.picture.digest, label, self.model, self.picture.data)
-        except shared.SENTENCES as error:
+        except SENTENCES as error:
             st.error(plain(str(error)), icon=":material/error:")
             return
         table = variants.table(run, self.model.class_labels)
         text = f"**Swapped in, not retrained.** {variants.effect(run, table)} *{self.source}.*"
         ending = f"run = variants.variants(model, batch, {label!r})\nresult = "
         strips = variants.strips(run)
-        shared.show(Section(f"Other gates in the place of {label}", text, figures.strips(strips, label), strips,
+        show(Section(f"Other gates in the place of {label}", text, figures.strips(strips, label), strips,
                             self._script("variants", f"{ending}variants.strips(run)")), "variants")
         findings = [*variants.findings(run), variants.published()]
         st.markdown("\n".join(f"- {finding}" for finding in findings))
-        shared.show(Section(f"What the variants of {label} do", " ".join(findings), None, table,
+        show(Section(f"What the variants of {label} do", " ".join(findings), None, table,
                             self._script("variants", f"{ending}variants.table(run, model.class_labels)")),
                     "variant_effects", text=False, headings=EFFECTS)
 
@@ -201,7 +207,7 @@ def costs() -> None:
     table = cost.reductions()
     text = (f"So it is often said. {cost.balance(table)} *Errors as published (SE paper, SE-ResNet-50, ImageNet, "
             f"single crop); parameters as counted here, without biases.*")
-    shared.show(Section("Is r = 16 the most accurate?", text,
+    show(Section("Is r = 16 the most accurate?", text,
                         figures.error_against_parameters(table, source="SE paper", mark="r = 16"), table,
                         scripts.of_cost("cost.reductions()")), "ratio", headings=HEADINGS)
 
@@ -220,7 +226,7 @@ def squeeze_excite() -> None:
     found = cost.se_cost(reduction, width, bias)
     _metrics(found)
     st.latex(cost.formula(found, reduction))
-    shared.show(Section(
+    show(Section(
         "The cost of squeeze-and-excitation",
         f"{cost.describe(found)} {cost.published_se(reduction, width)}",
         figures.cost_by_stage(found.table), found.table,
@@ -243,7 +249,7 @@ def selective_kernel() -> None:
                                  bind="query-params", width=160)
     found = cost.sk_cost(branches, groups, reduction, least, width)
     _metrics(found)
-    shared.show(Section(
+    show(Section(
         "The cost of selective kernels",
         f"The branches beyond the first are counted as attention. {cost.describe(found)} "
         f"{cost.published_sk(branches, groups, reduction, least, width)}",
@@ -253,7 +259,7 @@ def selective_kernel() -> None:
         table = cost.networks()
     text = ("The SK paper's networks; the line is at the network that the sliders make. *Top-1 errors as published (SK "
             "paper, ImageNet, 224×224); parameters and multiply-accumulates as counted here.*")
-    shared.show(Section("The SK paper's networks", text,
+    show(Section("The SK paper's networks", text,
                         figures.error_against_parameters(table, source="SK paper", mark="SKNet-50",
                                                          at=found.parameters), table,
                         scripts.of_cost("cost.networks()")), "sk_networks", headings=HEADINGS)

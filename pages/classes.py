@@ -15,11 +15,19 @@ import streamlit as st
 import torch
 
 import senet_viz as sv
-from pages import shared
-from senet_viz import figures, papers, scripts, tables
-from senet_viz.datasets import Pictures
-from senet_viz.report import Section, plain
-from senet_viz.statistics import Settings, Stopped, collect, summaries
+from pages.parts.archives import RUNS, collected, last_written, weights_of
+from pages.parts.model import Loaded, loaded_model
+from pages.parts.pictures import NO_STAGES, Inspected, Picture, choose_pictures, explain, inspect_all
+from pages.parts.sections import clear, downloads, show
+from pages.parts.sentences import LOG, SENTENCES
+from senet_viz import figures, tables
+from senet_viz.collecting import Settings, Stopped, collect
+from senet_viz.data.datasets import Pictures
+from senet_viz.data.places import APP
+from senet_viz.reports import papers, scripts
+from senet_viz.reports.html import Section
+from senet_viz.reports.text import plain
+from senet_viz.statistics import published, summaries
 
 SHOWN = 8  # classes in a figure, and colours
 MAX_COLLECTED = 500  # photos in a run that a visitor starts
@@ -33,7 +41,7 @@ def main() -> None:
     st.title("Classes")
     st.markdown("Do the gates differ between classes, and at which depth? The SE paper's question, over a whole data "
                 "set.")
-    loaded = shared.loaded(__file__)
+    loaded = loaded_model(__file__)
     st.session_state["sections"] = {}
     take_in()
     stats = choose_statistics(loaded)
@@ -48,17 +56,17 @@ def main() -> None:
     page.saturation()
     page.photos()
     collecting(loaded)
-    shared.downloads(f"Classes in {page.stats.metadata['model']}", {"Statistics": page.what},
+    downloads(f"Classes in {page.stats.metadata['model']}", {"Statistics": page.what},
                      f"{Path(page.stats.metadata['model']).stem}_classes")
 
 
-def choose_statistics(loaded: shared.Loaded) -> sv.Statistics | None:
+def choose_statistics(loaded: Loaded) -> sv.Statistics | None:
     """The data set to look at; to begin with one of the model in the sidebar, where there is one."""
-    found = shared.statistics()
+    found = collected()
     if not found:
         st.info("There are no statistics here yet: start a run over your own photos below.", icon=":material/info:")
         return None
-    own = shared.weights(loaded.key, loaded.model)
+    own = weights_of(loaded.key, loaded.model)
     fitting = [name for name, stats in found.items() if stats.metadata["weights"] == own]
     if st.session_state.get("statistics") not in found:
         st.session_state.pop("statistics", None)
@@ -83,13 +91,13 @@ def choose_statistics(loaded: shared.Loaded) -> sv.Statistics | None:
 class Page:
     """The parts of the page for one data set's statistics."""
 
-    def __init__(self, loaded: shared.Loaded, stats: sv.Statistics):
+    def __init__(self, loaded: Loaded, stats: sv.Statistics):
         self.loaded, self.stats = loaded, stats
         self.names = summaries.class_names(stats)
         self.there = np.flatnonzero(stats.count > 0).tolist()
         self.index = {self.names[i]: i for i in self.there}
         self.blocks = {block.label: block for block in stats.blocks}
-        self.path = str(stats.path.relative_to(shared.ROOT) if stats.path.is_relative_to(shared.ROOT) else stats.path)
+        self.path = str(stats.path.relative_to(APP) if stats.path.is_relative_to(APP) else stats.path)
         zooms = {f"{zoom:g}×": zoom for zoom in stats.zooms}
         self.zoom = stats.zooms[0]
         self._facts()
@@ -104,7 +112,7 @@ class Page:
         self.what = (f"{stats.metadata['model']} on {stats.metadata['data']}, {stats.metadata['images']:,} pictures of "
                      f"{len(self.there):,} classes{zoomed}")
         self.source = plain(self.what)
-        self.key = f"{stats.path} {shared.changed(stats.path)}"
+        self.key = f"{stats.path} {last_written(stats.path)}"
 
     def _facts(self) -> None:
         stats, metadata = self.stats, self.stats.metadata
@@ -130,7 +138,7 @@ class Page:
 
     def _default_classes(self) -> list[str]:
         """The paper's where the data set has them, and others from its whole length, four in all."""
-        shown = [i for i in papers.shown_classes(self.stats).values() if i in self.there]
+        shown = [i for i in published.shown_classes(self.stats).values() if i in self.there]
         spread = [self.there[int(i)] for i in np.linspace(0, len(self.there) - 1, min(4, len(self.there)))]
         return [self.names[i] for i in list(dict.fromkeys(shown + spread))[:4]]
 
@@ -143,7 +151,7 @@ class Page:
     @st.fragment
     def lines(self) -> None:
         st.header("Class by class, block by block", anchor="lines")
-        shared.clear("lines", "paper")
+        clear("lines", "paper")
         with st.container(horizontal=True):
             classes = st.multiselect(
                 f"Classes (up to {SHOWN})", list(self.index), **begin("classes", self.index, self._default_classes()),
@@ -187,7 +195,7 @@ class Page:
             f"{self._zoom()}).assign(label=label)\n    for label in {list(blocks)}], ignore_index=True)",
             "import pandas as pd\n")
         figure = figures.class_panels(lines, band=BANDS[band], quantity=self.quantity, sampled=every == "every s-th")
-        shared.show(Section("Class by class, block by block", text, figure, lines, script), "lines")
+        show(Section("Class by class, block by block", text, figure, lines, script), "lines")
         if paper:
             self._paper([label for label in blocks if label in papers.PANELS])
 
@@ -199,12 +207,12 @@ class Page:
         if 1 not in self.stats.zooms:
             st.info("These statistics are of enlarged pictures only, the paper's are not.")
             return
-        table = pd.concat([papers.comparison(self.stats, label).assign(block=label) for label in labels],
+        table = pd.concat([published.comparison(self.stats, label).assign(block=label) for label in labels],
                           ignore_index=True)
         same = table.duplicated(["quantity", "published", "here"], keep=False) & table["quantity"].isin(papers.PROTOCOL)
         table["block"] = table["block"].mask(same, "all of these")
         table = table.drop_duplicates()[["block", "quantity", "published", "here"]]
-        shared.show(Section(
+        show(Section(
             "Beside the paper's Fig. 6", "What “Squeeze-and-Excitation Networks” shows and says of these blocks of its "
             "SE-ResNet-50 on ImageNet, and what the statistics chosen here give"
             + (" for pictures that are not enlarged" if len(self.stats.zooms) > 1 else "")
@@ -212,10 +220,11 @@ class Page:
             f"""\
 import pandas as pd
 import senet_viz as sv
-from senet_viz import papers
+from senet_viz.reports import papers
+from senet_viz.statistics import published
 
 stats = sv.open_statistics({self.path!r})
-table = pd.concat([papers.comparison(stats, label).assign(block=label) for label in {labels}],
+table = pd.concat([published.comparison(stats, label).assign(block=label) for label in {labels}],
                   ignore_index=True)
 same = table.duplicated(["quantity", "published", "here"], keep=False) & table["quantity"].isin(papers.PROTOCOL)
 table["block"] = table["block"].mask(same, "all of these")
@@ -235,13 +244,13 @@ print(result)
         st.markdown(f"{what} *{self.source}.*\n" + "".join(f"\n- {finding}" for finding in findings))
         figure = figures.specificity(table, quantity=self.quantity) if table["median"].notna().any() else None
         text = f"{what} *{self.source}.* {' '.join(findings)}"
-        shared.show(Section("How class-specific is each depth?", text, figure, table,
+        show(Section("How class-specific is each depth?", text, figure, table,
                             self._script(f"summaries.specificity(stats{self._zoom()})")), "depth", text=False)
 
     @st.fragment
     def channels(self) -> None:
         st.header("The channels of a block", anchor="channels")
-        shared.clear("heat_map", "selective", "channel_classes", "channel_histogram")
+        clear("heat_map", "selective", "channel_classes", "channel_histogram")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             label = st.selectbox("Block", list(self.blocks), index=len(self.blocks) - 1, key="class_block",
                                  bind="query-params", width=160)
@@ -261,7 +270,7 @@ print(result)
             text = (f"Mean {self.quantity} of {classes} in the {block.channels:,} channels of **{label}**"
                     + (", less each channel's mean over the classes." if centred else ".")
                     + f" *{self.source}.*")
-            shared.show(Section(
+            show(Section(
                 f"The channels of {label}", text,
                 figures.class_heat_map(
                     table, quantity=f"mean {self.quantity}{', centred' if centred else ''}"),
@@ -277,7 +286,7 @@ print(result)
                 f"({best['lowest_mean']:.2f})." if pd.notna(best["omega_squared"]) else
                 "Here it cannot be told: that takes two classes or more, more pictures than classes, and a gate that "
                 "varies."))
-            shared.show(Section(
+            show(Section(
                 f"The most class-selective channels of {label}", text, None, selective.head(20),
                 self._script(f"summaries.selective_channels(stats, {label!r}, 20{self._zoom()})")),
                 "selective", headings={"omega_squared": "ω²", "highest_mean": "highest mean",
@@ -299,7 +308,7 @@ print(result)
             if not table.empty:
                 text = (f"The classes with the highest and the lowest mean {self.quantity} in {name}, ± one standard "
                         f"deviation over a class's pictures.")
-                shared.show(Section(
+                show(Section(
                     f"{name}: classes", text, figures.channel_classes(table, quantity=f"mean {self.quantity}"), table,
                     self._script(f"summaries.channel_classes(stats, {block.label!r}, {channel}{self._zoom()})")),
                     "channel_classes")
@@ -308,7 +317,7 @@ print(result)
             text = (f"How the {self.quantity} of {name} is distributed over all "
                     f"{self.stats.metadata['images']:,} pictures. "
                     f"{summaries.beyond(self.stats, [block.label], zoom=self.zoom)}")
-            shared.show(Section(
+            show(Section(
                 f"{name}: distribution", text, figures.channel_histogram(table, quantity=self.quantity), table,
                 self._script(f"summaries.channel_histogram(stats, {block.label!r}, {channel}{self._zoom()})")),
                 "channel_histogram")
@@ -316,7 +325,7 @@ print(result)
     @st.fragment
     def pair(self) -> None:
         st.header("Two classes", anchor="pair")
-        shared.clear("pair", "separating")
+        clear("pair", "separating")
         if len(self.there) < 2:
             st.info("There are no two classes to compare.")
             return
@@ -334,14 +343,14 @@ print(result)
         text = (f"The {self.quantity} in **{label}** for the two classes: mean ± one standard deviation over the "
                 f"pictures of the class, as in the SE paper's Fig. 7. *{self.source}.*")
         pair = self.index[first], self.index[second]
-        shared.show(Section(
+        show(Section(
             f"{first} and {second}", text, figures.class_panels(lines, band="std", quantity=self.quantity, columns=1),
             lines, self._script(f"summaries.class_lines(stats, {label!r}, {list(pair)}, overall=None{self._zoom()})"
                                 f".assign(label={label!r})")), "pair")
         table = summaries.separating_channels(self.stats, label, *pair, zoom=self.zoom)
         text = (f"The channels of {label} that separate the two best, by Cohen's d: the difference of the means over "
                 f"the pooled standard deviation within the classes.")
-        shared.show(Section(
+        show(Section(
             f"Channels that separate {first} and {second}", text, None, table,
             self._script(f"summaries.separating_channels(stats, {label!r}, {pair[0]}, {pair[1]}{self._zoom()})")),
             "separating", headings={"first": first, "second": second})
@@ -355,17 +364,17 @@ print(result)
                 f"{summaries.MOST:.0%} of the pictures), **{counts['open']:,}** always open (over {tables.HIGH:g} in "
                 f"as many) and **{counts['constant']:,}** constant. The lines show the share of all single values "
                 f"beyond these limits. {summaries.beyond(self.stats, zoom=self.zoom)} *{self.source}.*")
-        shared.show(Section(title, text, figures.saturation(table, quantity=self.quantity), table,
+        show(Section(title, text, figures.saturation(table, quantity=self.quantity), table,
                             self._script(f"summaries.saturation(stats{self._zoom()})")), "saturation")
 
     def photos(self) -> None:
         st.header("Your photos beside the data set", anchor="photos")
-        if shared.weights(self.loaded.key, self.loaded.model) != self.stats.metadata["weights"]:
+        if weights_of(self.loaded.key, self.loaded.model) != self.stats.metadata["weights"]:
             st.info("The statistics above are of another network than the model in the sidebar, so that photos cannot "
                     "be put beside them.")
             return
-        pictures = shared.choose_pictures()
-        results = shared.inspect_all(self.loaded, pictures) if pictures else {}
+        pictures = choose_pictures()
+        results = inspect_all(self.loaded, pictures) if pictures else {}
         if results:
             Photos(self, [picture for picture in pictures if picture.name in results], results).show()
         else:
@@ -376,7 +385,7 @@ print(result)
 class Photos:
     """One's own photos beside the data set."""
 
-    def __init__(self, page: Page, pictures: list[shared.Picture], results: dict[str, shared.Inspected]):
+    def __init__(self, page: Page, pictures: list[Picture], results: dict[str, Inspected]):
         self.page, self.pictures, self.results = page, pictures, results
         self.model = page.loaded.model
         self.views = {picture.name: results[picture.name].view for picture in pictures}
@@ -384,7 +393,7 @@ class Photos:
 
     @st.fragment
     def show(self) -> None:
-        shared.clear("photo_lines", "nearest", "mean_cams")
+        clear("photo_lines", "nearest", "mean_cams")
         classes = self._classes()
         self._lines(classes)
         self._nearest()
@@ -433,7 +442,7 @@ for label in {labels}:
 result = pd.concat(parts, ignore_index=True)"""
         script = scripts.script(page.loaded.code, self.paths, ending,
                                 imports="from senet_viz.statistics import summaries\nimport pandas as pd")
-        shared.show(Section("Photos over the class means", text,
+        show(Section("Photos over the class means", text,
                             figures.class_panels(lines, quantity=page.quantity), lines, script), "photo_lines")
 
     def _nearest(self) -> None:
@@ -454,19 +463,19 @@ result = pd.concat(parts, ignore_index=True)"""
                   f"result = summaries.nearest_classes(stats, gates{page._zoom()})")
         script = scripts.script(page.loaded.code, self.paths, ending,
                                 imports="from senet_viz.statistics import summaries")
-        shared.show(Section("The nearest classes by excitation", text, figures.nearest_classes(table), table, script),
+        show(Section("The nearest classes by excitation", text, figures.nearest_classes(table), table, script),
                     "nearest")
 
     def _grad_cam(self, classes: dict[str, str]) -> None:
         st.subheader("Where the network looks for each class", anchor="mean-cams")
         stages = self.model.stages
         if not stages:
-            st.info(shared.NO_STAGES)
+            st.info(NO_STAGES)
             return
         targets = {name: self.model.class_labels.index(label) for name, label in classes.items()}
         cams = {}
         for picture in self.pictures:
-            explained, _ = shared.explain(self.page.loaded.key, picture.digest, targets[picture.name],
+            explained, _ = explain(self.page.loaded.key, picture.digest, targets[picture.name],
                                           self.views[picture.name])
             cams[picture.name] = {stage: explained[layer] for stage, layer in stages.items()}
         maps = tables.mean_maps(cams, classes)
@@ -482,7 +491,7 @@ result = pd.concat(parts, ignore_index=True)"""
                   "        for name, view in views.items()}\n"
                   f"result = tables.cells(tables.mean_maps(maps, {classes!r}))")
         figure = figures.cam_grid(seen, maps, classes=counts)
-        shared.show(Section("Where the network looks for each class", text, figure, tables.cells(maps),
+        show(Section("Where the network looks for each class", text, figure, tables.cells(maps),
                             scripts.script(self.page.loaded.code, self.paths, ending, inspect=arguments)), "mean_cams")
 
 
@@ -545,14 +554,14 @@ class Job:
             self.done = done
 
         try:
-            with shared.RUNS:
+            with RUNS:
                 collect(model, pictures, self.out, settings, workers=0, progress=tell, stop=self.cancelled.is_set)
         except Stopped:
             self.stopped = True
-        except shared.SENTENCES as error:
+        except SENTENCES as error:
             self.error = str(error)
         except Exception as error:  # networks of one's own fail wherever they like
-            shared.LOG.exception("shown on the page as one sentence")
+            LOG.exception("shown on the page as one sentence")
             self.error = f"The network fails ({type(error).__name__}: {' '.join(str(error).split())})."
 
 
@@ -583,7 +592,7 @@ def labels_of(files: Sequence[str]) -> list[str]:
             for path in paths]
 
 
-def collecting(loaded: shared.Loaded) -> None:
+def collecting(loaded: Loaded) -> None:
     """Start a run over photos in folders, follow it, cancel it."""
     st.header("Statistics over your own photos", anchor="collect")
     st.markdown(f"Choose a folder with one sub-folder a class, up to {MAX_COLLECTED} photos in all. The run is over "

@@ -4,9 +4,15 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from pages import shared
-from senet_viz import attribution, figures, scripts, tables
-from senet_viz.report import Section, plain
+from pages.parts.model import Loaded, loaded_model
+from pages.parts.pictures import NO_STAGES, Inspected, Picture, choose_pictures, explain, inspect_all
+from pages.parts.sections import clear, downloads, show
+from pages.parts.sentences import SENTENCES
+from senet_viz import figures, tables
+from senet_viz.experiments import attribution
+from senet_viz.reports import scripts
+from senet_viz.reports.html import Section
+from senet_viz.reports.text import plain
 
 TOP_CLASS = "each picture's own top class"
 BY_INDEX, BY_VALUE, BY_DIFFERENCE = "channel index", "value in the first picture", "difference of the two pictures"
@@ -18,13 +24,13 @@ def main() -> None:
     st.markdown("Which channels does the network turn up or down, block by block, for your photos? "
                 "And where does it look? Gates, feature maps and Grad-CAM all come from **one** forward pass a "
                 "picture.")
-    loaded = shared.loaded(__file__)
+    loaded = loaded_model(__file__)
     st.session_state["sections"] = {}
-    pictures = shared.choose_pictures()
+    pictures = choose_pictures()
     if not pictures:
         st.info("Upload photos or choose a sample picture to begin.", icon=":material/add_photo_alternate:")
         return
-    results = shared.inspect_all(loaded, pictures)
+    results = inspect_all(loaded, pictures)
     if not results:
         return
     page = Page(loaded, [picture for picture in pictures if picture.name in results], results)
@@ -36,14 +42,14 @@ def main() -> None:
         page.kernels()
     page.grad_cam()
     page.contribution()
-    shared.downloads(f"Channel attention of {loaded.model.name}", {"Pictures": ", ".join(page.names)},
+    downloads(f"Channel attention of {loaded.model.name}", {"Pictures": ", ".join(page.names)},
                      f"{Path(loaded.model.name).stem}_report")
 
 
 class Page:
     """The parts of the page for one model and its pictures."""
 
-    def __init__(self, loaded: shared.Loaded, pictures: list[shared.Picture], results: dict[str, shared.Inspected]):
+    def __init__(self, loaded: Loaded, pictures: list[Picture], results: dict[str, Inspected]):
         self.loaded, self.model = loaded, loaded.model
         self.pictures, self.results = pictures, results
         self.names = [picture.name for picture in pictures]
@@ -78,7 +84,7 @@ class Page:
                         "probability": st.column_config.ProgressColumn(
                             "probability", format="percent", min_value=0.0, max_value=1.0, width=130)},
                     alt="; ".join(f"{c} {p:.0%}" for c, p in zip(rows["class"], rows["probability"])))
-        shared.show(Section("Predictions", f"The pictures as the network saw them. {self.source}.", table=table,
+        show(Section("Predictions", f"The pictures as the network saw them. {self.source}.", table=table,
                             pictures=list(self.seen.items()), script=self.script(scripts.PREDICTIONS)),
                     "predictions", text=False)
 
@@ -95,7 +101,7 @@ class Page:
         text = (f"The {what} of every attention block over its channels: boxes from the 25th to the 75th percentile, "
                 f"whiskers from the 5th to the 95th, a dot at the mean. On average over these pictures it spreads most "
                 f"in **{widest}** (standard deviation {means['std'][widest]:.2f}); {saturation}. *{self.source}.*")
-        shared.show(Section("All blocks at a glance", text, figures.all_blocks(table), table,
+        show(Section("All blocks at a glance", text, figures.all_blocks(table), table,
                             self.script(scripts.SUMMARY)), "all_blocks")
 
     @st.fragment
@@ -136,7 +142,7 @@ class Page:
         if "−" in quantity:
             table = gates.sort_values(["picture", "channel"], ignore_index=True)
             ending = scripts.kernel_difference(label)
-        shared.show(Section(f"{label}, channel by channel", text, figure, table, self.script(ending)), "excitation",
+        show(Section(f"{label}, channel by channel", text, figure, table, self.script(ending)), "excitation",
                     on_select=self._pick)
         self._channel(block)
 
@@ -198,7 +204,7 @@ class Page:
                 f"picture. One colour scale a picture, around 0 where a map has negative values.")
         figure = figures.channel_maps(self.seen, maps, titles, label=block.label, channel=channel, captions=captions,
                                       smooth=smooth)
-        shared.show(Section(
+        show(Section(
             f"Channel {channel} of {block.label}", text, figure,
             tables.cells({name: dict(zip(titles, maps[name])) for name in self.names}),
             self.script(scripts.channel_maps(block.label, channel, titles), inspect=scripts.CONTRIBUTION_FEATURES,
@@ -207,7 +213,7 @@ class Page:
     @st.fragment
     def differences(self) -> None:
         st.header("Channels that differ most", anchor="differences")
-        shared.clear("differences")
+        clear("differences")
         if len(self.names) < 2:
             st.info("Choose two pictures or more to compare their gates.")
             return
@@ -224,7 +230,7 @@ class Page:
             return
         text = (f"The {len(table)} gate values, over all blocks, that differ most from {plain(first)} to "
                 f"{plain(second)}. The largest difference is {table['difference'][0]:+.3f} in {table['label'][0]}.")
-        shared.show(Section("Channels that differ most", text, None, table,
+        show(Section("Channels that differ most", text, None, table,
                             self.script(scripts.differences(first, second, top))), "differences",
                     headings={"first": first, "second": second})
 
@@ -240,13 +246,13 @@ class Page:
         if any(block.split_input for block in self.model.blocks):
             st.warning("The branches of this network see different halves of the input channels, so that its choice of "
                        "kernel cannot be told from a choice of channels.")
-        shared.show(Section("Kernel choice", text, figures.kernel_preference(table), table,
+        show(Section("Kernel choice", text, figures.kernel_preference(table), table,
                             self.script(scripts.KERNELS)), "kernels")
 
     @st.fragment
     def grad_cam(self) -> None:
         st.header("Where the network looks", anchor="grad-cam")
-        shared.clear("grad_cam", "gate_change", "opinion")
+        clear("grad_cam", "gate_change", "opinion")
         labels = self.model.class_labels
         top = tables.predictions(self.views, labels)["class"].drop_duplicates().tolist()
         others = set(top)
@@ -264,7 +270,7 @@ class Page:
         except ValueError as error:
             st.error(plain(str(error)), icon=":material/error:")
             return
-        explained = {picture.name: shared.explain(self.loaded.key, picture.digest, targets[picture.name],
+        explained = {picture.name: explain(self.loaded.key, picture.digest, targets[picture.name],
                                                   self.views[picture.name]) for picture in self.pictures}
         self._cams(targets, explained, opacity, smooth)
         self._gate_change(targets, explained, opacity, smooth)
@@ -273,7 +279,7 @@ class Page:
     def _cams(self, targets, explained, opacity: float, smooth: bool) -> None:
         stages, labels = self.model.stages, self.model.class_labels
         if not stages:
-            st.info(shared.NO_STAGES)
+            st.info(NO_STAGES)
             return
         cams = {name: {stage: explained[name][0][layer] for stage, layer in stages.items()} for name in self.names}
         text = ("Grad-CAM at the end of each stage: each map runs from 0 to its own maximum, so brightness cannot be "
@@ -281,7 +287,7 @@ class Page:
         ending, arguments = scripts.cams(stages, targets)
         figure = figures.cam_grid(self.seen, cams, classes={n: labels[t] for n, t in targets.items()}, opacity=opacity,
                                   smooth=smooth)
-        shared.show(Section("Where the network looks: Grad-CAM", text, figure, tables.cells(cams),
+        show(Section("Where the network looks: Grad-CAM", text, figure, tables.cells(cams),
                             self.script(ending, inspect=arguments)), "grad_cam")
 
     def _gate_change(self, targets, explained, opacity: float, smooth: bool) -> None:
@@ -313,7 +319,7 @@ class Page:
             self.seen, {n: m[0] for n, m in maps.items()}, {n: m[1] for n, m in maps.items()}, label, names=names,
             opacity=opacity, smooth=smooth)
         table = tables.cells({name: dict(zip(names, pair)) for name, pair in maps.items()})
-        shared.show(Section(f"What the gate itself changed at {label}", text, figure, table,
+        show(Section(f"What the gate itself changed at {label}", text, figure, table,
                             self.script(ending, inspect=arguments, imports=scripts.CONTRIBUTION_IMPORT)), "gate_change")
 
     def _second_opinion(self, targets, opacity: float) -> None:
@@ -336,7 +342,7 @@ class Page:
                 if len(results) >= 16:
                     results.pop(next(iter(results)))
                 results[key] = values.cpu().numpy()
-            except shared.SENTENCES as error:
+            except SENTENCES as error:
                 st.error(plain(str(error)), icon=":material/error:")
             bar.empty()
         if key in results:
@@ -347,7 +353,7 @@ class Page:
             figure = figures.signed_map(self.seen[name], results[key], name, title, opacity=opacity)
             table = tables.cells({name: {method: results[key]}})
             script = self.script(scripts.opinion(name, targets[name], method), imports=scripts.ATTRIBUTE_IMPORT)
-            shared.show(Section("A second opinion", text, figure, table, script), "opinion")
+            show(Section("A second opinion", text, figure, table, script), "opinion")
 
     def _digest(self, name: str) -> str:
         return next(picture.digest for picture in self.pictures if picture.name == name)
@@ -367,7 +373,7 @@ class Page:
                      f"share is largest in **{means['share'].idxmax()}** ({means['share'].max():.0%}) and least in "
                      f"**{means['share'].idxmin()}** ({means['share'].min():.0%}). ")
         text += f"*{self.source}.*"
-        shared.show(Section("Gate and contribution", text, figures.contribution(table), table, self.script(
+        show(Section("Gate and contribution", text, figures.contribution(table), table, self.script(
             scripts.CONTRIBUTIONS, inspect=scripts.CONTRIBUTION_FEATURES,
             imports=scripts.CONTRIBUTION_IMPORT)), "contribution")
 

@@ -7,13 +7,20 @@ import streamlit as st
 from PIL import Image
 
 import senet_viz as sv
-from pages import shared
-from senet_viz import figures, scripts, tables
-from senet_viz.film import film
+from pages.parts.archives import collected, last_written, weights_of
+from pages.parts.model import Loaded, loaded_model, obtain
+from pages.parts.pictures import NO_STAGES, Picture, choose_one, choose_pictures
+from pages.parts.sections import clear, downloads, show
+from pages.parts.sentences import SENTENCES, in_a_sentence
+from senet_viz import figures, tables
+from senet_viz.data.places import APP
+from senet_viz.experiments.sweep import SIZES, Box, Sweep, centre_of, size_preference, size_slopes, sweep
 from senet_viz.gates import contribution_points
-from senet_viz.report import Section, plain
+from senet_viz.reports import scripts
+from senet_viz.reports.film import film
+from senet_viz.reports.html import Section
+from senet_viz.reports.text import plain
 from senet_viz.statistics import kernels
-from senet_viz.sweep import SIZES, Box, Sweep, centre_of, sweep
 
 PAPER = (1.0, 1.5, 2.0)  # the sizes of the SK paper's Fig. 3
 OFFERED = ("demo/sknet50_slim", "timm/skresnext50_32x4d.ra_in1k")
@@ -28,7 +35,7 @@ def main() -> None:
     st.title("Kernels")
     st.markdown("Does a larger object make the network choose the larger kernel? The SK paper's Figs. 3 and 4, for any "
                 "photo, beside two controls that the paper lacks.")
-    loaded = shared.loaded(__file__)
+    loaded = loaded_model(__file__)
     st.session_state["sections"] = {}
     if not choosing(loaded.model):
         st.info(f"{plain(loaded.model.name)} has no units that choose between kernels: this page takes a "
@@ -44,7 +51,7 @@ def main() -> None:
         if picture is not None:
             photo(loaded, picture)
     data_set(loaded)
-    shared.downloads(f"Kernel choice of {loaded.model.name}", {}, f"{Path(loaded.model.name).stem}_kernels")
+    downloads(f"Kernel choice of {loaded.model.name}", {}, f"{Path(loaded.model.name).stem}_kernels")
 
 
 def choosing(model: sv.Model) -> list[sv.AttentionBlock]:
@@ -52,14 +59,14 @@ def choosing(model: sv.Model) -> list[sv.AttentionBlock]:
     return [block for block in model.blocks if block.branches > 1]
 
 
-def choose_picture() -> tuple[shared.Picture, Image.Image] | None:
+def choose_picture() -> tuple[Picture, Image.Image] | None:
     """One of the uploads and samples, decoded."""
     st.header("One photo at many sizes", anchor="photo")
-    pictures = shared.choose_pictures()
+    pictures = choose_pictures()
     if not pictures:
         st.info("Upload a photo or choose a sample picture to begin.", icon=":material/add_photo_alternate:")
         return None
-    picture = shared.choose_one(pictures, "kernel_picture")
+    picture = choose_one(pictures, "kernel_picture")
     try:
         return picture, sv.open_image(picture.data)
     except sv.UnreadableImage as error:
@@ -67,7 +74,7 @@ def choose_picture() -> tuple[shared.Picture, Image.Image] | None:
         return None
 
 
-def photo(loaded: shared.Loaded, chosen: tuple[shared.Picture, Image.Image]) -> None:
+def photo(loaded: Loaded, chosen: tuple[Picture, Image.Image]) -> None:
     """Everything about one photo."""
     picture, image = chosen
     st.markdown("Where is the object? Draw a box around it; without one the picture's centre is enlarged.")
@@ -80,7 +87,7 @@ def photo(loaded: shared.Loaded, chosen: tuple[shared.Picture, Image.Image]) -> 
         draw_box(picture, image, box)
     try:
         swept = _sweep(loaded.key, picture.digest, box, target, loaded.model, picture.data)
-    except shared.SENTENCES as error:
+    except SENTENCES as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
     page = Photo(loaded, picture, box, swept, target)
@@ -90,7 +97,7 @@ def photo(loaded: shared.Loaded, chosen: tuple[shared.Picture, Image.Image]) -> 
     page.decided()
 
 
-def type_box(picture: shared.Picture, size: tuple[int, int]) -> Box | None:
+def type_box(picture: Picture, size: tuple[int, int]) -> Box | None:
     """The box in a text field; each photo keeps its own."""
     key, (width, height) = f"box_{picture.digest[:12]}", size
     st.session_state.setdefault(f"{key}_typed", st.session_state.get(key, ""))
@@ -124,7 +131,7 @@ def read_box(text: str, size: tuple[int, int]) -> Box | None:
     return left, top, right, bottom
 
 
-def draw_box(picture: shared.Picture, image: Image.Image, box: Box | None) -> None:
+def draw_box(picture: Picture, image: Image.Image, box: Box | None) -> None:
     """The picture, on which a box can be drawn."""
     key = f"box_{picture.digest[:12]}"
 
@@ -154,7 +161,7 @@ def choose_class(model: sv.Model) -> int | None:
 
 
 @st.cache_resource(max_entries=8, show_spinner="Looking at every size")
-@shared.in_a_sentence
+@in_a_sentence
 def _sweep(key: str, digest: str, box: Box | None, target: int | None, _model: sv.Model, _data: bytes) -> Sweep:
     swept = sweep(_model, sv.open_image(_data), box=box, targets=None if target is None else [target],
                   layers=list(_model.stages.values())[-1:])
@@ -171,13 +178,13 @@ def _sweep(key: str, digest: str, box: Box | None, target: int | None, _model: s
 class Photo:
     """The parts of the page for one photo in one model."""
 
-    def __init__(self, loaded: shared.Loaded, picture: shared.Picture, box: Box | None, swept: Sweep,
+    def __init__(self, loaded: Loaded, picture: Picture, box: Box | None, swept: Sweep,
                  target: int | None = None):
         self.loaded, self.model, self.picture, self.box, self.swept = loaded, loaded.model, picture, box, swept
         self.target = target
         self.blocks = {block.label: block for block in choosing(loaded.model)}
         self.panels = [block.label for block in tables.panels(list(self.blocks.values()), False)]
-        self.preference = tables.size_preference(swept)
+        self.preference = size_preference(swept)
         self.kernels = tuple(self.preference[["largest", "smallest"]].iloc[0])
         note = self.model.info.get("Note")
         self.source = plain(f"{self.model.name}{f' ({note})' if note else ''}, {picture.name}")
@@ -195,7 +202,7 @@ class Photo:
         st.fragment(self._at_size, run_every=PACE if playing else None)(playing)
 
     def _at_size(self, playing: bool) -> None:
-        shared.clear("size_cam", "size_preference", "size_curves")
+        clear("size_cam", "size_preference", "size_curves")
         sizes, begin = list(SIZES), {"value": 1.0}
         if playing:
             step, at = st.session_state.get("play_step", 1), sizes.index(st.session_state.get("size", 1.0))
@@ -219,14 +226,14 @@ class Photo:
             figure = figures.kernel_preference(rows.assign(picture=name)).update_layout(showlegend=False)
             text = (f"For each unit the mean over channels of the weight of {self.kernels[0]} less that of "
                     f"{self.kernels[1]}. *{self.source}.*")
-            shared.show(Section(f"Kernel choice at {name}", text, figure.update_yaxes(range=[-reach, reach]), rows,
-                                self._script(f"result = tables.size_preference(swept).query("
+            show(Section(f"Kernel choice at {name}", text, figure.update_yaxes(range=[-reach, reach]), rows,
+                                self._script(f"result = size_preference(swept).query("
                                              f"\"look == 'zoom' and size == {size}\")")), "size_preference")
         self._curves(size)
 
     def _cam(self, row: int, name: str) -> None:
         if not self.model.stages:
-            st.info(shared.NO_STAGES)
+            st.info(NO_STAGES)
             return
         stage, layer = list(self.model.stages.items())[-1]
         view = self.swept.views["zoom"]
@@ -243,7 +250,7 @@ class Photo:
         ending = (f"layer = {layer!r}\npicture = swept.pictures['zoom'][{row}]\n"
                   f"view = sv.inspect(model, model.batch([picture]), targets=[{target}], layers=[layer])\n"
                   f"result = tables.cells({{{name!r}: {{{stage!r}: view.cams[layer][0, 0].cpu().numpy()}}}})")
-        shared.show(Section(f"Grad-CAM at {name}", text, figure, tables.cells(cam), self._script(ending)), "size_cam")
+        show(Section(f"Grad-CAM at {name}", text, figure, tables.cells(cam), self._script(ending)), "size_cam")
 
     def _curves(self, size: float) -> None:
         st.subheader("Kernel choice against size", anchor="curves")
@@ -252,8 +259,8 @@ class Photo:
                 f"farthest from the object. What size does is what is left against both. *{self.source}.*")
         every = st.toggle("All units", key="every_unit", bind="query-params")
         figure = figures.size_curves(self.preference, list(self.blocks) if every else self.panels, at=size)
-        shared.show(Section("Kernel choice against size", text, figure, self.preference,
-                            self._script("result = tables.size_preference(swept)")), "size_curves")
+        show(Section("Kernel choice against size", text, figure, self.preference,
+                            self._script("result = size_preference(swept)")), "size_curves")
 
     def _seen(self, row: int) -> np.ndarray:
         return self.model.seen(self.model.transform(self.swept.pictures["zoom"][row]))
@@ -266,12 +273,12 @@ class Photo:
     @st.fragment
     def beyond(self) -> None:
         st.subheader("Beyond the controls", anchor="beyond")
-        shared.clear("size_slopes", "other_curves")
-        slopes = tables.size_slopes(self.preference)
+        clear("size_slopes", "other_curves")
+        slopes = size_slopes(self.preference)
         text = (f"{self._sentence(slopes)} Dots are the slopes of the curves from 1× up, bars what neither control "
                 f"explains. *{self.source}.*")
-        shared.show(Section("Change per doubling of size", text, figures.size_slopes(slopes), slopes,
-                            self._script("result = tables.size_slopes(tables.size_preference(swept))")), "size_slopes")
+        show(Section("Change per doubling of size", text, figures.size_slopes(slopes), slopes,
+                            self._script("result = size_slopes(size_preference(swept))")), "size_slopes")
         self._beside()
 
     def _sentence(self, slopes: pd.DataFrame) -> str:
@@ -292,25 +299,25 @@ class Photo:
                              accept_new_options=True, width=320)
         if other in (NO_OTHER, None):
             return
-        second = shared.obtain(other)
+        second = obtain(other)
         if second is None:
             return
         try:
             swept = _sweep(second.key, self.picture.digest, self.box, None, second.model, self.picture.data)
-        except shared.SENTENCES as error:
+        except SENTENCES as error:
             st.error(plain(str(error)), icon=":material/error:")
             return
         page = Photo(second, self.picture, self.box, swept)
-        slopes = tables.size_slopes(page.preference)
+        slopes = size_slopes(page.preference)
         text = f"{page._sentence(slopes)} *{page.source}.*"
-        shared.show(Section(f"Kernel choice against size in {second.model.name}", text,
+        show(Section(f"Kernel choice against size in {second.model.name}", text,
                             figures.size_curves(page.preference, page.panels), page.preference,
-                            page._script("result = tables.size_preference(swept)")), "other_curves")
+                            page._script("result = size_preference(swept)")), "other_curves")
 
     @st.fragment
     def paper(self) -> None:
         st.subheader("The paper's three sizes", anchor="paper-sizes")
-        shared.clear("fig3_lines", "fig3_bars")
+        clear("fig3_lines", "fig3_bars")
         with st.container(horizontal=True):
             label = st.selectbox("Unit", list(self.blocks), index=list(self.blocks).index(self.panels[
                 min(1, len(self.panels) - 1)]), key="kernel_unit", bind="query-params", width=160)
@@ -331,20 +338,20 @@ class Photo:
                   "rows = {size: row for row, size in enumerate(swept.sizes['zoom'])}\n"
                   f"views = {{f'{{size:g}}×': swept.row('zoom', rows[size]) for size in {PAPER}}}\n"
                   f"result = tables.kernel_groups(views, block, {count})")
-        shared.show(Section(f"{label} at three sizes", text, figures.fig3_lines(groups, label), groups,
+        show(Section(f"{label} at three sizes", text, figures.fig3_lines(groups, label), groups,
                             self._script(ending)), "fig3_lines")
         rows = self.preference[(self.preference["look"] == "zoom") & self.preference["size"].isin(PAPER)
                                & self.preference["label"].isin(self.panels)]
         bars = rows.rename(columns={"size": "zoom", "difference": "mean"})[["label", "zoom", "mean"]]
         figure = figures.fig3_bars(bars, largest=self.kernels[0], smallest=self.kernels[1])
-        ending = ("table = tables.size_preference(swept)\n"
+        ending = ("table = size_preference(swept)\n"
                   f"result = table[(table['look'] == 'zoom') & table['size'].isin({PAPER})]")
-        shared.show(Section("Kernel choice at three sizes", "", figure, bars, self._script(ending)), "fig3_bars")
+        show(Section("Kernel choice at three sizes", "", figure, bars, self._script(ending)), "fig3_bars")
 
     @st.fragment
     def decided(self) -> None:
         st.subheader("Where it is decided", anchor="decided")
-        shared.clear("branch_maps", "branch_shares")
+        clear("branch_maps", "branch_shares")
         with st.container(horizontal=True):
             label = st.selectbox("Unit", list(self.blocks), index=len(self.blocks) - 1, key="decided_unit",
                                  bind="query-params", width=160)
@@ -367,7 +374,7 @@ class Photo:
                    f"view = sv.inspect(model, model.batch([picture]), {scripts.CONTRIBUTION_FEATURES})\n")
         ending = (f"{looking}{scripts.find_block(label)}\nmaps = tables.channel_maps(view, block, {channel})\n"
                   f"result = tables.cells({{{name!r}: dict(zip({titles!r}, maps))}})")
-        shared.show(Section(
+        show(Section(
             f"Channel {channel} of {label}", text,
             figures.channel_maps({name: self._seen(row)}, maps, titles, label=label, channel=int(channel),
                                  captions={name: weights}),
@@ -376,29 +383,29 @@ class Photo:
         text = ("A branch's weight is not its contribution: a branch of small norm adds little, however large its "
                 f"weight. Above, the mean weight in each unit at {name}; below, the branch's share of the norms "
                 f"‖a·U‖. *{self.source}.*")
-        shared.show(Section("Weight and contribution of the branches", text,
+        show(Section("Weight and contribution of the branches", text,
                             figures.contribution(table).update_layout(showlegend=False), table,
                             self._script(f"{looking}result = tables.contributions({{{name!r}: view}})")),
                     "branch_shares")
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-@shared.in_a_sentence
+@in_a_sentence
 def _at(key: str, digest: str, box, size: float, _model: sv.Model, _picture: Image.Image) -> sv.View:
     return sv.inspect(_model, _model.batch([_picture]), features=contribution_points(_model.blocks))
 
 
 @st.fragment
-def data_set(loaded: shared.Loaded) -> None:
+def data_set(loaded: Loaded) -> None:
     """The same over a data set."""
     st.header("Over a data set", anchor="data-set")
-    shared.clear("data_findings", "data_bars", "data_classes", "data_share")
-    found = {name: stats for name, stats in shared.statistics().items()
+    clear("data_findings", "data_bars", "data_classes", "data_share")
+    found = {name: stats for name, stats in collected().items()
              if any(block.branches > 1 for block in stats.blocks)}
     if not found:
         st.info("There are no statistics of a selective-kernel network here.")
         return
-    own = shared.weights(loaded.key, loaded.model)
+    own = weights_of(loaded.key, loaded.model)
     names = list(found)
     if st.session_state.get("kernel_statistics") not in found:
         st.session_state.pop("kernel_statistics", None)
@@ -412,10 +419,10 @@ def data_set(loaded: shared.Loaded) -> None:
         return
     size = st.segmented_control("Against 1×", zooms, default=zooms[0], required=True, key="data_zoom",
                                 format_func=lambda value: f"{value:g}×", bind="query-params")
-    path = str(stats.path.relative_to(shared.ROOT) if stats.path.is_relative_to(shared.ROOT) else stats.path)
+    path = str(stats.path.relative_to(APP) if stats.path.is_relative_to(APP) else stats.path)
     source = plain(f"{stats.metadata['model']} on {stats.metadata['data']}, {stats.metadata['images']:,} pictures")
     effects, shares, bars, changes = _over_data(
-        str(stats.path), shared.changed(stats.path), size, stats)
+        str(stats.path), last_written(stats.path), size, stats)
 
     def script(ending: str) -> str:
         return scripts.over_data(path, ending).replace("import summaries", "import kernels")
@@ -425,22 +432,22 @@ def data_set(loaded: shared.Loaded) -> None:
     text = " ".join(findings) + (" Dots: the change of the mean difference between the kernels' weights with its 95 % "
                                  "interval, over all units together and clustered by class; filled where it exceeds "
                                  "both controls.")
-    shared.show(Section(f"What {size:g}× changes", text, figures.size_effects(effects), effects,
+    show(Section(f"What {size:g}× changes", text, figures.size_effects(effects), effects,
                         script(f"kernels.size_effects(stats, zoom={size})")), "data_findings", text=False)
     largest, smallest = effects[["largest", "smallest"]].iloc[0]
     panels = [block.label for block in tables.panels([b for b in stats.blocks if b.branches > 1], False)]
-    shared.show(Section(
+    show(Section(
         "The paper's bars", "The SK paper's Fig. 3 over all pictures: mean and standard deviation over pictures.",
         figures.fig3_bars(bars[bars["label"].isin(panels)], largest=largest, smallest=smallest), bars,
         script("kernels.bars(stats)")), "data_bars")
     chosen = list(dict.fromkeys([panels[0], panels[min(1, len(panels) - 1)], panels[-1]]))
-    shared.show(Section(
+    show(Section(
         "Class by class",
         f"The SK paper's Fig. 4: each class's mean difference at 1× and {size:g}×, in a low, a middle and a high unit.",
         figures.class_changes(changes, chosen, after=f"{size:g}×"), changes,
         script(f"kernels.class_changes(stats, zoom={size})")), "data_classes")
     if not shares.empty:
-        shared.show(Section(
+        show(Section(
             "Objects that are large by themselves",
             "Without any zooming: how the difference changes per doubling of the object's side, as its box tells, "
             "within classes.", figures.share_slopes(shares), shares,

@@ -8,11 +8,19 @@ import pandas as pd
 import streamlit as st
 
 import senet_viz as sv
-from pages import shared
-from senet_viz import figures, scripts, tables, what_if
+from pages.parts.archives import collected, last_written, weights_of
+from pages.parts.model import Loaded, loaded_model
+from pages.parts.pictures import NO_STAGES, Picture, choose_pictures, explain
+from pages.parts.sections import clear, downloads, show
+from pages.parts.sentences import SENTENCES, in_a_sentence
+from senet_viz import figures, tables
+from senet_viz.collecting import open_evaluation
+from senet_viz.data.places import APP
+from senet_viz.experiments import what_if
 from senet_viz.gates.edits import HINT
-from senet_viz.report import Section, plain
-from senet_viz.statistics import open_evaluation
+from senet_viz.reports import scripts
+from senet_viz.reports.html import Section
+from senet_viz.reports.text import plain
 
 TOP_CLASS = "the most probable one"
 BEFORE, AFTER = "as it is", "edited"
@@ -27,7 +35,7 @@ HEADINGS = {
     "logit_before": CHANGE("logit", format="%.2f"), "logit_after": CHANGE("edited", format="%.2f"),
     "change": CHANGE("change", format="%+.2f"), "probability_before": CHANGE("probability", format="percent"),
     "probability_after": CHANGE("edited ", format="percent"), "probability_change": None}
-EVALUATIONS = shared.ROOT / "assets" / "evaluation"
+EVALUATIONS = APP / "assets" / "evaluation"
 OF_DATA = {"blocks": None, "images": None, "probability": None, "difference5": None, "low5": None, "high5": None,
            "images_per_second": None, **{name: CHANGE(title, format="percent") for name, title in (
                ("top1", "top-1"), ("difference", "change"), ("low", "from"), ("high", "to"), ("top5", "top-5"))}}
@@ -47,9 +55,9 @@ def main() -> None:
     st.title("What if")
     st.markdown("Looking at gates is correlation; this is the experiment. Take a gate away, swap it, force a kernel: "
                 "what becomes of the prediction? Whatever is found holds for this photo and this model.")
-    loaded = shared.loaded(__file__)
+    loaded = loaded_model(__file__)
     st.session_state["sections"] = dict.fromkeys(("what_overview", "what_block", *EDITED))
-    pictures = shared.choose_pictures()
+    pictures = choose_pictures()
     if not pictures:
         st.info("Upload a photo or choose a sample picture to begin.", icon=":material/add_photo_alternate:")
         return
@@ -57,7 +65,7 @@ def main() -> None:
     for picture in pictures:
         try:
             looked[picture.name] = _look(loaded.key, picture.digest, "", (), loaded.model, picture.data, [])
-        except shared.SENTENCES as error:
+        except SENTENCES as error:
             st.error(f"**{plain(picture.name)}**: {plain(str(error))}", icon=":material/error:")
     pictures = [picture for picture in pictures if picture.name in looked]
     if not pictures:
@@ -71,13 +79,13 @@ def main() -> None:
     page.swap()
     page.sizes()
     page.over_data()
-    shared.downloads(f"Experiments with the gates of {loaded.model.name}",
+    downloads(f"Experiments with the gates of {loaded.model.name}",
                      {"Photo": page.picture.name, "Edits": "; ".join(page.text.split("\n")) or "none"},
                      f"{Path(loaded.model.name).stem}_what_if")
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
-@shared.in_a_sentence
+@in_a_sentence
 def _look(key: str, digest: str, text: str, sources: tuple, _model: sv.Model, _data: bytes, _edits: list) -> Looked:
     tensor = _model.transform(sv.open_image(_data))
     view = sv.inspect(_model, tensor[None], layers=list(_model.stages.values()), edits=_edits, retain_graph=True)
@@ -90,26 +98,26 @@ def _look(key: str, digest: str, text: str, sources: tuple, _model: sv.Model, _d
 
 
 @st.cache_data(max_entries=64, show_spinner="Trying block after block")
-@shared.in_a_sentence
+@in_a_sentence
 def _blocks(key: str, digest: str, target: int, _model: sv.Model, _data: bytes) -> tuple[pd.DataFrame, pd.DataFrame]:
     batch = _model.batch([sv.open_image(_data)])
     return what_if.each_block(_model, batch, target), what_if.each_stage(_model, batch, target)
 
 
 @st.cache_data(max_entries=64, show_spinner="Trying channel after channel")
-@shared.in_a_sentence
+@in_a_sentence
 def _channels(key: str, digest: str, label: str, target: int, top: int, _model: sv.Model, _data: bytes) -> pd.DataFrame:
     return what_if.each_channel(_model, _model.batch([sv.open_image(_data)]), label, target, top)
 
 
 @st.cache_data(max_entries=64, show_spinner="Swapping gates")
-@shared.in_a_sentence
+@in_a_sentence
 def _swap(key: str, digest: str, other: str, _model: sv.Model, _data: bytes, _other: bytes) -> pd.DataFrame:
     return what_if.swap(_model, *(_model.batch([sv.open_image(data)]) for data in (_data, _other)))
 
 
 @st.cache_data(max_entries=64, show_spinner="Forcing kernels at every size")
-@shared.in_a_sentence
+@in_a_sentence
 def _sizes(key: str, digest: str, target: int, _model: sv.Model, _data: bytes) -> pd.DataFrame:
     return what_if.forced_sizes(_model, sv.open_image(_data), target)
 
@@ -117,7 +125,7 @@ def _sizes(key: str, digest: str, target: int, _model: sv.Model, _data: bytes) -
 class Page:
     """The parts of the page for one model and its photos."""
 
-    def __init__(self, loaded: shared.Loaded, pictures: list[shared.Picture], looked: dict[str, Looked]):
+    def __init__(self, loaded: Loaded, pictures: list[Picture], looked: dict[str, Looked]):
         self.loaded, self.model, self.looked = loaded, loaded.model, looked
         self.pictures = {picture.name: picture for picture in pictures}
         self.blocks = {block.label: block for block in loaded.model.blocks}
@@ -145,8 +153,8 @@ class Page:
             st.error(plain(str(error)), icon=":material/error:")
         note = self.model.info.get("Note")
         self.source = plain(f"{self.model.name}{f' ({note})' if note else ''}, {name}")
-        own = shared.weights(self.loaded.key, self.model)
-        self.statistics = next((stats for stats in shared.statistics().values() if stats.metadata["weights"] == own),
+        own = weights_of(self.loaded.key, self.model)
+        self.statistics = next((stats for stats in collected().values() if stats.metadata["weights"] == own),
                                None)
 
     # editing
@@ -183,7 +191,7 @@ class Page:
             self.edits = self._parse()
             if self.edits:
                 self.after = self._looked(self.edits)
-        except shared.SENTENCES as error:
+        except SENTENCES as error:
             st.error(plain(str(error)), icon=":material/error:")
         self.views = {BEFORE: self.before.view} | ({AFTER: self.after.view} if self.after else {})
         with overview:
@@ -258,12 +266,12 @@ class Page:
         path = ""
         if "mean" in used:
             path = self.statistics.path
-            path = str(path.relative_to(shared.ROOT) if path.is_relative_to(shared.ROOT) else path)
+            path = str(path.relative_to(APP) if path.is_relative_to(APP) else path)
         return path, self.other.path if "photo" in used else ""
 
     def _looked(self, edits: list[sv.Edit]) -> Looked:
         used = {edit.text for edit in edits}
-        sources = (str(self.statistics.path), shared.changed(self.statistics.path)) if "mean" in used else ()
+        sources = (str(self.statistics.path), last_written(self.statistics.path)) if "mean" in used else ()
         sources += (self.other.digest,) if "photo" in used else ()
         self.key = f"{self.loaded.key} {self.text} {sources}"
         return _look(self.loaded.key, self.picture.digest, self.text, sources, self.model, self.picture.data, edits)
@@ -292,7 +300,7 @@ class Page:
         text = (f"The {what} every block over its channels, {BEFORE}" + f" and {AFTER}" * bool(self.after)
                 + f": boxes over the quartiles, whiskers from the 5th to the 95th percentile, a dot at the mean. Click "
                   f"a dot to choose its block. *{self.source}.*")
-        shared.show(Section("Gates before and after", text, figures.all_blocks(table), table,
+        show(Section("Gates before and after", text, figures.all_blocks(table), table,
                             self._both("result = tables.summary(views)")), "what_overview", on_select=pick)
 
     def _block(self, block: sv.AttentionBlock) -> None:
@@ -314,7 +322,7 @@ class Page:
                 + ", ".join(f"{mean:.3f} {picture}" for picture, mean in means.items()) + f". *{self.source}.*")
         ending = (f"{scripts.find_block(block.label)}\ntable = tables.gates(views, block)\n"
                   f"result = table[table['branch'] == {block.branches - 1}]")
-        shared.show(Section(f"{block.label}, before and after", text,
+        show(Section(f"{block.label}, before and after", text,
                             figures.excitation(table, block.label, quantity=quantity), table, self._both(ending)),
                     "what_block", on_select=pick)
 
@@ -343,7 +351,7 @@ class Page:
         before, after = self.before.view, self.after.view
         table = what_if.changes(before, after, self.model.class_labels, self.target)
         pair = f"views[{BEFORE!r}], views[{AFTER!r}]"
-        shared.show(Section(
+        show(Section(
             "What the edits change", f"{what_if.describe_change(table, label)} *{self.source}.*", None, table,
             self._both(f"result = what_if.changes({pair}, model.class_labels, {self.target})")),
             "what_changes", headings=HEADINGS)
@@ -352,25 +360,25 @@ class Page:
         table = what_if.travel(before, after, self.edits)
         text = ("An edit changes the maps that later blocks squeeze, and so their gates. "
                 f"{what_if.describe_travel(table)} *{self.source}.*")
-        shared.show(Section("How far the edits travel", text, figures.edit_travel(table), table,
+        show(Section("How far the edits travel", text, figures.edit_travel(table), table,
                             self._both(f"result = what_if.travel({pair}, edits)")), "what_travel")
 
     def _cams(self, label: str) -> None:
         st.subheader("Where it looks", anchor="cams")
         stages = self.model.stages
         if not stages:
-            st.info(shared.NO_STAGES)
+            st.info(NO_STAGES)
             return
         cams = {}
         for name, key, each in ((BEFORE, self.loaded.key, self.before), (AFTER, self.key, self.after)):
-            found, _ = shared.explain(key, self.picture.digest, self.target, each.view)
+            found, _ = explain(key, self.picture.digest, self.target, each.view)
             cams[name] = {stage: found[layer] for stage, layer in stages.items()}
         figure = figures.cam_grid(dict.fromkeys(cams, self.before.seen), cams, classes=dict.fromkeys(cams, label))
         text = (f"Grad-CAM of **{plain(label)}** at the end of each stage, each map from 0 to its own maximum. "
                 f"*{self.source}.*")
         ending = (f"layers = {stages!r}\nresult = tables.cells({{name: {{stage: view.cams[layer][0, 0].cpu().numpy() "
                   "for stage, layer in layers.items()}\n                       for name, view in views.items()})")
-        shared.show(Section("Grad-CAM before and after", text, figure, tables.cells(cams), self._both(
+        show(Section("Grad-CAM before and after", text, figure, tables.cells(cams), self._both(
             ending, arguments=f"targets=[{self.target}], layers={list(stages.values())!r}")), "what_cams")
 
     # experiments without the edits
@@ -379,10 +387,10 @@ class Page:
     def matter(self) -> None:
         """Each block and each stage off in turn."""
         st.header("Which blocks matter", anchor="blocks")
-        shared.clear("what_blocks", "what_stages")
+        clear("what_blocks", "what_stages")
         try:
             blocks, stages = _blocks(self.loaded.key, self.picture.digest, self.target, self.model, self.picture.data)
-        except shared.SENTENCES as error:
+        except SENTENCES as error:
             st.error(plain(str(error)), icon=":material/error:")
             return
         quantity = self._quantity("what_blocks_of")
@@ -394,11 +402,11 @@ class Page:
             text += ("A unit that weighs branches cannot be off, for a weight of 1 for each would add them up: it is "
                      "forced to each branch, and to all alike. ")
         text += f"≠ marks where another class is the most probable. {what_if.describe_effects(blocks)} *{self.source}.*"
-        shared.show(Section("Which blocks matter", text, figures.edit_effects(blocks, quantity=quantity), blocks,
+        show(Section("Which blocks matter", text, figures.edit_effects(blocks, quantity=quantity), blocks,
                             self._script(f"result = what_if.each_block(model, batch, {self.target})")), "what_blocks")
         st.subheader("Whole stages", anchor="stages")
         quantity = self._quantity("what_stages_of", PROBABILITY)
-        shared.show(Section("Which stages matter", f"{what_if.describe_effects(stages)} *{self.source}.*",
+        show(Section("Which stages matter", f"{what_if.describe_effects(stages)} *{self.source}.*",
                             figures.edit_effects(stages, quantity=quantity, title="blocks that are off"), stages,
                             self._script(f"result = what_if.each_stage(model, batch, {self.target})")), "what_stages")
 
@@ -411,7 +419,7 @@ class Page:
     def channels(self) -> None:
         """The most excited channels of a block, one at a time."""
         st.header("Which channels matter", anchor="channels")
-        shared.clear("what_channels")
+        clear("what_channels")
         with st.container(horizontal=True):
             label = st.selectbox("Block", list(self.blocks), index=len(self.blocks) - 1, key="what_channels_block",
                                  bind="query-params", width=160)
@@ -420,7 +428,7 @@ class Page:
         try:
             table = _channels(self.loaded.key, self.picture.digest, label, self.target, top, self.model,
                               self.picture.data)
-        except shared.SENTENCES as error:
+        except SENTENCES as error:
             st.error(plain(str(error)), icon=":material/error:")
             return
         block = self.blocks[label]
@@ -429,28 +437,28 @@ class Page:
                 f"most excited first. {what_if.describe_effects(table)} *{self.source}.*")
         figure = figures.edit_effects(table, quantity=quantity, by="channel",
                                       title=f"channels of {label}, the most excited first")
-        shared.show(Section(f"Which channels of {label} matter", text, figure, table, self._script(
+        show(Section(f"Which channels of {label} matter", text, figure, table, self._script(
             f"result = what_if.each_channel(model, batch, {label!r}, {self.target}, {top})")), "what_channels")
 
     @st.fragment
     def swap(self) -> None:
         """Another photo's gates."""
         st.header("Another photo's gates", anchor="swap")
-        shared.clear("what_swap")
+        clear("what_swap")
         if self.other is None:
             st.info("Choose two photos or more to swap their gates.")
             return
         try:
             table = _swap(self.loaded.key, self.picture.digest, self.other.digest, self.model, self.picture.data,
                           self.other.data)
-        except shared.SENTENCES as error:
+        except SENTENCES as error:
             st.error(plain(str(error)), icon=":material/error:")
             return
         text = (f"The gates of {plain(self.other.name)} put into {plain(self.picture.name)}, block by block and all at "
                 f"once. {what_if.describe_swap(table, self.picture.name, self.other.name)} *{self.source}.*")
         figure = figures.edit_effects(table, quantity=self._quantity("what_swap_of"), group="of",
                                       title="blocks with the other photo's gates")
-        shared.show(Section(
+        show(Section(
             "Another photo's gates", text, figure, table, self._script(
                 f"other = model.batch([sv.open_image({self.other.path!r})])\n"
                 "result = what_if.swap(model, batch, other)")), "what_swap")
@@ -461,21 +469,21 @@ class Page:
         if not any(block.branches > 1 for block in self.blocks.values()):
             return
         st.header("Forced kernels and the object's size", anchor="sizes")
-        shared.clear("what_sizes")
+        clear("what_sizes")
         try:
             table = _sizes(self.loaded.key, self.picture.digest, self.target, self.model, self.picture.data)
-        except shared.SENTENCES as error:
+        except SENTENCES as error:
             st.error(plain(str(error)), icon=":material/error:")
             return
         text = (f"The photo's centre enlarged and shrunk, as on the Kernels page, with all units forced to one kernel. "
                 f"{what_if.describe_sizes(table)} *{self.source}.*")
-        shared.show(Section("Forced kernels and the object's size", text, figures.forced_sizes(table), table,
+        show(Section("Forced kernels and the object's size", text, figures.forced_sizes(table), table,
                             self._script(f"image = sv.open_image({self.picture.path!r})\n"
                                          f"result = what_if.forced_sizes(model, image, {self.target})")), "what_sizes")
 
     def over_data(self) -> None:
         """What edits do to the accuracy over a data set, where that was evaluated for this model."""
-        own = shared.weights(self.loaded.key, self.model)
+        own = weights_of(self.loaded.key, self.model)
         path, table = next(((path, table) for path, table in _evaluations() if table.attrs["weights"] == own),
                            (None, None))
         if table is None:
@@ -483,9 +491,9 @@ class Page:
         st.header("Over a data set", anchor="data-set")
         text = (f"One photo is one photo. {what_if.describe_evaluation(table)} "
                 f"*{plain(self.model.name)} on {plain(table.attrs['data'])}.*")
-        shared.show(Section("Over a data set", text, figures.evaluated(table), table, (
+        show(Section("Over a data set", text, figures.evaluated(table), table, (
             "from senet_viz.statistics import open_evaluation\n\n"
-            f"result = open_evaluation({str(path.relative_to(shared.ROOT))!r})\nprint(result)\n")),
+            f"result = open_evaluation({str(path.relative_to(APP))!r})\nprint(result)\n")),
             "what_data", headings=OF_DATA)
 
 
@@ -495,7 +503,7 @@ def _evaluations() -> list[tuple[Path, pd.DataFrame]]:
     for path in sorted(EVALUATIONS.glob("*/")):
         try:
             found.append((path, open_evaluation(path)))
-        except shared.SENTENCES as error:
+        except SENTENCES as error:
             st.error(plain(str(error)), icon=":material/error:")
     return found
 

@@ -1,22 +1,4 @@
 """Make channel attention visible: record, summarise and draw the gates of SE and SK networks."""
-from .gates import (
-    AttentionBlock,
-    Edit,
-    EditError,
-    ModelBusy,
-    View,
-    edited,
-    find_blocks,
-    grad_cam,
-    inspect,
-    parse_edits,
-    record,
-)
-from .images import UnreadableImage, open_image
-from .models import Model, load
-from .statistics import Statistics, open_statistics
+import lazy_loader
 
-__all__ = [
-    "AttentionBlock", "Edit", "EditError", "Model", "ModelBusy", "Statistics", "UnreadableImage", "View", "edited",
-    "find_blocks", "grad_cam", "inspect", "load", "open_image", "open_statistics", "parse_edits", "record",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # the names of __init__.pyi

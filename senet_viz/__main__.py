@@ -242,8 +242,8 @@ def _inspect(args: argparse.Namespace) -> None:
     import pandas as pd
 
     from . import tables
+    from .data.images import UnreadableImage, open_image
     from .gates import inspect
-    from .images import UnreadableImage, open_image
     from .models import load
 
     model = load(args.name, arch=args.arch, device=args.device)
@@ -274,10 +274,9 @@ def _inspect(args: argparse.Namespace) -> None:
 
 
 def _kernels(args: argparse.Namespace) -> None:
-    from . import tables
-    from .images import UnreadableImage, open_image
+    from .data.images import UnreadableImage, open_image
+    from .experiments.sweep import SIZES, size_preference, size_slopes, sweep
     from .models import load
-    from .sweep import SIZES, sweep
 
     if args.box and len(args.photos) > 1:
         raise ValueError(f"a box is of one photo, and there are {len(args.photos)}")
@@ -288,8 +287,8 @@ def _kernels(args: argparse.Namespace) -> None:
             image = open_image(photo)
         except UnreadableImage as error:
             raise UnreadableImage(f"{photo}: {error}") from error
-        preference[photo] = tables.size_preference(sweep(model, image, args.zoom or SIZES, args.box))
-    slopes = _by_picture({photo: tables.size_slopes(table) for photo, table in preference.items()})
+        preference[photo] = size_preference(sweep(model, image, args.zoom or SIZES, args.box))
+    slopes = _by_picture({photo: size_slopes(table) for photo, table in preference.items()})
     print("No slopes: they take sizes from 1 up." if slopes.empty else
           slopes.drop(columns=["block", "stage"]).to_string(index=False, float_format="%.4f"))
     if args.out:
@@ -315,7 +314,7 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _collect(args: argparse.Namespace) -> None:
-    from .statistics import Settings, collect
+    from .collecting import Settings, collect
 
     settings = Settings(
         zooms=tuple(args.zoom), around=args.around, controls=args.controls, compiled=args.compile,
@@ -330,7 +329,7 @@ def _collect(args: argparse.Namespace) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> None:
-    from .statistics import Computing, each_block, each_stage, evaluate
+    from .collecting import Computing, each_block, each_stage, evaluate
 
     settings = Computing(**_computing(args))
     settings.check()
@@ -355,12 +354,13 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 
 def _prune(args: argparse.Namespace) -> None:
+    from .collecting import open_evaluation
+    from .collecting.evaluate import gate_means, harmless, no_attention
+    from .experiments.prune import latency, prune, save_pruned
     from .models import load
     from .models.checkpoints import read_metadata
-    from .prune import latency, prune, save_pruned
-    from .statistics import StatisticsError, open_evaluation
-    from .statistics.evaluate import gate_means, harmless, no_attention
-    from .statistics.network import weights_hash
+    from .models.identity import weights_hash
+    from .statistics import StatisticsError
 
     if Path(args.out).suffix != ".safetensors":
         raise ValueError(f"{args.out} is not the name of a safetensors file")
@@ -400,8 +400,8 @@ def _computing(args: argparse.Namespace) -> dict:
 
 def _over_data(args: argparse.Namespace, work: Callable):
     """What a run over a data set gives; the first Ctrl-C lets it finish its shard."""
+    from .collecting import Stopped
     from .models import load
-    from .statistics import Stopped
 
     cluster = args.engine == "ray"  # whose machines may have what this one lacks
     model = load(args.name, arch=args.arch, device="cpu" if cluster else args.device)

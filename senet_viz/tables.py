@@ -9,9 +9,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .cam import weighted_sum
 from .gates import AttentionBlock, View
-from .sweep import Sweep
+from .gates.cam import weighted_sum
 
 LOW, HIGH = 0.05, 0.95  # a gate beyond these counts as saturated
 
@@ -97,54 +96,6 @@ def kernel_preference(views: Mapping[str, View]) -> pd.DataFrame:
                     "smallest": kernel_name(block, 0), "largest": kernel_name(block, block.branches - 1),
                     "difference": (weights[-1] - weights[0]).mean()})
     return pd.DataFrame(rows, columns=["picture", "block", "label", "stage", "smallest", "largest", "difference"])
-
-
-def size_preference(sweep: Sweep) -> pd.DataFrame:
-    """Which kernel each unit prefers as the object grows, and in the controls: a row a look, size and unit.
-
-    Columns: look, size, block, label, stage, smallest, largest (kernel names), difference (mean over channels of the
-    largest kernel's weight minus the smallest's, in −1..1), side (mean over channels of Σ a_m·k_m, the expected side of
-    the kernel in cells; nan where the kernels are not known). At size 1 the look "blur" is the picture as it is.
-    """
-    rows = []
-    for look, sizes in sweep.sizes.items():
-        for row, size in enumerate(sizes):
-            for block in (block for block in sweep.model.blocks if block.branches > 1):
-                weights = sweep.views[look].gates[block.name][row].cpu().double().numpy()
-                rows.append({
-                    "look": look, "size": size, "block": block.name, "label": block.label, "stage": block.stage,
-                    "smallest": kernel_name(block, 0), "largest": kernel_name(block, block.branches - 1),
-                    "difference": (weights[-1] - weights[0]).mean(),
-                    "side": (np.asarray(block.kernels) @ weights).mean() if block.kernels else float("nan")})
-    table = pd.DataFrame(rows)
-    as_it_is = table[(table["look"] == "zoom") & (table["size"] == 1)]
-    if "blur" in sweep.sizes:
-        table = pd.concat([table, as_it_is.assign(look="blur")], ignore_index=True)
-    order = [list(sweep.sizes).index(look) for look in table["look"]]
-    return table.assign(order=order).sort_values(["order", "size"], kind="stable", ignore_index=True).drop(
-        columns="order")
-
-
-def size_slopes(preference: pd.DataFrame) -> pd.DataFrame:
-    """How fast each unit's preference changes with size, and what of that the controls leave: a row a unit.
-
-    Columns: block, label, stage, zoom, blur, elsewhere (the slope of ``difference`` per doubling of size over sizes
-    from 1 up, by least squares on log2 of the size; "elsewhere" starts at the picture as it is; nan for fewer than two
-    sizes), left. Each control explains what it does as well: ``left`` is the part of the zoom's slope that is more than
-    either control's, 0 where one of them reaches it.
-    """
-    start = preference[(preference["look"] == "zoom") & (preference["size"] == 1)]
-    table = pd.concat([preference, start.assign(look="elsewhere")])
-    rows = []
-    for (block, label, stage), unit in table[table["size"] >= 1].groupby(["block", "label", "stage"], sort=False):
-        slopes = {}
-        for look in ("zoom", "blur", "elsewhere"):
-            part = unit[unit["look"] == look]
-            enough = part["size"].nunique() > 1
-            slopes[look] = float(np.polyfit(np.log2(part["size"]), part["difference"], 1)[0]) if enough else np.nan
-        rows.append({"block": block, "label": label, "stage": stage, **slopes,
-                     "left": beyond(slopes["zoom"], slopes["blur"], slopes["elsewhere"])})
-    return pd.DataFrame(rows, columns=["block", "label", "stage", "zoom", "blur", "elsewhere", "left"])
 
 
 def beyond(effect: float, *controls: float) -> float:

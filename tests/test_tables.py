@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from senet_viz import tables
+from senet_viz.experiments.sweep import Sweep, size_preference, size_slopes
 from senet_viz.gates import AttentionBlock, View, contribution_points, inspect
 from senet_viz.models import slim_resnet50
-from senet_viz.sweep import Sweep
 
 
 def block(name="a", kind="SE", channels=4, kernels=(), stage=2, index=1, known=True, shortcut=None) -> AttentionBlock:
@@ -439,7 +439,7 @@ def test_size_preference_by_hand():
     sweep = swept({"zoom": {2.0: {two: weights(0.2), **rest}, 1.0: {two: weights(-0.1), **rest}},
                    "blur": {2.0: {two: weights(0.3), **rest}}, "elsewhere": {2.0: {two: weights(0.05), **rest}}},
                   [two, se, three])
-    table = tables.size_preference(sweep)
+    table = size_preference(sweep)
     assert list(table.columns) == [
         "look", "size", "block", "label", "stage", "smallest", "largest", "difference", "side"]
     assert table["label"].tolist() == ["SK_2_1", "SK_3_1"] * 5  # in the network's order, without the SE block
@@ -457,7 +457,7 @@ def test_size_preference_by_hand():
 
 def test_size_preference_of_unknown_kernels_and_without_controls():
     unit = block("a", "SK", 4, (3, 5), known=False)
-    table = tables.size_preference(swept({"zoom": {1.0: {unit: weights(0.1)}}}, [unit]))
+    table = size_preference(swept({"zoom": {1.0: {unit: weights(0.1)}}}, [unit]))
     assert table["side"].isna().all() and table["largest"].tolist() == ["branch 1"]
     assert table["look"].tolist() == ["zoom"]
 
@@ -469,7 +469,7 @@ def test_size_slopes_by_hand():
     blur, elsewhere = {0.5: -0.9, 2.0: 0.01, 4.0: 0.02}, {2.0: -0.02, 4.0: -0.04}
     sweep = swept({look: {size: {unit: weights(d)} for size, d in values.items()}
                    for look, values in (("zoom", zoom), ("blur", blur), ("elsewhere", elsewhere))}, [unit])
-    table = tables.size_slopes(tables.size_preference(sweep))
+    table = size_slopes(size_preference(sweep))
     assert list(table.columns) == ["block", "label", "stage", "zoom", "blur", "elsewhere", "left"] and len(table) == 1
     row = table.iloc[0]
     assert row["zoom"] == pytest.approx(0.11 / 2, abs=1e-6)  # of three equidistant points the middle one does nothing
@@ -480,10 +480,10 @@ def test_size_slopes_by_hand():
 
 def test_size_slopes_of_too_few_sizes():
     unit = block("a", "SK", 4, (3, 5))
-    one = tables.size_slopes(tables.size_preference(swept({"zoom": {1.0: {unit: weights(0.1)}}}, [unit])))
+    one = size_slopes(size_preference(swept({"zoom": {1.0: {unit: weights(0.1)}}}, [unit])))
     assert one[["zoom", "blur", "elsewhere", "left"]].isna().all(axis=None) and len(one) == 1
     below = swept({"zoom": {0.5: {unit: weights(0.1)}}, "blur": {0.5: {unit: weights(0.1)}}}, [unit])
-    assert tables.size_slopes(tables.size_preference(below)).empty
+    assert size_slopes(size_preference(below)).empty
 
 
 @pytest.mark.parametrize(("effect", "controls", "left"), [

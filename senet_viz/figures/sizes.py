@@ -32,7 +32,7 @@ def size_curves(
     """A small panel a unit: its preference over the object's size, beside the controls.
 
     Args:
-        preference: what ``senet_viz.tables.size_preference`` gives.
+        preference: what ``senet_viz.experiments.sweep.size_preference`` gives.
         labels: of the units to draw, in this order; all when None.
         at: a size to mark.
         quantity: "difference" of the largest and the smallest kernel's weight, or "side", the kernel's expected one.
@@ -75,7 +75,7 @@ def size_slopes(slopes: pd.DataFrame) -> go.Figure:
     """How fast each unit's preference changes with size: dots, beside them the controls; bars for what those leave.
 
     Args:
-        slopes: what ``senet_viz.tables.size_slopes`` gives.
+        slopes: what ``senet_viz.experiments.sweep.size_slopes`` gives.
     """
     figure = go.Figure()
     name = "beyond both controls"

@@ -13,9 +13,9 @@ def strips(table: pd.DataFrame, label: str, *, channel: int | None = None) -> go
     """A strip a vector, from top to bottom; those over channels share their x axis, so that zooming one zooms all.
 
     Args:
-        table: columns strip, unit, index, value, scale, as ``senet_viz.anatomy.strips`` and
-            ``senet_viz.variants.strips`` give it. Strips of one scale have one range of colours, "gate" at least 0..1.
-            Colours run around 0 where a scale has negative values.
+        table: columns strip, unit, index, value, scale, as ``senet_viz.experiments.anatomy.strips`` and
+            ``senet_viz.experiments.variants.strips`` give it. Strips of one scale have one range of colours, "gate" at
+            least 0..1. Colours run around 0 where a scale has negative values.
         label: the block's.
         channel: to mark; then every channel can be picked by a click, and has its index in ``customdata``.
     """

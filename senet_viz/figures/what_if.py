@@ -60,7 +60,7 @@ def edit_travel(table: pd.DataFrame, *, quantity: str = "difference") -> go.Figu
     """Bars of how much the gates of each block have changed that was not edited itself; bands for those that were.
 
     Args:
-        table: what ``senet_viz.what_if.travel`` gives.
+        table: what ``senet_viz.experiments.what_if.travel`` gives.
         quantity: "difference" or "distance".
     """
     title = {"difference": "mean |change of the gate|", "distance": "1 − cosine"}[quantity]
@@ -94,7 +94,7 @@ def forced_sizes(table: pd.DataFrame) -> go.Figure:
     """Lines of a class's logit over the object's size, a line for each choice of kernels.
 
     Args:
-        table: what ``senet_viz.what_if.forced_sizes`` gives.
+        table: what ``senet_viz.experiments.what_if.forced_sizes`` gives.
     """
     figure = go.Figure()
     for i, (edit, rows) in enumerate(table.groupby("edit", sort=False)):

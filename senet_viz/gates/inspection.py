@@ -7,8 +7,8 @@ from functools import partial
 import torch
 from torch import nn
 
-from ..cam import channel_weights, weighted_sum
 from .blocks import AttentionBlock, blocks_of, eager, to_module
+from .cam import channel_weights, weighted_sum
 from .edits import Edit, install
 from .hooks import Hooks, hooked
 from .points import on_branch, on_gate, on_output, on_shortcut

@@ -73,7 +73,7 @@ class SqueezeExcite(nn.Module):
 
 def _fc(kind: str, inputs: int, outputs: int, bias: bool) -> nn.Module:
     layer = nn.Linear(inputs, outputs, bias) if kind == "linear" else nn.Conv2d(inputs, outputs, 1, bias=bias)
-    # He's start, as in the released networks: PyTorch's own is several times smaller, and the two layers' product so near
-    # to 0 that most of its directions never grow
+    # He's start, as in the released networks: with PyTorch's own, several times smaller, the product of the two layers
+    # begins so near to 0 that most of its directions never grow
     nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     return layer

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from ..files import replacing
+from ..data.files import replacing
 
 # what training scripts call the weights, averaged ones first, as timm has it; "module" and "shadow" are inside of them
 ENTRIES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "state_dict", "model_state_dict",

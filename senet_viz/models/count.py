@@ -13,9 +13,9 @@ import timm
 import torch
 import torchvision
 
-from .catalog import TABLE
 from .checkpoints import read_metadata
-from .load import ASSETS, embedded_models, load
+from .listing import TABLE
+from .loading import ASSETS, embedded_models, load
 
 SWAG = "https://github.com/facebookresearch/SWAG/blob/main/LICENSE"
 COLUMNS = ["name", "blocks", "parameters", "input", "classes", "published", "licence"]

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from ..files import replacing
+from ..data.files import replacing
 from ..tables import kernel_name
 from .archive import IMAGES, Statistics
 

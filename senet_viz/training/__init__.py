@@ -1,5 +1,4 @@
 """Training a network with channel attention on a folder or on Parquet files."""
-from .recipe import Recipe
-from .train import train
+import lazy_loader
 
-__all__ = ["Recipe", "train"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)  # the names of __init__.pyi

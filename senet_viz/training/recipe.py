@@ -7,9 +7,10 @@ class Recipe:
     """Architecture, optimiser and augmentation of a run.
 
     SGD with Nesterov momentum; the rate rises linearly over ``warmup`` epochs to ``lr`` and falls as a cosine to 0;
-    weight decay on everything but biases, BN and the gates' own layers: where a gate's direction gets no gradient, decay
-    alone would take it to zero, and the gate's channels would all move as one. Pictures are cropped at random to
-    ``scale`` of their area or more and mirrored. Over the first ``grow`` share of the epochs the side of the training pictures grows from ``start_size`` to
+    weight decay on everything but biases, BN and the gates' own layers: where a gate's direction gets no gradient,
+    decay alone would take it to zero, and the gate's channels would all move as one. Pictures are cropped at random to
+    ``scale`` of their area or more and mirrored. Over the first ``grow`` share of the epochs the side of the training
+    pictures grows from ``start_size`` to
     ``image_size``, which takes much less time at little cost in accuracy.
 
     Args:

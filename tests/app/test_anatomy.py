@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 import senet_viz as sv
-from senet_viz import anatomy, cost, scripts, variants
+from senet_viz.experiments import anatomy, cost, variants
 from senet_viz.models import embedded_models
-from senet_viz.report import report
+from senet_viz.reports import scripts
+from senet_viz.reports.html import report
 from tests.app.checks import fine, png, same, sections, sentences
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,12 +10,14 @@ import pytest
 import torch
 
 import senet_viz as sv
-from senet_viz import papers, tables
-from senet_viz.datasets import Pictures
+from senet_viz import tables
+from senet_viz.collecting import Settings, collect
+from senet_viz.data.datasets import Pictures
 from senet_viz.layers import SqueezeExcite
 from senet_viz.models import embedded_models, slim_resnet50
-from senet_viz.report import report
-from senet_viz.statistics import Settings, collect, summaries
+from senet_viz.reports import papers
+from senet_viz.reports.html import report
+from senet_viz.statistics import published, summaries
 from tests.app.checks import fine, png, sections, sentences
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -75,7 +77,7 @@ def test_the_first_start_shows_the_statistics_of_the_model(first, se):
     assert se.metadata["data"] in first.selectbox(key="statistics").value
     assert f"**{se.metadata['images']:,}** pictures · **{(se.count > 0).sum()}** classes" in first.caption[0].value
     chosen = first.multiselect(key="classes").value
-    assert set(papers.shown_classes(se)) & set(chosen) and len(chosen) == 4
+    assert set(published.shown_classes(se)) & set(chosen) and len(chosen) == 4
 
 
 def test_every_figure_is_described_and_every_table_offered(first, selective):
@@ -339,9 +341,9 @@ def test_a_folder_without_statistics_is_a_sentence(offered, runs, name, said):
 
 
 def test_without_any_statistics_a_run_can_be_started(classes, monkeypatch, tmp_path):
-    from pages import shared
+    from pages.parts import archives
 
-    monkeypatch.setattr(shared, "EMBEDDED", tmp_path)
+    monkeypatch.setattr(archives, "EMBEDDED", tmp_path)
     app = classes(sample=NAMES[0])
     fine(app)
     assert [h.value for h in app.header] == ["Statistics over your own photos"] and not sections(app)
@@ -421,7 +423,7 @@ def test_runs_that_fail_are_one_sentence(bare, monkeypatch):
     run_over(bare, [("p/cat/1.png", b"no", "image/png")])
     fine(bare, errors=1)
     assert len(bare.selectbox(key="statistics").options) == 2 and not bare.success
-    monkeypatch.setattr(sys.modules["senet_viz.statistics.runs"], "_compute", lambda *_: {}["weights"])
+    monkeypatch.setattr(sys.modules["senet_viz.collecting.runs"], "_compute", lambda *_: {}["weights"])
     run_over(bare, tree(["p/cat/1.png"]))
     fine(bare, errors=1)
     assert "The network fails (KeyError: 'weights')." in sentences(bare.error)
@@ -433,7 +435,7 @@ def test_runs_that_fail_are_one_sentence(bare, monkeypatch):
 
 def test_a_run_is_followed_and_cancelled(bare, monkeypatch):
     """It waits where the second shard would begin."""
-    shards = sys.modules["senet_viz.statistics.runs"].Shards
+    shards = sys.modules["senet_viz.collecting.runs"].Shards
     reached, go, original = threading.Event(), threading.Event(), shards.write
 
     def write(self, shard, result):

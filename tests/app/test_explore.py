@@ -18,9 +18,10 @@ from safetensors.torch import load_file, save_file
 from streamlit.runtime.pages_manager import PagesManager
 
 import senet_viz as sv
-from senet_viz import attribution, tables
+from senet_viz import tables
+from senet_viz.experiments import attribution
 from senet_viz.models import embedded_models
-from senet_viz.report import report
+from senet_viz.reports.html import report
 from tests.app import checks
 from tests.app.checks import sections, sentences
 

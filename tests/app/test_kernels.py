@@ -9,12 +9,13 @@ import pytest
 
 import senet_viz as sv
 from senet_viz import tables
-from senet_viz.datasets import Pictures
+from senet_viz.collecting import Settings, collect
+from senet_viz.data.datasets import Pictures
+from senet_viz.experiments.sweep import SIZES, Sweep, size_preference, size_slopes, sweep
 from senet_viz.gates import contribution_points
 from senet_viz.models import embedded_models
-from senet_viz.report import report
-from senet_viz.statistics import Settings, collect, kernels
-from senet_viz.sweep import SIZES, Sweep, sweep
+from senet_viz.reports.html import report
+from senet_viz.statistics import kernels
 from tests.app.checks import fine, png, sections, sentences
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -101,11 +102,11 @@ def test_numbers_of_a_photo_are_the_librarys(which, request, expected, model):
     size, label, points, unit, channel, at = (
         (1.0, "SK_3_4", 16, "SK_5_3", 0, 1.0) if which == "first" else (1.75, "SK_4_6", None, "SK_3_1", 5, 2.0))
     block, decided = (next(b for b in model.blocks if b.label == name) for name in (label, unit))
-    table = tables.size_preference(swept)
+    table = size_preference(swept)
     zoom = table[table["look"] == "zoom"]
     same(shown["size_curves"], table)
     same(shown["size_preference"], zoom[zoom["size"] == size])
-    same(shown["size_slopes"], tables.size_slopes(table))
+    same(shown["size_slopes"], size_slopes(table))
     row, layer = SIZES.index(size), list(model.stages.values())[-1]
     np.testing.assert_allclose(shown["size_cam"]["value"],
                                swept.views["zoom"].cams[layer][row, 0].numpy().ravel(), rtol=1e-3, atol=1e-4)
@@ -226,7 +227,7 @@ BOXES = {
 
 
 def test_a_box_is_four_numbers_inside_the_picture(chosen, monkeypatch, tmp_path):
-    monkeypatch.setattr("pages.shared.EMBEDDED", tmp_path)  # without the data set's half of the page
+    monkeypatch.setattr("pages.parts.archives.EMBEDDED", tmp_path)  # without the data set's half of the page
     for text, said in BOXES.items():
         typed(chosen).set_value(text).run()
         fine(chosen, errors=1)
@@ -243,7 +244,7 @@ def test_a_box_is_four_numbers_inside_the_picture(chosen, monkeypatch, tmp_path)
 
 def test_each_photo_keeps_its_own_box(page, expected, monkeypatch, tmp_path):
     """Two photos of one size; a third one is none."""
-    monkeypatch.setattr("pages.shared.EMBEDDED", tmp_path)
+    monkeypatch.setattr("pages.parts.archives.EMBEDDED", tmp_path)
     app = page(sample=["ladybug", "teapot"])
     typed(app).set_value("150, 100, 450, 330").run()
     app.selectbox(key="kernel_picture").set_value("teapot").run()
@@ -252,7 +253,7 @@ def test_each_photo_keeps_its_own_box(page, expected, monkeypatch, tmp_path):
     app.selectbox(key="kernel_picture").set_value("ladybug").run()
     fine(app)
     assert typed(app).value == "150, 100, 450, 330"
-    same(sections(app)["size_curves"].table, tables.size_preference(expected["chosen"]))
+    same(sections(app)["size_curves"].table, size_preference(expected["chosen"]))
     app.file_uploader(key="uploads").set_value([("<b>letter.jpg", b"Dear Sir", "image/jpeg")]).run()
     app.selectbox(key="kernel_picture").set_value("<b>letter.jpg").run()
     fine(app, errors=1)
@@ -269,7 +270,7 @@ def test_each_photo_keeps_its_own_box(page, expected, monkeypatch, tmp_path):
 
 
 def test_without_any_statistics(page, monkeypatch, tmp_path):
-    monkeypatch.setattr("pages.shared.EMBEDDED", tmp_path)
+    monkeypatch.setattr("pages.parts.archives.EMBEDDED", tmp_path)
     app = page(model=SE)
     fine(app)
     assert sentences(app.info)[-1] == "There are no statistics of a selective-kernel network here."

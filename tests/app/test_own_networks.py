@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import senet_viz as sv
-from senet_viz.images import open_image
+from senet_viz.data.images import open_image
 from tests.app.checks import fine, sections
 from tests.gates.test_search import FORMS, Gives, Net, SKInUnit, SKSliced
 

@@ -3,7 +3,7 @@ import huggingface_hub
 import pytest
 import torch
 
-from pages import shared
+from pages.parts import download, model
 from senet_viz.models import catalog, embedded_models
 from tests import hub
 from tests.app.checks import fine, sentences
@@ -27,8 +27,8 @@ def test_the_whole_catalogue_is_offered_the_embedded_models_first(bare):
     app = bare()
     options = app.selectbox(key="model").options
     names = [option.partition(" · ")[0] for option in options]
-    assert names[:3] == [SE, SK, shared.OWN_CHECKPOINT]
-    assert sorted(names) == sorted([*catalog()["name"], shared.OWN_CHECKPOINT])
+    assert names[:3] == [SE, SK, model.OWN_CHECKPOINT]
+    assert sorted(names) == sorted([*catalog()["name"], model.OWN_CHECKPOINT])
     assert options[names.index("timm/seresnet50.ra2_in1k")].startswith(
         "timm/seresnet50.ra2_in1k · 16 SE · 28.1 M · 80.3 %")
     assert options[names.index("timm/coatnet_2_rw_224.sw_in12k")].startswith(
@@ -63,7 +63,7 @@ def test_a_failure_waits_for_another_choice_or_another_try(bare, monkeypatch):
         asked.append(name)
         raise OSError("No way.")
 
-    monkeypatch.setattr(shared, "remote", lambda name: remote(name) if name.startswith("timm/") else None)
+    monkeypatch.setattr(download, "remote", lambda name: remote(name) if name.startswith("timm/") else None)
     app = bare(model="timm/seresnet50.ra2_in1k")
     for _ in range(2):
         fine(app, errors=1)

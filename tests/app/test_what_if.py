@@ -9,10 +9,11 @@ import torch
 from torch import nn
 
 import senet_viz as sv
-from senet_viz import tables, what_if
+from senet_viz import tables
+from senet_viz.collecting import open_evaluation
+from senet_viz.experiments import what_if
 from senet_viz.models import embedded_models
-from senet_viz.report import report
-from senet_viz.statistics import open_evaluation
+from senet_viz.reports.html import report
 from tests.app.checks import fine, png, same, sections, sentences
 
 ROOT = Path(__file__).resolve().parents[2]

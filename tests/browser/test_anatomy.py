@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import senet_viz as sv
-from senet_viz import anatomy, cost
+from senet_viz.experiments import anatomy, cost
 
 ROOT = Path(__file__).resolve().parents[2]
 SE, SK = "demo/se_resnet50_slim", "demo/sknet50_slim"

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 import senet_viz as sv
-from senet_viz.datasets import Pictures
-from senet_viz.statistics import Settings, collect, summaries
+from senet_viz.collecting import Settings, collect
+from senet_viz.data.datasets import Pictures
+from senet_viz.statistics import summaries
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = sorted((ROOT / "assets" / "samples").glob("*.jpg"))

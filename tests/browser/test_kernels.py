@@ -7,8 +7,7 @@ import pytest
 from PIL import Image
 
 import senet_viz as sv
-from senet_viz import tables
-from senet_viz.sweep import SIZES, sweep
+from senet_viz.experiments.sweep import SIZES, size_preference, sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "assets" / "samples" / "ladybug.jpg"  # 512×384, shown 420 pixels wide
@@ -120,7 +119,7 @@ def test_every_chart_and_a_box_drawn_with_the_mouse(kernels, tmp_path):
         "graph => graph.layout.shapes.map(shape => [shape.x0, shape.y0, shape.x1, shape.y1])")
     assert drawn == [list(box)]
     model = sv.load(SK, device="cpu")
-    expected = tables.size_preference(sweep(model, sv.open_image(SAMPLE), box=box))
+    expected = size_preference(sweep(model, sv.open_image(SAMPLE), box=box))
     table = pd.read_csv(page.download(page.widget("size_curves_csv").locator("button:visible"), tmp_path))
     pd.testing.assert_frame_equal(table, expected, rtol=1e-3, atol=1e-5)
     assert [t["y"] for t in page.traces("size_curves")] != [t["y"] for t in without]

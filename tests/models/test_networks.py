@@ -10,7 +10,7 @@ from senet_viz import models
 from senet_viz.models.networks import NETWORKS
 from senet_viz.models.resnet import ResNet
 
-load = importlib.import_module("senet_viz.models.load")  # the package's own attribute is the function
+load = importlib.import_module("senet_viz.models.loading")  # the package's own attribute is the function
 
 GATES = {  # network → widths of the gates, in order
     "se_resnet18": [64] * 2 + [128] * 2 + [256] * 2 + [512] * 2,

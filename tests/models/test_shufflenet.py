@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from senet_viz.models.macs import macs
+from senet_viz.models.mac_count import macs
 from senet_viz.models.shufflenet import ShuffleNet, ShuffleUnit
 
 

@@ -6,9 +6,9 @@ import pytest
 
 import senet_viz as sv
 from senet_viz.models import embedded_models
+from senet_viz.models.identity import weights_hash
 from senet_viz.statistics import open_statistics
 from senet_viz.statistics.archive import describe
-from senet_viz.statistics.network import weights_hash
 
 FOLDER = Path(sv.__file__).resolve().parents[1] / "assets" / "statistics"
 NAMES = sorted(path.name for path in FOLDER.iterdir())

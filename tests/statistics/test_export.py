@@ -4,7 +4,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from senet_viz.datasets import Pictures, open_pictures
+from senet_viz.data.datasets import Pictures, open_pictures
 from senet_viz.statistics import export
 from senet_viz.tables import kernel_name
 

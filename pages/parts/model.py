@@ -1,0 +1,206 @@
+"""The model in the sidebar, and others beside it."""
+import hashlib
+import importlib
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+import senet_viz as sv
+from pages.parts.download import fetch_weights
+from pages.parts.sentences import SENTENCES, in_a_sentence
+from senet_viz.models import available_devices, catalog, choose_device, embedded_models
+from senet_viz.reports.text import plain
+
+OWN_CHECKPOINT = "A checkpoint file of your own"
+PAPERS = (  # the papers' own networks first
+    "timm/legacy_seresnet50.in1k", "timm/legacy_senet154.in1k", "timm/skresnext50_32x4d.ra_in1k",
+    "timm/seresnet50.ra2_in1k")
+
+
+@dataclass
+class Loaded:
+    """A model and how to get it: ``key`` for caches, ``code`` for scripts."""
+
+    model: sv.Model
+    key: str
+    code: str
+
+
+def sidebar(factory: str | None) -> Loaded:
+    """Choice of model and device, and what the model is; where a choice fails, the page goes on with the last one."""
+    embedded = embedded_models()
+    with st.sidebar:
+        name = _choose_model([*([factory] if factory else []), *embedded, OWN_CHECKPOINT])
+        upload, arch = None, ""
+        if name == OWN_CHECKPOINT:
+            upload = st.file_uploader("Checkpoint", max_upload_size=500, key="checkpoint",
+                                      help="safetensors, or a .pt/.pth file of tensors, numbers and text; it may be "
+                                           "what a training script wrote, with the optimizer beside the weights.")
+            arch = st.text_input("Architecture", key="arch", bind="query-params", placeholder="timm/seresnet50",
+                                 help="timm/NAME or torchvision/NAME; the number of classes is the file's. Not needed "
+                                      "for files written by python -m senet_viz train.").strip()
+        device = st.selectbox("Device", ["auto", *available_devices()], key="device", bind="query-params")
+        loaded = None
+        if name == OWN_CHECKPOINT and upload is None:
+            st.info("Choose a checkpoint file; until then the page shows another model.")
+        elif name:
+            choice = name, arch, device, upload and upload.file_id
+            loaded = _attempt("model", choice, lambda: _obtain(name, arch, device, upload, factory, "model", choice))
+        if loaded is None:
+            loaded = st.session_state.get("loaded") or _obtain(embedded[0], "", "auto", None, None)
+            st.caption(f"The page goes on with {plain(loaded.model.name)}.")
+        _facts(loaded.model)
+        st.segmented_control("Figures download as", ["png", "svg"], default="png", required=True, key="image_format",
+                             bind="query-params", help="With the camera in the tool bar of each figure.")
+    return loaded
+
+
+def _choose_model(first: list[str]) -> str:
+    """A name out of the whole catalogue, searched by typing, or any other."""
+    table = catalog().set_index("name", drop=False)
+    labels = table.apply(_label, axis=1).to_dict()
+    rest = sorted(table.index.difference(first), key=lambda name: (not table["downloaded"][name], name not in PAPERS))
+    # the address holds the bare name: what bind="query-params" would put there is the label
+    chosen = st.session_state.get("model") or st.query_params.get("model")
+    if chosen:
+        st.session_state["model"] = chosen.partition(" · ")[0].strip()  # a label of before the weights were downloaded
+    name = st.selectbox(
+        "Model", [*first, *rest], key="model", format_func=lambda name: labels.get(name, name),
+        accept_new_options=True,
+        help="Type to search: name, number and kind of attention blocks, parameters, published top-1. Embedded models "
+             "(demo/…) work without a network, the others are downloaded once. Any other timm or torchvision name can "
+             "be typed: timm/NAME or torchvision/NAME.")
+    name = (name or first[0]).partition(" · ")[0].strip()
+    if name == first[0]:
+        st.query_params.pop("model", None)
+    elif st.query_params.get("model") != name:
+        st.query_params["model"] = name
+    return name
+
+
+def _label(row: pd.Series) -> str:
+    parts = [row["name"], f"{row['blocks']} {row['kind']}", f"{row['parameters'] / 1e6:.3g} M"]
+    if pd.notna(row["top1"]):
+        parts.append(f"{row['top1']:.1f} %")
+    if not row["name"].startswith("demo/") and row["downloaded"]:
+        parts.append("downloaded")
+    return " · ".join(parts)
+
+
+def _attempt(slot: str, choice: tuple, load: Callable[[], Loaded]) -> Loaded | None:
+    """Load, once: a choice that failed or was cancelled waits until it changes or someone asks for it again."""
+    failed = st.session_state.setdefault("failed", {})
+    running = st.session_state.setdefault("fetching", {})
+    if slot in running and running[slot].choice != choice:
+        running.pop(slot).end()
+    if failed.get(slot, (None,))[0] != choice:
+        failed.pop(slot, None)
+        try:
+            return load()
+        except SENTENCES as error:
+            failed[slot] = choice, plain(str(error)), False
+    _, text, cancelled = failed[slot]
+    if cancelled:
+        st.info(text, icon=":material/cancel:")
+    else:
+        st.error(text, icon=":material/error:")
+    st.button("Try again", key=f"{slot}_again", on_click=failed.pop, args=(slot, None))
+    return None
+
+
+def loaded_model(page: str) -> Loaded:
+    """What the sidebar loaded, for the page of this file."""
+    if "loaded" not in st.session_state:
+        # Streamlit runs the files in pages/ by themselves until app.py has told it not to: so for a link to a page that
+        # is the first to reach a new server
+        st.switch_page("app.py", query_params={"page": Path(page).stem} | {
+            key: st.query_params.get_all(key) for key in st.query_params})
+    return st.session_state["loaded"]
+
+
+def obtain(name: str) -> Loaded | None:
+    """A model besides the sidebar's, on the same device; None where it cannot be had, which is said."""
+    device = str(st.session_state["loaded"].model.device)
+    factory = st.session_state.get("factory")
+    choice = name, device
+    return _attempt("other", choice, lambda: _obtain(name, "", device, None, factory, "other", choice))
+
+
+def _obtain(name: str, arch: str, device: str, upload, factory: str | None, slot: str = "",
+            choice: tuple = ()) -> Loaded:
+    digest, data = "", b""
+    if upload is not None:
+        data = upload.getvalue()
+        digest, name = hashlib.sha256(data).hexdigest(), f"file:{Path(upload.name).name}"
+    # names are typed by visitors: the server's files are the operator's, and so is what it fetches from anywhere
+    for typed in (arch, name if name != factory and upload is None else ""):
+        if typed.startswith("file:") or "local-dir:" in typed:
+            raise ValueError(f"{typed!r} is a path on the server; upload the checkpoint instead.")
+        if "hf-hub:" in typed or "hf_hub:" in typed:
+            raise ValueError(f"{typed!r} is not fetched from here; load it with sv.load and --model.")
+    device = str(choose_device(device))  # "auto" and "cuda:0" are one
+    if name != factory and upload is None:
+        fetch_weights(name, slot, choice)
+    with st.spinner("Loading the model"):
+        model = _load(name, arch, device, digest, name == factory, data)
+    code = f"model = sv.load({name!r}{f', arch={arch!r}' if arch else ''}, device={str(model.device)!r})"
+    if name == factory:
+        module, _, function = name.partition(":")
+        code = f"from {module} import {function}\nmodel = {function}()"
+    return Loaded(model, f"{name} {arch} {digest} {model.device}", code)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+@in_a_sentence
+def _load(name: str, arch: str, device: str, digest: str, is_factory: bool, _data: bytes) -> sv.Model:
+    if is_factory:
+        model = call_factory(name)
+        model.module.to(choose_device(device))
+    elif digest:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, name[5:])
+            path.write_bytes(_data)
+            model = sv.load(f"file:{path}", arch=arch or None, device=device)
+    else:
+        model = sv.load(name, device=device)
+    if not model.blocks:
+        raise ValueError(f"{name} has no channel attention, so there is nothing to show.")
+    return model
+
+
+def call_factory(name: str) -> sv.Model:
+    """The model that "package.module:factory" returns.
+
+    Raises:
+        ImportError, ValueError: one sentence, when there is no such function, it fails, or it returns something else.
+    """
+    module, _, function = name.partition(":")
+    try:
+        factory = getattr(importlib.import_module(module), function)
+    except Exception as error:  # an import runs whatever the module holds
+        raise ImportError(f"--model {name}: there is no such function ({error}).") from error
+    try:
+        model = factory()
+    except Exception as error:
+        raise ValueError(f"--model {name} failed ({type(error).__name__}: {' '.join(str(error).split())}).") from error
+    if not isinstance(model, sv.Model):
+        raise ValueError(f"--model {name} returned {type(model).__name__}, not a senet_viz.Model.")
+    return model
+
+
+def _facts(model: sv.Model) -> None:
+    kinds = pd.Series([block.kind for block in model.blocks]).value_counts()
+    height, width = model.input_size
+    facts = {
+        "Parameters": f"{model.parameters:,}",
+        "Attention": ", ".join(f"{count} {kind}" for kind, count in kinds.items()) + " blocks",
+        "Classes": f"{len(model.classes):,}",
+        "Input": f"{height}×{width} pixels",
+        **{key: value for key, value in model.info.items() if key != "Note"},
+        "Device": str(model.device),
+    }
+    st.markdown("\n".join(f"- **{key}**: {plain(value)}" for key, value in facts.items()))

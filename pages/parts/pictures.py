@@ -1,0 +1,131 @@
+"""Photos and samples, and what the network saw in each."""
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import streamlit as st
+import torch
+
+import senet_viz as sv
+from pages.parts.model import Loaded
+from pages.parts.sentences import SENTENCES, in_a_sentence
+from senet_viz.data.places import APP, ASSETS
+from senet_viz.gates import contribution_points
+from senet_viz.reports.text import plain
+
+SAMPLES = ASSETS / "samples"
+MAX_PICTURES = 16
+NO_STAGES = ("In this network no module gives the feature map of a stage, once a forward: there is no place for "
+             "Grad-CAM.")
+
+
+@dataclass
+class Picture:
+    """An upload or a sample; ``path`` is what a script would open."""
+
+    name: str
+    path: str
+    data: bytes
+
+    @cached_property
+    def digest(self) -> str:
+        return hashlib.sha256(self.data).hexdigest()
+
+
+def choose_pictures() -> list[Picture]:
+    """Uploads and chosen samples, at most ``MAX_PICTURES``; what does not fit is said."""
+    samples = {path.stem.replace("_", " "): path for path in sorted(SAMPLES.glob("*.jpg"))}
+    left, right = st.columns(2)
+    with left:
+        uploads = st.file_uploader(
+            f"Your photos (up to {MAX_PICTURES})", accept_multiple_files=True, key="uploads",
+            help="JPEG, PNG, WebP, GIF (first frame), BMP or TIFF, at most 20 MB and 50 megapixels each. They stay in "
+                 "the memory of the server and are not stored.")
+    with right:
+        chosen = st.pills("Sample pictures", list(samples), selection_mode="multi", default=list(samples)[:2],
+                          key="sample", bind="query-params", wrap=True)
+    _remember_uploads([upload.name for upload in uploads])
+    pictures = [Picture(upload.name, upload.name, upload.getvalue()) for upload in uploads]
+    pictures += [Picture(name, str(samples[name].relative_to(APP)), samples[name].read_bytes()) for name in chosen]
+    if len(pictures) > MAX_PICTURES:
+        st.error(f"{len(pictures)} pictures were given; the page shows the first {MAX_PICTURES}.",
+                 icon=":material/error:")
+    taken: set[str] = set()
+    for picture in pictures:
+        name, copy = picture.name, 1
+        while picture.name in taken:
+            copy += 1
+            picture.name = f"{name} ({copy})"
+        taken.add(picture.name)
+    return pictures[:MAX_PICTURES]
+
+
+def choose_one(pictures: list[Picture], key: str) -> Picture:
+    """One of the pictures; a choice that is gone gives way to the first."""
+    names = [picture.name for picture in pictures]
+    if st.session_state.get(key) not in names:
+        st.session_state.pop(key, None)
+    name = st.selectbox("Photo", names, key=key, width=260) if len(names) > 1 else names[0]
+    return pictures[names.index(name)]
+
+
+def _remember_uploads(names: list[str]) -> None:
+    """Keep the names of uploads in the link: a picture cannot travel in it, but its reader learns what is missing."""
+    if names:
+        st.session_state["had_uploads"] = True
+        st.query_params["photo"] = names
+    elif st.session_state.get("had_uploads"):
+        st.query_params.pop("photo", None)
+    elif missing := st.query_params.get_all("photo"):
+        st.info(f"This link also showed {plain(', '.join(missing))}, which {'was' if len(missing) == 1 else 'were'} "
+                f"uploaded and cannot travel in a link: upload {'it' if len(missing) == 1 else 'them'} to see the "
+                f"whole page.",
+                icon=":material/image_not_supported:")
+
+
+@dataclass
+class Inspected:
+    """One picture in one model: the view, the tensor that went in, and the picture as the network saw it."""
+
+    view: sv.View
+    tensor: torch.Tensor
+    seen: np.ndarray
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+@in_a_sentence
+def _inspect(key: str, digest: str, _model: sv.Model, _data: bytes) -> Inspected:
+    tensor = _model.transform(sv.open_image(_data))
+    blocks = _model.blocks
+    outputs = [(block.name, "output") for block in blocks if block.has_output]
+    view = sv.inspect(_model, tensor[None], layers=[*_model.stages.values(), *outputs],
+                      features=contribution_points(blocks), retain_graph=True)
+    if view.logits.shape[1] != len(_model.classes):
+        raise ValueError(f"The network gives {view.logits.shape[1]} logits, but there are {len(_model.classes)} class "
+                         f"names.")
+    if not view.logits.isfinite().all():
+        raise ValueError("The network's output for this picture is not finite, so its gates say nothing.")
+    return Inspected(view, tensor, _model.seen(tensor))
+
+
+def inspect_all(loaded: Loaded, pictures: list[Picture]) -> dict[str, Inspected]:
+    """One forward for each new picture; what cannot be read or run is said in a sentence and left out."""
+    results, place = {}, st.empty()
+    for number, picture in enumerate(pictures, 1):
+        if len(pictures) > 1:
+            place.progress(number / len(pictures), f"Looking at picture {number} of {len(pictures)}")
+        try:
+            results[picture.name] = _inspect(loaded.key, picture.digest, loaded.model, picture.data)
+        except SENTENCES as error:
+            st.error(f"**{plain(picture.name)}**: {plain(str(error))}", icon=":material/error:")
+    place.empty()
+    return results
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def explain(key: str, digest: str, target: int, _view: sv.View) -> tuple[dict, dict]:
+    """Grad-CAM and channel weights for one class, from the graph that the view kept: no forward."""
+    cams, weights = _view.grad_cam([target]) if _view.cams else ({}, {})  # a view without layers keeps no graph
+    return ({point: cam[0, 0].cpu().numpy() for point, cam in cams.items()},
+            {point: weight.cpu() for point, weight in weights.items()})

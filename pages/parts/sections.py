@@ -1,0 +1,86 @@
+"""How a section is shown, and the whole page as one file."""
+import platform
+from functools import partial
+
+import streamlit as st
+import timm
+import torch
+
+from senet_viz.reports.html import Section, report
+
+
+def heading(title: str, anchor: str, lead: str, more: str = "") -> None:
+    """The head of a section: what it shows in one or two lines, and the rest of its explanation on request.
+
+    Args:
+        title: as the table of contents shows it.
+        anchor: what a link to the section ends in.
+        lead: one or two lines of Markdown.
+        more: how to read what follows, what it is measured on and compared with; Markdown.
+    """
+    st.header(title, anchor=anchor)
+    st.markdown(lead)
+    if more:
+        with st.expander("How to read this"):
+            st.markdown(more)
+
+
+def clear(*keys: str) -> None:
+    """Take sections out of the report until they are shown again; they keep their places in it."""
+    st.session_state["sections"].update(dict.fromkeys(keys))
+
+
+def show(section: Section, key: str, *, on_select="ignore", text: bool = True,
+         headings: dict[str, str] | None = None) -> None:
+    """A section on the page: its text, figure, and below it the table to download and the script. Kept for the report.
+
+    Args:
+        section: what to show.
+        key: unique on the page; names the downloads.
+        on_select: see ``st.plotly_chart``.
+        text: show the text here too, or keep it for the report.
+        headings: show the table here too, with these names for some of its columns; None only offers it as a download.
+    """
+    st.session_state.setdefault("sections", {})[key] = section
+    if section.text and text:
+        st.markdown(section.text)
+    if headings is not None:
+        st.dataframe(section.table, hide_index=True, column_config=headings, alt=section.text)
+    if section.figure is not None:
+        image = {"format": st.session_state.get("image_format", "png"), "filename": key, "scale": 2}
+        st.plotly_chart(
+            section.figure, key=f"{key}_figure", on_select=on_select, selection_mode="points",
+            width="content" if section.figure.layout.width else "stretch",
+            alt=section.figure.layout.meta["alt"],
+            config={"displaylogo": False, "toImageButtonOptions": image})
+    if section.table is None and not section.script:
+        return
+    with st.container(horizontal=True):
+        if section.table is not None:
+            st.download_button("Table as CSV", partial(section.table.to_csv, index=False), f"{key}.csv", "text/csv",
+                               key=f"{key}_csv", on_click="ignore", icon=":material/download:")
+        if section.script:
+            with st.popover("Reproduce this", icon=":material/code:"):
+                st.code(section.script, language="python")
+
+
+@st.fragment
+def downloads(title: str, facts: dict[str, str], name: str) -> None:
+    """The whole page as one file.
+
+    Args:
+        title: of the report.
+        facts: further lines at its head, behind those of the model.
+        name: of the file.
+    """
+    st.header("The whole page", anchor="report")
+    model = st.session_state["loaded"].model
+    facts = {
+        "Model": model.name, **model.info, "Parameters": f"{model.parameters:,}", "Device": str(model.device), **facts,
+        "Software": f"Python {platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}",
+    }
+    sections = st.session_state["sections"]
+    st.download_button(
+        "Report as one HTML file", lambda: report(title, facts, filter(None, sections.values())),
+        f"{name}.html", "text/html", key="report", on_click="ignore", icon=":material/article:",
+        help="Every figure, table and script of this page, interactive, in a file that opens without a network.")

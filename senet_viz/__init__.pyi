@@ -1,0 +1,22 @@
+"""Make channel attention visible: record, summarise and draw the gates of SE and SK networks."""
+from .data.images import UnreadableImage, open_image
+from .gates import (
+    AttentionBlock,
+    Edit,
+    EditError,
+    ModelBusy,
+    View,
+    edited,
+    find_blocks,
+    grad_cam,
+    inspect,
+    parse_edits,
+    record,
+)
+from .models import Model, load
+from .statistics import Statistics, open_statistics
+
+__all__ = [
+    "AttentionBlock", "Edit", "EditError", "Model", "ModelBusy", "Statistics", "UnreadableImage", "View", "edited",
+    "find_blocks", "grad_cam", "inspect", "load", "open_image", "open_statistics", "parse_edits", "record",
+]

@@ -1,0 +1,146 @@
+"""One shard of labelled pictures → which of them a network gets right, unedited and with each edit."""
+import hashlib
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from ..gates import AttentionBlock, Edit
+from ..models.identity import digest
+from .edited import EditedNetwork
+from .plan import Batch, Plan, Worker
+
+UNEDITED = "unedited"
+TOP = 5
+
+
+@dataclass
+class Evaluation(Plan):
+    """A run that evaluates edits. Its ``count`` pictures are labelled ones, dealt out by a fixed permutation.
+
+    Attributes:
+        edits: what is changed, by name.
+        targets: the model's class of each of the data's.
+    """
+
+    edits: dict[str, list[Edit]]
+    targets: np.ndarray
+
+    def worker(self, workers: int) -> "Evaluator":
+        """What computes the shards."""
+        return Evaluator(self, workers)
+
+    def indices(self, shard: int) -> np.ndarray:
+        """The pictures of a shard."""
+        size = self.settings.shard_size
+        return self.order[shard * size:(shard + 1) * size]
+
+    def batches(self, shard: int) -> list[list[int]]:
+        """The pictures of a shard, forward by forward; a last one that needs another's gates joins those before it."""
+        *others, last = super().batches(shard)
+        if others and len(last) == 1 and any(map(deals_images, self.edits.values())):
+            return [*others[:-1], others[-1] + last]
+        return [*others, last]
+
+    @cached_property
+    def order(self) -> np.ndarray:
+        """The labelled pictures, spread evenly over their list, and dealt out.
+
+        In their own order a batch is often of one class, and so would be gates that are dealt to its other images.
+        """
+        labelled = np.flatnonzero(self.labels >= 0)
+        chosen = labelled[np.arange(self.count) * len(labelled) // self.count]
+        return np.random.default_rng(0).permutation(chosen)
+
+    @cached_property
+    def identity(self) -> dict:
+        """Everything that the result's bytes depend on, as JSON holds it."""
+        return super().identity | {
+            # a list: it is another run where edits are missing, too
+            "edits": [[name, edits_hash(edits, self.model.blocks)] for name, edits in self.edits.items()],
+            "targets": hashlib.sha256(json.dumps(self.targets.tolist()).encode()).hexdigest()}
+
+
+def edits_hash(edits: Iterable[Edit], blocks: Iterable[AttentionBlock]) -> str:
+    """SHA-256 of what edits say and of the arrays that they hold for these blocks, as hexadecimal digits."""
+    said = []
+    for edit in edits:
+        arrays = [] if edit.text == "" and isinstance(edit.value, (int, float, str)) else [
+            digest(edit.array(block)) for block in blocks if edit.matches(block)]
+        said.append([str(edit), edit.rows and list(edit.rows), edit.seed, arrays])
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+def deals_images(edits: Iterable[Edit]) -> bool:
+    """Whether a picture gets another's gates."""
+    return any(isinstance(edit.value, str) and edit.value.split()[:2] == ["shuffle", "images"] for edit in edits)
+
+
+class Evaluator(Worker):
+    """Computes shards of right and wrong answers."""
+
+    def __init__(self, plan: Evaluation, workers: int):
+        super().__init__(plan, workers)
+        self.network = EditedNetwork(plan.model.module, plan.model.blocks, self.device, plan.settings.precision)
+
+    def empty(self, shard: int) -> "_Shard":
+        """A shard before its first picture."""
+        return _Shard(len(self.plan.edits) + 1)
+
+    def look(self, batch: Batch, result: "_Shard") -> None:
+        """Add a batch: every edit sees the same one."""
+        result.unreadable += batch.unreadable
+        if not batch.reads:
+            return
+        if len(batch.reads) == 1 and any(map(deals_images, self.plan.edits.values())):
+            result.unreadable.append((batch.reads[0].index, "it is alone in its batch, and no other has gates for it"))
+            return
+        images = batch.images[0].to(self.device, non_blocking=True)
+        indices = np.array([read.index for read in batch.reads])
+        labels = torch.from_numpy(self.plan.targets[self.plan.labels[indices]]).to(self.device)
+        answers = []
+        for edits in (None, *self.plan.edits.values()):
+            start = time.perf_counter()
+            logits = self.network.unedited(images) if edits is None else self.network.edited(edits)
+            if edits is None:
+                finite = logits.isfinite().all(1).cpu()
+            answers.append(_answers(logits, labels))
+            result.seconds[len(answers) - 1] += time.perf_counter() - start
+        result.unreadable += [(index, "the network's output is not finite")
+                              for index, good in zip(indices.tolist(), finite.tolist()) if not good]
+        result.parts.append({"index": torch.from_numpy(indices)[finite]} | {
+            name: torch.stack(values)[:, finite] for name, *values in zip(("right1", "right5", "probability"),
+                                                                         *answers)})
+
+
+def _answers(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Whether each label is the first of all classes and among the first five, and its probability, on the CPU."""
+    # what an edit made overflow is no answer: topk would take nan for the largest of all
+    known = logits.isfinite().all(1)
+    hits = (logits.topk(min(TOP, logits.shape[1])).indices == labels[:, None]) & known[:, None]
+    probability = logits.softmax(1).gather(1, labels[:, None])[:, 0]
+    return hits[:, 0].cpu(), hits.any(1).cpu(), probability.cpu()
+
+
+class _Shard:
+    """What accumulates over one shard."""
+
+    def __init__(self, edits: int):
+        self.parts: list[dict[str, torch.Tensor]] = []
+        self.unreadable: list[tuple[int, str]] = []
+        self.seconds = np.zeros(edits)
+
+    def to_bytes(self) -> bytes:
+        """One safetensors file: index (N), right1, right5 and probability (1 + edits, N), in the order of the data."""
+        tensors = {}
+        if self.parts:
+            joined = {name: torch.cat([part[name] for part in self.parts], -1) for name in self.parts[0]}
+            order = joined["index"].argsort()
+            tensors = {name: values[..., order].contiguous() for name, values in joined.items()}
+        note = {"unreadable": sorted(self.unreadable), "seconds": self.seconds.tolist()}
+        return safetensors.torch.save(tensors, {"shard": json.dumps(note, sort_keys=True)})

@@ -1,0 +1,123 @@
+"""A private copy of a network that gives logits, gates and squeezed inputs together, fast, and compilable."""
+import copy
+import hashlib
+import os
+import platform
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import update_bn
+
+from ..gates.blocks import AttentionBlock, eager
+from ..gates.hooks import Hooks, hooked
+from ..gates.inspection import logits_of
+from ..gates.points import on_branch, on_gate
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class GateNetwork:
+    """One forward of a batch → its logits, all gates, and all squeezed inputs z of the attention blocks.
+
+    The network is copied: its precision and memory format are the copy's own, nobody else waits for it, and its hooks
+    may be compiled.
+
+    Args:
+        module: on any device.
+        blocks: its attention blocks.
+        device: to compute on.
+        precision: "fp32", "bf16" or "fp16", of weights and feature maps.
+        compiled: run it through ``torch.compile``, for batches of this size; what else the process had compiled is
+            dropped, because what exceeds torch's cache would silently run, and round, as if it were not compiled.
+    """
+
+    def __init__(self, module: nn.Module, blocks: list[AttentionBlock], device: torch.device, precision: str,
+                 compiled: int | None = None):
+        self.blocks, self.dtype = blocks, PRECISIONS[precision]
+        self.module = private_copy(module, device, precision)
+        self.gates: dict[str, list[torch.Tensor]] = {}
+        self.squeezed: dict[str, list[torch.Tensor]] = {}
+        self._watch(Hooks(self.module, shared=False))
+        self.size, self._run = compiled, self._forward
+        if compiled:
+            torch.compiler.reset()
+            self._run = torch.compile(self._forward, dynamic=False, options={"freezing": True})
+
+    def _watch(self, hooks: Hooks) -> None:
+        for block in self.blocks:
+            gates, means = self.gates[block.name], self.squeezed[block.name] = [], []
+            on_gate(hooks, block, lambda gate, _, gates=gates: gates.append(gate.flatten(1)))
+            if block.squeeze:  # the block's own z costs nothing
+                hooks.before(block.squeeze, lambda z, means=means: means.append(z.flatten(1)))
+                continue
+            for m in range(block.branches):  # the mean over space of a sum of branches is the sum of their means
+                on_branch(hooks, block, m, lambda u, means=means: means.append(u.mean((2, 3))))
+
+    def _forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        for seen in (*self.gates.values(), *self.squeezed.values()):
+            seen.clear()
+        return (logits_of(self.module(batch)).float(),
+                torch.cat([gate for b in self.blocks for gate in self.gates[b.name]], 1).float(),
+                torch.cat([sum(self.squeezed[b.name]) for b in self.blocks], 1).float())
+
+    @torch.inference_mode()
+    def __call__(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(N, 3, H, W) → logits (N, K), gates (N, Σ M·C) and squeezed inputs (N, Σ C), block after block, float32."""
+        pictures = len(batch)
+        if self.size:  # one shape, whatever came before: a run that goes on computes as one that never stopped
+            batch = nn.functional.pad(batch, (0, 0) * 3 + (0, self.size - pictures))
+        outputs = self._run(batch.to(self.dtype, memory_format=torch.channels_last))
+        return tuple(output[:pictures] for output in outputs)
+
+
+def private_copy(module: nn.Module, device: torch.device, precision: str) -> nn.Module:
+    """A network like this one that nobody else uses: without gradients, on a device, channels last, in a precision.
+
+    Raises:
+        ValueError: when a weight is not finite in that precision.
+    """
+    module = _copy(module).requires_grad_(False).to(device, PRECISIONS[precision], memory_format=torch.channels_last)
+    for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
+        if tensor.is_floating_point() and not tensor.isfinite().all():  # feature maps would not show it
+            raise ValueError(f"{name} is not finite in {precision}; take another precision")
+    return module
+
+
+def random_weights(module: nn.Module, example: torch.Tensor, seed: int = 0) -> nn.Module:
+    """A control: the same network with newly drawn weights, never trained.
+
+    Every part that knows how draws its own (``reset_parameters``). Batch normalisation then takes its mean and variance
+    from ``example`` (N, 3, H, W); with those of a new network, 0 and 1, activations would fade from block to block.
+    """
+    module = _copy(module).float().cpu()  # the same weights on every device
+    with torch.random.fork_rng(devices=[example.device] if example.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        for part in module.modules():
+            if hasattr(part, "reset_parameters"):
+                part.reset_parameters()
+        with torch.no_grad():
+            update_bn([example], module.to(example.device))
+    return module.eval()
+
+
+def _copy(module: nn.Module) -> nn.Module:
+    with hooked(eager(module)):  # not while somebody's hooks are on it, which would be copied
+        return copy.deepcopy(eager(module))
+
+
+def hardware(device: torch.device) -> str:
+    """What computes, with the settings of torch that change how it rounds: the same words, the same bits."""
+    flags = [f"float32 matrix products {torch.get_float32_matmul_precision()}"]
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+        flags.append(f"TF32 convolutions {torch.backends.cudnn.allow_tf32}, cuDNN benchmark "
+                     f"{torch.backends.cudnn.benchmark}")
+    elif device.type == "cpu":
+        # a level such as AVX512 has many dialects, and the environment can forbid some of them
+        known = getattr(torch.cpu, "get_capabilities", platform.uname)()
+        limits = [os.environ.get(name, "") for name in ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")]
+        dialect = hashlib.sha256(f"{known} {limits}".encode()).hexdigest()[:8]
+        name = f"cpu {torch.backends.cpu.get_cpu_capability()} {dialect}"
+    else:
+        name = f"{device.type} {platform.machine()}"
+    return ", ".join([name, *flags])

@@ -1,0 +1,230 @@
+"""A run over a data set: what it depends on, how it is cut into shards, and how pictures reach the network."""
+import hashlib
+import json
+import math
+import platform
+import re
+import signal
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+import numpy as np
+import PIL
+import pyarrow as pa
+import safetensors
+import timm
+import torch
+import torchvision
+from torch.utils.data import DataLoader, Dataset
+
+from ..data.datasets import Pictures
+from ..data.images import UnreadableImage, blur, elsewhere, open_image, zoom, zoom_window
+from ..gates.blocks import eager
+from ..models import Model
+from ..models.identity import digest, weights_hash
+from .network import PRECISIONS, hardware
+
+LOOKS = {"zoom": zoom, "blur": lambda image, factor, centre: blur(image, factor), "elsewhere": elsewhere}
+FORMAT = 1  # raised when this program computes or writes anything differently
+
+
+@dataclass(frozen=True)
+class Computing:
+    """How a network is run. Every one of these can change bits of the result.
+
+    Attributes:
+        precision: "fp32", "bf16" or "fp16".
+        batch_size: pictures in a forward.
+        shard_size: pictures in a shard.
+        threads: of the CPU, in a forward.
+    """
+
+    precision: str = "fp32"
+    batch_size: int = 32
+    shard_size: int = 512
+    threads: int = 1
+
+    @property
+    def looks(self) -> list[tuple[str, float]]:
+        """Every way in which a picture is looked at, one of ``LOOKS`` and a factor."""
+        return [("zoom", 1.0)]
+
+    @property
+    def around_box(self) -> bool:
+        """Whether pictures are enlarged around their box."""
+        return False
+
+    def check(self) -> None:
+        """Raise ValueError, one sentence, where a setting makes no sense."""
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"the precision is {', '.join(PRECISIONS)}, not {self.precision!r}")
+        for name in ("batch_size", "shard_size", "threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name.replace('_', ' ')} is 1 or more, not {getattr(self, name)}")
+
+
+@dataclass
+class Plan:
+    """A run: a network, pictures, and settings. Whole, so that it can be sent to other machines.
+
+    Each kind of run has a plan of its own, which says what a worker does with a batch.
+
+    Attributes:
+        model: wherever it is; it is copied to ``device``.
+        pictures: of which ``count`` are looked at, spread evenly over their list, which is often sorted by class.
+        settings: how.
+        data: says where the pictures came from.
+        count: number of pictures.
+        device: to compute on.
+        hardware: what that is, as ``senet_viz.collecting.network.hardware`` names it.
+    """
+
+    model: Model
+    pictures: Pictures
+    settings: Computing
+    data: str
+    count: int
+    device: torch.device
+    hardware: str
+
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return -(-self.count // self.settings.shard_size)
+
+    def indices(self, shard: int) -> np.ndarray:
+        """The pictures of a shard."""
+        size = self.settings.shard_size
+        return np.arange(shard * size, min((shard + 1) * size, self.count)) * len(self.pictures) // self.count
+
+    def batches(self, shard: int) -> list[list[int]]:
+        """The pictures of a shard, forward by forward."""
+        indices, size = self.indices(shard).tolist(), self.settings.batch_size
+        return [indices[start:start + size] for start in range(0, len(indices), size)]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Of all pictures, int64; −1 for none."""
+        return np.asarray(self.pictures.labels, dtype=np.int64)
+
+    @cached_property
+    def identity(self) -> dict:
+        """Everything that the result's bytes depend on, as JSON holds it. Two runs mix only where this is the same."""
+        model = self.model
+        transform = re.sub(" at 0x[0-9a-f]+", "", str(model.transform))  # a function's place in memory
+        return json.loads(json.dumps({
+            "format": FORMAT, "model": model.name, "weights": weights_hash(model.module),
+            "architecture": hashlib.sha256(f"{eager(model.module)} {model.blocks}".encode()).hexdigest(),
+            "transform": transform,
+            "transformed_noise": digest(model.transform(model.noise())),  # two lambdas look the same in words
+            "data": self.data, "pictures": self.pictures.fingerprint,
+            "count": self.count, "settings": asdict(self.settings), "device": self.hardware,
+            "versions": {"python": platform.python_version(), "numpy": np.__version__, "pillow": PIL.__version__,
+                         "pyarrow": pa.__version__, "safetensors": safetensors.__version__, "timm": timm.__version__,
+                         "torch": torch.__version__, "torchvision": torchvision.__version__}}))
+
+    def worker(self, workers: int) -> "Worker":
+        """What computes the shards of this plan; ``workers`` processes decode pictures for it."""
+        raise NotImplementedError
+
+
+class Worker:
+    """Computes shards of a plan, one after the other: decoding goes on beside the network.
+
+    Args:
+        plan: the run.
+        workers: processes that decode; 0 decodes in this one.
+
+    Raises:
+        RuntimeError: when this machine computes with other hardware than the run.
+    """
+
+    def __init__(self, plan: Plan, workers: int):
+        self.plan, self.workers, self.device = plan, workers, plan.device
+        if hardware(self.device) != plan.hardware:
+            raise RuntimeError(f"the run computes on {plan.hardware}, this machine on {hardware(self.device)}: their "
+                               f"results would differ in their last bits and are not mixed")
+        torch.set_num_threads(plan.settings.threads)
+
+    def results(self, shards: Iterable[int]) -> Iterator[tuple[int, bytes]]:
+        """Each shard with its result, in the order given."""
+        shards = list(shards)
+        batches = [batch for shard in shards for batch in self.plan.batches(shard)]
+        loader = iter(DataLoader(
+            Reading(self.plan), batch_sampler=batches, num_workers=self.workers, collate_fn=Batch,
+            pin_memory=self.device.type == "cuda", worker_init_fn=_ignore_interrupts,
+            generator=torch.Generator()))  # it draws a number, and should not from the caller's
+        for shard in shards:
+            result = self.empty(shard)
+            for _ in self.plan.batches(shard):
+                self.look(next(loader), result)
+            yield shard, result.to_bytes()
+
+    def empty(self, shard: int):
+        """What the batches of a shard are added to; its ``to_bytes()`` is the shard's result."""
+        raise NotImplementedError
+
+    def look(self, batch: "Batch", result) -> None:
+        """Add a batch."""
+        raise NotImplementedError
+
+
+@dataclass(eq=False)
+class Read:
+    """A picture as it came off the disk: its tensors (looks, 3, H, W), or the reason why there are none."""
+
+    index: int
+    images: torch.Tensor | None = None
+    reason: str = ""
+    box: float = math.nan  # the object's share of the picture
+    fits: tuple[bool, ...] = ()  # whether the object lies whole in what a zoom leaves of the picture, look by look
+
+
+class Batch:
+    """Pictures that came off the disk: those that could be read, their tensors (looks, N, 3, H, W), and the others."""
+
+    def __init__(self, reads: list[Read]):
+        self.unreadable = [(read.index, read.reason) for read in reads if read.images is None]
+        self.reads = [read for read in reads if read.images is not None]
+        self.images = torch.stack([read.images for read in self.reads], 1) if self.reads else None
+        for read in self.reads:
+            read.images = None  # one copy travels between processes
+
+    def pin_memory(self) -> "Batch":
+        """What the data loader asks for where a GPU is to fetch the batch."""
+        self.images = None if self.images is None else self.images.pin_memory()
+        return self
+
+
+class Reading(Dataset):
+    """Picture i, decoded, zoomed and transformed."""
+
+    def __init__(self, plan: Plan):
+        self.pictures, self.transform, self.settings = plan.pictures, plan.model.transform, plan.settings
+
+    def __getitem__(self, index: int) -> Read:
+        try:
+            image = open_image(self.pictures.read(index))
+        except UnreadableImage as error:
+            return Read(index, reason=" ".join(str(error).split()))
+        except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
+            return Read(index, reason=error.strerror or "the file cannot be opened")  # what may pass ends the run
+        except ValueError as error:  # an address of a protocol that nobody knows
+            return Read(index, reason=" ".join(str(error).split()))
+        box, centre, looks = None, None, self.settings.looks
+        if self.pictures.boxes is not None and not np.isnan(self.pictures.boxes[index]).any():
+            box = x0, y0, x1, y1 = self.pictures.boxes[index].tolist()
+            centre = ((x0 + x1) / 2, (y0 + y1) / 2) if self.settings.around_box else None
+        read = Read(index, torch.stack([
+            self.transform(LOOKS[name](image, factor, centre)) for name, factor in looks]))
+        if box:
+            windows = [zoom_window(image.size, factor, centre) for _, factor in looks]
+            read.box = (x1 - x0) * (y1 - y0) / (image.width * image.height)
+            read.fits = tuple(left <= x0 and top <= y0 and x1 <= right and y1 <= bottom
+                              for left, top, right, bottom in windows)
+        return read
+
+
+def _ignore_interrupts(_) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches every process of the terminal; ours decides

@@ -1,0 +1,200 @@
+"""What every run over a data set does: it claims a folder, skips the shards that are there, and merges them all."""
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from ..data.datasets import Pictures, open_pictures
+from ..data.files import replacing
+from ..statistics.archive import METADATA, StatisticsError
+from .local import Local
+from .plan import Plan
+
+RUN = "run.json"
+
+
+class Stopped(Exception):
+    """The run was asked to stop; its finished shards are kept. ``done`` of ``shards`` are there."""
+
+    def __init__(self, done: int, shards: int):
+        super().__init__(f"stopped; {done} of {shards} shards are kept: run again to go on")
+
+
+def open_data(data: str | Path | Pictures, split: str | None, out: Path, in_memory: bool = False
+              ) -> tuple[Pictures, str]:
+    """The pictures of a run that writes into ``out``, and what they are called.
+
+    Raises:
+        FileNotFoundError, ValueError: when they cannot be opened, or ``out`` would become part of them.
+    """
+    if isinstance(data, Pictures):
+        return data, "own pictures"
+    if "://" not in str(data) and out.resolve().is_relative_to(Path(data).resolve()):
+        raise ValueError(f"{out} lies in {data}, whose pictures it would become part of")
+    return (open_pictures(data, split, in_memory=in_memory),
+            " ".join(filter(None, [str(data).rstrip("/").rpartition("/")[2], split])))
+
+
+def run(plan: Plan, out: Path, engine, options: dict, merge: Callable[[Plan, Sequence[Path], Path], None],
+        progress: Callable[[int, int], None] | bool, stop: Callable[[], bool]) -> None:
+    """Compute what is missing of a plan's shards, and write the result of all of them; nothing where it is there.
+
+    Args:
+        plan: the run.
+        out: its folder.
+        engine: what computes.
+        options: of the result, part of the run's identity beside the plan's.
+        merge: writes the result of all shard files, in order, into the folder; ``METADATA`` last, which makes it whole.
+        progress: a bar on stderr, nothing, or a function that is given (pictures done, all pictures).
+        stop: asked after every shard.
+
+    Raises:
+        StatisticsError: when the folder holds another run, and what is different about it.
+        Stopped: when ``stop`` said so.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _alone(out):
+        if not _claim(out, plan.identity | options):
+            shards = Shards(out / "shards", plan)
+            _compute(plan, shards, engine, progress, stop)
+            merge(plan, list(shards.found.values()), out)
+        # also what a run that was killed at this very place has left
+        shutil.rmtree(out / "shards", ignore_errors=True)
+        for leftover in (out / RUN, *out.glob("*.part")):
+            leftover.unlink(missing_ok=True)
+
+
+@contextmanager
+def _alone(out: Path) -> Iterator[None]:
+    """The only run that writes into a folder, on this machine; a run that was killed holds nothing."""
+    lock = FileLock(out.with_name(f".{out.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StatisticsError(f"another run is writing into {out}") from error
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def _compute(plan: Plan, shards: "Shards", compute, progress, stop: Callable[[], bool]) -> None:
+    pending = [shard for shard in range(plan.shards) if shard not in shards.found]
+    done = plan.count - sum(len(plan.indices(shard)) for shard in pending)
+    with _bar(progress, done, plan.count) as advance, closing(compute.results(plan, pending)) as results:
+        while pending:
+            if stop():
+                raise Stopped(len(shards.found), plan.shards)
+            shard, result = next(results)
+            shards.write(shard, result)
+            pending.remove(shard)
+            advance(len(plan.indices(shard)))
+
+
+def engine_of(name: str, workers: int, address: str | None):
+    """The engine of a name, "local" or "ray", to be entered.
+
+    Raises:
+        ValueError: for another name, or a negative number of workers.
+    """
+    if workers < 0:
+        raise ValueError(f"workers is 0 or more, not {workers}")
+    if name == "ray":
+        from .cluster import Ray  # an optional part
+
+        return Ray(workers, address)
+    if name != "local":
+        raise ValueError(f"there is no engine {name!r}: choose local or ray")
+    return Local(workers)
+
+
+class Shards:
+    """The finished shards of a run: files whose names carry a checksum of what is in them.
+
+    Attributes:
+        found: shard → file, in the order of the shards. What is damaged is removed, to be computed again.
+    """
+
+    def __init__(self, folder: Path, plan: Plan):
+        self.folder = folder
+        found = {}
+        for path in sorted(folder.glob("*.safetensors")):
+            shard, _, checksum = path.stem.partition("-")
+            if _checksum(path.read_bytes()) == checksum and int(shard) < plan.shards:
+                found[int(shard)] = path
+            else:
+                path.unlink()
+        self.found: dict[int, Path] = found
+
+    def write(self, shard: int, result: bytes) -> None:
+        """Add one, whole or not at all."""
+        path = self.folder / f"{shard:06}-{_checksum(result)}.safetensors"
+        with replacing(path) as part:
+            part.write_bytes(result)
+        self.found = dict(sorted({**self.found, shard: path}.items()))
+
+
+def _checksum(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _claim(out: Path, identity: dict) -> bool:
+    """Make the folder this run's; whether it holds the whole result already.
+
+    Raises:
+        StatisticsError: when it is something else's.
+    """
+    for name in (METADATA, RUN):
+        if (out / name).is_file():
+            try:
+                there = json.loads((out / name).read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise StatisticsError(f"{out / name} is damaged ({error})") from error
+            differences = _differences(there if isinstance(there, dict) else {}, identity)
+            if differences:
+                raise StatisticsError(f"{out} holds another run, which is not mixed with this one: "
+                                      f"{'; '.join(differences)}")
+            return name == METADATA
+    # a run that was killed while it wrote its first file has left a part of that
+    if out.exists() and (not out.is_dir() or any(not path.match(f"{RUN}.*.part") for path in out.iterdir())):
+        raise StatisticsError(f"{out} is not empty, and what is in it is no run of this program")
+    with replacing(out / RUN) as part:
+        part.write_text(json.dumps(identity, indent=1, sort_keys=True), encoding="utf-8")
+    return False
+
+
+def _differences(there: dict, here: dict) -> list[str]:
+    """What two identities disagree on, as words."""
+    found = []
+    for key, value in here.items():
+        other = there.get(key)
+        if isinstance(value, dict) and isinstance(other, dict):
+            found += _differences(other, value)
+        elif other != value:
+            told = max(len(repr(other)), len(repr(value))) <= 40
+            found.append(f"{key} is {other!r} there, {value!r} here" if told else f"{key} differs")
+    return found
+
+
+@contextmanager
+def _bar(progress, done: int, count: int) -> Iterator[Callable[[int], None]]:
+    """A function to call with the number of pictures that were added."""
+    if callable(progress):
+        total = done
+
+        def advance(pictures: int) -> None:
+            nonlocal total
+            total += pictures
+            progress(total, count)
+
+        progress(done, count)
+        yield advance
+    else:
+        with tqdm(total=count, initial=done, unit="img", disable=not progress, smoothing=0.1) as bar:
+            yield bar.update

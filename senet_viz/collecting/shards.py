@@ -1,0 +1,214 @@
+"""One shard of a data set → one result, which depends on nothing but the plan: not on who computes it, or when."""
+import io
+import json
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors.torch
+import torch
+
+from ..tables import HIGH, LOW, sampled_channels
+from .moments import Moments, histogram
+from .network import GateNetwork, random_weights
+from .plan import Batch, Computing, Plan, Read, Reading, Worker
+
+CALIBRATION = 64  # pictures that the random weights' batch normalisation is set with
+
+
+@dataclass(frozen=True)
+class Settings(Computing):
+    """How a run computes. Every one of these can change bits of the result.
+
+    Attributes:
+        zooms: each picture is looked at with its centre enlarged by these factors (``senet_viz.data.images.zoom``).
+        around: "centre" of the picture, or of its "box".
+        controls: look also, for each zoom but 1, at the picture with the same blur and no zoom, and at as large a crop
+            elsewhere; they are told of in the rows of pictures only.
+        compiled: run the network through ``torch.compile``.
+        random_weights: look also at the same network with random weights, as a control.
+    """
+
+    zooms: tuple[float, ...] = (1.0,)
+    around: str = "centre"
+    controls: bool = False
+    compiled: bool = False
+    random_weights: bool = False
+
+    def __post_init__(self):
+        object.__setattr__(self, "zooms", tuple(map(float, self.zooms)))  # 1 and 1.0 would be written differently
+
+    @property
+    def looks(self) -> list[tuple[str, float]]:
+        """Every way in which a picture is looked at, one of ``LOOKS`` and a factor; the zooms come first."""
+        looks = [("zoom", factor) for factor in self.zooms]
+        if self.controls:  # where they differ from the zoom
+            looks += [("blur", factor) for factor in self.zooms if factor != 1]
+            looks += [("elsewhere", factor) for factor in self.zooms if factor > 1]
+        return looks
+
+    @property
+    def around_box(self) -> bool:
+        """Whether pictures are enlarged around their box."""
+        return self.around == "box"
+
+    def check(self) -> None:
+        """Raise ValueError, one sentence, where a setting makes no sense."""
+        if not self.zooms or any(not 0 < factor < math.inf for factor in self.zooms):
+            raise ValueError(f"zooms are finite factors above 0, not {', '.join(map(str, self.zooms)) or 'none'}")
+        if len(set(self.zooms)) < len(self.zooms):
+            raise ValueError("each zoom is given once")
+        if self.around not in ("centre", "box"):
+            raise ValueError(f"pictures are enlarged around their centre or a box, not {self.around!r}")
+        super().check()
+
+
+@dataclass
+class Collection(Plan):
+    """A run that collects what gates do."""
+
+    def worker(self, workers: int) -> "Collector":
+        """What computes the shards."""
+        return Collector(self, workers)
+
+    @cached_property
+    def shuffled(self) -> np.ndarray:
+        """The control's labels: the same ones, dealt out anew among the labelled pictures that are looked at."""
+        chosen = np.concatenate([self.indices(shard) for shard in range(self.shards)])
+        known = chosen[self.labels[chosen] >= 0]
+        dealt = self.labels.copy()
+        dealt[known] = np.random.default_rng(0).permutation(dealt[known])
+        return dealt
+
+    @cached_property
+    def sampled(self) -> torch.Tensor:
+        """The channels that the control with shuffled labels looks at, every s-th of each block and branch."""
+        starts = np.cumsum([0, *(block.branches * block.channels for block in self.model.blocks)])
+        return torch.from_numpy(np.concatenate([
+            start + m * block.channels + sampled_channels(block.channels)
+            for start, block in zip(starts, self.model.blocks) for m in range(block.branches)]))
+
+
+class Collector(Worker):
+    """Computes shards of moments, histograms and rows."""
+
+    def __init__(self, plan: Collection, workers: int):
+        super().__init__(plan, workers)
+        # Apple's GPUs have no float64
+        self.accumulator = torch.device("cpu") if self.device.type == "mps" else self.device
+        blocks, settings = plan.model.blocks, plan.settings
+        compiled = settings.batch_size if settings.compiled else None
+        self.network = GateNetwork(plan.model.module, blocks, self.device, settings.precision, compiled)
+        self.random = None
+        if settings.random_weights:
+            spread = np.linspace(0, len(plan.pictures) - 1, min(CALIBRATION, plan.count)).round().astype(int)
+            plain = Reading(replace(plan, settings=replace(settings, zooms=(1.0,), controls=False)))
+            images = [read.images[0] for read in map(plain.__getitem__, spread)
+                      if read.images is not None and read.images[0].isfinite().all()]
+            if len(images) > 1:  # of one, batch normalisation knows no variance
+                module = random_weights(plan.model.module, torch.stack(images).to(self.device))
+                self.random = GateNetwork(module, blocks, self.device, settings.precision, compiled)
+
+    def empty(self, shard: int) -> "_Shard":
+        """A shard before its first picture."""
+        return _Shard(self.plan, shard, self.accumulator)
+
+    def look(self, batch: Batch, result: "_Shard") -> None:
+        """Add a batch: a forward for each look."""
+        result.unreadable += batch.unreadable
+        if not batch.reads:
+            return
+        images = batch.images.to(self.device, non_blocking=True)
+        outputs = [self.network(seen) for seen in images]
+        # what overflowed says nothing, and would make its class's mean a nan
+        finite = torch.stack([values.isfinite().all(1) for output in outputs for values in output]).all(0)
+        used = [read for read, good in zip(batch.reads, finite.tolist()) if good]
+        result.unreadable += [(read.index, "the network's output is not finite")
+                              for read, good in zip(batch.reads, finite.tolist()) if not good]
+        if not used:
+            return
+        for look, (seen, output) in enumerate(zip(images, outputs)):
+            logits, gates, squeezed = (values[finite] for values in output)
+            result.add_rows(look, used, logits, gates)
+            if look < len(self.plan.settings.zooms):
+                drawn = self.random(seen)[1][finite] if self.random else None
+                result.add(look, used, gates, squeezed, drawn)
+
+
+class _Shard:
+    """What accumulates over one shard: moments by class that it saw, histograms, a row a picture and zoom."""
+
+    def __init__(self, plan: Collection, shard: int, device: torch.device):
+        self.plan, self.device = plan, device
+        indices = plan.indices(shard)
+        self.labels = {"labels": plan.labels, "shuffled": plan.shuffled}
+        self.seen = {key: np.unique(values[indices]) for key, values in self.labels.items()}
+        self.moments: dict[tuple[int, str], Moments] = {}
+        self.histograms: dict[int, torch.Tensor] = {}
+        self.rows: list[pa.Table] = []
+        self.unreadable: list[tuple[int, str]] = []
+
+    def add(self, z: int, items: list[Read], gates, squeezed, drawn) -> None:
+        """What the gates did at one zoom; ``drawn`` are those of the control with random weights."""
+        gates, squeezed = gates.to(self.device), squeezed.to(self.device)
+        self._accumulate(z, "gate", items, gates)
+        self._accumulate(z, "squeeze", items, squeezed)
+        self._accumulate(z, "shuffled", items, gates[:, self.plan.sampled.to(self.device)])
+        if drawn is not None:
+            finite = drawn.isfinite().all(1)
+            kept = [item for item, good in zip(items, finite.tolist()) if good]
+            if kept:
+                self._accumulate(z, "random", kept, drawn[finite].to(self.device))
+        counts = histogram(gates)
+        self.histograms[z] = self.histograms[z] + counts if z in self.histograms else counts
+
+    def _accumulate(self, z: int, source: str, items: list[Read], values: torch.Tensor) -> None:
+        key = "shuffled" if source == "shuffled" else "labels"
+        groups = np.searchsorted(self.seen[key], self.labels[key][[item.index for item in items]])
+        if (z, source) not in self.moments:
+            self.moments[z, source] = Moments.empty(len(self.seen[key]), values.shape[1], self.device)
+        self.moments[z, source].update(values, torch.from_numpy(groups))
+
+    def add_rows(self, look: int, items: list[Read], logits: torch.Tensor, gates: torch.Tensor) -> None:
+        """A row a picture, for one look."""
+        name, factor = self.plan.settings.looks[look]
+        pictures, blocks = self.plan.pictures, self.plan.model.blocks
+        probability, top = logits.softmax(1).max(1)
+        indices = [item.index for item in items]
+        columns = {
+            "index": np.asarray(indices), "file": [str(pictures.files[i]) for i in indices],
+            "label": self.plan.labels[indices], "look": [name] * len(items), "zoom": np.full(len(items), factor),
+            "top1": top.cpu().numpy(), "probability": probability.cpu().numpy()}
+        if pictures.boxes is not None:
+            columns["box"] = np.array([item.box for item in items])
+            columns["fits"] = pa.array([item.fits[look] if item.fits else None for item in items], pa.bool_())
+        by_block: dict[str, torch.Tensor] = {}
+        for block, part in zip(blocks, gates.split([b.branches * b.channels for b in blocks], 1)):
+            weights = part.view(len(items), block.branches, block.channels)
+            last = weights[:, -1]
+            named = {"mean": last.mean(1), "std": last.std(1, correction=0), "below": (last < LOW).float().mean(1),
+                     "above": (last > HIGH).float().mean(1)}
+            if block.branches > 1:
+                named["difference"] = (last - weights[:, 0]).mean(1)
+            by_block |= {f"{block.label}_{name}": value for name, value in named.items()}
+        columns |= dict(zip(by_block, torch.stack(list(by_block.values())).cpu().numpy()))  # one copy from a GPU
+        self.rows.append(pa.table(columns))
+
+    def to_bytes(self) -> bytes:
+        """Everything as one safetensors file, the rows within it as Parquet."""
+        tensors = {f"{z}.{source}.{name}": tensor.cpu().contiguous() for (z, source), moments in self.moments.items()
+                   for name, tensor in moments.tensors().items()}
+        tensors |= {f"{z}.histogram": counts.cpu() for z, counts in self.histograms.items()}
+        tensors |= {f"seen.{key}": torch.from_numpy(values) for key, values in self.seen.items()}
+        if self.rows:
+            sink = io.BytesIO()
+            pq.write_table(pa.concat_tables(self.rows).sort_by(
+                [(name, "ascending") for name in ("index", "look", "zoom")]), sink,
+                           compression="zstd")
+            tensors["rows"] = torch.frombuffer(bytearray(sink.getvalue()), dtype=torch.uint8)
+        # one entry: safetensors writes several in any order
+        note = {"unreadable": sorted(self.unreadable)}
+        return safetensors.torch.save(tensors, {"shard": json.dumps(note, sort_keys=True)})

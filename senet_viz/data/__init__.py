@@ -1,0 +1,1 @@
+"""Bytes → pictures, safely; data sets; files written whole."""

@@ -1,0 +1,130 @@
+"""Removing attention blocks for good: a smaller network that answers as the whole one does with its gates held."""
+import copy
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..gates import AttentionBlock, Edit, EditError, edited
+from ..gates.blocks import eager
+from ..gates.edits import Values
+from ..gates.hooks import hooked
+from ..gates.inspection import logits_of
+from ..models import Model
+from ..models.checkpoints import read_checkpoint, save_checkpoint
+from ..models.loading import ASSETS
+from ..models.pruned import without
+
+SAME = 1e-4  # the most by which a logit may differ, relative to the largest
+
+
+def prune(model: Model, blocks: str, by: Values = 1.0) -> tuple[Model, list[dict]]:
+    """A copy of a network without some of its attention blocks. Nothing is trained anew.
+
+    Args:
+        model: which is left as it is.
+        blocks: which, as in ``Edit``: "SE_5_*", "stage 5".
+        by: what their gates are held at, as in ``Edit``. 1: the block goes. Another number, or a mapping from block
+            names to arrays, such as the gates' mean over a data set: a number for each channel stays. For units that
+            weigh branches "3x3" or "branch 0": that branch alone stays.
+
+    Returns:
+        The network, and the changes as ``senet_viz.models.pruned.without`` takes them.
+
+    Raises:
+        EditError: for a block that is not there, that cannot be removed, or for gates that would not be held; and where
+            the logits of a picture of noise would not be those of the edited network.
+    """
+    edit = Edit(blocks, by, text="mean" if not isinstance(by, (int, float, str)) else "")
+    chosen = [block for block in model.blocks if edit.matches(block)]
+    if not chosen:
+        raise EditError(f"{edit} matches no block; the network's are: "
+                        f"{', '.join(block.label for block in model.blocks) or 'none'}")
+    gates = {block.name: _held(edit, block) for block in chosen}
+    removed = [_change(block, gates[block.name]) for block in chosen]
+    original = eager(model.module)
+    with hooked(original):  # not while somebody's hooks are on it, which would be copied
+        module = without(copy.deepcopy(original), removed)
+    for change in removed:
+        if change["by"] == "scale":
+            module.get_submodule(change["name"]).weight.data = gates[change["name"]][0].to(model.device)
+    smaller = Model(module, model.transform, model.classes, name=model.name, info=model.info)
+    batch = model.batch([model.noise()])
+    with edited(model, [edit]) as whole, torch.no_grad():
+        wanted = logits_of(whole(batch))
+    with torch.no_grad():
+        got = logits_of(smaller.module(batch))
+    if not torch.allclose(got, wanted, rtol=0, atol=SAME * float(wanted.abs().max().clamp_min(1))):
+        raise EditError(f"{edit}: without these blocks {model.name} would not answer as with their gates held, so they "
+                        f"are not removed")
+    return smaller, removed
+
+
+def _held(edit: Edit, block: AttentionBlock) -> torch.Tensor:
+    """The gate (M, C) that an edit sets, whatever it was."""
+    edit.check(block)
+    low, high = (edit.apply(block, torch.full((1, block.branches, block.channels), value), 0) for value in (0.25, 0.75))
+    if not torch.equal(low, high):
+        raise EditError(f"{edit} does not hold the gate of {block.label}: its value would still depend on the picture")
+    return low[0].clone()
+
+
+def _change(block: AttentionBlock, gate: torch.Tensor) -> dict:
+    if block.branches > 1:
+        alone = [m for m in range(block.branches) if torch.equal(gate, torch.eye(block.branches)[m][:, None].expand_as(
+            gate))]
+        if not alone or not block.paths or block.output != block.name or block.split_input:
+            raise EditError(f"{block.label} cannot be removed: a unit that weighs branches gives way to one of them "
+                            f"(3x3, branch 0), where each is a module and sees the whole input")
+        return {"name": block.name, "by": "part", "path": block.paths[alone[0]]}
+    if not block.input == block.output == block.name:
+        raise EditError(f"{block.label} cannot be removed: {block.name} is no module that takes the map and gives the "
+                        f"scaled one")
+    if (gate == 1).all():
+        return {"name": block.name, "by": "identity"}
+    return {"name": block.name, "by": "scale", "channels": block.channels}
+
+
+def save_pruned(path: str | Path, model: Model, removed: list[dict], source: str) -> None:
+    """Write a pruned network, so that ``sv.load("file:…")`` reads it, with ``arch`` where ``source`` needed it.
+
+    Args:
+        path: of the safetensors file.
+        model: that ``prune`` gave.
+        removed: likewise.
+        source: the name by which the whole network was loaded. What its file says of itself is kept, and its numbers'
+            precision.
+    """
+    state, known, metadata = model.module.state_dict(), {}, {"classes": model.classes}
+    kind, _, rest = source.partition("/")
+    if source.startswith("file:") or kind == "demo":
+        checkpoint = read_checkpoint(Path(source[5:]).expanduser() if source.startswith("file:") else
+                                     ASSETS / "models" / f"{rest}.safetensors")
+        known, metadata = checkpoint.state, metadata | checkpoint.metadata
+    metadata["removed"] = [*metadata.get("removed", []), *removed]
+    save_checkpoint(path, {key: value.cpu().to(known[key].dtype) if key in known else value.cpu()
+                           for key, value in state.items()}, metadata)
+
+
+def latency(modules: Sequence[nn.Module], batch: torch.Tensor, repeats: int = 30) -> list[float]:
+    """Median seconds of a forward of each network, which take turns, so that a machine that slows down slows all."""
+    seconds: list[list[float]] = [[] for _ in modules]
+    with torch.inference_mode():
+        for turn in range(repeats + 3):
+            for module, measured in zip(modules, seconds):
+                start = _now(batch.device)
+                module(batch)
+                if turn >= 3:  # after what is done once
+                    measured.append(_now(batch.device) - start)
+                else:
+                    _now(batch.device)
+    return [statistics.median(measured) for measured in seconds]
+
+
+def _now(device: torch.device) -> float:
+    if device.type in ("cuda", "mps"):
+        getattr(torch, device.type).synchronize()
+    return time.perf_counter()

@@ -1,0 +1,350 @@
+"""Other gates in the place of a block's own, with the block's own weights: swapped in, not retrained.
+
+The SE paper's ablations of the squeeze and the excitation (Sec. 6), and three structures in circulation that are no SE
+block. Every variant scales the same maps U, those of one picture; all of them go on to the prediction in one forward.
+"""
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..gates import Edit, inspect
+from ..gates.blocks import eager
+from ..gates.hooks import hooked
+from ..gates.points import on_output
+from ..reports import papers
+from ..reports.text import plain
+from ..tables import kernel_name
+from .anatomy import EXCITATIONS, SQUEEZES, Anatomy, dissect
+
+OWN = "as it is"
+NO_LAYERS, CONVOLUTION, PARALLEL = "no FC layers", "plain convolution", "from the unit's input"
+
+
+@dataclass(frozen=True)
+class Variants:
+    """Variants of one block on one picture.
+
+    Attributes:
+        found: the block as it is.
+        gates: variant → (M, C); of a plain convolution, which has no gate, the scalar by which U_c comes nearest to its
+            output. The first is ``OWN``, the block's.
+        logits: variant → (K,), of the network with the variant in the block's place.
+        groups: variant → "squeeze", "layers", "excitation" or "structure".
+        outputs: variant → (C, H, W), what a plain convolution puts in the place of s·U.
+        vectors: variant → (C,), what is squeezed for it where that is not the block's own vector.
+        left_out: variant → one sentence on why it is not there.
+    """
+
+    found: Anatomy
+    gates: dict[str, torch.Tensor]
+    logits: dict[str, torch.Tensor]
+    groups: dict[str, str]
+    outputs: dict[str, torch.Tensor]
+    vectors: dict[str, torch.Tensor]
+    left_out: dict[str, str]
+
+
+def variants(model, batch: torch.Tensor, label: str) -> Variants:
+    """All variants of a block that its own weights allow.
+
+    Args:
+        model: a ``senet_viz.Model``.
+        batch: (1, 3, H, W).
+        label: of the block, or its name.
+
+    Raises:
+        ValueError: as ``senet_viz.experiments.anatomy.dissect``.
+    """
+    module, found = eager(model.module), dissect(model, batch, label)
+    block, run = found.block, _Run(found)
+    if found.steps:
+        run.plan()
+    else:
+        run.left_out = dict.fromkeys(("other squeezes, layers and excitations", PARALLEL), found.missing)
+    scope = block.name.partition("#")[0]
+    unit = scope if "#" in block.name or block.branches > 1 else scope.rpartition(".")[0]
+    # what is known now: the input of the unit, which the parallel gate looks at
+    if found.steps:
+        with hooked(module) as hooks:
+            entering: list[torch.Tensor] = []
+            hooks.before(unit, lambda x: entering.append(x.detach().float().cpu().clone()))
+            inspect(model, batch[:1])
+        run.parallel(entering[0] if len(entering) == 1 else None)
+    names = list(run.groups)
+    rows = batch[:1].expand(len(names), -1, -1, -1)
+    with hooked(module) as hooks:
+        if found.steps:
+            first, last = found.steps[0].path, found.steps[-1].path
+            hooks.before(first, lambda x: _put(x, {names.index(n): v for n, v in run.vectors.items()}))
+            for path in {first, last}:
+                hooks.after(path, lambda entered, output, path=path: _put(
+                    output, {names.index(n): forms[path](entered[names.index(n)]) for n, forms in run.forms.items()}))
+        if run.outputs:
+            on_output(hooks, block, lambda output: _put(output, {names.index(n): v for n, v in run.outputs.items()}))
+        view = inspect(model, rows, edits=[Edit(block.label, gate, rows=[names.index(name)])
+                                           for name, gate in run.gates.items() if name not in run.outputs])
+    gates = {name: run.gates.get(name, view.gates[block.name][i].cpu()) for i, name in enumerate(names)}
+    logits = {name: view.logits[i].cpu() for i, name in enumerate(names)}
+    return Variants(found, gates, logits, run.groups, run.outputs, run.vectors, run.left_out)
+
+
+def _put(whole: torch.Tensor, values: dict[int, torch.Tensor]) -> torch.Tensor | None:
+    """The tensor with some of its rows replaced."""
+    if not values:
+        return None
+    whole = whole.clone()
+    for row, value in values.items():
+        whole[row] = value.to(whole).reshape(whole[row].shape)
+    return whole
+
+
+class _Run:
+    """What is swapped in: gates computed here, vectors handed to the first layer, layers of another form."""
+
+    def __init__(self, found: Anatomy):
+        self.found = found
+        self.groups = {OWN: ""}
+        self.gates: dict[str, torch.Tensor] = {}
+        self.vectors: dict[str, torch.Tensor] = {}
+        self.forms: dict[str, dict] = {}
+        self.outputs: dict[str, torch.Tensor] = {}
+        self.left_out: dict[str, str] = {}
+
+    def plan(self) -> None:
+        found, block = self.found, self.found.block
+        for name, pool in SQUEEZES.items():
+            if name != found.squeeze:
+                self.groups[f"squeeze: {name}"] = "squeeze"
+                self.vectors[f"squeeze: {name}"] = pool(found.summed)
+        layers = [step for step in found.steps if step.weighs]
+        name = f"layers: {'1×1 convolutions' if isinstance(layers[0].module, nn.Linear) else 'linear'}"
+        if all(_plain(layer.module) for layer in layers):
+            self.groups[name] = "layers"
+            self.forms[name] = {layer.path: _other_form(layer.module) for layer in (layers[0], layers[-1])}
+        else:
+            self.left_out["layers of another form"] = (
+                f"The layers of {block.label} are no full matrices from channels to channels.")
+        for name, act in EXCITATIONS.items():
+            if name not in (found.excitation, "hard sigmoid") and (block.branches > 1 or "branches" not in name):
+                self._gate(f"excitation: {name}", "excitation", act(found.logits))
+        act = EXCITATIONS.get(found.excitation)
+        own = found.maps.mean((-2, -1))
+        if act is not None:
+            self._gate(NO_LAYERS, "structure", act(own))
+        else:
+            self.left_out[NO_LAYERS] = f"The activation of {block.label}'s gate is none that is known here."
+        if block.branches == 1:
+            self._convolution()
+
+    def _gate(self, name: str, group: str, gate: torch.Tensor) -> None:
+        self.groups[name], self.gates[name] = group, gate
+
+    def _convolution(self) -> None:
+        """The block's layers as 1×1 convolutions over the whole map, and their output in the place of s·U."""
+        found, u = self.found, self.found.maps[0]
+        try:
+            with torch.no_grad():
+                output = over(found, u[None])[0]
+        except (ValueError, RuntimeError):
+            self.left_out[CONVOLUTION] = f"The layers of {found.block.label} cannot be laid over a whole map."
+            return
+        energy = u.square().sum((-2, -1))
+        self._gate(CONVOLUTION, "structure", ((output * u).sum((-2, -1)) / energy.clamp_min(1e-12))[None])
+        self.outputs[CONVOLUTION] = output
+
+    def parallel(self, entering: torch.Tensor | None) -> None:
+        """A gate on what enters the unit, beside its convolutions, instead of on what leaves them."""
+        found = self.found
+        if entering is None or entering.dim() != 4:
+            self.left_out[PARALLEL] = f"What enters the unit around {found.block.label} is no single feature map."
+        elif entering.shape[1] != len(found.squeezed):
+            self.left_out[PARALLEL] = (
+                f"What enters the unit around {found.block.label} has {entering.shape[1]} channels, but its first "
+                f"layer takes {len(found.squeezed)}: such a gate would need other weights.")
+        else:
+            self.groups[PARALLEL] = "structure"
+            self.vectors[PARALLEL] = SQUEEZES[found.squeeze or "mean"](entering[0])
+
+
+def over(found: Anatomy, x: torch.Tensor) -> torch.Tensor:
+    """A block's layers, from the squeezed vector to what the gate's activation is given, at every place of a map.
+
+    Args:
+        found: the block.
+        x: (N, C, H, W); of the block's own vector, (1, C, 1, 1), the result is what the block itself had.
+
+    Raises:
+        ValueError: where its layers are no 1×1 convolutions, or do not give what the block itself had.
+    """
+    def run(x):
+        for step in found.steps:
+            module = step.module
+            if not step.weighs:
+                x = F.relu(x) if isinstance(module, nn.ReLU) else module(x)  # not in place
+            elif _plain(module):
+                x = F.conv2d(x, module.weight.flatten(1)[..., None, None], module.bias)
+            else:
+                raise ValueError("layers that are no 1×1 convolutions cannot be laid over a map")
+        return x
+
+    weight = next(step.module.weight for step in found.steps if step.weighs)
+    with torch.no_grad():
+        own = run(found.squeezed.to(weight)[None, :, None, None]).float().cpu().flatten()
+    if not torch.allclose(own, found.logits.flatten(), rtol=1e-3, atol=1e-3 * float(own.abs().max())):
+        raise ValueError("there is more between these layers than modules")
+    return run(x.to(weight)).float().cpu()
+
+
+def dependence(found: Anatomy) -> float:
+    """How much of a gate is decided by other channels: the share of Σ |∂s_c/∂z_k| with k ≠ c, in 0..1.
+
+    Args:
+        found: a block whose gate is a known function of its layers' output.
+
+    Raises:
+        ValueError: as ``over``, or where the derivatives vanish.
+    """
+    act = EXCITATIONS[found.excitation]
+
+    def gate(z):
+        return act(over(found, z[None, :, None, None]).reshape(found.gate.shape))
+
+    slopes = torch.func.jacfwd(gate)(found.squeezed).detach().abs().sum(0)  # (C, C): of s_c by z_k
+    if not slopes.any():
+        raise ValueError("the gate does not depend on the squeezed vector here")
+    return 1 - float(slopes.diagonal().sum() / slopes.sum())
+
+
+def _plain(module: nn.Module) -> bool:
+    """Whether a layer is one matrix from channels to channels."""
+    return isinstance(module, nn.Linear) or (
+        isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1)
+
+
+def _other_form(module: nn.Module):
+    """A linear layer computed as a 1×1 convolution, and the other way round."""
+    if isinstance(module, nn.Linear):
+        return lambda x: F.conv2d(x.reshape(1, -1, 1, 1), module.weight[..., None, None], module.bias)
+    return lambda x: F.linear(x.reshape(1, -1), module.weight.flatten(1), module.bias)
+
+
+def table(run: Variants, classes: list[str]) -> pd.DataFrame:
+    """What each variant does: a row a variant, the block's own first.
+
+    Columns: variant, group, correlation (Pearson's, with the block's own gate over branches and channels; nan for a
+    constant gate), difference (mean absolute, from the own gate), lowest, mean, highest, class (the most probable with
+    the variant swapped in), probability (its softmax), own class (that of the most probable class of the network as it
+    is).
+    """
+    own, rows = run.gates[OWN].double().numpy(), []
+    for name, gate in run.gates.items():
+        values = gate.double().numpy()
+        probable = run.logits[name].softmax(0)
+        rows.append({"variant": name, "group": run.groups[name], "correlation": correlation(values, own),
+                     "difference": np.abs(values - own).mean(), "lowest": values.min(), "mean": values.mean(),
+                     "highest": values.max(), "class": classes[int(probable.argmax())],
+                     "probability": float(probable.max()),
+                     "own class": float(probable[int(run.logits[OWN].argmax())])})
+    return pd.DataFrame(rows)
+
+
+def strips(run: Variants) -> pd.DataFrame:
+    """The gates as ``senet_viz.experiments.anatomy.strips`` has them; of several branches the last one's weight."""
+    parts = []
+    for name, gate in run.gates.items():
+        values = gate[-1].numpy()
+        parts.append(pd.DataFrame({
+            "strip": name, "unit": "channel", "index": range(len(values)), "value": values,
+            "scale": "gate" if 0 <= values.min() and values.max() <= 1 else name}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def findings(run: Variants) -> list[str]:
+    """What goes wrong in each structure, and what the other form of the layers changes, in sentences with numbers."""
+    found, own, said = run.found, run.gates[OWN].double().numpy(), []
+    label = found.block.label
+    for name, gate in run.gates.items():
+        values = gate.double().numpy()
+        if run.groups[name] == "layers":
+            error = float(np.abs(values - own).max())
+            said.append(f"**{_capital(name)}** in the place of the block's own, with the same weights: the gates "
+                        + (f"differ by {error:.0e} at most, which is rounding." if error else "are identical."))
+        elif name == "excitation: softmax over channels":
+            said.append(f"**{_capital(name)}** makes the channels compete: their gates sum to 1, so that with "
+                        f"{gate.shape[1]} channels the mean is {values.mean():.2g} and the highest {values.max():.2g}.")
+        elif name == NO_LAYERS:
+            text = (f"**{_capital(name)}**, the {found.excitation} of the pooled values themselves: a "
+                    f"channel's gate can follow nothing but its own mean.")
+            with suppress(ValueError, RuntimeError):
+                text += (f" In {label} as it is {dependence(found):.1%} of the gate's sensitivity to the squeezed "
+                         f"vector (Σ |∂s/∂z|) is to other channels.")
+            said.append(text + f" The new gate {_related(values, own, 'the own one')}.")
+        elif name == CONVOLUTION:
+            u, out = found.maps[0].double(), run.outputs[name].double()
+            both = u.square().sum((-2, -1)) * out.square().sum((-2, -1))
+            along = ((u * out).sum((-2, -1)).square() / both)[both > 0]
+            text = (f"**{_capital(name)}**, the block's layers over the whole map and their output in the "
+                    f"place of s·U: this is no gate, for it mixes channels.")
+            if len(along):
+                text += (f" On average {float(along.mean()):.0%} of the energy of an output channel lies along its own "
+                         f"U (100 % for any gate); its strip has the nearest scaling.")
+            said.append(text)
+        elif name == PARALLEL:
+            pooled = _related(run.vectors[name], found.squeezed, "the pooled U")
+            said.append(f"**A gate {name}**, in parallel with the convolutions: it describes another tensor. The "
+                        f"pooled input {pooled}, and the gate {_related(values, own, 'the own one')}.")
+    return said + [f"**{_capital(name)}** is left out. {why}" for name, why in run.left_out.items()]
+
+
+def effect(run: Variants, shown: pd.DataFrame) -> str:
+    """What the gates are made of and what they do to the prediction, in sentences.
+
+    Args:
+        run: the variants.
+        shown: their ``table``.
+    """
+    block = run.found.block
+    text = f"Each strip is a gate for the same maps U of **{block.label}**, made with the block's own weights"
+    text += f"; shown is the weight of the last branch, {kernel_name(block, -1)}. " if block.branches > 1 else ". "
+    own, others = shown.iloc[0], shown.iloc[1:]
+    text += f"As it is the network says **{plain(own['class'])}** ({own['probability']:.1%}). "
+    if others.empty:
+        return text
+    change = others["own class"] - own["own class"]
+    most = others.loc[change.abs().idxmax()]
+    turned = others[others["class"] != own["class"]]
+    text += (f"At this one block {len(turned) or 'none'} of {len(others)} variants change the most probable class"
+             + (f" ({', '.join(turned['variant'])})" if len(turned) else "")
+             + f"; the probability of {plain(own['class'])} moves most with **{most['variant']}**, to "
+             + f"{most['own class']:.1%}. ")
+    return text + ("What one block does in a network that was trained without it says little of what training with it "
+                   "would give.")
+
+
+def published() -> str:
+    """What the paper measured with such squeezes and excitations, trained."""
+    lists = [", ".join(f"{name} {top1:.2f} %" for name, (top1, _) in table.items())
+             for table in (papers.SQUEEZES, papers.EXCITATIONS)]
+    return (f"**Trained** with them from the start, the SE paper publishes these top-1 errors of SE-ResNet-50: squeeze "
+            f"by {lists[0]}; excitation by {lists[1]}.")
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
+
+
+def correlation(a, b) -> float:
+    """Pearson's; nan where one is constant."""
+    a, b = np.ravel(a).astype(float), np.ravel(b).astype(float)
+    return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) > 1e-9 and np.ptp(b) > 1e-9 else float("nan")
+
+
+def _related(a, b, what: str) -> str:
+    value = correlation(a, b)
+    return f"has a correlation of {value:+.2f} with {what}" if np.isfinite(value) else (
+        f"has no correlation with {what}, for one of them is constant")

@@ -1,0 +1,471 @@
+"""Experiments with gates: one picture again and again, each time with other edits, and what becomes of its logits.
+
+A block is "off" where its gate leaves the map as it is: set to 1 (in NFNets to 1 over the number that follows it). In a
+unit that weighs branches a 1 for each would add them up, M times their mean: it is forced to each branch instead, or to
+all alike. A gate of 1 also takes away how much a gate scales the map as a whole; so beside it stands the picture's own
+mean gate in every channel, which takes away the choice between channels alone.
+"""
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+import pandas as pd
+import torch
+from PIL import Image
+from torch.nn import functional as F
+
+from ..data.images import zoom
+from ..gates import AttentionBlock, Edit, View, edited, record
+from ..gates.blocks import eager, to_module
+from ..gates.hooks import hooked
+from ..gates.inspection import logits_of
+from ..models import Model
+from ..reports.text import plain
+
+ROWS = 64  # pictures in one forward
+SIZES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+OWN, ALL, FLAT = "own choice", "all blocks", "mean gate"
+NOTICED = 0.01  # a mean change of a gate from which on it is said to have moved
+
+
+# --- forwards
+# ----------------------------------------------------------------------------------------------------------
+
+
+def runs(model: Model, picture: torch.Tensor, variants: Sequence[Sequence[Edit]]) -> torch.Tensor:
+    """Logits of one picture as it is, and under each of several lists of edits, in one forward for every 64 of them.
+
+    What comes before a list's first block is computed once for all: the batch grows as it goes through the network,
+    wherever that is a chain of modules.
+
+    Args:
+        model: the network.
+        picture: (1, 3, H, W), transformed for it.
+        variants: V lists of edits. Their ``rows`` are not looked at.
+
+    Returns:
+        (1 + V, K) float32; row 0 is the picture without edits.
+
+    Raises:
+        ValueError: for more than one picture.
+        EditError: for an edit that matches no block or does not fit one.
+    """
+    picture = to_module(_single(picture), eager(model.module)).to(memory_format=torch.channels_last)  # as in a sweep
+    for edit in (edit for variant in variants for edit in variant):
+        for block in filter(edit.matches, model.blocks):
+            replace(edit, rows=None).check(block, 1)  # the rows of the batch are one picture, not several to shuffle
+    first = [next((i for i, block in enumerate(model.blocks) if any(edit.matches(block) for edit in variant)), 0)
+             for variant in variants]
+    order = sorted(range(len(variants)), key=first.__getitem__)
+    result: list[torch.Tensor] = [None] * (1 + len(variants))
+    for start in range(0, max(1, len(order)), ROWS):
+        part = order[start:start + ROWS]
+        logits = _forward(model, picture, [variants[i] for i in part], [first[i] for i in part])
+        result[0] = logits[0]
+        for i, row in zip(part, logits[1:]):
+            result[1 + i] = row
+    return torch.stack(result).float()
+
+
+def _single(picture: torch.Tensor) -> torch.Tensor:
+    if picture.dim() != 4 or len(picture) != 1:
+        raise ValueError(f"experiments take one picture, (1, 3, H, W), not {tuple(picture.shape)}")
+    return picture
+
+
+def _forward(model: Model, picture: torch.Tensor, variants: list[Sequence[Edit]], first: list[int]) -> torch.Tensor:
+    edits = [replace(edit, rows=[row]) for row, variant in enumerate(variants, 1) for edit in variant]
+    entries = _entries(model.blocks)
+    growth: dict[str, list[int]] = {}  # where the batch grows: rows that come in, rows that are added
+    grown: list[str] = []  # where it did; "" is the network's own input
+    for rows, i in enumerate(first, 1):
+        growth.setdefault(entries[i], [rows, 0])[1] += 1
+    with edited(model, edits) as module, torch.no_grad():
+        try:
+            with hooked(module) as hooks:
+                for path, (rows, more) in growth.items():
+                    hooks.before(path, lambda x, path=path, rows=rows, more=more: (
+                        grown.append(path) or _grown(x, rows, more)))
+                logits = logits_of(module(picture))
+            if len(logits) == 1 + len(variants):
+                return logits
+        except torch.OutOfMemoryError:  # the whole batch needs no less
+            raise
+        except (RuntimeError, IndexError):  # no chain of modules: batches of several sizes met
+            if not any(grown):  # there was one size alone
+                raise
+        return logits_of(module(picture.expand(1 + len(variants), -1, -1, -1)))
+
+
+def _entries(blocks: Iterable[AttentionBlock]) -> list[str]:
+    """For each block the outermost module around it that holds no earlier one: no edit of it is felt before."""
+    entries: list[str] = []
+    earlier: list[str] = []
+    for block in blocks:
+        own = path = block.name.partition("#")[0]
+        best = None
+        while path and not any(f"{name}.".startswith(f"{path}.") for name in earlier):
+            best, path = path, path.rpartition(".")[0]
+        entries.append(best or (entries[-1] if entries else ""))
+        earlier.append(own)
+    return entries
+
+
+def _grown(x, rows: int, more: int) -> torch.Tensor:
+    if not isinstance(x, torch.Tensor) or len(x) != rows:
+        raise RuntimeError("this is not what all of the network comes through")
+    return torch.cat([x, x[:1].expand(more, *x.shape[1:])])
+
+
+# --- experiments
+# -------------------------------------------------------------------------------------------------------
+
+
+def removals(block: AttentionBlock) -> list[str]:
+    """Values of an edit that take a block's say away: a gate that leaves the map as it is; each branch, and all alike.
+
+    >>> removals(se), removals(sk)
+    (["1"], ["3x3", "5x5", "uniform"])
+    """
+    return [f"{1 / block.gain:g}"] if block.branches == 1 else [*branch_values(block), "uniform"]
+
+
+def branch_values(block: AttentionBlock) -> list[str]:
+    """Values of an edit that force each branch: "3x3" where its kernel tells it, "branch 0" where not."""
+    kernels = block.kernels or ()
+    if len(set(kernels)) < block.branches:
+        return [f"branch {m}" for m in range(block.branches)]
+    return [f"{kernel}x{kernel}" for kernel in kernels]
+
+
+def each_block(model: Model, picture: torch.Tensor, target: int | None = None) -> pd.DataFrame:
+    """Each block off in turn, the others as they are: which ones matter for this picture?
+
+    A block that scales one map is tried with "1" (see ``removals``) and with "mean gate": the mean over channels of the
+    picture's own gate, in each channel. One that weighs branches is tried with each of its ``removals``.
+
+    Args:
+        model: the network.
+        picture: (1, 3, H, W).
+        target: the class to look at, the most probable one when None.
+
+    Returns:
+        A row a block and edit. Columns: block, label, stage, edit, of (the class looked at), logit, change (against the
+        picture without edits), probability, probability_change, class (the most probable one), class_before (that
+        without edits).
+    """
+    means = _means(model, picture)
+    tried = [(block, *each) for block in model.blocks for each in _trials([block], means).items()]
+    logits = runs(model, picture, [edits for *_, edits in tried])
+    return _outcomes(model, logits, target, [{
+        "block": block.name, "label": block.label, "stage": block.stage, "edit": name} for block, name, _ in tried])
+
+
+def each_stage(model: Model, picture: torch.Tensor, target: int | None = None) -> pd.DataFrame:
+    """All blocks of a stage off at once, stage by stage, and all of the network's: as ``each_block``.
+
+    ``label`` is "stage 5" or "all blocks"; there is no ``block`` and no ``stage``.
+    """
+    means = _means(model, picture)
+    groups = {f"stage {stage}": [block for block in model.blocks if block.stage == stage]
+              for stage in dict.fromkeys(block.stage for block in model.blocks)} | {ALL: model.blocks}
+    tried = [(label, *each) for label, blocks in groups.items() for each in _trials(blocks, means).items()]
+    logits = runs(model, picture, [edits for *_, edits in tried])
+    return _outcomes(model, logits, target, [{"label": label, "edit": name} for label, name, _ in tried])
+
+
+def each_channel(model: Model, picture: torch.Tensor, label: str, target: int | None = None,
+                 top: int = 16) -> pd.DataFrame:
+    """The most excited channels of a block, one at a time set to 0 and to 1; where it weighs branches, to each branch.
+
+    Args:
+        model: the network.
+        picture: (1, 3, H, W).
+        label: the block's, or its name.
+        target: the class to look at, the most probable one when None.
+        top: how many; of a unit that weighs branches those with the largest weight of the last one.
+
+    Returns:
+        As ``each_block``, a row a channel and edit, with the columns channel and gate (its value without edits).
+
+    Raises:
+        ValueError: for an unknown block.
+    """
+    block = next((block for block in model.blocks if label in (block.label, block.name)), None)
+    if block is None:
+        raise ValueError(f"there is no attention block {label!r}; the network's are: "
+                         f"{', '.join(block.label for block in model.blocks)}")
+    gates = record(model, _single(picture)).gates[block.name][0, -1]
+    values, channels = gates.topk(min(top, block.channels))
+    tried = [(channel, gate, value) for channel, gate in zip(channels.tolist(), values.tolist())
+             for value in (["0", "1"] if block.branches == 1 else branch_values(block))]
+    logits = runs(model, picture, [[Edit(block.label, value, channels=[channel])] for channel, _, value in tried])
+    return _outcomes(model, logits, target, [{
+        "block": block.name, "label": block.label, "channel": channel, "gate": gate, "edit": value}
+        for channel, gate, value in tried])
+
+
+def swap(model: Model, picture: torch.Tensor, other: torch.Tensor) -> pd.DataFrame:
+    """Another picture's gates put into a picture, block by block and all at once: does it move towards the other?
+
+    Args:
+        model: the network.
+        picture, other: (1, 3, H, W).
+
+    Returns:
+        As ``each_stage``, a row a block (and one for "all blocks") and class: those most probable for the picture and
+        for the other. Where they are the same there is only that one.
+    """
+    seen = record(model, other)
+    labels = [*(block.label for block in model.blocks), ALL]
+    logits = runs(model, picture, [[Edit(block.label, seen.gates)] for block in model.blocks]
+                  + [[Edit(block.label, seen.gates) for block in model.blocks]])
+    targets = dict.fromkeys([int(logits[0].argmax()), int(seen.logits[0].argmax())])
+    return pd.concat([_outcomes(model, logits, target, [{"label": label} for label in labels]) for target in targets],
+                     ignore_index=True)
+
+
+def forced_sizes(model: Model, image: Image.Image, target: int | None = None,
+                 sizes: Sequence[float] = SIZES) -> pd.DataFrame:
+    """A picture with its centre enlarged and shrunk, with the kernels left to the network and forced in all units.
+
+    Args:
+        model: with units that weigh branches.
+        image: RGB.
+        target: the class to look at, the most probable one at the size nearest to 1 when None.
+        sizes: factors above 0.
+
+    Returns:
+        A row a size and edit ("own choice", each branch, "uniform"): size, edit, of, logit, probability, class.
+
+    Raises:
+        ValueError: for a model without such units.
+    """
+    units = [block for block in model.blocks if block.branches > 1]
+    if not units:
+        raise ValueError(f"{model.name} has no units that choose between kernels")
+    # what the network could not see even so is dropped: the result needs twice its input at most
+    scale = min(1, 2 * max(model.input_size) / min(image.size))
+    seen = tuple(round(side * scale) for side in image.size)
+    batch = to_module(model.batch([zoom(image, size, None, seen) for size in sizes]), eager(model.module))
+    tried = {OWN: []} | _trials(units, {})
+    logits = []
+    for edits in tried.values():
+        with edited(model, edits) as module, torch.no_grad():
+            logits.append(logits_of(module(batch)).float())
+    if target is None:
+        target = int(logits[0][min(range(len(sizes)), key=lambda i: abs(sizes[i] - 1))].argmax())
+    table = pd.concat([_outcomes(model, torch.cat([each[:1], each]), target, [
+        {"size": size, "edit": value} for size in sizes]) for value, each in zip(tried, logits)], ignore_index=True)
+    return table[["size", "edit", "of", "logit", "probability", "class"]]
+
+
+def _means(model: Model, picture: torch.Tensor) -> dict[str, float]:
+    """The mean gate of each block that scales one map."""
+    if not any(block.branches == 1 for block in model.blocks):
+        return {}
+    view = record(model, _single(picture))
+    return {block.name: float(view.gates[block.name].mean()) for block in view.blocks if block.branches == 1}
+
+
+def _trials(blocks: Iterable[AttentionBlock], means: dict[str, float]) -> dict[str, list[Edit]]:
+    """What is tried with blocks together: what it is called → edits."""
+    trials: dict[str, list[Edit]] = {}
+    for block in blocks:
+        for value in removals(block):
+            trials.setdefault(value, []).append(Edit(block.label, value))
+        if block.name in means:
+            trials.setdefault(FLAT, []).append(Edit(block.label, means[block.name]))
+    return trials
+
+
+def _outcomes(model: Model, logits: torch.Tensor, target: int | None, described: list[dict]) -> pd.DataFrame:
+    logits = logits.double().cpu()
+    if not logits.isfinite().all():
+        raise ValueError("The network's output is not finite under every edit, so that the changes say nothing.")
+    if logits.shape[1] != len(model.classes):
+        raise ValueError(f"The network gives {logits.shape[1]} logits, but there are {len(model.classes)} class names.")
+    target = int(logits[0].argmax()) if target is None else target
+    own, probable = logits[:, target], logits.softmax(1)[:, target]
+    return pd.DataFrame(described).assign(**{
+        "of": model.class_labels[target], "logit": own[1:].numpy(), "change": (own[1:] - own[0]).numpy(),
+        "probability": probable[1:].numpy(), "probability_change": (probable[1:] - probable[0]).numpy(),
+        "class": [model.class_labels[i] for i in logits[1:].argmax(1).tolist()],
+        "class_before": model.class_labels[int(logits[0].argmax())]})
+
+
+# --- before and after
+# ---------------------------------------------------------------------------------------------------
+
+
+def travel(before: View, after: View, edits: Sequence[Edit]) -> pd.DataFrame:
+    """How far an edit travels: what each block's gates have changed by.
+
+    Args:
+        before, after: of one picture, without the edits and with them.
+        edits: the edits.
+
+    Returns:
+        A row a block: block, label, stage, difference (mean of |after − before| over branches and channels), distance
+        (1 − cosine of the two, 0..2; nan for gates of zeros), edited (whether an edit is of this block).
+    """
+    rows = []
+    for block in before.blocks:
+        a, b = (view.gates[block.name][0].double().flatten() for view in (before, after))
+        zero = not a.any() or not b.any()
+        rows.append({"block": block.name, "label": block.label, "stage": block.stage,
+                     "difference": float((b - a).abs().mean()),
+                     "distance": float("nan") if zero else max(0.0, 1 - float(F.cosine_similarity(a, b, 0))),
+                     "edited": any(edit.matches(block) for edit in edits)})
+    return pd.DataFrame(rows)
+
+
+def changes(before: View, after: View, classes: Sequence[str], target: int | None = None, top: int = 5) -> pd.DataFrame:
+    """Logits and probabilities of the most probable classes without edits and with them, and of one more class.
+
+    Columns: class, logit_before, logit_after, change, probability_before, probability_after, probability_change.
+    """
+    a, b = (view.logits[0].double().cpu() for view in (before, after))
+    top = min(top, len(a))
+    chosen = dict.fromkeys([*([target] if target is not None else []), *a.topk(top).indices.tolist(),
+                            *b.topk(top).indices.tolist()])
+    p, q = a.softmax(0), b.softmax(0)
+    return pd.DataFrame([{
+        "class": classes[i], "logit_before": float(a[i]), "logit_after": float(b[i]), "change": float(b[i] - a[i]),
+        "probability_before": float(p[i]), "probability_after": float(q[i]),
+        "probability_change": float(q[i] - p[i])} for i in chosen])
+
+
+# --- in words
+# ----------------------------------------------------------------------------------------------------------
+
+
+def describe_effects(table: pd.DataFrame) -> str:
+    """What ``each_block``, ``each_stage`` or ``each_channel`` found, in sentences (Markdown)."""
+    channels = "channel" in table
+    names = table["channel" if channels else "label"].astype(str)
+    unit = "channel" if channels else "block" if "block" in table else "stage"
+    sentences = [f"As it is, the most probable class is **{plain(table['class_before'].iloc[0])}**."]
+    for edit, tried in table.groupby("edit", sort=False):
+        whole = tried[(names[tried.index] == ALL) & (unit == "stage")]  # no single one: it has a sentence of its own
+        rows = tried.drop(whole.index)
+        if len(rows):
+            sentences.append(f"One {unit} at a time {_set(edit)}: {_found(rows, names[rows.index])}.")
+        for row in whole.to_dict("records"):
+            text = ("the most probable class stays the same" if row["class"] == row["class_before"] else
+                    f"**{plain(row['class'])}** becomes the most probable class")
+            change = f"changes by {row['change']:+.3g}" if row["change"] else "does not change"
+            together = f"All blocks together{', each' * (edit == FLAT)} {_set(edit)}"
+            sentences.append(f"{together}: {text}; the logit of {plain(row['of'])} {change}.")
+    return " ".join(sentences)
+
+
+def _found(rows: pd.DataFrame, names: pd.Series) -> str:
+    """What becomes of the prediction over several cases with these names."""
+    other, change = names[rows["class"] != rows["class_before"]], rows["change"]
+    cases, most = ("the one case", "") if len(rows) == 1 else (f"all {len(rows)} cases", " most")
+    text = f"the most probable class stays the same in {cases}"
+    if len(other):
+        cases = f"**{len(other)}** of {len(rows)} cases" if len(rows) > 1 else cases
+        text = f"another class becomes the most probable in {cases} ({_listed(other)})"
+    if not change.any():
+        return f"{text}; the logit of {plain(rows['of'].iloc[0])} does not change"
+    ends = [f"{verb}{most} with **{names[i]}** ({change[i]:+.3g})" for verb, i, there in (
+        ("falls", change.idxmin(), change.min() < 0), ("rises", change.idxmax(), change.max() > 0)) if there]
+    return f"{text}; the logit of {plain(rows['of'].iloc[0])} {' and '.join(ends)}"
+
+
+def describe_travel(table: pd.DataFrame) -> str:
+    """How far the edits travelled, in a sentence (Markdown); "" where nothing was edited."""
+    if not table["edited"].any():
+        return ""
+    later = table.loc[table["edited"].idxmax():]
+    later = later[~later["edited"]]
+    if later.empty:
+        return "No unedited block follows the first edited one, so that no other gate can change."
+    moved, most = later[later["difference"] > NOTICED], later.loc[later["difference"].idxmax()]
+    text = (f"Of {len(later)} unedited block{'s' * (len(later) > 1)} behind the first edited one, **{len(moved)}** "
+            f"change{'s' * (len(moved) == 1)} by more than {NOTICED:g} a gate on average")
+    if not most["difference"]:
+        return f"{text}; none changes at all."
+    last = f"; the last to do so is **{moved['label'].iloc[-1]}**" if len(moved) else ""
+    return f"{text}, most **{most['label']}** ({most['difference']:.3f}){last}."
+
+
+def describe_change(table: pd.DataFrame, target: str) -> str:
+    """What ``changes`` found, in sentences (Markdown).
+
+    Args:
+        table: of ``changes``.
+        target: the class to speak of, one of the table's.
+    """
+    before, after = (table.loc[table[f"logit_{when}"].idxmax()] for when in ("before", "after"))
+    row = table[table["class"] == target].iloc[0]
+    if before["class"] == after["class"]:
+        text = (f"The most probable class stays **{plain(before['class'])}** ({before['probability_before']:.1%} "
+                f"before, {after['probability_after']:.1%} after).")
+    else:
+        text = (f"The most probable class turns from **{plain(before['class'])}** ({before['probability_before']:.1%}) "
+                f"to **{plain(after['class'])}** ({after['probability_after']:.1%}).")
+    if not row["change"]:
+        return f"{text} The logit of {plain(target)} does not change."
+    return (f"{text} The logit of {plain(target)} goes from {row['logit_before']:.2f} to {row['logit_after']:.2f} "
+            f"({row['change']:+.2f}), its probability from {row['probability_before']:.1%} to "
+            f"{row['probability_after']:.1%}.")
+
+
+def describe_swap(table: pd.DataFrame, picture: str, other: str) -> str:
+    """What ``swap`` found, in sentences (Markdown)."""
+    own, *rest = table["of"].unique()
+    wide = table.pivot(index="label", columns="of", values="change")
+    whole = table[table["label"] == ALL].iloc[0]
+    text = f"With all gates of {plain(other)} in {plain(picture)}, the most probable class "
+    text += (f"stays **{plain(whole['class'])}**." if whole["class"] == whole["class_before"] else
+             f"turns from **{plain(whole['class_before'])}** to **{plain(whole['class'])}**.")
+    if not rest:
+        return (f"{text} Both pictures are most probably {plain(own)}, so there is no class to move towards; its logit "
+                f"changes by {whole['change']:+.2f}.")
+    towards = wide[rest[0]] - wide[own]
+    single = towards.drop(ALL)
+    where = "towards" if towards[ALL] > 0 else "away from" if towards[ALL] < 0 else "neither towards nor away from"
+    text += (f" The logit of {plain(rest[0])}, the other's class, changes by {wide[rest[0]][ALL]:+.2f}, that of "
+             f"{plain(own)} by {wide[own][ALL]:+.2f}: their difference moves {where} the other "
+             f"({towards[ALL]:+.2f}). With the gates of a single block it moves towards the other in "
+             f"**{int((single > 0).sum())}** of {len(single)} cases")
+    return text + (f", most with **{single.idxmax()}** ({single.max():+.2f})." if single.max() > 0 else ".")
+
+
+def describe_sizes(table: pd.DataFrame) -> str:
+    """What ``forced_sizes`` found, in sentences (Markdown)."""
+    wide = table.pivot(index="size", columns="edit", values="logit")
+    first, *_, last = [edit for edit in table["edit"].unique() if edit not in (OWN, "uniform")]
+    ahead = wide[last] - wide[first]
+    best = int((wide[OWN] >= wide.drop(columns=OWN).max(axis=1)).sum())
+    return (f"The logit of **{plain(table['of'].iloc[0])}** is higher with all units forced to {last} than to {first} "
+            f"at **{int((ahead > 0).sum())}** of {len(ahead)} sizes; the difference goes from {ahead.iloc[0]:+.2f} at "
+            f"{ahead.index[0]:g}× to {ahead.iloc[-1]:+.2f} at {ahead.index[-1]:g}×. The network's own choice is at "
+            f"least as high as everything forced at {best} of {len(ahead)} sizes.")
+
+
+def describe_evaluation(table: pd.DataFrame) -> str:
+    """What ``senet_viz.statistics.open_evaluation`` holds, in sentences (Markdown)."""
+    unedited, rows = table.iloc[0], table.iloc[1:]
+    worse, better = rows[rows["high"] < 0], rows[rows["low"] > 0]
+    low = rows.loc[rows["difference"].idxmin()]
+    text = (f"Over {unedited['images']:,} pictures top-1 is **{unedited['top1']:.1%}** without edits. By its 95 % "
+            f"interval it is lower with **{len(worse)}** and higher with **{len(better)}** of {len(rows)} edits")
+    if len(worse):
+        text += f", lowest with **{plain(low['edit'])}** ({low['top1']:.1%})"
+    if len(worse) + len(better) < len(rows):
+        text += "; the others cannot be told from none"
+    return f"{text}. Nothing was trained anew: a network may miss what another has learned to do without."
+
+
+def _set(edit: str) -> str:
+    if edit in ("uniform", FLAT):
+        return {"uniform": "at uniform weights", FLAT: "at its mean gate"}[edit]
+    return f"{'forced' if edit.startswith('branch') or 'x' in edit else 'set'} to {edit}"
+
+
+def _listed(names: Iterable[str], most: int = 6) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

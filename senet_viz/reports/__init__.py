@@ -1,0 +1,1 @@
+"""Sections, scripts, HTML and GIF; what the papers published."""

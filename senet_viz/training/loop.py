@@ -1,0 +1,242 @@
+"""The training loop: one checkpoint an epoch, going on where it stopped, and a card that says what came of it."""
+import json
+import math
+import os
+import random
+from contextlib import nullcontext
+from dataclasses import asdict
+from datetime import date
+from pathlib import Path
+
+import timm
+import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, create_transform
+from timm.optim import param_groups_weight_decay
+from torch import nn
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from ..data.datasets import Pictures, open_pictures
+from ..layers import SelectiveKernel, SqueezeExcite
+from ..models.checkpoints import load_state, save_checkpoint
+from ..models.resnet import slim_resnet50
+from .recipe import Recipe
+
+
+def train(
+        data: str | Path,
+        out: str | Path,
+        recipe: Recipe,
+        *,
+        device: str | torch.device = "cpu",
+        workers: int = 2,
+        note: str = "",
+        progress: bool = True,
+) -> dict:
+    """Train a slim 3/4/6/3 bottleneck network and write it with its card.
+
+    After every epoch ``OUT.checkpoint.pt`` is replaced atomically; run again with the same recipe, training goes on
+    from there and ends, with as many workers, with the weights of a run that nobody interrupted. At the end that file
+    is removed.
+
+    Args:
+        data: what ``senet_viz.data.datasets.open_pictures`` opens, with the splits "train" and "val".
+        out: file to write, ``….safetensors``; the card, ``….md``, is put beside it.
+        note: a sentence for the card, on the data's licence for instance.
+        workers: processes that decode pictures; 0 decodes in this one.
+
+    Returns:
+        The file's metadata: "architecture", "transform", "classes", "recipe", "data" and "accuracy" (with "top1" and
+        "top5" in 0..1, measured on the validation pictures with the weights as stored, in fp16).
+
+    Raises:
+        FileNotFoundError, ValueError: when the data cannot be opened (see ``open_pictures``), do not fill a batch, or
+            have other classes in the two splits; when ``out`` ends otherwise.
+        RuntimeError: when ``out`` holds the checkpoint of another recipe or other data, or the loss is not finite.
+    """
+    out, device = Path(out), torch.device(device)
+    if out.suffix != ".safetensors":
+        raise ValueError(f"the file to write must end in .safetensors, not {out.name!r}")
+    pictures, validation = open_pictures(data, "train"), open_pictures(data, "val")
+    classes = pictures.classes
+    if min([*pictures.labels, *validation.labels], default=0) < 0:
+        raise ValueError(f"{data} has pictures without a label")
+    if not len(validation) or validation.classes != classes[:len(validation.classes)]:
+        raise ValueError(f"the classes of the validation pictures in {data} are not those of the training pictures")
+    architecture = {"name": "slim_resnet50", "attention": recipe.attention, "num_classes": len(classes),
+                    "widths": list(recipe.widths), "strides": list(recipe.strides), "reduction": recipe.reduction,
+                    "min_width": recipe.min_width}
+    transform = {"input_size": [3, recipe.image_size, recipe.image_size], "crop_pct": 1.0, "interpolation": "bicubic",
+                 "mean": list(IMAGENET_DEFAULT_MEAN), "std": list(IMAGENET_DEFAULT_STD)}
+
+    torch.manual_seed(recipe.seed)
+    module = slim_resnet50(**{k: v for k, v in architecture.items() if k != "name"})
+    module = module.to(device, memory_format=torch.channels_last)
+    undecayed = [] if recipe.decay_gates else gate_weights(module)
+    groups = param_groups_weight_decay(module, recipe.weight_decay, undecayed)
+    optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=True)
+    steps = len(pictures) // recipe.batch_size
+    if steps == 0:
+        raise ValueError(f"{len(pictures)} training pictures do not fill one batch of {recipe.batch_size}")
+    rise = min(recipe.warmup / recipe.epochs, 0.5)
+    if rise * (steps * recipe.epochs) == 1:
+        rise = 0.0  # the scheduler divides by the length of the rise less one step
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.lr, total_steps=steps * recipe.epochs, pct_start=rise,
+        anneal_strategy="cos", cycle_momentum=False, div_factor=20, final_div_factor=1e3)
+
+    checkpoint = out.with_suffix(".checkpoint.pt")
+    done, history = 0, []
+    if checkpoint.exists():
+        try:
+            saved = torch.load(checkpoint, map_location=device, weights_only=True)
+            ours = (saved["recipe"], saved["scheduler"]["total_steps"], len(saved["module"]["fc.bias"])) == (
+                json.dumps(asdict(recipe)), steps * recipe.epochs, len(classes))
+        except Exception as error:  # zip, pickle, EOF and key errors of a damaged or foreign file
+            raise RuntimeError(f"{checkpoint} is damaged: remove it, or write to another file") from error
+        if not ours:
+            raise RuntimeError(f"{checkpoint} belongs to another recipe or other data: remove it, or write to another "
+                               f"file")
+        module.load_state_dict(saved["module"])
+        optimizer.load_state_dict(saved["optimizer"])
+        scheduler.load_state_dict(saved["scheduler"])
+        done, history = saved["epoch"], saved["history"]
+
+    for epoch in range(done, recipe.epochs):
+        loader = _loader(pictures, recipe, epoch, transform, workers, device)
+        loss = _epoch(module, loader, optimizer, scheduler, recipe, device, epoch, progress)
+        top1, top5 = evaluate(module, validation, transform, device=device, workers=workers)
+        history.append([loss, top1])
+        tqdm.write(f"epoch {epoch + 1}/{recipe.epochs}  size {recipe.size_at(epoch)}  loss {loss:.3f}  "
+                   f"top-1 {top1:.1%}  top-5 {top5:.1%}")
+        _replace(checkpoint, {
+            "recipe": json.dumps(asdict(recipe)), "epoch": epoch + 1, "history": history,
+            "module": module.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()})
+
+    state = {key: value.half() if value.is_floating_point() else value
+             for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
+    stored = slim_resnet50(**{k: v for k, v in architecture.items() if k != "name"}).to(device)
+    load_state(stored, state)
+    top1, top5 = evaluate(stored, validation, transform, device=device, workers=workers)
+    metadata = {
+        "architecture": architecture, "transform": transform, "classes": classes,
+        "recipe": asdict(recipe) | {"history": history},
+        "data": {"name": Path(data).name, "training": len(pictures), "validation": len(validation), "note": note},
+        "accuracy": {"top1": top1, "top5": top5, "images": len(validation)},
+        "made": {"date": date.today().isoformat(), "torch": torch.__version__, "timm": timm.__version__,
+                 "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type},
+    }
+    save_checkpoint(out, state, metadata)
+    out.with_suffix(".md").write_text(card(out.stem, metadata))
+    checkpoint.unlink(missing_ok=True)
+    return metadata
+
+
+def evaluate(
+        module: nn.Module,
+        pictures: Pictures,
+        transform: dict,
+        *,
+        device: str | torch.device = "cpu",
+        batch_size: int = 256,
+        workers: int = 0,
+) -> tuple[float, float]:
+    """Top-1 and top-5 accuracy, 0..1, in fp32; ``transform`` are the arguments of ``timm.data.create_transform``."""
+    pictures = Pictures(pictures.read, pictures.labels, pictures.classes, create_transform(**transform))
+    module.eval()
+    hits = torch.zeros(2)
+    with torch.inference_mode():
+        for images, labels in DataLoader(pictures, batch_size, num_workers=workers):
+            images = images.to(device, memory_format=torch.channels_last)
+            ranks = module(images).cpu().topk(min(5, len(pictures.classes))).indices
+            right = ranks == labels[:, None]
+            hits += torch.stack([right[:, 0].sum(), right.any(1).sum()])
+    top1, top5 = (hits / len(pictures)).tolist()
+    return top1, top5
+
+
+def gate_weights(module: nn.Module) -> list[str]:
+    """Names of the weights from which the gates of a network of ``senet_viz.layers`` are computed."""
+    return [f"{name}.{key}" for name, part in module.named_modules()
+            if isinstance(part, (SqueezeExcite, SelectiveKernel))
+            for key, _ in part.named_parameters() if not key.startswith("branches.")]
+
+
+def _loader(pictures, recipe, epoch, transform, workers, device) -> DataLoader:
+    # everything random in an epoch follows from its number, so that a resumed run repeats what a killed one did
+    seed = recipe.seed * 10_000 + epoch
+    random.seed(seed)
+    torch.manual_seed(seed)
+    size = recipe.size_at(epoch)
+    augment = create_transform(**(transform | {"input_size": (3, size, size)}), is_training=True,
+                               scale=(recipe.scale, 1.0), color_jitter=None)
+    return DataLoader(
+        Pictures(pictures.read, pictures.labels, pictures.classes, augment), recipe.batch_size, shuffle=True,
+        drop_last=True, num_workers=workers, pin_memory=device.type == "cuda",
+        generator=torch.Generator().manual_seed(seed))
+
+
+def _epoch(module, loader, optimizer, scheduler, recipe, device, epoch, progress) -> float:
+    module.train()
+    total = torch.zeros((), device=device)
+    half = torch.autocast(device.type, torch.bfloat16) if recipe.precision == "bf16" else nullcontext()
+    with tqdm(total=len(loader) * loader.batch_size, unit=" images", desc=f"epoch {epoch + 1}/{recipe.epochs}",
+              disable=not progress, mininterval=1, leave=False) as bar:
+        for images, labels in loader:
+            images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+            labels = labels.to(device, non_blocking=True)
+            with half:
+                logits = module(images)
+            loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+            optimizer.zero_grad()
+            loss.backward()
+            if recipe.clip:
+                nn.utils.clip_grad_norm_(module.parameters(), recipe.clip)
+            optimizer.step()
+            scheduler.step()
+            total += loss.detach()
+            bar.update(len(labels))
+    mean = total.item() / len(loader)
+    if not math.isfinite(mean):
+        raise RuntimeError(f"the loss is no longer finite in epoch {epoch + 1}: lower the learning rate")
+    return mean
+
+
+def _replace(path: Path, content: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".part")
+    torch.save(content, temporary)
+    os.replace(temporary, path)
+
+
+def card(name: str, metadata: dict) -> str:
+    """The model card, as Markdown; every figure in it is read from the metadata that ``train`` measured."""
+    recipe, data, accuracy, made = (metadata[key] for key in ("recipe", "data", "accuracy", "made"))
+    size = recipe["image_size"]
+    decayed = "on all weights" if recipe["decay_gates"] else "on all weights but the gates'"
+    clipped = f"gradients clipped at norm {recipe['clip']:g}, " if recipe["clip"] else ""
+    rows = {
+        "Architecture": f"bottleneck network of 3/4/6/3 units, attention {recipe['attention'].upper()}, "
+                        f"widths {'/'.join(map(str, recipe['widths']))} (×4 out), strides "
+                        f"{'/'.join(map(str, recipe['strides']))} after a 3×3 stem of stride 2",
+        "Attention": f"reduction {recipe['reduction']}, hidden layer of at least {recipe['min_width']}",
+        "Input": f"{size}×{size} pixels",
+        "Classes": str(len(metadata["classes"])),
+        "Data": f"{data['name']}: {data['training']:,} training and {data['validation']:,} validation pictures",
+        "Recipe": f"{recipe['epochs']} epochs, batch {recipe['batch_size']}, SGD with Nesterov momentum "
+                  f"{recipe['momentum']}, learning rate {recipe['lr']} after {recipe['warmup']} epochs of warm-up, "
+                  f"cosine to 0, weight decay {recipe['weight_decay']} {decayed}, {clipped}label smoothing "
+                  f"{recipe['label_smoothing']}",
+        "Augmentation": f"random crops of {recipe['scale']:.0%} of the area or more, mirroring; training pictures of "
+                        f"{recipe['start_size']} growing to {size} pixels over {recipe['grow']:.0%} of the epochs",
+        "Precision": f"{recipe['precision']} (stored in fp16)",
+        "Seed": str(recipe["seed"]),
+        "Accuracy": f"top-1 {accuracy['top1']:.1%}, top-5 {accuracy['top5']:.1%} on the {accuracy['images']:,} "
+                    f"validation pictures",
+        "Made": f"{made['date']}, torch {made['torch']}, timm {made['timm']}, on {made['device']}",
+    }
+    lines = [f"# {name}", "", "| | |", "| --- | --- |"]
+    lines += [f"| {key} | {value} |" for key, value in rows.items()]
+    if data["note"]:
+        lines += ["", data["note"]]
+    return "\n".join(lines) + "\n"

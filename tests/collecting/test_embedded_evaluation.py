@@ -1,0 +1,55 @@
+"""The evaluations that come with the program are those of the networks that come with it."""
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import senet_viz as sv
+from senet_viz.collecting import each_block, each_stage, open_evaluation
+from senet_viz.collecting.evaluate import gate_means, paired_interval
+from senet_viz.collecting.evaluation import edits_hash
+from senet_viz.gates import parse_edits
+from senet_viz.models import embedded_models
+from senet_viz.models.identity import weights_hash
+from senet_viz.statistics import open_statistics
+
+ASSETS = Path(sv.__file__).resolve().parents[1] / "assets"
+FOLDER = ASSETS / "evaluation"
+NAMES = sorted(path.name for path in FOLDER.iterdir())
+
+
+def test_every_embedded_model_has_one():
+    assert [f"demo/{name}" for name in NAMES] == embedded_models()
+
+
+def test_size():
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*") if path.is_file()) <= 1_000_000
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_evaluation(name):
+    table, model = open_evaluation(FOLDER / name), sv.load(f"demo/{name}", device="cpu")
+    assert table.attrs["weights"] == weights_hash(model.module), "stale: evaluate them anew"
+    assert (table.attrs["images"], table.attrs["unreadable"], table.attrs["unlabelled"]) == (5000, 0, 0)
+    kinds = ["3x3", "5x5", "uniform"] if "sk" in name else ["1"]
+    edits = [*(each_block(model) if kinds == ["1"] else []), *each_stage(model, [*kinds, "mean", "shuffle images"])]
+    assert table["edit"].tolist() == ["unedited", *edits]
+    mean = gate_means(model)  # of the statistics that are embedded now
+    assert table.attrs["edits"] == [[edit, edits_hash(parse_edits(edit, mean=mean), model.blocks)] for edit in edits]
+
+    rows = pd.read_parquet(FOLDER / name / "images.parquet")
+    assert len(rows) == 5000 * len(table)
+    right = {top: rows.pivot(index="index", columns="edit", values=top) for top in ("right1", "right5")}
+    unedited = right["right1"]["unedited"]
+    statistics = open_statistics(ASSETS / "statistics" / name).images(["index", "look", "zoom", "label", "top1"])
+    plain = statistics[(statistics["look"] == "zoom") & (statistics["zoom"] == 1)].set_index("index")
+    # the same network on the same pictures in other batches: a tie may fall otherwise
+    assert ((plain["label"] == plain["top1"]) != unedited).sum() <= 2
+    for line in table.itertuples():
+        assert line.top1 == pytest.approx(right["right1"][line.edit].mean())
+        assert line.top5 == pytest.approx(right["right5"][line.edit].mean())
+        lost, gained = ((unedited & ~right["right1"][line.edit]).sum(), (~unedited & right["right1"][line.edit]).sum())
+        assert (line.lost, line.gained) == (lost, gained)
+        if line.edit != "unedited":
+            np.testing.assert_allclose((line.difference, line.low, line.high), paired_interval(lost, gained, 5000))

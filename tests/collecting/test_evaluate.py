@@ -1,0 +1,339 @@
+import copy
+import dataclasses
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+import senet_viz as sv
+from senet_viz.collecting import Computing, Stopped, collect, each_block, each_stage, evaluate, open_evaluation
+from senet_viz.collecting.evaluate import class_targets, harmless, no_attention, paired_interval
+from senet_viz.data.datasets import Pictures
+from senet_viz.gates import EditError
+from senet_viz.models import Model
+from senet_viz.statistics import StatisticsError
+
+NAMES = [f"kind {k}" for k in range(9)]
+LABELS = [k for k in range(9) for _ in range(4)]  # sorted by class, as folders are
+LABELS[5] = LABELS[20] = -1
+SETTINGS = Computing(batch_size=5, shard_size=12)
+EDITS = ["*=0.5", "SE_5_1=0; SE_4_1[1,3]=2", "S?_3_1=shuffle images", "stage 2=shuffle channels"]
+FILES = ["evaluation.csv", "images.parquet", "metadata.json", "speed.csv", "unreadable.csv"]
+
+
+def pixels(seed: int) -> Image.Image:
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(np.kron(rng.integers(0, 256, (6, 6, 3)), np.ones((5, 5, 1))).astype(np.uint8))
+
+
+def png(seed: int) -> bytes:
+    buffer = io.BytesIO()
+    pixels(seed).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def pictures(labels=tuple(LABELS), names=tuple(NAMES)) -> Pictures:
+    return Pictures(png, list(labels), list(names))
+
+
+@pytest.fixture
+def model(network) -> Model:
+    """Of nine classes, which are not in the order of the data's."""
+    small = network("se+sk")
+    module = copy.deepcopy(small.module)
+    torch.manual_seed(0)
+    module.fc = nn.Linear(module.fc.in_features, 9)
+    return Model(module, small.transform, NAMES[::-1], name="nine")
+
+
+@pytest.fixture
+def run(model, tmp_path):
+    def run_it(out: Path | str | None = "out", edits=EDITS, data=None, model=model, **options) -> pd.DataFrame:
+        options = {"settings": SETTINGS, "workers": 0, "progress": False, **options}
+        return evaluate(model, data or pictures(), out and tmp_path / out, edits, **options)
+    return run_it
+
+
+def same(content, folder: Path, other: Path) -> None:
+    """But for the speed, which is measured."""
+    contents = [{name: value for name, value in content(path).items() if name != "speed.csv"}
+                for path in (folder, other)]
+    assert contents[0] == contents[1]
+
+
+def test_as_in_a_loop_by_hand(run, model, tmp_path):
+    table = run()
+    rows = pd.read_parquet(tmp_path / "out" / "images.parquet")
+    chosen = [i for i, label in enumerate(LABELS) if label >= 0]
+    dealt = np.random.default_rng(0).permutation(chosen)
+    assert table["edit"].tolist() == ["unedited", *EDITS]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
+    right = {}
+    for row, (name, edits) in enumerate(zip(table["edit"], [[], *map(sv.parse_edits, EDITS)])):
+        found = {}
+        for shard in np.split(dealt, range(12, len(dealt), 12)):
+            for batch in np.split(shard, range(5, len(shard), 5)):
+                tensors = model.batch([pixels(i) for i in batch]).contiguous(memory_format=torch.channels_last)
+                with sv.edited(model, edits) as module, torch.no_grad():
+                    logits = module(tensors)
+                for index, values in zip(batch, logits.numpy()):
+                    target = 8 - LABELS[index]
+                    ranked = np.argsort(-values)
+                    found[index] = (target, ranked[0] == target, target in ranked[:5],
+                                    np.exp(values[target]) / np.exp(values).sum())
+        part = rows[rows["edit"] == name]
+        assert part["index"].tolist() == chosen
+        labels, right1, right5, probability = map(np.array, zip(*(found[i] for i in chosen)))
+        np.testing.assert_array_equal(part["label"], labels)
+        np.testing.assert_array_equal(part["right1"], right1)
+        np.testing.assert_array_equal(part["right5"], right5)
+        np.testing.assert_allclose(part["probability"], probability, rtol=1e-4)
+        right[name] = right1, right5
+        line = table.loc[row]
+        assert line["images"] == len(chosen) == 34
+        assert (line["top1"], line["top5"]) == pytest.approx((right1.mean(), right5.mean()))
+        assert line["probability"] == pytest.approx(probability.mean(), rel=1e-4)
+        change = right1.astype(int) - right["unedited"][0]
+        assert (line["lost"], line["gained"]) == ((change < 0).sum(), (change > 0).sum())
+        assert line["difference"] == pytest.approx(change.mean())
+        assert line["difference5"] == pytest.approx(right5.mean() - right["unedited"][1].mean())
+        assert line["images_per_second"] > 0
+    assert len({tuple(first) for first, _ in right.values()}) > 2  # the edits do something
+    assert table["blocks"].tolist() == ["", " ".join(b.label for b in model.blocks), "SE_4_1 SE_5_1", "SK_3_1 SE_3_1",
+                                        "SK_2_1 SE_2_1"]
+    assert table.loc[0, ["difference", "low", "high", "low5", "high5"]].tolist() == [0] * 5
+
+
+def test_batches_mix_classes(run, model):
+    """Gates of other pictures change answers, which those of the same class need not do."""
+    table = run(None, ["*=shuffle images"], settings=Computing(batch_size=12, shard_size=12))
+    assert table.loc[1, "lost"] + table.loc[1, "gained"] > 0
+
+
+def test_a_picture_alone_in_its_batch(run, model, tmp_path):
+    """It joins the one before; where all others are unreadable it is left out of every row, and said to be."""
+    settings = Computing(batch_size=5, shard_size=11)  # 34 pictures: 5 + 5 + 1, thrice, and 1
+    dealt = np.random.default_rng(0).permutation([i for i, label in enumerate(LABELS) if label >= 0])
+    data = pictures()
+    data.read = lambda index: b"hello" if index in dealt[1:5] else png(index)
+    table = run(edits=["*=0.5", "*=shuffle images"], settings=settings, data=data)
+    lines = pd.read_csv(tmp_path / "out" / "unreadable.csv")
+    assert sorted(lines["file"]) == sorted([*dealt[:5], dealt[33]])
+    assert set(lines["file"][lines["reason"] == "it is alone in its batch, and no other has gates for it"]) == {
+        dealt[0], dealt[33]}
+    assert (table["images"] == 28).all() and table.attrs["unreadable"] == 6
+    rows = pd.read_parquet(tmp_path / "out" / "images.parquet")
+    assert set(rows["index"]) == set(dealt[5:33])
+    together = dealt[16:22]
+    with sv.edited(model, [sv.Edit("*", "shuffle images")]) as module, torch.no_grad():
+        logits = module(model.batch([pixels(i) for i in together]).contiguous(memory_format=torch.channels_last))
+    wanted = logits.softmax(1)[range(6), [8 - LABELS[i] for i in together]]
+    shuffled = rows[rows["edit"] == "*=shuffle images"].set_index("index")["probability"]
+    np.testing.assert_allclose(shuffled[together], wanted, rtol=1e-4)
+    assert (run("others", edits=["*=0.5", "*=shuffle channels"], settings=settings)["images"] == 34).all()
+    with pytest.raises(EditError, match=r'^"shuffle images" takes batches of 2 pictures or more, not of 1$'):
+        run("third", edits=["*=shuffle images"], settings=Computing(batch_size=1))
+
+
+def test_edits_that_differ_in_what_they_hold(run, model):
+    arrays = [sv.Edit("SE_5_1", np.full(32, value)) for value in (0.25, 0.75, 0.5)]
+    edits = [sv.Edit("SE_5_1", "shuffle channels", seed=0), sv.Edit("SE_5_1", "shuffle channels", seed=1),
+             "SE_5_1=0.1234567", "SE_5_1=0.12345671", *arrays]
+    table = run(None, edits)
+    assert table["edit"][1:5].is_unique and table["edit"][3:].tolist() == [
+        "SE_5_1=0.1234567", "SE_5_1=0.12345671", "SE_5_1=array", "SE_5_1=array (2)", "SE_5_1=array (3)"]
+    by_value = run(None, [f"SE_5_1={value}" for value in (0.25, 0.75, 0.5)])
+    np.testing.assert_allclose(table["probability"][5:], by_value["probability"][1:], rtol=1e-6)
+    assert table["probability"][5:].is_unique
+    with pytest.raises(EditError, match=r"^the edit SE_5_1=array is given twice$"):
+        run(None, [*arrays, sv.Edit("SE_5_1", np.full(32, 0.75))])
+    with pytest.raises(EditError, match=r"^the edit SE_5_1=0.5 is given twice$"):
+        run(None, ["SE_5_1=0.5", sv.Edit("SE_5_1", 0.50)])
+
+
+def test_stopped_and_run_again(run, content, tmp_path):
+    whole = run("whole")
+    with pytest.raises(Stopped, match="1 of 3"):
+        run(stop=lambda: len(list((tmp_path / "out" / "shards").glob("*"))) == 1)
+    with pytest.raises(StatisticsError, match="holds no finished evaluation"):
+        open_evaluation(tmp_path / "out")
+    told = []
+    again = run(progress=lambda *now: told.append(now))
+    assert told == [(12, 34), (24, 34), (34, 34)]
+    same(content, tmp_path / "out", tmp_path / "whole")
+    pd.testing.assert_frame_equal(again.drop(columns="images_per_second"), whole.drop(columns="images_per_second"))
+    before = content(tmp_path / "out")
+    run(progress=lambda *now: pytest.fail("it is all there"))
+    assert content(tmp_path / "out") == before
+
+
+def test_with_processes_that_decode(run, content, tmp_path):
+    run()
+    run("other", workers=1)
+    same(content, tmp_path / "out", tmp_path / "other")
+
+
+@pytest.mark.parametrize("other", [{"edits": EDITS[:3]}, {"edits": EDITS[::-1]}, {"limit": 30}, {"compact": True},
+                                   {"settings": Computing(batch_size=4, shard_size=12)}])
+def test_another_run_is_refused(run, other):
+    run()
+    with pytest.raises(StatisticsError, match="holds another run, which is not mixed with this one: "):
+        run(**other)
+
+
+def test_arrays_are_part_of_the_identity(run):
+    run(edits=[sv.Edit("SE_5_1", np.full(32, 0.25))])
+    with pytest.raises(StatisticsError, match="edits differs"):
+        run(edits=[sv.Edit("SE_5_1", np.full(32, 0.75))])
+
+
+def test_mean_of_statistics(run, model, tmp_path, network):
+    stats = collect(model, pictures(), tmp_path / "stats", workers=0, progress=False)
+    given = run(None, ["*=mean", [sv.Edit("*", {b.label: stats.overall_mean(b) for b in model.blocks})]],
+                statistics=tmp_path / "stats")
+    assert given["edit"].tolist() == ["unedited", "*=mean", "*=array"]
+    assert given.loc[1, "top1":"probability"].tolist() == given.loc[2, "top1":"probability"].tolist()
+    with pytest.raises(ValueError, match=r"^the mean of gates needs statistics of nine: give a folder that collect"):
+        run(None, ["*=mean"])
+    collect(network("se"), pictures(), tmp_path / "others", workers=0, progress=False)
+    with pytest.raises(ValueError, match=r"are of other weights than those of nine$"):
+        run(None, ["*=mean"], statistics=tmp_path / "others")
+
+
+def test_limit(run, tmp_path):
+    run(limit=7)
+    rows = pd.read_parquet(tmp_path / "out" / "images.parquet")
+    chosen = [i for i, label in enumerate(LABELS) if label >= 0]
+    assert rows["index"][:7].tolist() == [chosen[i * 34 // 7] for i in range(7)]
+
+
+def test_compact(run, tmp_path):
+    whole = run("whole")
+    small = run(compact=True)
+    columns = ["edit", "top1", "low", "high", "top5", "probability"]
+    pd.testing.assert_frame_equal(small[columns], whole[columns])
+    both = [pd.read_parquet(tmp_path / name / "images.parquet")["probability"] for name in ("whole", "out")]
+    assert both[1].dtype == np.float16
+    np.testing.assert_allclose(*both, atol=5e-4)
+
+
+def test_unreadable_pictures(run, tmp_path):
+    data = pictures()
+    data.read = lambda index: b"hello" if index == 2 else png(index)
+    table = run(data=data)
+    assert (table["images"][0], table.attrs["unreadable"], table.attrs["unlabelled"]) == (33, 1, 2)
+    assert '2,"The file is not a picture' in (tmp_path / "out" / "unreadable.csv").read_text()
+
+
+def test_an_edit_that_overflows_gets_nothing_right(run):
+    table = run(None, ["*=1e30"])
+    assert table.loc[1, "top1"] == table.loc[1, "top5"] == 0
+    assert table.loc[0, "images"] == 34
+
+
+# the interval
+
+@pytest.mark.parametrize(("lost", "gained", "images"), [(16, 5, 200), (0, 0, 98), (3, 3, 10), (0, 7, 7)])
+def test_paired_interval(lost, gained, images):
+    """Wald's for matched proportions over a table with half a picture more in each of its cells."""
+    both = images - lost - gained
+    cells = np.array([both / 2, lost, gained, both / 2]) + 0.5
+    change = np.array([0, -1, 1, 0])
+    share = cells / cells.sum()
+    mean = (share * change).sum()
+    error = np.sqrt((share * (change - mean) ** 2).sum() / cells.sum())
+    difference, low, high = paired_interval(lost, gained, images)
+    assert difference == (gained - lost) / images
+    assert (low, high) == pytest.approx((max(mean - 1.959964 * error, -1), min(mean + 1.959964 * error, 1)), abs=1e-6)
+
+
+@pytest.mark.parametrize("shares", [(0.02, 0.01), (0.2, 0.05), (0.3, 0.3)])
+def test_the_interval_covers_the_difference_in_95_of_100_samples(shares):
+    lost, gained, _ = np.random.default_rng(0).multinomial(120, [*shares, 1 - sum(shares)], 20000).T
+    _, low, high = paired_interval(lost, gained, 120)
+    assert 0.93 < ((low <= shares[1] - shares[0]) & (shares[1] - shares[0] <= high)).mean() < 0.995
+
+
+# edits by rule
+
+def test_each_block_and_stage(model, network):
+    assert each_block(network("se"))[:2] == ["SE_2_1=1", "SE_3_1=1"]
+    assert each_stage(network("se")) == ["stage 2=1", "stage 3=1", "stage 4=1", "stage 5=1", "*=1"]
+    assert each_block(network("sk"))[:3] == ["SK_2_1=3x3", "SK_2_1=5x5", "SK_2_1=uniform"]
+    assert each_stage(network("sk"), ["mean"]) == ["stage 2=mean", "stage 3=mean", "stage 4=mean", "stage 5=mean",
+                                                   "*=mean"]
+    both = each_stage(model)
+    assert both[:4] == ["SK_2_1=3x3", "SK_2_1=5x5", "SK_2_1=uniform", "SE_2_1=1"]
+    assert both[-1] == "SE_2_1,SE_3_1,SE_4_1,SE_5_1=1"
+
+
+def test_harmless_blocks_are_found_by_the_value_of_their_edit(network):
+    blocks = network("se").blocks
+    table = pd.DataFrame({"edit": ["unedited", "SE_2_1=0.5", "SE_3_1=0.5", "SE_4_1=0.5"],
+                          "difference": [0, -0.002, -0.001, 0.01]})
+    assert harmless(table, blocks, "0.50", 0.1) == harmless(table, blocks, ".5", 0.1) == ["SE_3_1", "SE_4_1"]
+    with pytest.raises(ValueError, match=r"^the evaluation has no rows BLOCK=mean: evaluate with --each-block mean$"):
+        harmless(table, blocks, "mean", 0.1)
+
+
+def test_without_attention_a_gate_and_what_follows_it_leave_the_map(network):
+    blocks = network("se").blocks
+    followed = [dataclasses.replace(block, gain=2.0) for block in blocks]
+    assert (no_attention(blocks), no_attention(followed), no_attention([])) == ("1", "0.5", "1")
+    with pytest.raises(ValueError, match=r"^the blocks are followed by different factors \(1, 2\), so no value alone"):
+        no_attention([blocks[0], followed[0]])
+
+
+# classes
+
+def test_classes_by_name_and_by_number(model):
+    assert class_targets(model, pictures()).tolist() == [8, 7, 6, 5, 4, 3, 2, 1, 0]
+    assert class_targets(model, pictures([3, 0], ["0", "1", "2", "3"])).tolist() == [0, 1, 2, 3]
+    some = class_targets(model, pictures([1, 1], ["unknown, without pictures", "kind 2"]))
+    assert some.tolist() == [-1, 6]
+
+
+def test_classes_that_share_a_name(model):
+    model.classes = ["crane", "pug", "crane"]
+    named = ["crane [n02012849]", "pug", "crane [n03126707]"]
+    assert class_targets(model, pictures([0, 1, 2], named)).tolist() == [0, 1, 2]
+    with pytest.raises(ValueError, match=r"it does not know 'crane \[n03126707\]'"):
+        class_targets(model, pictures([0, 1], ["pug", "crane [n03126707]"]))
+
+
+# what cannot be evaluated
+
+@pytest.mark.parametrize(("edits", "message"), [
+    (["SE_9_*=1"], r"^SE_9_\*=1 matches no block; the network's are: SK_2_1, SE_2_1, "),
+    (["SE_5_1"], "^'SE_5_1' is no edit"),
+    (["SE_5_1=3x3"], "^SE_5_1=3x3: SE_5_1 has no branches to choose between$"),
+    (["SE_5_1=1", "SE_5_1=1"], "^the edit SE_5_1=1 is given twice$"),
+    ([" ; "], "^an edit without any change would be the unedited network$"),
+])
+def test_edits_that_cannot_be_made(run, tmp_path, edits, message):
+    with pytest.raises(EditError, match=message):
+        run(edits=edits)
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_that_cannot_be_evaluated(run, model, tmp_path):
+    with pytest.raises(ValueError, match=r"^the pictures in own pictures have no labels"):
+        run(data=pictures([-1, -1]))
+    with pytest.raises(ValueError, match=r"^the data's classes are not those of nine: it does not know 'cat'"):
+        run(data=pictures([0, 1, 2], ["cat", "kind 1", "dog"]))
+    with pytest.raises(ValueError, match=r"^the limit is 1 picture or more, not 0$"):
+        run(limit=0)
+    with pytest.raises(ValueError, match=r"^batch size is 1 or more, not 0$"):
+        run(settings=Computing(batch_size=0))
+    with pytest.raises(ValueError, match=r"^workers is 0 or more, not -1$"):
+        run(workers=-1)
+    with pytest.raises(ValueError, match="has no attention blocks, so there is nothing to edit"):
+        run(model=Model(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), model.transform, NAMES))
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(FileNotFoundError):
+        open_evaluation(tmp_path / "out")

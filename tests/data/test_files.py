@@ -1,0 +1,52 @@
+import os
+import stat
+
+import pytest
+
+from senet_viz.data.files import replacing
+
+
+def test_replaces(tmp_path):
+    path = tmp_path / "new folder" / "numbers.csv"
+    for text in ("first", "second"):
+        with replacing(str(path)) as part:
+            assert part.parent == path.parent
+            part.write_text(text)
+            assert not path.exists() or path.read_text() == "first"
+        assert path.read_text() == text
+        assert list(path.parent.iterdir()) == [path]
+
+
+def test_is_readable_for_others(tmp_path):
+    path = tmp_path / "numbers.csv"
+    with replacing(path) as part:
+        part.write_text("1")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_an_error_leaves_the_old_file(tmp_path, error):
+    path = tmp_path / "numbers.csv"
+    path.write_text("old")
+    with pytest.raises(type(error)) as raised, replacing(path) as part:
+        part.write_text("half of")
+        raise error
+    assert raised.value is error
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_new_file_is_whole_or_not_there(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="Input/output"), replacing(tmp_path / "numbers.csv") as part:
+        part.write_text("1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_that_was_moved_away(tmp_path):
+    with pytest.raises(FileNotFoundError), replacing(tmp_path / "numbers.csv") as part:
+        part.unlink()
+    assert list(tmp_path.iterdir()) == []

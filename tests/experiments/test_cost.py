@@ -1,0 +1,99 @@
+"""Costs against the papers' numbers and the formula, by hand."""
+import pandas as pd
+import pytest
+from torch import nn
+
+from senet_viz import models
+from senet_viz.experiments import cost
+from senet_viz.layers import SelectiveKernel, SqueezeExcite
+from senet_viz.reports import papers
+
+BLOCKS = ((3, 256), (4, 512), (6, 1024), (3, 2048))  # of SE-ResNet-50: units and channels
+
+
+def count(module: nn.Module) -> int:
+    return sum(p.numel() for p in module.parameters())
+
+
+@pytest.mark.parametrize("reduction", [2, 16, 64])
+@pytest.mark.parametrize("bias", [False, True])
+def test_squeeze_and_excitation_is_the_papers_formula(reduction, bias):
+    found = cost.se_cost(reduction, bias=bias)
+    by_formula = sum(2 * n * c * c // reduction + bias * n * (c + c // reduction) for n, c in BLOCKS)
+    assert found.attention == by_formula == sum(
+        n * count(SqueezeExcite(c, reduction, bias=bias)) for n, c in BLOCKS)
+    assert found.parameters - found.attention == 25_557_032  # ResNet-50
+    assert found.share == pytest.approx(by_formula / (25_557_032 + by_formula))
+    assert found.macs - found.macs_without == sum(2 * n * c * c // reduction for n, c in BLOCKS)
+
+
+def test_the_papers_networks():
+    assert cost.se_cost(bias=True).parameters == 28_088_024 == count(models.se_resnet50())
+    assert cost.se_cost(bias=True).macs / 1e9 == pytest.approx(3.86, abs=5e-3)
+    assert cost.sk_cost().parameters == 27_479_784 and cost.sk_cost().macs / 1e9 == pytest.approx(4.463, abs=5e-4)
+    table = cost.networks().set_index("name")
+    assert dict(table["top1"]) == papers.NETWORKS
+    assert table.loc["SKNet-101", "parameters"] == 48_736_040 and table.loc["SENet-101", "parameters"] == 48_955_416
+    assert table.loc["SENet-50", "parameters"] == 27_559_896
+    assert table.loc["SKNet-50, three kernels", "parameters"] / 1e6 == pytest.approx(29.3, abs=0.06)
+    plain = table[table.index.str.startswith("ResNeXt")]
+    assert not plain["attention"].any() and plain["parameters"].tolist() == [25_028_904, 44_177_704]
+
+
+@pytest.mark.parametrize("options", [(3, 32, 16, 32, 128), (2, 1, 2, 8, 64), (5, 64, 64, 128, 64)])
+def test_selective_kernels_are_their_layers(options):
+    branches, groups, reduction, least, width = options
+    found, expected = cost.sk_cost(*options), 0
+    for stage, units in enumerate((3, 4, 6, 3)):
+        c = width << stage
+        layer = SelectiveKernel(c, groups=groups, branches=branches, reduction=reduction, min_width=least)
+        plain = nn.Sequential(nn.Conv2d(c, c, 3, groups=groups, bias=False), nn.BatchNorm2d(c))
+        expected += units * (count(layer) - count(plain))
+        row = found.table.iloc[1 + stage]
+        assert (row["units"], row["channels"], row["hidden"]) == (units, c, max(c // reduction, least))
+    assert found.attention == expected and found.macs > found.macs_without
+
+
+def test_other_widths_and_impossible_ones():
+    assert cost.se_cost(width=32).attention == cost.se_cost().attention // 4
+    assert cost.se_cost(width=32).table["channels"].tolist() == [0, 128, 256, 512, 1024, 0]
+    with pytest.raises(ValueError, match="must divide"):
+        cost.sk_cost(groups=48)
+
+
+def test_the_table_of_reductions():
+    table = cost.reductions()
+    assert (table["parameters"] / 1e6).tolist() == pytest.approx(table["published"].tolist(), abs=0.12)
+    assert table[["name", "reduction", "top1", "top5", "published"]].equals(papers.REDUCTIONS)
+    assert (table["attention"] == table["parameters"] - 25_557_032).all()
+
+
+def test_sixteen_is_not_the_most_accurate_but_the_best_balance():
+    text = cost.balance(cost.reductions())
+    assert "r = 2, 4, 8 and 16 lie within 0.04 points" in text
+    assert "22.25 %, is that of **r = 4**, not of r = 16 (22.28 %)" in text
+    assert "What sets **r = 16** apart" in text and "28.1 M parameters, where r = 2 takes 45.7 M" in text
+    assert "r = 32 saves another 1.26 M and costs +0.44 points." in text
+    other = pd.DataFrame({"name": ["no SE", "r = 2", "r = 4"], "reduction": [0, 2, 4], "top1": [30.0, 20.5, 20.45],
+                          "parameters": [1e6, 3e6, 2e6], "attention": [0, 2e6, 1e6]})
+    text = cost.balance(other)  # were it otherwise, it would say so
+    assert "is that of **r = 4**. What sets **r = 4** apart" in text and "saves another" not in text
+
+
+def test_published_errors_are_of_the_very_choice():
+    assert "r = 4 the SE paper publishes a top-1 error of 22.25 %, and of 23.30 %" in cost.published_se(4, 64)
+    assert "no error" in cost.published_se(4, 32) and "no error" in cost.published_se(64, 64)
+    assert "20.79 %" in cost.published_sk(2, 32, 16, 32, 128) and "20.76 %" in cost.published_sk(3, 32, 16, 32, 128)
+    assert all("no error" in cost.published_sk(*choice) for choice in (
+        (4, 32, 16, 32, 128), (2, 16, 16, 32, 128), (2, 32, 16, 32, 64)))
+
+
+def test_sentences_and_the_formula_are_the_table():
+    found = cost.se_cost(bias=True)
+    assert cost.formula(found, 16) == (
+        r"\frac{2}{r} \sum_s N_s C_s^2 = \frac{2}{16} \left(3 \cdot 256^2 + 4 \cdot 512^2 + 6 \cdot 1024^2 + 3 \cdot "
+        r"2048^2\right) = 2{,}514{,}944,\quad \text{and } 16{,}048 \text{ biases}")
+    assert "biases" not in cost.formula(cost.se_cost(), 16)
+    text = cost.describe(cost.se_cost())
+    assert "adds 2,514,944 parameters to a network of 25,557,032, +9.8%" in text
+    assert "in the 3 units of the last stage, whose hidden layers have 128 units for 2,048 channels" in text

@@ -1,0 +1,329 @@
+"""Experiments with gates, against one inspection after another and against hand computation."""
+import copy
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import senet_viz as sv
+from senet_viz.data.images import zoom
+from senet_viz.experiments import what_if
+from senet_viz.layers import SqueezeExcite
+from tests.gates.conftest import CLASSES, make
+from tests.gates.test_search import FORMS
+from tests.gates.test_search import Net as InlineNet
+
+NAMES = [f"class *{i}*" for i in range(CLASSES)]
+NETWORKS = ["slim/se", "slim/sk", "timm/skresnet18", "timm/regnety_002",
+            "torchvision/mobilenet_v3_small", "inline", "parallel"]
+
+
+class Parallel(nn.Module):
+    """Two gated paths side by side, in no chain, and one gate behind both."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, 2, 1)
+        self.left, self.right, self.last = (nn.Sequential(nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), SqueezeExcite(8, 2))
+                                            for _ in range(3))
+        self.head = nn.Linear(8, CLASSES)
+
+    def forward(self, x):
+        x = self.stem(x)
+        return self.head(self.last(self.left(x) + self.right(x)).mean((2, 3)))
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_maps(one_thread):
+    """All pictures here are small."""
+
+
+@pytest.fixture(scope="module")
+def network():
+    """``network(name)``: a model of random weights for pictures of 64×64."""
+    def model(name: str) -> sv.Model:
+        if name in ("inline", "parallel"):
+            torch.manual_seed(0)
+            module = InlineNet(FORMS["inline"][0]) if name == "inline" else Parallel()
+        else:
+            module = copy.deepcopy(make(name))
+        module.double()  # random weights make much of rounding, which differs between sizes of a batch
+        classes = module(torch.randn(2, 3, 64, 64).double()).shape[1]
+        return sv.Model(module, lambda image: torch.from_numpy(
+            np.asarray(image.resize((64, 64)), np.float32) / 64 - 2).permute(2, 0, 1), NAMES[:classes], name=name)
+    return model
+
+
+def picture(seed: int = 0) -> torch.Tensor:
+    noise = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
+    return nn.functional.avg_pool2d(noise, 5, 1, 2) * 3
+
+
+def alone(model: sv.Model, batch: torch.Tensor, *edits: sv.Edit) -> torch.Tensor:
+    return sv.inspect(model, batch, edits=edits).logits[0].double()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_one_forward_is_as_many_inspections(network, name):
+    model, batch = network(name), picture()
+    table = what_if.each_block(model, batch, target=3 % len(model.classes))
+    assert table.groupby("label", sort=False)["edit"].agg(list).to_dict() == {
+        block.label: what_if.removals(block) + ["mean gate"] * (block.branches == 1) for block in model.blocks}
+    gates = {block.label: sv.record(model, batch).gates[block.name] for block in model.blocks}
+    before = alone(model, batch)
+    scale = before.abs().max().item()
+    for row in table[::3].itertuples():
+        value = float(gates[row.label].mean()) if row.edit == "mean gate" else row.edit
+        after = alone(model, batch, sv.Edit(row.label, value))
+        target = 3 % len(model.classes)
+        assert row.logit == pytest.approx(after[target].item(), abs=1e-6 * scale)
+        assert row.change == pytest.approx((after - before)[target].item(), abs=1e-6 * scale)
+        assert row.probability == pytest.approx(after.softmax(0)[target].item(), abs=1e-6)
+        assert row.probability_change == pytest.approx((after.softmax(0) - before.softmax(0))[target].item(), abs=1e-6)
+        assert row[table.columns.get_loc("class") + 1] == NAMES[after.argmax()]
+    assert set(table["class_before"]) == {NAMES[before.argmax()]}
+    assert table["change"].abs().max() > 1e-3 * scale
+
+
+def test_what_all_runs_share_is_computed_once(network):
+    model, rows = network("slim/se"), {}
+    assert len(model.blocks) == 16  # found in a forward of their own
+    handles = [model.module.get_submodule(path).register_forward_pre_hook(
+        lambda _, inputs, path=path: rows.setdefault(path, []).append(len(inputs[0])))
+        for path in ("stem", "layer1.0", "layer1.2", "layer4.2", "fc")]
+    try:
+        what_if.runs(model, picture(), [[sv.Edit(block.label, 1)] for block in model.blocks])
+    finally:
+        for handle in handles:
+            handle.remove()
+    # a hook of before sees what comes in before the batch grows
+    assert rows == {"stem": [1], "layer1.0": [2], "layer1.2": [3], "layer4.2": [16], "fc": [17]}
+
+
+def test_more_runs_than_fit_and_their_order(network, monkeypatch):
+    model, batch = network("slim/se"), picture()
+    variants = [[sv.Edit(block.label, "*0.5")] for block in reversed(model.blocks)] + [[sv.Edit("*", 1)], []]
+    whole = what_if.runs(model, batch, variants)
+    monkeypatch.setattr(what_if, "ROWS", 5)
+    torch.testing.assert_close(what_if.runs(model, batch, variants), whole, rtol=1e-4, atol=1e-4)
+    for logits, edits in zip(whole, [[], *variants]):
+        torch.testing.assert_close(logits.double(), alone(model, batch, *edits), rtol=1e-3, atol=1e-3)
+    assert torch.equal(what_if.runs(model, batch, [])[0], whole[0]) and len(what_if.runs(model, batch, [])) == 1
+
+
+def test_a_gate_that_is_doubled_is_off_at_one_half(network):
+    model = network("slim/se")
+    block = model.blocks[0].__class__(**{**vars(model.blocks[0]), "gain": 2.0})
+    assert what_if.removals(block) == ["0.5"]
+
+
+@pytest.mark.parametrize("name", ["slim/se", "slim/sk"])
+def test_stages_channels_and_another_pictures_gates(network, name):
+    model, batch, other = network(name), picture(), picture(1)
+    values = ["1", "mean gate"] if name == "slim/se" else ["3x3", "5x5", "uniform"]
+    stages = what_if.each_stage(model, batch)
+    assert list(zip(stages["label"], stages["edit"])) == [
+        (label, value) for label in ("stage 2", "stage 3", "stage 4", "stage 5", "all blocks") for value in values]
+    own = sv.record(model, batch).gates
+    for row in stages.itertuples():
+        where = "*" if row.label == "all blocks" else row.label
+        value = {name: gate.mean().expand(gate.shape[1:]) for name, gate in own.items()} if (
+            row.edit == "mean gate") else row.edit
+        assert row.logit == pytest.approx(alone(model, batch, sv.Edit(where, value)).numpy()[
+            NAMES.index(row.of)], rel=1e-5, abs=1e-5)
+    block = model.blocks[-1]
+    gate = sv.record(model, batch).gates[block.name][0, -1]
+    channels = what_if.each_channel(model, batch, block.label, target=2, top=3)
+    assert list(channels["channel"].unique()) == gate.argsort(descending=True)[:3].tolist()
+    for row in channels.itertuples():
+        assert row.gate == pytest.approx(gate[row.channel].item(), abs=1e-5) and row.of == NAMES[2]
+        assert row.logit == pytest.approx(alone(model, batch, sv.Edit(
+            block.label, row.edit, channels=[row.channel]))[2].item(), rel=1e-5, abs=1e-5)
+    swapped, gates = what_if.swap(model, batch, other), sv.record(model, other).gates
+    targets = list(dict.fromkeys([int(alone(model, batch).argmax()), int(alone(model, other).argmax())]))
+    assert list(swapped["of"].unique()) == [NAMES[i] for i in targets]
+    for row in swapped.itertuples():
+        after = alone(model, batch, sv.Edit("*" if row.label == "all blocks" else row.label, gates))
+        assert row.logit == pytest.approx(after[NAMES.index(row.of)].item(), rel=1e-5, abs=1e-5)
+
+
+def test_forced_kernels_at_each_size(network):
+    model, image = network("slim/sk"), sv.Model.noise()
+    table = what_if.forced_sizes(model, image, sizes=(0.5, 1.0, 2.0))
+    target = int(alone(model, model.batch([zoom(image, 1.0, None, (128, 128))])).argmax())
+    assert len(table) == 12 and set(table["of"]) == {NAMES[target]}
+    for row in table.itertuples():
+        batch = model.batch([zoom(image, row.size, None, (128, 128))])
+        edits = [] if row.edit == what_if.OWN else [sv.Edit("*", row.edit)]
+        assert row.logit == pytest.approx(alone(model, batch, *edits)[target].item(), rel=1e-5, abs=1e-5)
+    with pytest.raises(ValueError, match="no units that choose"):
+        what_if.forced_sizes(network("slim/se"), image)
+
+
+def test_travel_and_changes_by_hand(network):
+    model, batch = network("slim/se"), picture()
+    edits = sv.parse_edits("SE_3_2=0.5; SE_4_*[1,2]=0")
+    before, after = sv.inspect(model, batch), sv.inspect(model, batch, edits=edits)
+    table = what_if.travel(before, after, edits).set_index("label")
+    assert list(table.index[table["edited"]]) == ["SE_3_2", *(f"SE_4_{i}" for i in range(1, 7))]
+    for block in model.blocks:
+        a, b = (view.gates[block.name][0].numpy().ravel().astype(float) for view in (before, after))
+        assert table["difference"][block.label] == pytest.approx(np.abs(a - b).mean(), abs=1e-7)
+        assert table["distance"][block.label] == pytest.approx(
+            1 - a @ b / np.linalg.norm(a) / np.linalg.norm(b), abs=1e-6)
+    assert not table["difference"][:"SE_3_1"].any() and (table["difference"]["SE_3_2":] > 0).all()
+    changes = what_if.changes(before, after, NAMES, target=0, top=2)
+    assert changes["class"][0] == NAMES[0] and 3 <= len(changes) <= 5
+    p, q = (view.logits[0].double().softmax(0) for view in (before, after))
+    for row in changes.itertuples():
+        i = NAMES.index(row[1])
+        assert row.change == pytest.approx((after.logits - before.logits)[0, i].item(), abs=1e-5)
+        assert row.probability_change == pytest.approx((q - p)[i].item(), abs=1e-6)
+
+
+def test_sentences_follow_from_the_tables(network):
+    model, batch = network("slim/se"), picture()
+    table = what_if.each_block(model, batch)
+    table = table[table["edit"] == "1"].reset_index(drop=True)
+    text = re.sub(r"\\", "", what_if.describe_effects(table))
+    assert f"As it is, the most probable class is **{table['class_before'][0]}**." in text
+    other = table[table["class"] != table["class_before"]]
+    if len(other):
+        assert f"another class becomes the most probable in **{len(other)}** of 16 cases" in text
+    else:
+        assert "stays the same in all 16 cases" in text
+    low, high = table.loc[table["change"].idxmin()], table.loc[table["change"].idxmax()]
+    assert (f"falls most with **{low['label']}** ({low['change']:+.3g})" in text) == (low["change"] < 0)
+    assert (f"rises most with **{high['label']}** ({high['change']:+.3g})" in text) == (high["change"] > 0)
+    still = table.assign(change=0.0, **{"class": table["class_before"]})
+    assert what_if.describe_effects(still).endswith("in all 16 cases; the logit of class \\*"
+                                                    f"{NAMES.index(table['of'][0])}\\* does not change.")
+    swapped = table.assign(**{"class": "another"})
+    assert "in **16** of 16 cases (SE_2_1, SE_2_2, SE_2_3, SE_3_1, SE_3_2, SE_3_3 and 10 more)" in (
+        what_if.describe_effects(swapped))
+
+
+def test_all_blocks_are_no_stage_at_a_time():
+    table = pd.DataFrame({
+        "label": ["stage 2", "stage 3", "all blocks"], "edit": "1", "of": "x", "change": [-1.0, 0.5, -248.0],
+        "class": ["x", "y", "z"], "class_before": "x"})
+    assert what_if.describe_effects(table) == (
+        "As it is, the most probable class is **x**. One stage at a time set to 1: another class becomes the most "
+        "probable in **1** of 2 cases (stage 3); the logit of x falls most with **stage 2** (-1) and rises most with "
+        "**stage 3** (+0.5). All blocks together set to 1: **z** becomes the most probable class; the logit of x "
+        "changes by -248.")
+    assert what_if.describe_effects(table.assign(change=0.0, **{"class": "x"})).endswith(
+        "All blocks together set to 1: the most probable class stays the same; the logit of x does not change.")
+    assert "All blocks together, each at its mean gate: **z**" in what_if.describe_effects(
+        table.assign(edit="mean gate"))
+    named = table[:2].assign(block=["a", "b"], label=["SE_2_1", "all blocks"])  # a block may be called anything
+    assert "in **1** of 2 cases (all blocks)" in what_if.describe_effects(named)
+
+
+@pytest.mark.parametrize(("last", "said"), [
+    ("x", "the most probable class stays the same in the one case; the logit of x falls with **SE_2_1** (-1)."),
+    ("y", "another class becomes the most probable in the one case (SE_2_1); the logit of x falls with **SE_2_1** "
+          "(-1).")])
+def test_one_case_is_not_counted(last, said):
+    table = pd.DataFrame({"block": ["a"], "label": "SE_2_1", "edit": "1", "of": "x", "change": -1.0, "class": last,
+                          "class_before": "x"})
+    assert what_if.describe_effects(table).endswith(f"One block at a time set to 1: {said}")
+
+
+@pytest.mark.parametrize(("place", "error", "times"), [
+    ("stem", RuntimeError, 1), ("layer3", torch.OutOfMemoryError, 1), ("layer3", RuntimeError, 2)])
+def test_what_fails_is_not_tried_again_in_vain(network, place, error, times):
+    model, calls = network("slim/se"), []
+    assert model.blocks
+
+    def fail(*_):
+        calls.append(place)
+        raise error("on purpose")
+
+    handle = model.module.get_submodule(place).register_forward_pre_hook(fail)
+    try:
+        with pytest.raises(error, match="on purpose"):
+            what_if.runs(model, picture(), [[sv.Edit(block.label, 1)] for block in model.blocks[:4]])
+    finally:
+        handle.remove()
+    assert len(calls) == times
+
+
+def test_sentences_of_an_edit(network):
+    model, batch = network("slim/se"), picture()
+    before = sv.inspect(model, batch)
+
+    def after(text: str):
+        edits = sv.parse_edits(text)
+        view = sv.inspect(model, batch, edits=edits)
+        return what_if.travel(before, view, edits), what_if.changes(before, view, NAMES, target=1)
+
+    travel, changes = after("SE_5_3=1")
+    assert what_if.describe_travel(travel) == (
+        "No unedited block follows the first edited one, so that no other gate can change.")
+    travel, changes = after("SE_5_1=0.9")
+    later = travel.set_index("label")["difference"][["SE_5_2", "SE_5_3"]]
+    text = what_if.describe_travel(travel)
+    assert text.startswith(f"Of 2 unedited blocks behind the first edited one, **{(later > .01).sum()}** ")
+    assert f"most **{later.idxmax()}** ({later.max():.3f})" in text
+    row = changes.iloc[0]
+    text = what_if.describe_change(changes, NAMES[1]).replace("\\", "")
+    assert (f"The logit of class *1* goes from {row['logit_before']:.2f} to {row['logit_after']:.2f} "
+            f"({row['change']:+.2f})") in text
+    assert ("stays" in text) == (changes["logit_before"].idxmax() == changes["logit_after"].idxmax())
+    travel, changes = after("SE_5_1=*1")
+    assert what_if.describe_travel(travel).endswith("none changes at all.")
+    assert what_if.describe_change(changes, NAMES[1]).endswith("does not change.")
+    assert what_if.describe_travel(what_if.travel(before, before, [])) == ""
+
+
+def test_sentences_of_a_swap_and_of_sizes(network):
+    model = network("slim/sk")
+    table = what_if.swap(model, picture(), picture(1))
+    text = what_if.describe_swap(table, "a", "b")
+    if table["of"].nunique() == 1:
+        assert "no class to move towards" in text
+    faked = table.assign(of="x", **{"class": "x", "class_before": "x", "change": -1.0})
+    faked = pd.concat([faked[:17], faked[:17].assign(of="y", change=[2.0] + [-3.0] * 15 + [-2.0])])
+    text = what_if.describe_swap(faked, "a", "b")
+    assert "the most probable class stays **x**" in text and "moves away from the other (-1.00)" in text
+    assert text.endswith("it moves towards the other in **1** of 16 cases, most with **SK_2_1** (+3.00).")
+    sizes = what_if.forced_sizes(model, sv.Model.noise(), sizes=(0.5, 1.0, 2.0))
+    wide = sizes.pivot(index="size", columns="edit", values="logit")
+    ahead = wide["5x5"] - wide["3x3"]
+    text = what_if.describe_sizes(sizes)
+    assert f"at **{(ahead > 0).sum()}** of 3 sizes; the difference goes from {ahead[0.5]:+.2f} at 0.5× to " in text
+    best = (wide["own choice"] >= wide[["3x3", "5x5", "uniform"]].max(axis=1)).sum()
+    assert text.endswith(f"at {best} of 3 sizes.")
+
+
+def test_what_cannot_be_tried_is_said(network):
+    model = network("slim/se")
+    with pytest.raises(ValueError, match=r"one picture, .1, 3, H, W., not \(2, 3, 64, 64\)"):
+        what_if.each_block(model, picture().expand(2, -1, -1, -1))
+    with pytest.raises(ValueError, match="no attention block 'SE_9_9'; the network's are: SE_2_1"):
+        what_if.each_channel(model, picture(), "SE_9_9")
+    with pytest.raises(sv.EditError, match="only one image in the batch"):
+        what_if.runs(model, picture(), [[sv.Edit("*", "shuffle images")]])
+    with pytest.raises(sv.EditError, match="SE_9_9=1 matches no block"):
+        what_if.runs(model, picture(), [[sv.Edit("SE_9_9", 1)]])
+    with pytest.raises(ValueError, match="not finite"):
+        what_if.each_block(model, picture() * float("nan"))
+    model.classes.pop()
+    with pytest.raises(ValueError, match="10 logits, but there are 9 class names"):
+        what_if.each_block(model, picture())
+
+
+def test_sentences_of_an_evaluation():
+    table = pd.DataFrame({
+        "edit": ["unedited", "SE_5_*=1", "a", "b"], "images": 1200, "top1": [0.6, 0.4, 0.61, 0.65],
+        "difference": [0.0, -0.2, 0.01, 0.05], "low": [0.0, -0.23, -0.01, 0.02], "high": [0.0, -0.17, 0.03, 0.08]})
+    text = what_if.describe_evaluation(table)
+    assert text.startswith(
+        "Over 1,200 pictures top-1 is **60.0%** without edits. By its 95 % interval it is lower with **1** and higher "
+        "with **1** of 3 edits, lowest with **SE\\_5\\_\\*\\=1** (40.0%); the others cannot be told from none.")
+    text = what_if.describe_evaluation(table.iloc[[0, 2]])
+    assert "lower with **0** and higher with **0** of 1 edits; the others cannot" in text

@@ -1,0 +1,89 @@
+"""Grad-CAM's arithmetic on graphs whose gradients are known by hand."""
+import pytest
+import torch
+
+from senet_viz.gates.cam import channel_weights, weighted_sum
+
+N, C, K, H, W = 3, 4, 5, 2, 6
+
+
+def graph(seed: int = 0):
+    """A map A, a map B = A², and logits W·mean(A) + V·mean(B) + bias, images apart."""
+    generator = torch.Generator().manual_seed(seed)
+    a = torch.randn(N, C, H, W, generator=generator).requires_grad_()
+    w, v = torch.randn(K, C, generator=generator), torch.randn(K, C, generator=generator)
+    b = a * a
+    return a, b, w, v, a.mean((2, 3)) @ w.T + b.mean((2, 3)) @ v.T + 7
+
+
+TARGETS = torch.tensor([[0, 4], [2, 2], [3, 1]])
+
+
+def test_channel_weights_by_hand():
+    """∂/∂B of class k is V_k / HW everywhere, ∂/∂A is (W_k + 2 A V_k) / HW."""
+    a, b, w, v, logits = graph()
+    for_a, for_b = channel_weights(logits, TARGETS, [a, b])
+    assert for_a.shape == for_b.shape == (N, 2, C)
+    torch.testing.assert_close(for_b, v[TARGETS] / (H * W))
+    torch.testing.assert_close(for_a, (w[TARGETS] + 2 * a.detach().mean((2, 3))[:, None] * v[TARGETS]) / (H * W))
+
+
+def test_images_do_not_mix():
+    a, b, _, _, logits = graph()
+    _, together = channel_weights(logits, TARGETS, [a, b])
+    other = TARGETS.clone()
+    other[1:] = 0
+    a, b, _, _, logits = graph()
+    _, changed = channel_weights(logits, other, [a, b])
+    assert torch.equal(together[0], changed[0])
+    assert not torch.equal(together[1], changed[1])
+
+
+@pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
+def test_in_every_mode_of_the_caller(mode):
+    a, b, _, v, logits = graph()
+    with mode():
+        weights, = channel_weights(logits, TARGETS.clone(), [b])
+    torch.testing.assert_close(weights.clone(), v[TARGETS] / (H * W))
+    assert not weights.requires_grad
+    assert a.grad is None
+
+
+def test_the_graph_is_kept_where_asked_and_freed_elsewhere():
+    _, b, _, v, logits = graph()
+    for _ in range(2):
+        channel_weights(logits, TARGETS, [b], retain_graph=True)
+    weights, = channel_weights(logits, TARGETS, [b])
+    torch.testing.assert_close(weights, v[TARGETS] / (H * W))
+    a, _, _, _, logits = graph()
+    channel_weights(logits, TARGETS, [a])
+    with pytest.raises(RuntimeError, match="second time"):
+        channel_weights(logits, TARGETS, [a])
+
+
+def test_half_gradients_are_averaged_in_single_precision():
+    """The mean of 1 and the next float16 lies between the two."""
+    a = torch.ones(1, 2, 1, 2, dtype=torch.float16, requires_grad=True)
+    logits = (a.flatten(2) * torch.tensor([1, 1 + 2 ** -10], dtype=torch.float16)).sum(2)
+    weights, = channel_weights(logits, torch.tensor([[1]]), [a])
+    assert weights.dtype == torch.float32
+    assert weights.tolist() == [[[0, 1 + 2 ** -11]]]
+
+
+def test_a_map_that_the_logits_do_not_depend_on():
+    a, _, _, _, logits = graph()
+    with pytest.raises(RuntimeError, match="the logits do not depend on map 1"):
+        channel_weights(logits, TARGETS, [a, torch.ones(N, C, H, W, requires_grad=True)])
+
+
+def test_weighted_sum():
+    """Signed, one map per image and class: Σ_c α_c A_c written as a loop."""
+    maps, weights = torch.randn(N, C, H, W), torch.randn(N, 2, C)
+    expected = torch.zeros(N, 2, H, W)
+    for n in range(N):
+        for t in range(2):
+            for c in range(C):
+                expected[n, t] += weights[n, t, c] * maps[n, c]
+    found = weighted_sum(weights, maps)
+    torch.testing.assert_close(found, expected)
+    assert (found < 0).any()
