@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from ..data.places import ASSETS
 from ..gates import AttentionBlock, Edit, EditError, edited
 from ..gates.blocks import eager
 from ..gates.edits import Values
@@ -15,7 +16,6 @@ from ..gates.hooks import hooked
 from ..gates.inspection import logits_of
 from ..models import Model
 from ..models.checkpoints import read_checkpoint, save_checkpoint
-from ..models.loading import ASSETS
 from ..models.pruned import without
 
 SAME = 1e-4  # the most by which a logit may differ, relative to the largest

@@ -13,9 +13,10 @@ import timm
 import torch
 import torchvision
 
+from ..data.places import ASSETS
 from .checkpoints import read_metadata
 from .listing import TABLE
-from .loading import ASSETS, embedded_models, load
+from .loading import embedded_models, load
 
 SWAG = "https://github.com/facebookresearch/SWAG/blob/main/LICENSE"
 COLUMNS = ["name", "blocks", "parameters", "input", "classes", "published", "licence"]

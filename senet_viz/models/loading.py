@@ -8,6 +8,7 @@ import torchvision
 from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset, resolve_model_data_config
 from torch import nn
 
+from ..data.places import ASSETS
 from .checkpoints import Checkpoint, CheckpointError, check_state, first_line, load_state, read_checkpoint, unwrapped
 from .devices import choose_device
 from .download import NETWORK_ERRORS, UnknownModel, download_error, reachable_or_cached, remote
@@ -18,7 +19,6 @@ from .pruned import without
 from .resnet import slim_resnet50
 from .timm_weights import TWINS, from_timm
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
 DATA = {"in1k": "ImageNet-1k", "in12k": "ImageNet-12k", "in21k": "ImageNet-21k", "in22k": "ImageNet-22k"}  # timm's tags
 MAX_SIDE = 2048  # pixels
 ARCHITECTURES = {"slim_resnet50": slim_resnet50}  # what a checkpoint's own metadata may name
