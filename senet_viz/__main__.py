@@ -355,8 +355,9 @@ def _evaluate(args: argparse.Namespace) -> None:
 
 def _prune(args: argparse.Namespace) -> None:
     from .collecting import open_evaluation
-    from .collecting.evaluate import gate_means, harmless, no_attention
+    from .collecting.evaluate import gate_means, harmless
     from .experiments.prune import latency, prune, save_pruned
+    from .gates.removals import no_attention
     from .models import load
     from .models.checkpoints import read_metadata
     from .models.identity import weights_hash

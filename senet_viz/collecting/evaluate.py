@@ -16,10 +16,11 @@ import torch
 
 from ..data.datasets import Pictures
 from ..data.files import replacing
+from ..data.places import ASSETS
 from ..gates import AttentionBlock, Edit, EditError, parse_edits
+from ..gates.removals import removals
 from ..models import Model
 from ..models.identity import weights_hash
-from ..models.loading import ASSETS
 from ..statistics.archive import IMAGES, METADATA, Statistics, StatisticsError, describe, open_statistics
 from .evaluation import UNEDITED, Evaluation, deals_images, edits_hash
 from .merge import Result, list_unreadable
@@ -163,9 +164,9 @@ def each_block(model: Model, values: Sequence[str] = ()) -> list[str]:
     Args:
         model: whose blocks.
         values: what gates are set to; where there are none 1 (no attention; in NFNets ½), and where a block weighs
-            branches each kernel alone and the even mixture.
+            branches each kernel alone (each branch, where kernels are equal) and the even mixture.
     """
-    return [f"{block.label}={value}" for block in model.blocks for value in values or _values(block)]
+    return [f"{block.label}={value}" for block in model.blocks for value in values or removals(block)]
 
 
 def each_stage(model: Model, values: Sequence[str] = ()) -> list[str]:
@@ -175,33 +176,12 @@ def each_stage(model: Model, values: Sequence[str] = ()) -> list[str]:
         blocks = [block for block in model.blocks if stage in (None, block.stage)]
         kinds: dict[tuple[str, ...], list[AttentionBlock]] = {}
         for block in blocks:
-            kinds.setdefault(tuple(values or _values(block)), []).append(block)
+            kinds.setdefault(tuple(values or removals(block)), []).append(block)
         for wanted, alike in kinds.items():
             where = ("*" if stage is None else f"stage {stage}") if len(alike) == len(blocks) else ",".join(
                 block.label for block in alike)
             edits += [f"{where}={value}" for value in wanted]
     return edits
-
-
-def no_attention(blocks: Sequence[AttentionBlock]) -> str:
-    """The value of gates that leaves the map as it is: 1, and ½ where NFNets' factor of 2 follows.
-
-    Raises:
-        ValueError: where blocks are followed by different factors.
-    """
-    gains = {block.gain for block in blocks} or {1.0}
-    if len(gains) > 1:
-        factors = ", ".join(f"{gain:g}" for gain in sorted(gains))
-        raise ValueError(f"the blocks are followed by different factors ({factors}), so no value alone "
-                         f"leaves their maps as they are")
-    return f"{1 / gains.pop():g}"
-
-
-def _values(block: AttentionBlock) -> list[str]:
-    if block.branches == 1:
-        return [no_attention([block])]
-    alone = [f"{k}x{k}" for k in block.kernels] if block.kernels else [f"branch {m}" for m in range(block.branches)]
-    return [*alone, "uniform"]
 
 
 def class_targets(model: Model, pictures: Pictures) -> np.ndarray:

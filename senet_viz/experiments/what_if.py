@@ -18,6 +18,7 @@ from ..gates import AttentionBlock, Edit, View, edited, record
 from ..gates.blocks import eager, to_module
 from ..gates.hooks import hooked
 from ..gates.inspection import logits_of
+from ..gates.removals import branch_values, removals
 from ..models import Model
 from ..reports.text import plain
 
@@ -118,23 +119,6 @@ def _grown(x, rows: int, more: int) -> torch.Tensor:
 
 # --- experiments
 # -------------------------------------------------------------------------------------------------------
-
-
-def removals(block: AttentionBlock) -> list[str]:
-    """Values of an edit that take a block's say away: a gate that leaves the map as it is; each branch, and all alike.
-
-    >>> removals(se), removals(sk)
-    (["1"], ["3x3", "5x5", "uniform"])
-    """
-    return [f"{1 / block.gain:g}"] if block.branches == 1 else [*branch_values(block), "uniform"]
-
-
-def branch_values(block: AttentionBlock) -> list[str]:
-    """Values of an edit that force each branch: "3x3" where its kernel tells it, "branch 0" where not."""
-    kernels = block.kernels or ()
-    if len(set(kernels)) < block.branches:
-        return [f"branch {m}" for m in range(block.branches)]
-    return [f"{kernel}x{kernel}" for kernel in kernels]
 
 
 def each_block(model: Model, picture: torch.Tensor, target: int | None = None) -> pd.DataFrame:

@@ -118,6 +118,9 @@ class Edit:
         if verb == "kernel" and int(words) not in (block.kernels or ()):
             kernels = ", ".join(f"{k}x{k}" for k in block.kernels or ()) or "not known"
             raise EditError(f"{self}: the kernels of {block.label} are {kernels}")
+        if verb == "kernel" and (bearers := block.kernels.count(int(words))) > 1:
+            raise EditError(f"{self}: {bearers} branches of {block.label} have the kernel {words}x{words}; one is "
+                            f"named by its number, from 'branch 0' to 'branch {block.branches - 1}'")
         if verb == "mix" and len(words.split()) != block.branches:
             raise EditError(f"{self}: {block.label} has {block.branches} branches")
         if verb == "top" and not 1 <= int(words) <= block.channels:

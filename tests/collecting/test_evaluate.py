@@ -1,5 +1,4 @@
 import copy
-import dataclasses
 import io
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from torch import nn
 
 import senet_viz as sv
 from senet_viz.collecting import Computing, Stopped, collect, each_block, each_stage, evaluate, open_evaluation
-from senet_viz.collecting.evaluate import class_targets, harmless, no_attention, paired_interval
+from senet_viz.collecting.evaluate import class_targets, harmless, paired_interval
 from senet_viz.data.datasets import Pictures
 from senet_viz.gates import EditError
 from senet_viz.models import Model
@@ -279,14 +278,6 @@ def test_harmless_blocks_are_found_by_the_value_of_their_edit(network):
     assert harmless(table, blocks, "0.50", 0.1) == harmless(table, blocks, ".5", 0.1) == ["SE_3_1", "SE_4_1"]
     with pytest.raises(ValueError, match=r"^the evaluation has no rows BLOCK=mean: evaluate with --each-block mean$"):
         harmless(table, blocks, "mean", 0.1)
-
-
-def test_without_attention_a_gate_and_what_follows_it_leave_the_map(network):
-    blocks = network("se").blocks
-    followed = [dataclasses.replace(block, gain=2.0) for block in blocks]
-    assert (no_attention(blocks), no_attention(followed), no_attention([])) == ("1", "0.5", "1")
-    with pytest.raises(ValueError, match=r"^the blocks are followed by different factors \(1, 2\), so no value alone"):
-        no_attention([blocks[0], followed[0]])
 
 
 # classes

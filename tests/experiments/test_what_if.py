@@ -11,6 +11,7 @@ from torch import nn
 import senet_viz as sv
 from senet_viz.data.images import zoom
 from senet_viz.experiments import what_if
+from senet_viz.gates.removals import removals
 from senet_viz.layers import SqueezeExcite
 from tests.gates.conftest import CLASSES, make
 from tests.gates.test_search import FORMS
@@ -71,7 +72,7 @@ def test_one_forward_is_as_many_inspections(network, name):
     model, batch = network(name), picture()
     table = what_if.each_block(model, batch, target=3 % len(model.classes))
     assert table.groupby("label", sort=False)["edit"].agg(list).to_dict() == {
-        block.label: what_if.removals(block) + ["mean gate"] * (block.branches == 1) for block in model.blocks}
+        block.label: removals(block) + ["mean gate"] * (block.branches == 1) for block in model.blocks}
     gates = {block.label: sv.record(model, batch).gates[block.name] for block in model.blocks}
     before = alone(model, batch)
     scale = before.abs().max().item()
@@ -117,7 +118,7 @@ def test_more_runs_than_fit_and_their_order(network, monkeypatch):
 def test_a_gate_that_is_doubled_is_off_at_one_half(network):
     model = network("slim/se")
     block = model.blocks[0].__class__(**{**vars(model.blocks[0]), "gain": 2.0})
-    assert what_if.removals(block) == ["0.5"]
+    assert removals(block) == ["0.5"]
 
 
 @pytest.mark.parametrize("name", ["slim/se", "slim/sk"])
