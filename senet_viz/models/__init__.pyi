@@ -1,7 +1,8 @@
 """The papers' networks, and loading any network by name."""
+from .cache import cache_folders
 from .checkpoints import CheckpointError
 from .devices import available_devices, choose_device
-from .download import DownloadError, UnknownModel, cache_folders, remote
+from .download import DownloadError, UnknownModel, remote
 from .fetching import fetch
 from .insert import with_attention
 from .listing import catalog

@@ -1,9 +1,10 @@
 """Computes ``catalog.csv`` anew: ``python -m senet_viz.models.count [NAME …]``, some 10 minutes for all of it.
 
 Each network is built with random weights, its attention blocks are found on one forward of noise, and its parameters
-are counted; input size, classes and licence are timm's and torchvision's own. Only ``published`` of timm's networks,
-the top-1 in % by the side of the input, is kept as it stands: it is from the results tables of timm 1.0.31, which its
-package lacks. A timm network in which nothing was found stays in the file, for another time, and is not offered.
+are counted; input size, classes, licence and where the weights are fetched from (a repository of the Hugging Face hub,
+or an address) are timm's and torchvision's own. Only ``published`` of timm's networks, the top-1 in % by the side of
+the input, is kept as it stands: it is from the results tables of timm 1.0.31, which its package lacks. A timm network
+in which nothing was found stays in the file, for another time, and is not offered.
 """
 import json
 import sys
@@ -14,16 +15,18 @@ import torch
 import torchvision
 
 from ..data.places import ASSETS
+from .cache import Remote
 from .checkpoints import read_metadata
+from .download import remote
 from .listing import TABLE
 from .loading import embedded_models, load
 
 SWAG = "https://github.com/facebookresearch/SWAG/blob/main/LICENSE"
-COLUMNS = ["name", "blocks", "parameters", "input", "classes", "published", "licence"]
+COLUMNS = ["name", "blocks", "parameters", "input", "classes", "published", "licence", "repository", "url"]
 
 
 def count(name: str, published: str = "") -> dict:
-    """One row: blocks by kind, parameters, side of the input, classes, published top-1, licence."""
+    """One row: blocks by kind, parameters, side of the input, classes, published top-1, licence, where from."""
     model = load(name, device="cpu", pretrained=False)
     kinds = pd.Series([block.kind for block in model.blocks], dtype=str).value_counts()
     licence, (source, _, rest) = "", name.partition("/")
@@ -37,7 +40,20 @@ def count(name: str, published: str = "") -> dict:
         accuracy = read_metadata(ASSETS / "models" / f"{rest}.safetensors")["accuracy"]
         published, licence = f"{model.input_size[0]}:{100 * accuracy['top1']:.1f}", "MIT"
     return {"name": name, "blocks": json.dumps(kinds.to_dict()), "parameters": model.parameters,
-            "input": model.input_size[0], "classes": len(model.classes), "published": published, "licence": licence}
+            "input": model.input_size[0], "classes": len(model.classes), "published": published, "licence": licence,
+            **place(name)}
+
+
+def place(name: str) -> dict[str, str]:
+    """Where the weights of a network are fetched from, as the table has it; both empty where they are embedded.
+
+    Raises:
+        ValueError: for a revision or file of a repository, which the table has no column for.
+    """
+    found = remote(name) or Remote()
+    if found != Remote(repository=found.repository, url=found.url):
+        raise ValueError(f"the weights of {name} are not in the newest revision and usual files of {found.repository}")
+    return {"repository": found.repository, "url": found.url}
 
 
 def main(names: list[str]) -> None:

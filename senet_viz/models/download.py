@@ -1,20 +1,17 @@
-"""Weights that are fetched: where from, whether they are there already, and fetching them into the cache."""
+"""Weights that are fetched: where from, by name, and what is said when they do not arrive."""
 import difflib
 import http.client
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
-from urllib.parse import urlparse
 
 import huggingface_hub
 import timm
-import torch
 import torchvision
 
+from .cache import WEIGHTS, Remote, cache_folders
 from .checkpoints import first_line
 from .timm_weights import TWINS
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # a hub repository's
 NETWORK_ERRORS = (
     URLError, http.client.HTTPException, ConnectionError, TimeoutError, huggingface_hub.errors.HfHubHTTPError,
     huggingface_hub.errors.LocalEntryNotFoundError, huggingface_hub.errors.OfflineModeIsEnabled,
@@ -27,33 +24,6 @@ class UnknownModel(ValueError):
 
 class DownloadError(OSError):
     """Weights that could not be fetched; the message is one sentence naming the model and the cache folder."""
-
-
-@dataclass(frozen=True)
-class Remote:
-    """Where weights come from: a repository of the Hugging Face hub, or an address.
-
-    Attributes:
-        repository: "timm/seresnet50.ra2_in1k"; "" where it is an address.
-        revision: of the repository; None for its newest.
-        files: the first of them that the repository has is the one.
-        url: the address of the one file.
-    """
-
-    repository: str = ""
-    revision: str | None = None
-    files: tuple[str, ...] = WEIGHTS
-    url: str = ""
-
-    @property
-    def cached(self) -> Path | None:
-        """The file in the cache; None while it is not there."""
-        if self.url:
-            path = cache_folders()[1] / Path(urlparse(self.url).path).name
-            return path if path.is_file() else None
-        found = (huggingface_hub.try_to_load_from_cache(self.repository, file, revision=self.revision)
-                 for file in self.files)
-        return next((Path(path) for path in found if isinstance(path, str)), None)
 
 
 def remote(name: str, weights: bool = True) -> Remote | None:
@@ -124,8 +94,3 @@ def download_error(name: str, error: Exception) -> DownloadError:
     return DownloadError(f"The weights of {name} could not be downloaded and are not in the cache folders "
                          f"{' and '.join(map(str, cache_folders()))} ({first_line(error)}); the embedded models work "
                          f"without a network.")
-
-
-def cache_folders() -> list[Path]:
-    """Where downloaded weights are kept: the Hugging Face hub's folder and torch's."""
-    return [Path(huggingface_hub.constants.HF_HUB_CACHE), Path(torch.hub.get_dir()) / "checkpoints"]

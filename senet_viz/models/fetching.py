@@ -5,7 +5,8 @@ from urllib.parse import urlparse
 import huggingface_hub
 import torch
 
-from .download import DownloadError, UnknownModel, cache_folders, download_error, reachable_or_cached, remote
+from .cache import cache_folders
+from .download import DownloadError, UnknownModel, download_error, reachable_or_cached, remote
 from .loading import SOURCES, embedded_models
 from .timm_weights import TWINS
 

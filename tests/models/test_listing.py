@@ -9,8 +9,12 @@ import torch
 import torchvision
 
 import senet_viz as sv
+import senet_viz.models.count
 from senet_viz.models import catalog, embedded_models, remote
-from senet_viz.models.listing import TABLE, published
+from senet_viz.models.cache import Remote
+from senet_viz.models.count import place
+from senet_viz.models.download import UnknownModel
+from senet_viz.models.listing import TABLE, entries, published
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 FILE = pd.read_csv(TABLE, keep_default_na=False).set_index("name")
@@ -68,6 +72,41 @@ def test_search():
     assert set(catalog("eca timm")["kind"]) >= {"ECA"}
     assert catalog("nothing like it").empty
     assert len(catalog("(")) == 0  # text, not a pattern
+
+
+def test_the_list_needs_no_pandas():
+    """The command line shows what it says without waiting for a table."""
+    table = catalog("se timm")
+    assert len(table) > 100
+    for entry, row in zip(entries("se timm"), table.itertuples(), strict=True):
+        assert (entry.name, entry.kind, entry.blocks, entry.parameters, entry.downloaded) == (
+            row.name, row.kind, row.blocks, row.parameters, row.downloaded)
+        assert (entry.top1 is None and pd.isna(row.top1)) or entry.top1 == row.top1
+
+
+def test_where_weights_come_from_is_what_timm_and_torchvision_say():
+    """All rows, but for names that the installed version lacks."""
+    compared = 0
+    for entry in entries():
+        try:
+            place = remote(entry.name)
+        except UnknownModel:
+            continue
+        assert entry.place == place, entry.name
+        compared += 1
+    assert compared > 400
+
+
+def test_count_gives_what_stands_in_the_table():
+    for name in ("demo/sknet50_slim", "timm/fastvit_mci0.apple_mclip", "torchvision/mobilenet_v3_small"):
+        assert place(name) == {"repository": FILE.loc[name, "repository"], "url": FILE.loc[name, "url"]}
+
+
+@pytest.mark.parametrize("somewhere", [Remote("a/b", revision="v1"), Remote("a/b", files=("other.safetensors",))])
+def test_count_refuses_places_that_the_table_cannot_hold(monkeypatch, somewhere):
+    monkeypatch.setattr(senet_viz.models.count, "remote", lambda name: somewhere)
+    with pytest.raises(ValueError, match="not in the newest revision and usual files of a/b"):
+        place("timm/x")
 
 
 def test_published():
