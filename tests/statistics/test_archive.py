@@ -65,7 +65,8 @@ def test_opens_again(full):
     stats = sv.open_statistics(str(full.path))
     assert stats.metadata == full.metadata
     assert (stats.classes, stats.zooms, stats.blocks) == (full.classes, (1.0, 1.5), full.blocks)
-    assert repr(stats) == ("Statistics('se+sk' on 'data set0': 23 images, 5 classes, 8 blocks, zooms (1.0, 1.5))")
+    data = full.metadata["data"]
+    assert repr(stats) == f"Statistics('se+sk' on {data!r}: 23 images, 5 classes, 8 blocks, zooms (1.0, 1.5))"
     assert stats.pictures == 23
 
 
