@@ -9,7 +9,7 @@ import torch
 from senet_viz.reports.html import Section, report
 
 
-def heading(title: str, anchor: str, lead: str, more: str = "") -> None:
+def heading(title: str, anchor: str, lead: str, more: str = "", *, part: bool = False) -> None:
     """The head of a section: what it shows in one or two lines, and the rest of its explanation on request.
 
     Args:
@@ -17,9 +17,11 @@ def heading(title: str, anchor: str, lead: str, more: str = "") -> None:
         anchor: what a link to the section ends in.
         lead: one or two lines of Markdown.
         more: how to read what follows, what it is measured on and compared with; Markdown.
+        part: of the section above, one level down.
     """
-    st.header(title, anchor=anchor)
-    st.markdown(lead)
+    (st.subheader if part else st.header)(title, anchor=anchor)
+    if lead:
+        st.markdown(lead)
     if more:
         with st.expander("How to read this"):
             st.markdown(more)
