@@ -8,6 +8,7 @@ import sys
 
 import streamlit as st
 
+from pages.parts.contents import contents
 from pages.parts.model import sidebar
 from senet_viz.data.places import APP
 
@@ -39,4 +40,5 @@ if wanted in pages:  # see loaded_model
 choices = operator()
 st.session_state.update(factory=choices.model, allowed=choices.statistics)
 st.session_state["loaded"] = sidebar(choices.model)
+contents()
 page.run()

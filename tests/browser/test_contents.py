@@ -1,0 +1,66 @@
+"""The table of contents, on every page and in windows of every width."""
+import pytest
+
+pytestmark = pytest.mark.browser
+PAGES = ["", "classes", "anatomy", "kernels", "what_if"]
+NAV = ".st-key-contents nav"
+CURRENT = f"() => document.querySelector('{NAV} [aria-current]')?.hash"
+
+
+def top_of(page, anchor: str) -> float:
+    return page.page.locator(f"[id='{anchor}']").bounding_box()["y"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_it_names_every_section_and_leads_there(tab, path):
+    page = tab().open(path, model="demo/sknet50_slim", sample="teapot")
+    sections = page.page.locator("h2[id]").evaluate_all("all => all.map(e => ['#' + e.id, e.innerText.trim()])")
+    links = page.page.locator(f"{NAV} a[data-level='2']").evaluate_all("all => all.map(e => [e.hash, e.innerText])")
+    assert len(links) >= 3 and links == sections
+    for anchor, _ in sections[:3]:
+        page.page.locator(f"{NAV} a[href='{anchor}']").click()
+        page.until("anchor => document.querySelector('.st-key-contents [aria-current]')?.hash === anchor", anchor)
+        assert page.page.url.endswith(anchor) and "sample=teapot" in page.page.url
+        assert 55 <= top_of(page, anchor[1:]) <= 120  # below the bar, not under it
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (1920, "dark"), (800, "dark"), (420, "light")])
+def test_it_stays_in_view_and_marks_where_one_is(tab, width, theme):
+    page = tab(theme)
+    page.page.set_viewport_size({"width": width, "height": 900})
+    page.open(sample="teapot")
+    page.page.mouse.move(width * 0.7, 500)
+    marked = []
+    for _ in range(40):
+        page.page.mouse.wheel(0, 500)
+        page.page.wait_for_timeout(60)
+        marked.append(page.page.evaluate(CURRENT))
+        nav = page.page.locator(NAV).bounding_box()
+        assert nav["y"] >= 0 and nav["y"] + nav["height"] <= 900
+    seen = [anchor for anchor in dict.fromkeys(marked) if anchor]
+    order = page.page.locator("h2[id], h3[id]").evaluate_all("all => all.map(e => '#' + e.id)")
+    assert seen == [anchor for anchor in order if anchor in seen] and len(seen) >= 5 and seen[-1] == "#report"
+    # nothing is pushed out of the window by it
+    assert page.page.locator("[data-testid=stMain]").evaluate("main => main.scrollWidth - main.clientWidth") <= 0
+    assert page.page.locator(NAV).evaluate("""nav => {
+        const box = nav.getBoundingClientRect(), page = document.querySelector('#report').getBoundingClientRect()
+        return box.bottom <= page.top || box.left >= page.right
+    }""")
+
+
+def test_a_copied_link_leads_to_its_section(tab):
+    page = tab()
+    page.page.goto(f"{page.server}/?sample=teapot&sample=rocket#gate-change")
+    page.settle()
+    assert page.page.evaluate(CURRENT) in ("#gate-change", "#grad-cam")
+    assert 55 <= top_of(page, "gate-change") <= 120
+
+
+def test_it_is_walked_with_the_keyboard(tab):
+    page = tab().open(sample="teapot")
+    link = page.page.locator(f"{NAV} a[href='#contribution']")
+    link.focus()
+    link.press("Enter")
+    page.until("document.activeElement.id === 'contribution'")
+    assert 55 <= top_of(page, "contribution") <= 120
+    assert page.page.locator(NAV).get_attribute("aria-label")
