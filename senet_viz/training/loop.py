@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from dataclasses import asdict
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -63,18 +64,18 @@ def train(
         raise ValueError(f"{data} has pictures without a label")
     if not len(validation) or validation.classes != classes[:len(validation.classes)]:
         raise ValueError(f"the classes of the validation pictures in {data} are not those of the training pictures")
-    architecture = {"name": "slim_resnet50", "attention": recipe.attention, "num_classes": len(classes),
-                    "widths": list(recipe.widths), "strides": list(recipe.strides), "reduction": recipe.reduction,
-                    "min_width": recipe.min_width}
-    transform = {"input_size": [3, recipe.image_size, recipe.image_size], "crop_pct": 1.0, "interpolation": "bicubic",
-                 "mean": list(IMAGENET_DEFAULT_MEAN), "std": list(IMAGENET_DEFAULT_STD)}
+    architecture: dict[str, Any] = {
+        "name": "slim_resnet50", "attention": recipe.attention, "num_classes": len(classes),
+        "widths": list(recipe.widths), "strides": list(recipe.strides), "reduction": recipe.reduction,
+        "min_width": recipe.min_width}
+    transform: dict[str, Any] = {
+        "input_size": [3, recipe.image_size, recipe.image_size], "crop_pct": 1.0, "interpolation": "bicubic",
+        "mean": list(IMAGENET_DEFAULT_MEAN), "std": list(IMAGENET_DEFAULT_STD)}
 
     torch.manual_seed(recipe.seed)
     module = slim_resnet50(**{k: v for k, v in architecture.items() if k != "name"})
-    module = module.to(device, memory_format=torch.channels_last)
-    undecayed = [] if recipe.decay_gates else gate_weights(module)
-    groups = param_groups_weight_decay(module, recipe.weight_decay, undecayed)
-    optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=True)
+    module = module.to(device).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(parameter_groups(module, recipe), lr=recipe.lr, momentum=recipe.momentum, nesterov=True)
     steps = len(pictures) // recipe.batch_size
     if steps == 0:
         raise ValueError(f"{len(pictures)} training pictures do not fill one batch of {recipe.batch_size}")
@@ -155,6 +156,16 @@ def evaluate(
     return top1, top5
 
 
+def parameter_groups(module: nn.Module, recipe: Recipe) -> list[dict]:
+    """What an optimizer is given: the parameters that do not decay, and those that do.
+
+    Biases and batch normalisation never decay; the gates' weights do where the recipe says so.
+    """
+    # by its name: the argument's place has changed between versions of timm
+    return param_groups_weight_decay(
+        module, recipe.weight_decay, no_weight_decay_list=[] if recipe.decay_gates else gate_weights(module))
+
+
 def gate_weights(module: nn.Module) -> list[str]:
     """Names of the weights from which the gates of a network of ``senet_viz.layers`` are computed."""
     return [f"{name}.{key}" for name, part in module.named_modules()
@@ -169,7 +180,7 @@ def _loader(pictures, recipe, epoch, transform, workers, device) -> DataLoader:
     torch.manual_seed(seed)
     size = recipe.size_at(epoch)
     augment = create_transform(**(transform | {"input_size": (3, size, size)}), is_training=True,
-                               scale=(recipe.scale, 1.0), color_jitter=None)
+                               scale=(recipe.scale, 1.0), color_jitter=None)  # type: ignore[arg-type]  # timm: none
     return DataLoader(
         Pictures(pictures.read, pictures.labels, pictures.classes, augment), recipe.batch_size, shuffle=True,
         drop_last=True, num_workers=workers, pin_memory=device.type == "cuda",

@@ -17,6 +17,7 @@ from PIL import Image
 
 from senet_viz.models import load
 from senet_viz.models.checkpoints import read_metadata, read_state
+from senet_viz.models.resnet import slim_resnet50
 from senet_viz.training import Recipe, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -105,6 +106,21 @@ def test_what_is_written_is_what_was_measured(whole, pictures):
     assert metadata["accuracy"]["top1"] == pytest.approx(np.mean(right), abs=1e-6)
     assert metadata["accuracy"]["images"] == 30
     assert metadata["accuracy"]["top5"] == 1  # of three classes
+
+
+@pytest.mark.parametrize("decay_gates", [False, True])
+@pytest.mark.parametrize("attention", ["se", "sk", "none"])
+def test_which_weights_decay(attention, decay_gates):
+    module = slim_resnet50(attention, widths=(4, 4, 8, 8))
+    groups = training.parameter_groups(module, replace(RECIPE, attention=attention, decay_gates=decay_gates))
+    decay = {id(parameter): group["weight_decay"] for group in groups for parameter in group["params"]}
+    of = {name: decay[id(parameter)] for name, parameter in module.named_parameters()}
+    layers = ("reduce.weight", "expand.weight", "fuse.1.weight", "select.weight")
+    gates = {name for name in of if name.endswith(layers)}
+    assert bool(gates) == (attention != "none")
+    for name, parameter in module.named_parameters():
+        wanted = 0 if parameter.dim() == 1 or (name in gates and not decay_gates) else RECIPE.weight_decay
+        assert of[name] == wanted, name
 
 
 def test_card(whole):
