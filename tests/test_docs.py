@@ -1,0 +1,314 @@
+"""What the README and docs/ say: snippets run, commands parse, numbers are those of the files that they are about."""
+import ast
+import importlib
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from senet_viz.collecting import open_evaluation
+from senet_viz.models.checkpoints import read_metadata
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [ROOT / "README.md", *DOCS]
+RESULTS = ROOT / "benchmarks" / "results"
+FENCE = re.compile(r"^(?P<note><!-- not run: [^\n]+ -->\n)?```(?P<language>\w*)\n(?P<code>.*?)^```$", re.M | re.S)
+VALUE = re.compile(r"#\s*(?P<value>\([\d, ]+\)|[\d,]+|\[.*\])\s*$")  # a shape, a number or a list behind an expression
+
+
+@dataclass
+class Snippet:
+    """A fenced block of a page; ``runs`` unless a comment before it says why it does not."""
+
+    page: Path
+    line: int
+    language: str
+    code: str
+    runs: bool
+
+
+def snippets(page: Path, *languages: str) -> Iterator[Snippet]:
+    text = page.read_text(encoding="utf-8")
+    for found in FENCE.finditer(text):
+        if found["language"] in languages:
+            line = text.count("\n", 0, found.start("code")) + 1
+            yield Snippet(page, line, found["language"], found["code"], found["note"] is None)
+
+
+def arguments(snippet: Snippet) -> Iterator[list[str]]:
+    """Those of each ``senet-viz`` in a shell snippet."""
+    for line in snippet.code.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["senet-viz"]:
+            yield words[1:]
+        elif words[:3] == ["python", "-m", "senet_viz"]:
+            yield words[3:]
+
+
+def commands(page: Path) -> list[list[str]]:
+    return [words for snippet in snippets(page, "sh") for words in arguments(snippet)]
+
+
+def command_line():
+    return importlib.import_module("senet_viz.cli")
+
+
+def names(pages: list[Path]) -> list[str]:
+    return [page.relative_to(ROOT).as_posix() for page in pages]
+
+
+with_snippets = [page for page in PAGES if any(snippet.runs for snippet in snippets(page, "python", "sh"))]
+with_commands = [page for page in PAGES if commands(page)]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """Where a reader stands: photos, and folders of photos by class."""
+    samples = ROOT / "assets" / "samples"
+    shutil.copy(samples / "teapot.jpg", tmp_path / "photo.jpg")
+    shutil.copy(samples / "ladybug.jpg", tmp_path / "other.jpg")
+    for name in ("teapot", "ladybug"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        shutil.copy(samples / f"{name}.jpg", tmp_path / "photos" / name)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+# --- snippets
+
+
+@pytest.mark.parametrize("page", with_snippets, ids=names(with_snippets))
+def test_snippets(page, folder, capsys):
+    """They run one after the other, as in a notebook, and give what is written behind them."""
+    space: dict = {"__name__": page.stem}
+    for snippet in snippets(page, "python", "sh"):
+        if not snippet.runs:
+            continue
+        if snippet.language == "sh":
+            for words in arguments(snippet):
+                assert command_line().main(words) == 0, f"{shlex.join(words)}: {capsys.readouterr().err}"
+            continue
+        lines = snippet.code.splitlines()
+        for statement in ast.parse(snippet.code).body:
+            place = f"{page.name}, line {snippet.line + statement.lineno - 1}"
+            if isinstance(statement, ast.Expr):
+                value = eval(compile(ast.Expression(statement.value), place, "eval"), space)
+                if said := VALUE.search(lines[statement.end_lineno - 1]):
+                    assert_says(value, said["value"], place)
+            else:
+                exec(compile(ast.Module([statement], []), place, "exec"), space)
+
+
+def assert_says(value, said: str, place: str) -> None:
+    """What is written behind an expression: the shape of what it gives (of each, if a tuple), or the value itself."""
+    if said.startswith("("):
+        for one in value if isinstance(value, tuple) else (value,):
+            assert tuple(one.shape) == ast.literal_eval(said), place
+    elif said.startswith("["):
+        assert value == ast.literal_eval(said), place
+    else:
+        assert value == int(said.replace(",", "")), place
+
+
+@pytest.mark.parametrize("page", PAGES, ids=names(PAGES))
+def test_python_that_is_not_run(page):
+    """It is Python at least, and imports what there is."""
+    for snippet in snippets(page, "python"):
+        for statement in ast.walk(ast.parse(snippet.code)):
+            if isinstance(statement, ast.ImportFrom) and statement.module.startswith("senet_viz"):
+                module = importlib.import_module(statement.module)
+                for alias in statement.names:
+                    if not hasattr(module, alias.name):
+                        importlib.import_module(f"{statement.module}.{alias.name}")
+
+
+@pytest.mark.parametrize("page", with_commands, ids=names(with_commands))
+def test_commands_parse(page):
+    """Also those that are not run: their options exist."""
+    parser = command_line().parser()
+    for words in commands(page):
+        try:
+            parser.parse_args(words)
+        except SystemExit:
+            pytest.fail(f"{page.name}: senet-viz {shlex.join(words)}")
+
+
+# --- paths and links
+
+
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "assets" / "README.md"],
+                         ids=lambda page: page.name)
+def test_paths(page):
+    """Files of the repository that a page names are there, and so are the pages that it links."""
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:senet_viz|pages|assets|benchmarks|docs|tests|scripts)/[^`\s*…]*)`", text):
+        assert (ROOT / name).exists(), name
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
+        assert (page.parent / target).exists(), target
+
+
+# --- numbers
+
+
+def points(value: float) -> str:
+    text = f"{100 * value:+.1f}".replace("-", "−")
+    return text[1:] if text[1:] == "0.0" else text
+
+
+def said(edit: str) -> str:
+    """A row's edit in words, with how it is written."""
+    where, _, value = edit.partition("=")
+    what = {"1": "off (gates at 1)", "mean": "mean gates", "shuffle images": "another picture's gates",
+            "uniform": "both alike"}.get(value, f"{value.replace('x', '×')} alone")
+    return f"{'all' if where == '*' else where}: {what}"
+
+
+def evaluation(name: str) -> str:
+    """The table of ``docs/embedded_models.md`` for one network: a row a stage and edit."""
+    table = open_evaluation(ROOT / "assets" / "evaluation" / name)
+    lines = [f"| `demo/{name}` | top-1 | change | top-5 | change |", "| --- | ---: | ---: | ---: | ---: |"]
+    for row in table.itertuples():
+        if row.edit == "unedited":
+            lines.append(f"| as trained | {row.top1:.1%} |  | {row.top5:.1%} |  |")
+        elif row.edit.startswith(("stage", "*")):
+            changes = [f"{points(value)} ({points(low)} to {points(high)})" for value, low, high in (
+                (row.difference, row.low, row.high), (row.difference5, row.low5, row.high5))]
+            lines.append(f"| {said(row.edit)} | {row.top1:.1%} | {changes[0]} | {row.top5:.1%} | {changes[1]} |")
+    return "\n".join(lines).replace("%", " %")
+
+
+EVALUATED = sorted(path.name for path in (ROOT / "assets" / "evaluation").iterdir())
+
+
+@pytest.mark.parametrize("name", EVALUATED)
+def test_what_gates_are_worth(name):
+    """The whole table, to be copied from here where it is out of date."""
+    assert evaluation(name) in (ROOT / "docs" / "embedded_models.md").read_text(encoding="utf-8")
+
+
+def test_what_is_said_of_the_evaluations():
+    text = " ".join((ROOT / "docs" / "embedded_models.md").read_text(encoding="utf-8").split())
+    se, sk = (open_evaluation(ROOT / "assets" / "evaluation" / name).set_index("edit") for name in EVALUATED)
+    mean5 = se.loc["stage 5=mean"]
+    lost = [f"{-100 * se['difference'][f'stage {stage}=mean']:.1f}" for stage in (2, 3, 4)]
+    for sentence in (
+            f"costs {-100 * se['difference5']['stage 5=1']:.1f} points of top-5",
+            f"changes by {100 * mean5['difference5']:+.2f} points ({100 * mean5['low5']:+.2f} to "
+            f"{100 * mean5['high5']:+.2f})",
+            f"cost top-1 ({lost[0]}, {lost[1]} and {lost[2]} points)",
+            f"no more than chance, {points(sk['difference']['stage 5=mean'])} points "
+            f"({points(sk['low']['stage 5=mean'])} to {points(sk['high']['stage 5=mean'])})",
+            f"all units' by {points(sk['difference']['*=mean'])}"):
+        assert sentence.replace("-", "−") in text.replace("top-", "top−"), sentence
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/embedded_models.md"])
+def test_embedded_models(page):
+    text = (ROOT / page).read_text(encoding="utf-8")
+    catalog = pd.read_csv(ROOT / "senet_viz" / "models" / "catalog.csv").set_index("name")
+    for name in EVALUATED:
+        accuracy = read_metadata(ROOT / "assets" / "models" / f"{name}.safetensors")["accuracy"]
+        row, = (line for line in text.splitlines() if line.startswith(f"| `demo/{name}` |") and "change" not in line)
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert f"{catalog['parameters'][f'demo/{name}']:,}" in cells
+        assert cells[-2:] == [f"{100 * accuracy[top]:.1f} %" for top in ("top1", "top5")]
+
+
+def test_coverage():
+    """Each group's row, and what no group has."""
+    text = (ROOT / "docs" / "finding_gates.md").read_text(encoding="utf-8")
+    shown = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()
+             if line.startswith(("| timm", "| torchvision", "| transformers"))]
+    rows = pd.read_csv(RESULTS / "coverage.csv")
+    wanted = []
+    for _, part in rows.groupby("group", sort=False):
+        tried = part.dropna(subset="found")
+        wanted.append([f"{len(tried)}", f"{tried['expected'].sum():,.0f}", f"{tried['found'].sum():,.0f}",
+                       f"{len(part) - len(tried)}"])
+        assert (tried["error"].fillna(0) == 0).all()  # to the bit
+    assert [row[1:] for row in shown] == wanted
+    none = rows[(rows["group"] == "timm") & (rows["found"] == 0)]["network"]
+    assert ", ".join(none) in text
+
+
+def test_speed():
+    """Every measured ratio is in the file that its benchmark wrote."""
+    text = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
+    told = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in text.splitlines()
+            if line.startswith("| ") and line.count("|") == 4}
+    cams, collect, sweep, what_if = ((RESULTS / f"{name}_cpu.md").read_text(encoding="utf-8") for name in (
+        "cam_speed", "collect_speed", "sweep_speed", "what_if_speed"))
+    for ratio in ("sv.record / bare forward", "sv.inspect / torch-cam", "Captum / sv.inspect",
+                  "pytorch-grad-cam / sv.inspect"):
+        assert f"| {ratio} | {told[ratio]} |" in cams
+
+    def one(beginning: str) -> str:
+        value, = (value for what, value in told.items() if what.startswith(beginning))
+        return value
+
+    def measured(source: str, beginning: str, column: int) -> str:
+        line, = (line for line in source.splitlines() if line.startswith(f"| {beginning} |"))
+        return line.split("|")[column].strip()
+
+    by_hand, decoded = collect.split("| from decoded tensors")
+    assert one("collect, fp32 /") == measured(by_hand, "fp32", 3)
+    assert one("collect, bf16") == measured(by_hand, "bf16 compiled", 3)
+    for beginning, name in (("collecting from decoded tensors", "fp32"), ("the same, compiled", "fp32 compiled"),
+                            ("the same, bf16", "bf16")):
+        values = [value for what, value in told.items() if what.startswith(beginning)]
+        assert values[0] == measured(decoded, name, 4)
+    assert one("the same, bf16 and compiled") == measured(decoded, "bf16 compiled", 4)
+    for beginning, name in (("class means: fp32", "class means, fp32 and by hand, largest difference"),
+                            ("class means: bf16", "class means of the embedded SE model, bf16 and fp32, largest "
+                                                  "difference")):
+        assert float(one(beginning)) == float(measured(decoded, name, 2))
+    assert f"= {one('peak memory')}" in measured(decoded, "peak memory, 20,000 pictures / 2,000", 2)
+    assert one("a sweep of 21 sizes") == measured(sweep, "sweep / bare forward", 2)
+    assert one("each of seresnet50's 16 blocks") == measured(what_if, "blocks off / bare forward", 2)
+
+
+def test_settings_of_the_embedded_runs():
+    """The commands that made the embedded statistics and evaluations have the settings that their files tell of."""
+    parser = command_line().parser()
+    made = {}
+    for words in commands(ROOT / "docs" / "embedded_models.md"):
+        if words[0] in ("collect", "evaluate"):
+            args = parser.parse_args(words)
+            made[args.out] = args
+    assert sorted(made) == [f"assets/{kind}/{name}" for kind in ("evaluation", "statistics") for name in EVALUATED]
+    for out, args in made.items():
+        metadata = json.loads((ROOT / out / "metadata.json").read_text(encoding="utf-8"))
+        settings = metadata["settings"]
+        assert (args.name, args.compact, args.threads) == (metadata["model"], metadata["compact"], settings["threads"])
+        assert (args.batch_size, args.shard_size, args.precision) == (
+            settings["batch_size"], settings["shard_size"], settings["precision"])
+        if "zooms" in settings:
+            assert (args.zoom, args.around, args.controls, args.random_weights) == (
+                settings["zooms"], settings["around"], settings["controls"], settings["random_weights"])
+
+
+# --- the site
+
+
+def test_every_page_is_in_the_site():
+    """``mkdocs build --strict`` itself is run by hand, see CONTRIBUTING.md."""
+    listed = re.findall(r"(\w+\.md)", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    assert sorted(listed) == [page.name for page in DOCS]
+
+
+@pytest.mark.parametrize("marker", ["app", "tests"])
+def test_one_command(marker):
+    """``.ci/run`` and readers take it from there."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    inside = text.split(f"<!-- {marker} -->")[1].split(f"<!-- /{marker} -->")[0].strip()
+    fence, line, end = inside.splitlines()
+    assert fence.startswith("```") and end == "```"
+    script = line.split()[-1] if line.startswith("sh ") else line.split()[0]
+    assert (ROOT / script).is_file(), line
