@@ -237,7 +237,7 @@ class _RowGroups:
 
     def __init__(self, source: str, groups: list[tuple[str, int]], starts: list[int]):
         self.source, self.groups, self.starts = source, groups, starts  # group i: rows from starts[i] to starts[i + 1]
-        self.kept = None
+        self.kept: tuple[int, pa.ChunkedArray] | None = None
 
     def __call__(self, index: int) -> bytes:
         index = range(self.starts[-1])[index]
@@ -301,7 +301,8 @@ def _place(address: str) -> tuple[AbstractFileSystem, str]:
 
 def _entries(fs: AbstractFileSystem, folder: str) -> tuple[list[str], list[str]]:
     """The sorted names of the folders and of the files in a folder."""
-    folders, files = [], []
+    folders: list[str] = []
+    files: list[str] = []
     for info in fs.ls(folder, detail=True):
         name = _relative(info["name"], folder)
         if name:  # object stores list the folder itself

@@ -86,7 +86,7 @@ def zoom(image: Image.Image, factor: float, centre: tuple[float, float] | None =
         return image.resize(size, Image.Resampling.BICUBIC, box=window)
     small = image.resize([max(1, round(side * factor)) for side in size], Image.Resampling.BICUBIC)
     ground = _resized(image, size).filter(ImageFilter.GaussianBlur(max(size) / 10))
-    ground.paste(small, tuple((whole - part) // 2 for whole, part in zip(size, small.size)))
+    ground.paste(small, ((size[0] - small.width) // 2, (size[1] - small.height) // 2))
     return ground
 
 
@@ -127,8 +127,8 @@ def elsewhere(image: Image.Image, factor: float, centre: tuple[float, float] | N
     """
     zoom_window(image.size, factor, centre)
     middle = (image.width / 2, image.height / 2) if centre is None else centre
-    corner = tuple(float(whole) if at <= whole / 2 else 0.0 for whole, at in zip(image.size, middle))
-    return zoom(image, factor, corner, size)
+    x, y = (float(whole) if at <= whole / 2 else 0.0 for whole, at in zip(image.size, middle))
+    return zoom(image, factor, (x, y), size)
 
 
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -149,7 +149,7 @@ def _scale_to_8_bit(image: Image.Image) -> Image.Image:
     """Pillow's own conversion clips at 255, which turns a 16-bit photograph white."""
     deep = image.mode.startswith("I;16")
     values = (image.convert("I") if deep else image).convert("F")  # big-endian 16 bit has no way to F but this
-    low, high = values.getextrema()
+    low, high = map(float, values.getextrema())  # type: ignore[arg-type]  # two numbers, of the one band
     if deep or (low >= 0 and 255 < high <= 65535):
         low, high = 0, 65535
     elif image.mode == "F" and 0 <= low and high <= 1:  # floats are counted from 0 to 1 more often than to 255

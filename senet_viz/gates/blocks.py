@@ -11,7 +11,7 @@ from torch import nn
 
 from .hooks import hooked
 from .kinds import kind_of
-from .search import Call, Search, Use
+from .search import Call, Search, Trace, Use
 
 NEARER = 4  # times the side of an example that is too small
 UNIT = re.compile(r"(?:^|\.)layer(\d+)\.(\d+)(?:[.#]|$)")
@@ -125,7 +125,8 @@ def find_blocks(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock
     for use in search.uses:
         if use.branch_dim or use.summed:
             groups.setdefault(use.added)
-    blocks, sides = [], {}
+    blocks: list[AttentionBlock] = []
+    sides: dict[str, float] = {}
     for group in groups:
         block = _block(module, sorted(group, key=search.uses.index), search, {b.name for b in blocks})
         if search.calls[_path(block.name)] > 1:
@@ -191,13 +192,14 @@ def _block(module: nn.Module, uses: list[Use], search: Search, taken: set[str]) 
     """The block of the uses whose products enter one sum."""
     first, whole = uses[0], frozenset(uses)
     once = {path for path, count in search.calls.items() if count == 1}
+    parts: tuple[Trace | None, ...] = ()
     if len(uses) > 1:
         values = torch.stack([use.gate.flatten(1) for use in uses], 1)
-        mean, parts = sum(use.mean.flatten(1) for use in uses), [use.map for use in uses]
+        mean, parts = torch.stack([use.mean.flatten(1) for use in uses]).sum(0), tuple(use.map for use in uses)
     elif first.summed:
         values, mean, parts = first.gate, first.mean.sum(1), first.map.parts
     else:
-        values, mean, parts = first.gate.flatten(1)[:, None], first.mean.flatten(1), ()
+        values, mean = first.gate.flatten(1)[:, None], first.mean.flatten(1)
     branches, channels = values.shape[1:]
 
     returned = [call for call, of in first.returned if of == whole]
@@ -218,14 +220,14 @@ def _block(module: nn.Module, uses: list[Use], search: Search, taken: set[str]) 
     paths = tuple(part.outputs[-1].path for part in parts if part is not None and part.outputs)
     if len(paths) != branches or len(set(paths)) != branches or not once.issuperset(paths):
         paths = ()
-    kernels = tuple(_kernel(module.get_submodule(path)) for path in paths)
+    kernels = tuple(side for path in paths if (side := _kernel(module.get_submodule(path))))
     shortcut, is_input = first.shortcut or (None, False)
     part = module.get_submodule(_path(name))
     highway = branches > 1 and any(use.map is use.inner.entered for use in uses)
     precision = max(1e-3, 4 * torch.finfo(mean.dtype).eps)
     return AttentionBlock(
         name=name, label="", kind="Highway" if highway else kind_of(part, branches), channels=channels,
-        branches=branches, kernels=kernels if kernels and all(kernels) else None, stage=0, index=0,
+        branches=branches, kernels=kernels if paths and len(kernels) == branches else None, stage=0, index=0,
         gate=given[0][0].path if given else None, paths=paths, input=entry.path if entry else None,
         output=output if output in once else None,
         products=tuple(Product(use.call.path, use.number, use.operand, use.branch_dim) for use in uses),
@@ -245,7 +247,9 @@ def _kernel(branch: nn.Module) -> int | None:
 
 
 def _label(blocks: list[AttentionBlock], sides: dict[str, float], input_side: float) -> list[AttentionBlock]:
-    labelled, counts, taken = [], {}, {}
+    labelled: list[AttentionBlock] = []
+    counts: dict[int, int] = {}
+    taken: dict[str, int] = {}
     for block in blocks:
         unit = UNIT.search(block.name)
         if unit:

@@ -27,7 +27,7 @@ def channel_weights(
     Raises:
         RuntimeError: when the logits do not depend on a map.
     """
-    weights = [[] for _ in maps]
+    weights: list[list[torch.Tensor]] = [[] for _ in maps]
     for t in range(targets.shape[1]):
         chosen = torch.zeros_like(logits).scatter_(1, targets[:, t, None], 1.0)
         gradients = torch.autograd.grad(

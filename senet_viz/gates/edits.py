@@ -118,7 +118,7 @@ class Edit:
         if verb == "kernel" and int(words) not in (block.kernels or ()):
             kernels = ", ".join(f"{k}x{k}" for k in block.kernels or ()) or "not known"
             raise EditError(f"{self}: the kernels of {block.label} are {kernels}")
-        if verb == "kernel" and (bearers := block.kernels.count(int(words))) > 1:
+        if verb == "kernel" and (bearers := (block.kernels or ()).count(int(words))) > 1:
             raise EditError(f"{self}: {bearers} branches of {block.label} have the kernel {words}x{words}; one is "
                             f"named by its number, from 'branch 0' to 'branch {block.branches - 1}'")
         if verb == "mix" and len(words.split()) != block.branches:
@@ -161,7 +161,7 @@ class Edit:
             return gate.index_select(axis, _others(gate.shape[axis], self.seed).to(gate.device))
         if verb in ("branch", "kernel", "mix", "uniform"):
             weights = {"branch": lambda: [float(m == int(words)) for m in range(block.branches)],
-                       "kernel": lambda: [float(kernel == int(words)) for kernel in block.kernels],
+                       "kernel": lambda: [float(kernel == int(words)) for kernel in block.kernels or ()],
                        "mix": lambda: [float(word) for word in words.split()],
                        "uniform": lambda: [1 / block.branches] * block.branches}[verb]()
             return gate.new_tensor(weights[branches])[:, None].expand_as(gate)

@@ -52,9 +52,8 @@ def on_branch(hooks: Hooks, block: AttentionBlock, m: int, function: Callable) -
             new = function(scaled.select(product.branch_dim, m) if together
                            else scaled.reshape(len(scaled), block.channels, *scaled.shape[-2:]))
             if new is not None:
-                operands = list(operands)
-                operands[1 - product.operand] = (
-                    scaled.select_scatter(new, product.branch_dim, m) if together else new.reshape(scaled.shape))
+                new = scaled.select_scatter(new, product.branch_dim, m) if together else new.reshape(scaled.shape)
+                operands = (operands[0], new) if product.operand == 0 else (new, operands[1])
             return multiply(*operands)
         hooks.multiplied(product.path, product.number, multiplied)
 

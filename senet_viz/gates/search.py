@@ -56,14 +56,14 @@ class Trace:
     Attributes:
         activation: what it is a rescaled, reshaped, joined or cut form of.
         outputs: the modules whose output it is, innermost first.
-        parts: what it was joined from.
+        parts: what it was joined from; None for what does not depend on the picture.
         uses: the multiplications by a gate whose product, or sum of products, it is.
         partial: whether it is a cut of a product only.
     """
 
     activation: Activation | None = None
     outputs: list[Call] = field(default_factory=list)
-    parts: tuple["Trace", ...] = ()
+    parts: tuple["Trace | None", ...] = ()
     uses: frozenset["Use"] = frozenset()
     partial: bool = False
 

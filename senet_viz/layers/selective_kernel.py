@@ -65,9 +65,10 @@ class SelectiveKernel(nn.Module):
         self.kernels = tuple(3 + 2 * m for m in range(branches))  # effective sizes
         self.branches = nn.ModuleList()
         for m, kernel in enumerate(self.kernels):
-            shape = {"kernel_size": 3, "dilation": m + 1} if dilated else {"kernel_size": kernel}
+            size, dilation = (3, m + 1) if dilated else (kernel, 1)
             self.branches.append(nn.Sequential(
-                nn.Conv2d(in_channels, channels, stride=stride, padding=m + 1, groups=groups, bias=bias, **shape),
+                nn.Conv2d(in_channels, channels, size, stride=stride, padding=m + 1, dilation=dilation, groups=groups,
+                          bias=bias),
                 nn.BatchNorm2d(channels),
                 nn.ReLU(inplace=True),
             ))

@@ -3,11 +3,13 @@
 The defaults are the block of the released networks (with biases); the options are those of the paper's ablations
 (TPAMI version, Sec. 6): reduction, squeeze operator and excitation operator.
 """
+from collections.abc import Callable
+
 import torch
 from torch import nn
 
 SQUEEZES = {"avg": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d}
-EXCITATIONS = {
+EXCITATIONS: dict[str, Callable[[], nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
     "relu": nn.ReLU,
