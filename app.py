@@ -8,6 +8,7 @@ import sys
 
 import streamlit as st
 
+from pages.parts.choices import arriving_at
 from pages.parts.contents import contents
 from pages.parts.model import sidebar
 from senet_viz.data.places import APP
@@ -41,4 +42,5 @@ choices = operator()
 st.session_state.update(factory=choices.model, allowed=choices.statistics)
 st.session_state["loaded"] = sidebar(choices.model)
 contents()
-page.run()
+with arriving_at(page.title):
+    page.run()

@@ -4,6 +4,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from pages.parts.choices import choose_class
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.pictures import NO_STAGES, Inspected, Picture, choose_pictures, explain, inspect_all
 from pages.parts.sections import clear, downloads, show
@@ -253,20 +254,17 @@ class Page:
     def grad_cam(self) -> None:
         st.header("Where the network looks", anchor="grad-cam")
         clear("grad_cam", "gate_change", "opinion")
-        labels = self.model.class_labels
-        top = tables.predictions(self.views, labels)["class"].drop_duplicates().tolist()
-        others = set(top)
-        with st.container(horizontal=True):
-            wanted = st.selectbox(
-                "Class", [TOP_CLASS, *top, *(label for label in labels if label not in others)], key="class",
-                bind="query-params", accept_new_options=True, width=320,
-                help="The pictures' top five come first. Part of a name can be typed.")
-            opacity = st.slider("Opacity", 0.0, 1.0, 0.5, 0.05, key="opacity", bind="query-params", width=180)
-            smooth = st.toggle("Smooth", value=True, key="smooth", bind="query-params",
-                               help="Interpolate between cells; off shows the map's own cells.")
+        top = tables.predictions(self.views, self.model.class_labels)["class"].drop_duplicates().tolist()
         try:
-            targets = {name: int(self.views[name].logits[0].argmax()) if wanted in (TOP_CLASS, None)
-                       else self.model.class_index(wanted) for name in self.names}
+            with st.container(horizontal=True):
+                with st.container(width=320):
+                    chosen = choose_class(self.model, "class", TOP_CLASS, first=top,
+                                          about="The pictures' top five come first.")
+                opacity = st.slider("Opacity", 0.0, 1.0, 0.5, 0.05, key="opacity", bind="query-params", width=180)
+                smooth = st.toggle("Smooth", value=True, key="smooth", bind="query-params",
+                                   help="Interpolate between cells; off shows the map's own cells.")
+            targets = {name: int(self.views[name].logits[0].argmax()) if chosen is None else chosen
+                       for name in self.names}
         except ValueError as error:
             st.error(plain(str(error)), icon=":material/error:")
             return

@@ -1,13 +1,15 @@
 """Photos and samples, and what the network saw in each."""
 import hashlib
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Container
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 
 import numpy as np
 import streamlit as st
 import torch
 
 import senet_viz as sv
+from pages.parts.choices import recall, remember
 from pages.parts.model import Loaded
 from pages.parts.sentences import SENTENCES, in_a_sentence
 from senet_viz.data.places import APP, ASSETS
@@ -16,6 +18,7 @@ from senet_viz.reports.text import plain
 
 SAMPLES = ASSETS / "samples"
 MAX_PICTURES = 16
+MAX_BYTES = 160 << 20  # of all photos of one visitor
 NO_STAGES = ("In this network no module gives the feature map of a stage, once a forward: there is no place for "
              "Grad-CAM.")
 
@@ -33,40 +36,91 @@ class Picture:
         return hashlib.sha256(self.data).hexdigest()
 
 
+@cache
+def _samples() -> dict[str, Picture]:
+    return {name: Picture(name, str(path.relative_to(APP)), path.read_bytes())
+            for path in sorted(SAMPLES.glob("*.jpg")) if (name := path.stem.replace("_", " "))}
+
+
 def choose_pictures() -> list[Picture]:
-    """Uploads and chosen samples, at most ``MAX_PICTURES``; what does not fit is said."""
-    samples = {path.stem.replace("_", " "): path for path in sorted(SAMPLES.glob("*.jpg"))}
+    """Uploads and chosen samples, at most ``MAX_PICTURES``, the same on every page; what does not fit is said."""
+    samples, photos = _samples(), st.session_state.setdefault("photos", {})
     left, right = st.columns(2)
     with left:
         uploads = st.file_uploader(
-            f"Your photos (up to {MAX_PICTURES})", accept_multiple_files=True, key="uploads",
+            f"Your photos (up to {MAX_PICTURES})", accept_multiple_files=True, key="uploads", on_change=_take,
             help="JPEG, PNG, WebP, GIF (first frame), BMP or TIFF, at most 20 MB and 50 megapixels each. They stay in "
-                 "the memory of the server and are not stored.")
+                 "the memory of the server, for all pages, and are not stored.")
+        st.session_state["in_uploader"] = {upload.file_id for upload in uploads}
+        before = [key for key in photos if key not in st.session_state["in_uploader"]]
+        if before:
+            st.session_state["photos_before"] = before
+            st.multiselect("Uploaded before", before, key="photos_before", on_change=_remove, args=(before,),
+                           format_func=lambda key: photos[key].name if key in photos else "",
+                           help="The cross removes a photo, from all pages and from the server's memory.")
     with right:
+        recall("sample", "sample")
         chosen = st.pills("Sample pictures", list(samples), selection_mode="multi", default=list(samples)[:2],
                           key="sample", bind="query-params", wrap=True)
-    _remember_uploads([upload.name for upload in uploads])
-    pictures = [Picture(upload.name, upload.name, upload.getvalue()) for upload in uploads]
-    pictures += [Picture(name, str(samples[name].relative_to(APP)), samples[name].read_bytes()) for name in chosen]
-    if len(pictures) > MAX_PICTURES:
-        st.error(f"{len(pictures)} pictures were given; the page shows the first {MAX_PICTURES}.",
+        remember("sample", "sample")
+    _remember_uploads([photo.name for photo in photos.values()])
+    pictures = list(photos.values())
+    for name in chosen:
+        taken = unused(name, {picture.name for picture in pictures})
+        pictures.append(samples[name] if taken == name else replace(samples[name], name=taken))
+    given = len(pictures) + st.session_state.get("beyond", 0)
+    if given > MAX_PICTURES:
+        st.error(f"{given} pictures were given; the page shows the first {MAX_PICTURES}.", icon=":material/error:")
+    if heavy := st.session_state.get("heavy"):
+        st.error(f"{plain(', '.join(heavy))}: there is no more room: photos may have {MAX_BYTES >> 20} MB together.",
                  icon=":material/error:")
-    taken: set[str] = set()
-    for picture in pictures:
-        name, copy = picture.name, 1
-        while picture.name in taken:
-            copy += 1
-            picture.name = f"{name} ({copy})"
-        taken.add(picture.name)
     return pictures[:MAX_PICTURES]
 
 
+def unused(name: str, taken: Container[str]) -> str:
+    """A name that is not taken, with a number behind it where it has to be."""
+    found, copy = name, 1
+    while found in taken:
+        copy += 1
+        found = f"{name} ({copy})"
+    return found
+
+
+def _take() -> None:
+    """Keep what was added to the uploader, let go what was removed from it; a page that is left empties it."""
+    photos, uploads = st.session_state["photos"], st.session_state["uploads"]
+    for key in st.session_state.get("in_uploader", set()) - {upload.file_id for upload in uploads}:
+        photos.pop(key, None)
+    beyond, heavy = 0, []
+    for upload in uploads:
+        if upload.file_id in photos:
+            continue
+        if len(photos) >= MAX_PICTURES:
+            beyond += 1
+        elif upload.size + sum(len(photo.data) for photo in photos.values()) > MAX_BYTES:
+            heavy.append(upload.name)
+        else:
+            name = unused(upload.name, {photo.name for photo in photos.values()})
+            photos[upload.file_id] = Picture(name, upload.name, upload.getvalue())
+    st.session_state.update(beyond=beyond, heavy=heavy)
+
+
+def _remove(before: list[str]) -> None:
+    for key in set(before) - set(st.session_state["photos_before"]):
+        st.session_state["photos"].pop(key, None)
+    st.session_state.update(beyond=0, heavy=[])
+
+
 def choose_one(pictures: list[Picture], key: str) -> Picture:
-    """One of the pictures; a choice that is gone gives way to the first."""
+    """One of the pictures, the same on every page until another is chosen; one that is gone gives way to the first."""
     names = [picture.name for picture in pictures]
     if st.session_state.get(key) not in names:
         st.session_state.pop(key, None)
-    name = st.selectbox("Photo", names, key=key, width=260) if len(names) > 1 else names[0]
+    if len(names) == 1:
+        return pictures[0]
+    recall(key, "photo", names)
+    name = st.selectbox("Photo", names, key=key, width=260)
+    remember(key, "photo")
     return pictures[names.index(name)]
 
 

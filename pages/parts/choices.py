@@ -1,0 +1,77 @@
+"""What is chosen on one page holds on the others, though Streamlit forgets a widget when its page is left."""
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import streamlit as st
+
+import senet_viz as sv
+from senet_viz.reports.text import plain
+
+
+@contextmanager
+def arriving_at(page: str) -> Iterator[None]:
+    """Around the run of a page: whether its visitor comes from another one."""
+    st.session_state["arriving"] = st.session_state.get("page") != page
+    st.session_state["page"] = page
+    yield
+    st.session_state["arriving"] = False
+
+
+def recall(key: str, subject: str, offered: Collection[Any] | None = None) -> None:
+    """Let a widget begin with what was last chosen for a subject, on whatever page, where no link says otherwise.
+
+    Args:
+        key: of the widget that comes next.
+        subject: what its value is about: "photo", "class", …
+        offered: what can be chosen there; anything else is not recalled.
+    """
+    chosen = st.session_state.setdefault("choices", {})
+    # of the page that was left, widgets may still have their values here, though not on the screen
+    if (key in st.session_state and not st.session_state.get("arriving")) or key in st.query_params:
+        return
+    if subject in chosen and (offered is None or chosen[subject] in offered):
+        st.session_state[key] = chosen[subject]
+
+
+def remember(key: str, subject: str, *, but: Any = None) -> None:
+    """Keep the value of the widget with this key for other pages; ``but`` says that nothing is chosen."""
+    chosen = st.session_state.setdefault("choices", {})
+    if (value := st.session_state[key]) == but:
+        chosen.pop(subject, None)
+    else:
+        chosen[subject] = value
+
+
+def choose_class(model: sv.Model, key: str, nothing: str, *, first: Collection[str] = (), title: str = "Class",
+                 about: str = "", **options: Any) -> int | None:
+    """One of the model's classes, the same on every page until another is chosen.
+
+    Args:
+        model: whose classes.
+        key: of the select box, and of its value in the link.
+        nothing: the first option, with which no class is chosen.
+        first: classes to offer before all others.
+        title: of the select box.
+        about: its help.
+        options: further ones of ``st.selectbox``.
+
+    Returns:
+        The index; None where none is chosen.
+
+    Raises:
+        ValueError: one sentence, where what was typed names no class or several.
+    """
+    labels = model.class_labels
+    recall(key, "class", labels)
+    names = dict(zip(labels, model.classes))
+    wanted = st.selectbox(
+        title, [nothing, *first, *(label for label in labels if label not in set(first))], key=key,
+        bind="query-params", accept_new_options=True, help=f"{about} Part of a name can be typed.".strip(), **options)
+    remember(key, "class", but=nothing)
+    if wanted in (nothing, None):
+        return None
+    index = model.class_index(wanted)
+    if (whole := names[labels[index]]) != labels[index]:
+        st.caption(plain(whole))
+    return index

@@ -1,0 +1,78 @@
+"""Photos and what is chosen for them, from page to page."""
+import pytest
+
+from pages.parts import pictures
+from senet_viz.models import embedded_models
+from tests.app.checks import fine, png, sections, sentences
+
+SE, SK = "demo/se_resnet50_slim", "demo/sknet50_slim"
+pytestmark = pytest.mark.skipif(not {SE, SK} <= set(embedded_models()), reason="the embedded models are missing")
+
+
+def shown(app) -> list[str]:
+    return list(dict.fromkeys(sections(app)["predictions"].table["picture"]))
+
+
+@pytest.fixture
+def uploaded(start):
+    """Explore with two photos of one's own and one sample."""
+    app = start(model=SK, sample="teapot")
+    app.file_uploader(key="uploads").set_value([("a.png", png(1), "image/png"), ("b.png", png(2), "image/png")]).run()
+    fine(app)
+    assert shown(app) == ["a.png", "b.png", "teapot"]
+    return app
+
+
+def go(app, page: str):
+    app.switch_page(page).run()
+    fine(app)
+    return app
+
+
+def test_photos_samples_and_choices_go_along(uploaded):
+    app = uploaded
+    label = app.session_state["loaded"].model.class_labels[7]
+    app.selectbox(key="class").set_value(label).run()
+    go(app, "pages/anatomy.py")
+    assert list(app.selectbox(key="anatomy_picture").options) == ["a.png", "b.png", "teapot"]
+    app.selectbox(key="anatomy_picture").set_value("b.png").run()
+    go(app, "pages/kernels.py")
+    assert app.selectbox(key="kernel_picture").value == "b.png"
+    assert app.session_state["sample"] == ["teapot"]
+    go(app, "app.py")
+    assert shown(app) == ["a.png", "b.png", "teapot"]
+    assert app.selectbox(key="class").value == label
+    assert app.query_params["photo"] == ["a.png", "b.png"] and "class" in app.query_params
+
+
+def test_a_photo_is_removed_where_it_was_added_and_where_it_was_not(uploaded):
+    app = uploaded
+    app.file_uploader(key="uploads").set_value([("b.png", png(2), "image/png")]).run()
+    assert shown(app) == ["b.png", "teapot"]
+    go(go(app, "pages/anatomy.py"), "app.py")
+    assert shown(app) == ["b.png", "teapot"]
+    app.file_uploader(key="uploads").set_value([("c.png", png(3), "image/png"), ("b.png", png(4), "image/png")]).run()
+    assert shown(app) == ["b.png", "c.png", "b.png (2)", "teapot"]
+    before = app.multiselect(key="photos_before")
+    assert len(before.value) == 1  # the others are in the uploader
+    before.set_value([]).run()
+    fine(app)
+    assert shown(app) == ["c.png", "b.png (2)", "teapot"] and len(app.session_state["photos"]) == 2
+
+
+def test_photos_have_a_bound(uploaded, monkeypatch):
+    monkeypatch.setattr(pictures, "MAX_BYTES", sum(len(p.data) for p in uploaded.session_state["photos"].values()) + 10)
+    go(uploaded, "pages/anatomy.py")
+    uploaded.file_uploader(key="uploads").set_value([("more.png", png(5), "image/png")]).run()
+    fine(uploaded, errors=1)
+    assert sentences(uploaded.error)[0].startswith("more.png: there is no more room")
+    assert [photo.name for photo in uploaded.session_state["photos"].values()] == ["a.png", "b.png"]
+
+
+def test_a_link_wins_over_what_was_chosen_before(start):
+    app = start(run=False, sample="rocket")
+    app.session_state["choices"] = {"sample": ["teapot"], "class": "lemon"}
+    app.query_params["class"] = "banana"
+    app.run()
+    fine(app)
+    assert app.session_state["sample"] == ["rocket"] and app.session_state["class"] == "banana"
