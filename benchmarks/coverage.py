@@ -1,7 +1,7 @@
 """Are the gates of every public network found? One row a network, and a summary.
 
 ``python benchmarks/coverage.py [--max-parameters 1000] [--only TEXT] [--anew] [--threads 1] [--out FOLDER]``; see
-README.md. Run again, it goes on with the networks that its table lacks.
+docs/finding_gates.md. Run again, it goes on with the networks that its table lacks.
 
 For each architecture, with random weights and one picture of noise of its own input size: the blocks found beside the
 number expected; whether gate · input is the output in each, and whether each gate came once in one forward; whether
@@ -156,7 +156,7 @@ def run(make: Callable, limit: float) -> dict:
 
 
 def summary(rows: pd.DataFrame) -> str:
-    """The table of the README, and the networks that need a word."""
+    """The table by libraries, and the networks that need a word."""
     lines = ["| networks | tried | blocks expected | found | all found, none too many | gate · input ≠ output | "
              "gate not once | hooks left | not tried |",
              "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"]

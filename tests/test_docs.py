@@ -143,15 +143,25 @@ def test_commands_parse(page):
 # --- paths and links
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "assets" / "README.md"],
-                         ids=lambda page: page.name)
+WRITTEN = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "assets/README.md", "benchmarks/README.md"))]
+
+
+def anchors(page: Path) -> set[str]:
+    """What links to the headings of a page end in, as GitHub and MkDocs make it."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", WRITTEN, ids=names(WRITTEN))
 def test_paths(page):
-    """Files of the repository that a page names are there, and so are the pages that it links."""
+    """Files of the repository that a page names are there, and so are the pages and headings that it links."""
     text = page.read_text(encoding="utf-8")
     for name in re.findall(r"`((?:senet_viz|pages|assets|benchmarks|docs|tests|scripts)/[^`\s*…]*)`", text):
         assert (ROOT / name).exists(), name
-    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text):
-        assert (page.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", text):
+        linked = page.parent / target if target else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), f"{target}#{anchor}"
 
 
 # --- numbers
