@@ -1,6 +1,5 @@
 """Each table against numpy on views written out by hand, and against forwards of small networks."""
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -8,7 +7,6 @@ import pytest
 import torch
 
 from senet_viz import tables
-from senet_viz.experiments.sweep import Sweep, size_preference, size_slopes
 from senet_viz.gates import AttentionBlock, View, contribution_points, inspect
 from senet_viz.models import slim_resnet50
 
@@ -413,77 +411,6 @@ def test_tables_survive_csv(real, tmp_path):
     table.to_csv(tmp_path / "table.csv", index=False)
     back = pd.read_csv(tmp_path / "table.csv", keep_default_na=False)
     pd.testing.assert_frame_equal(back, table, rtol=1e-14, check_dtype=False)
-
-
-# sizes
-
-def swept(looks: dict[str, dict[float, dict]], blocks: list[AttentionBlock]) -> Sweep:
-    """A sweep of gates written by hand: look → size → block → (M, C)."""
-    views = {}
-    for look, rows in looks.items():
-        gates = {b.name: torch.tensor(np.stack([row[b] for row in rows.values()]), dtype=torch.float32) for b in blocks}
-        views[look] = View(torch.zeros(len(rows), 2), gates, {}, {}, {}, blocks)
-    model = SimpleNamespace(blocks=blocks)
-    return Sweep(model, {look: tuple(rows) for look, rows in looks.items()}, {}, views)
-
-
-def weights(difference: float) -> np.ndarray:
-    """Of two branches and four channels, whose mean difference is given."""
-    low = np.array([0.1, 0.3, 0.5, 0.5]) - difference / 2 + 0.15
-    return np.stack([low, 1 - low])
-
-
-def test_size_preference_by_hand():
-    two, three, se = block("a", "SK", 4, (3, 5)), block("b", "SK", 2, (3, 5, 7), stage=3), block("c")
-    rest = {three: [[0.5, 0.1], [0.2, 0.8], [0.3, 0.1]], se: np.ones((1, 4))}
-    sweep = swept({"zoom": {2.0: {two: weights(0.2), **rest}, 1.0: {two: weights(-0.1), **rest}},
-                   "blur": {2.0: {two: weights(0.3), **rest}}, "elsewhere": {2.0: {two: weights(0.05), **rest}}},
-                  [two, se, three])
-    table = size_preference(sweep)
-    assert list(table.columns) == [
-        "look", "size", "block", "label", "stage", "smallest", "largest", "difference", "side"]
-    assert table["label"].tolist() == ["SK_2_1", "SK_3_1"] * 5  # in the network's order, without the SE block
-    first = table[table["label"] == "SK_2_1"]
-    assert list(zip(first["look"], first["size"])) == [
-        ("zoom", 1), ("zoom", 2), ("blur", 1), ("blur", 2), ("elsewhere", 2)]  # sizes rise
-    np.testing.assert_allclose(first["difference"], [-0.1, 0.2, -0.1, 0.3, 0.05], atol=1e-6)
-    np.testing.assert_allclose(first["side"], [4 - 0.1, 4 + 0.2, 4 - 0.1, 4 + 0.3, 4 + 0.05], atol=1e-6)
-    last = table[table["label"] == "SK_3_1"]
-    np.testing.assert_allclose(last["difference"], -0.1, atol=1e-6)
-    np.testing.assert_allclose(last["side"], np.mean([0.5 * 3 + 0.2 * 5 + 0.3 * 7, 0.1 * 3 + 0.8 * 5 + 0.1 * 7]),
-                               atol=1e-6)
-    assert (set(last["smallest"]), set(last["largest"]), set(last["stage"])) == ({"3×3"}, {"7×7"}, {3})
-
-
-def test_size_preference_of_unknown_kernels_and_without_controls():
-    unit = block("a", "SK", 4, (3, 5), known=False)
-    table = size_preference(swept({"zoom": {1.0: {unit: weights(0.1)}}}, [unit]))
-    assert table["side"].isna().all() and table["largest"].tolist() == ["branch 1"]
-    assert table["look"].tolist() == ["zoom"]
-
-
-def test_size_slopes_by_hand():
-    unit = block("a", "SK", 4, (3, 5))
-    #                 doublings: −1 is left out, 0, 1, 2
-    zoom = {0.5: 0.9, 1.0: 0.0, 2.0: 0.04, 4.0: 0.11}
-    blur, elsewhere = {0.5: -0.9, 2.0: 0.01, 4.0: 0.02}, {2.0: -0.02, 4.0: -0.04}
-    sweep = swept({look: {size: {unit: weights(d)} for size, d in values.items()}
-                   for look, values in (("zoom", zoom), ("blur", blur), ("elsewhere", elsewhere))}, [unit])
-    table = size_slopes(size_preference(sweep))
-    assert list(table.columns) == ["block", "label", "stage", "zoom", "blur", "elsewhere", "left"] and len(table) == 1
-    row = table.iloc[0]
-    assert row["zoom"] == pytest.approx(0.11 / 2, abs=1e-6)  # of three equidistant points the middle one does nothing
-    assert row["blur"] == pytest.approx(0.01, abs=1e-6)
-    assert row["elsewhere"] == pytest.approx(-0.02, abs=1e-6)  # from the picture as it is
-    assert row["left"] == pytest.approx(0.055 - 0.01, abs=1e-6)
-
-
-def test_size_slopes_of_too_few_sizes():
-    unit = block("a", "SK", 4, (3, 5))
-    one = size_slopes(size_preference(swept({"zoom": {1.0: {unit: weights(0.1)}}}, [unit])))
-    assert one[["zoom", "blur", "elsewhere", "left"]].isna().all(axis=None) and len(one) == 1
-    below = swept({"zoom": {0.5: {unit: weights(0.1)}}, "blur": {0.5: {unit: weights(0.1)}}}, [unit])
-    assert size_slopes(size_preference(below)).empty
 
 
 @pytest.mark.parametrize(("effect", "controls", "left"), [

@@ -8,12 +8,15 @@ import torch
 from PIL import Image
 
 from ..data.images import blur, elsewhere, zoom
-from ..gates import View, inspect, record
+from ..gates import AttentionBlock, View, contribution_points, inspect, record
 from ..gates.inspection import Point
 from ..models import Model
-from ..tables import beyond, kernel_name
+from ..reports.text import plain
+from ..statistics.kernels import NEGLIGIBLE
+from ..tables import beyond, channel_maps, kernel_name
 
 SIZES = tuple(0.5 + step / 8 for step in range(21))  # to 3
+PAPER = (1.0, 1.5, 2.0)  # the sizes of the SK paper's Fig. 3
 Box = tuple[float, float, float, float]  # left, top, right, bottom edge in pixels
 
 
@@ -34,9 +37,38 @@ class Sweep:
     pictures: dict[str, list[Image.Image]]
     views: dict[str, View]
 
-    def row(self, look: str, row: int) -> View:
-        """Logits and gates of one size: a view of one picture."""
-        return _rows(self.views[look], torch.tensor([row]))
+    def at(self, size: float, look: str = "zoom") -> View:
+        """Logits, gates and Grad-CAM of one size: a view of one picture.
+
+        Raises:
+            ValueError: for a size that was not looked at.
+        """
+        return _rows(self.views[look], torch.tensor([self._row(size, look)]))
+
+    def named(self, sizes: Sequence[float] = PAPER) -> dict[str, View]:
+        """Zooms as ``senet_viz.tables`` takes them: name of the size → view of one picture."""
+        return {name_of(size): self.at(size) for size in sizes}
+
+    def picture(self, size: float) -> Image.Image:
+        """The zoom of a size, RGB."""
+        return self.pictures["zoom"][self._row(size, "zoom")]
+
+    def cams(self, size: float) -> dict[str, dict[str, np.ndarray]]:
+        """Grad-CAM of the first target at one size, as ``senet_viz.tables.cells`` takes it: size → layer → (h, w)."""
+        names: dict[Point, str] = {layer: stage for stage, layer in self.model.stages.items()}
+        return {name_of(size): {str(names.get(layer, layer)): cam[0, 0].cpu().numpy()
+                                for layer, cam in self.at(size).cams.items()}}
+
+    def inspect(self, size: float) -> View:
+        """Look at one size again, in a forward, for the feature maps of its branches and what follows them."""
+        return inspect(self.model, self.model.batch([self.picture(size)]),
+                       features=contribution_points(self.model.blocks))
+
+    def _row(self, size: float, look: str) -> int:
+        if size not in self.sizes[look]:
+            raise ValueError(f"this sweep did not look at size {size:g}: its sizes are "
+                             f"{', '.join(f'{each:g}' for each in self.sizes[look])}")
+        return self.sizes[look].index(size)
 
 
 def sweep(
@@ -76,8 +108,8 @@ def sweep(
         image = image.resize([round(side * scale) for side in image.size], Image.Resampling.BICUBIC)
         centre = centre and (centre[0] * scale, centre[1] * scale)
     scale = min(1, 2 * max(model.input_size) / min(image.size))
-    result = tuple(round(side * scale) for side in image.size)
-    factors = {"zoom": tuple(sizes), "blur": tuple(size for size in sizes if size != 1),
+    result = round(image.width * scale), round(image.height * scale)
+    factors: dict[str, tuple[float, ...]] = {"zoom": tuple(sizes), "blur": tuple(size for size in sizes if size != 1),
                "elsewhere": tuple(size for size in sizes if size > 1)}
     pictures = {"zoom": [zoom(image, size, centre, result) for size in factors["zoom"]],
                 "blur": [blur(image, size, result) for size in factors["blur"]],
@@ -108,9 +140,48 @@ def centre_of(box: Box, size: tuple[int, int]) -> tuple[float, float]:
     return (left + right) / 2, (top + bottom) / 2
 
 
+def parse_box(text: str, size: tuple[int, int]) -> Box | None:
+    """A box as it is typed, "left, top, right, bottom"; None for nothing.
+
+    Args:
+        text: four numbers between commas or semicolons.
+        size: of the picture.
+
+    Raises:
+        ValueError: one sentence, for anything else and for a box that is not inside the picture.
+    """
+    if not text.strip():
+        return None
+    try:
+        left, top, right, bottom = map(float, text.replace(";", ",").split(","))
+    except ValueError:
+        raise ValueError("a box is four numbers: left, top, right, bottom") from None
+    centre_of((left, top, right, bottom), size)
+    return left, top, right, bottom
+
+
+def drawn_box(x: Sequence[float], y: Sequence[float], size: tuple[int, int]) -> Box | None:
+    """A box as the pointer drew it, cut to the picture and in whole pixels; None where nothing of it is left.
+
+    Args:
+        x, y: of two corners, in any order.
+        size: of the picture.
+    """
+    (left, right), (top, bottom) = (
+        np.clip(np.sort(ends), 0, side).round().tolist() for ends, side in zip((x, y), size))
+    return (left, top, right, bottom) if left < right and top < bottom else None
+
+
+def name_of(size: float) -> str:
+    """What a size is called: "1.5×"."""
+    return f"{size:g}×"
+
+
 def _rows(view: View, rows: torch.Tensor) -> View:
-    return View(logits=view.logits[rows], gates={name: gate[rows] for name, gate in view.gates.items()}, features={},
-                cams={}, weights={}, blocks=view.blocks)
+    def of(values: dict) -> dict:
+        return {key: value[rows] for key, value in values.items()}
+
+    return View(view.logits[rows], of(view.gates), of(view.features), of(view.cams), of(view.weights), view.blocks)
 
 
 def size_preference(sweep: Sweep) -> pd.DataFrame:
@@ -159,3 +230,81 @@ def size_slopes(preference: pd.DataFrame) -> pd.DataFrame:
         rows.append({"block": block, "label": label, "stage": stage, **slopes,
                      "left": beyond(slopes["zoom"], slopes["blur"], slopes["elsewhere"])})
     return pd.DataFrame(rows, columns=["block", "label", "stage", "zoom", "blur", "elsewhere", "left"])
+
+
+def at_size(preference: pd.DataFrame, size: float) -> pd.DataFrame:
+    """The rows of ``size_preference`` for one size of the object, without the controls."""
+    return preference[(preference["look"] == "zoom") & (preference["size"] == size)]
+
+
+def paper_bars(preference: pd.DataFrame, sizes: Sequence[float] = PAPER) -> pd.DataFrame:
+    """What the SK paper's Fig. 3 shows on its right, for one picture: the last unit of each stage at some sizes.
+
+    Args:
+        preference: ``size_preference`` of a sweep.
+        sizes: those to take.
+
+    Returns:
+        Columns label, zoom (the size), mean (over channels, the largest kernel's weight minus the smallest's).
+    """
+    last = preference.drop_duplicates("block").groupby("stage", sort=False)["block"].last()
+    rows = preference[(preference["look"] == "zoom") & preference["size"].isin(sizes)
+                      & preference["block"].isin(last)]
+    return rows.rename(columns={"size": "zoom", "difference": "mean"})[["label", "zoom", "mean"]]
+
+
+def branch_maps(view: View, block: AttentionBlock, channel: int) -> dict[str, np.ndarray]:
+    """One channel in every branch of a unit, and their weighted sum: name → (h, w).
+
+    Args:
+        view: of one picture, with its branches' features, as ``Sweep.inspect`` gives it.
+        block: one of the view's that weighs branches.
+        channel: 0 … C − 1.
+    """
+    names = [f"{kernel_name(block, m)} branch" for m in range(block.branches)]
+    return dict(zip([*names, "selected sum"], channel_maps(view, block, channel), strict=True))
+
+
+def branch_weights(view: View, block: AttentionBlock, channel: int) -> str:
+    """The weights of one channel's branches, in a line."""
+    return ", ".join(f"{kernel_name(block, m)} {float(weight):.2f}"
+                     for m, weight in enumerate(view.gates[block.name][0, :, channel]))
+
+
+def describe_slopes(slopes: pd.DataFrame, largest: float = SIZES[-1]) -> str:
+    """Where weight moves beyond both controls as the object grows, in sentences (Markdown).
+
+    Args:
+        slopes: ``size_slopes`` of a sweep.
+        largest: size that it went to.
+    """
+    left = slopes.set_index("label")["left"]
+    up, down = (left > NEGLIGIBLE).sum(), (left < -NEGLIGIBLE).sum()
+    text = (f"As the object grows from 1× to {name_of(largest)}, beyond both controls, weight moves to the larger "
+            f"kernel in **{up}** and to the smaller in **{down}** of {len(left)} units, by more than "
+            f"{NEGLIGIBLE:g} per doubling of its size")
+    if up or down:
+        most = str(left.abs().idxmax())
+        text += f", most in **{most}** ({left[most]:+.3f})"
+    return text + ". One photo shows what happens to it, not what happens to objects."
+
+
+def describe_cam(sweep: Sweep, size: float, classes: Sequence[str], target: int | None = None) -> str:
+    """Which class Grad-CAM explains at a size, and whether it is the most probable one there: a sentence (Markdown).
+
+    Args:
+        sweep: with Grad-CAM.
+        size: one of its sizes.
+        classes: names of the classes.
+        target: the class that was asked for, None for the most probable one at each size.
+    """
+    probable = sweep.at(size).logits[0].softmax(0)
+    top = int(probable.argmax())
+
+    def named(index: int) -> str:
+        return f"**{plain(classes[index])}**"
+
+    if target in (None, top):
+        return f"Grad-CAM at {name_of(size)} of {named(top)} ({float(probable[top]):.0%}), the most probable class."
+    return (f"Grad-CAM at {name_of(size)} of {named(target)} ({float(probable[target]):.0%}), not of the most probable "
+            f"class, {named(top)} ({float(probable[top]):.0%}).")

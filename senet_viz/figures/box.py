@@ -33,7 +33,8 @@ def box_picker(picture: np.ndarray, name: str, box: tuple[float, float, float, f
         figure.add_shape(type="rect", x0=left, y0=top, x1=right, y1=bottom, line=line)
         alt += f", with a box from ({left:g}, {top:g}) to ({right:g}, {bottom:g})"
     finish(figure, alt=f"{alt}.", height=shown[1], legend=False)
-    figure.update_xaxes(range=[0, width], visible=False)
-    figure.update_yaxes(range=[height, 0], visible=False)
+    # in a window that is narrower the picture shrinks, and keeps its shape
+    figure.update_xaxes(range=[0, width], visible=False, constrain="domain", constraintoward="left")
+    figure.update_yaxes(range=[height, 0], visible=False, constrain="domain", constraintoward="top", scaleanchor="x")
     return figure.update_layout(width=shown[0], dragmode="select", margin={"l": 0, "r": 0, "t": 0, "b": 0},
                                 newselection={"line": line})

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from .classes import NEUTRAL, SVG_POINTS, faint
+from .kernels import kernel_preference
 from .style import COLOURS, finish, hover_name, mark_stages, shorten
 
 # name, colour, line and marker of a zoom and of its controls, in every figure; the zoom is drawn last, on top
@@ -18,6 +19,7 @@ LOOKS = {
 }
 FIRST = 1  # in the legend
 TICKS = {0.5: ".5", 0.75: ".75", 1: "1", 1.5: "1.5", 2: "2", 3: "3"}
+FEW_TICKS = (0.5, 1, 2)  # of many panels a row
 FEW = 50  # classes whose points are joined by lines
 
 
@@ -27,7 +29,7 @@ def size_curves(
         at: float | None = None,
         *,
         quantity: str = "difference",
-        columns: int = 4,
+        columns: int | None = None,
 ) -> go.Figure:
     """A small panel a unit: its preference over the object's size, beside the controls.
 
@@ -36,9 +38,10 @@ def size_curves(
         labels: of the units to draw, in this order; all when None.
         at: a size to mark.
         quantity: "difference" of the largest and the smallest kernel's weight, or "side", the kernel's expected one.
-        columns: panels a row.
+        columns: panels a row; when None two for up to four units, so that they read in a narrow window, and four else.
     """
     labels = list(dict.fromkeys(preference["label"] if labels is None else labels))
+    columns = columns or (2 if len(labels) <= 4 else 4)
     table = preference[preference["label"].isin(labels)]
     title = _difference(table) if quantity == "difference" else "expected side of the kernel, in cells"
     figure, places = _panels(labels, columns, "size of object")
@@ -57,7 +60,8 @@ def size_curves(
                     **place)
                 seen.add(look)
     sizes = [*table["size"], *([] if at is None else [at])] or [1]
-    figure.update_xaxes(type="log", tickvals=list(TICKS), ticktext=list(TICKS.values()), tickangle=0,
+    ticks = {at: text for at, text in TICKS.items() if columns <= 2 or at in FEW_TICKS}
+    figure.update_xaxes(type="log", tickvals=list(ticks), ticktext=list(ticks.values()), tickangle=0,
                         range=[math.log10(min(sizes)) - 0.03, math.log10(max(sizes)) + 0.03])
     if at is not None and labels:
         _rules(figure, labels, "x", at, {"color": COLOURS[3], "width": 2})
@@ -69,6 +73,19 @@ def size_curves(
            + ("; ".join(f"{label} from {ends['first'][label]:.3f} to {ends['last'][label]:.3f}" for label in labels
                         if label in ends.index) or "none known") + ".")
     return _finish_panels(figure, labels, columns, table[[quantity]], title, alt if len(table) else "No unit to draw.")
+
+
+def size_bars(preference: pd.DataFrame, size: float) -> go.Figure:
+    """Each unit's preference at one size of the object, on the scale of all sizes.
+
+    Args:
+        preference: what ``senet_viz.experiments.sweep.size_preference`` gives.
+        size: one of its sizes.
+    """
+    zoom = preference[preference["look"] == "zoom"]
+    figure = kernel_preference(zoom[zoom["size"] == size].assign(picture=f"{size:g}×"))
+    reach = 1.05 * max(zoom["difference"].abs().max(), 0.01)
+    return figure.update_layout(showlegend=False).update_yaxes(range=[-reach, reach])
 
 
 def size_slopes(slopes: pd.DataFrame) -> go.Figure:
@@ -197,7 +214,7 @@ def _panels(labels: list[str], columns: int, title: str) -> tuple[go.Figure, lis
     figure.update_annotations(font={"size": 13})
     places = [{"row": i // columns + 1, "col": i % columns + 1} for i in range(len(labels))]
     for place in places[-columns:]:
-        figure.update_xaxes(title={"text": title, "standoff": 5, "font": {"size": 12}}, **place)
+        figure.update_xaxes(title={"text": title, "standoff": 12, "font": {"size": 12}}, **place)
     return figure, places
 
 
@@ -221,8 +238,8 @@ def _finish_panels(
         text=title, textangle=-90, showarrow=False, x=0, xref="paper", xanchor="right", xshift=-42, y=0.5,
         yref="paper", yanchor="middle", font={"size": 13})
     plot = _grid(labels, columns)[2]
-    finish(figure, alt=alt, height=plot + 130)
-    return figure.update_layout(legend={"y": 1 + 30 / plot}, margin={"l": 70})
+    finish(figure, alt=alt, height=plot + 140)
+    return figure.update_layout(legend={"y": 1 + 30 / plot}, margin={"l": 70, "b": 60})
 
 
 def _rules(figure: go.Figure, labels: list[str], axis: str, at: float, line: dict) -> None:

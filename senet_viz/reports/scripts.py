@@ -33,16 +33,17 @@ print(result)
 """
 
 
-def over_data(path: str, ending: str) -> str:
+def over_data(path: str, ending: str, module: str = "summaries") -> str:
     """A script over collected statistics.
 
     Args:
         path: their folder.
         ending: an expression that gives the table.
+        module: of ``senet_viz.statistics`` that the expression uses.
     """
     return f"""\
 import senet_viz as sv
-from senet_viz.statistics import summaries
+from senet_viz.statistics import {module}
 
 stats = sv.open_statistics({path!r})
 result = {ending}
@@ -50,7 +51,7 @@ print(result)
 """
 
 
-def of_sweep(loading: str, path: str, box: tuple | None, ending: str) -> str:
+def of_sweep(loading: str, path: str, box: tuple | None, ending: str, *, functions: str = "", cams: str = "") -> str:
     """A script over one picture at many sizes.
 
     Args:
@@ -58,14 +59,17 @@ def of_sweep(loading: str, path: str, box: tuple | None, ending: str) -> str:
         path: of the picture.
         box: around its object.
         ending: the lines that make ``result`` from ``swept``.
+        functions: of ``senet_viz.experiments.sweep`` that they use, with commas between.
+        cams: arguments of ``sweep`` for Grad-CAM.
     """
+    names = ", ".join(filter(None, [functions, "sweep"]))
     return f"""\
 import senet_viz as sv
 from senet_viz import tables
-from senet_viz.experiments.sweep import size_preference, size_slopes, sweep
+from senet_viz.experiments.sweep import {names}
 
 {loading}
-swept = sweep(model, sv.open_image({path!r}), box={box!r})
+swept = sweep(model, sv.open_image({path!r}), box={box!r}{', ' + cams if cams else ''})
 {ending}
 print(result)
 """

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import spearmanr, t
 
 from ..gates import AttentionBlock
-from ..tables import beyond, kernel_name
+from ..tables import beyond, kernel_name, panels
 from .archive import Statistics
 from .summaries import FEW, _named, _number, class_names
 
@@ -27,6 +27,22 @@ RISING = ("SK_2_3", "SK_3_4")  # in the paper in every class; in the other unit 
 _UNIT = ["block", "label", "stage"]
 _EFFECTS = [*_UNIT, "smallest", "largest", "zoom", "images", "truncated", "classes", "before", "after", "change", "std",
             "d", "images_up", "classes_up", "low", "high", *CONTROLS, "left", "beyond"]
+
+
+def enlarged(stats: Statistics) -> list[float]:
+    """The zooms that can be compared with the pictures as they are: above 1; none where those are not there."""
+    return [zoom for zoom in stats.zooms if zoom > 1] if 1.0 in stats.zooms else []
+
+
+def stage_ends(stats: Statistics) -> list[str]:
+    """Labels of the last unit of each stage, which the paper's Fig. 3 shows."""
+    return [block.label for block in panels(_units(stats), whole_stage=False)]
+
+
+def low_middle_high(stats: Statistics) -> list[str]:
+    """Labels of up to three units as in the paper's Fig. 4: the last of the first, the second and the last stage."""
+    ends = stage_ends(stats)
+    return list(dict.fromkeys([*ends[:2], *ends[-1:]]))
 
 
 def size_effects(stats: Statistics, zoom: float = 1.5) -> pd.DataFrame:
@@ -142,13 +158,13 @@ def by_share(stats: Statistics) -> pd.DataFrame:
     if not kept:
         return pd.DataFrame(columns=columns)
     names = [block.label for block in units]
-    slopes, ranks = [], []
+    by_class, ranks = [], []
     for part in kept:
         side, values = np.log2(part["box"].to_numpy()) / 2, _differences(part, units).to_numpy()
         side = side - side.mean()
-        slopes.append(side @ (values - values.mean(0)) / (side @ side))
+        by_class.append(side @ (values - values.mean(0)) / (side @ side))
         ranks.append([spearmanr(side, column).statistic if np.ptp(column) else np.nan for column in values.T])
-    slopes = pd.DataFrame(slopes, columns=names)
+    slopes = pd.DataFrame(by_class, columns=names)
     low, high = _interval(slopes)
     rho = pd.DataFrame(ranks, columns=names).mean()
     return pd.DataFrame([(
@@ -330,7 +346,7 @@ def _as_published(rows: pd.DataFrame) -> list[str]:
     small, sure = rows["change"].abs() < NEGLIGIBLE, _side(rows["low"], rows["high"])
     beside = ", but not beyond the controls" if _controls(rows) else ""
     found = []
-    for label, way in sure.mask(small, 0).items():
+    for label, way in zip(rows.index, sure.mask(small, 0)):
         word = {1: "up", -1: "down", 0: "negligible" if small[label] else "no direction"}[way]
         partly = ", though not in every class" if way and rows["classes_up"][label] < 1 else ""
         found.append(f"{word}, " + ("unlike the paper" if way != (label in RISING) else
@@ -352,8 +368,8 @@ def _without_zoom(rows: pd.DataFrame, shares: pd.DataFrame) -> str:
     return ("In the pictures as they are, and within classes, the difference " + (
         f"surely {' and '.join(ways)} as the object is larger" if ways else
         f"goes surely with the object's size in no unit, by {NEGLIGIBLE:g} or more per doubling of its side") + (
-        f"; that agrees with the zoom in {agree.sum()} of {_number(rows['beyond'].sum(), 'unit')} that it moves beyond "
-        "the controls" if rows["beyond"].any() else "") + ".")
+        f"; that agrees with the zoom in {agree.sum()} of {_number(int(rows['beyond'].sum()), 'unit')} that it moves "
+        "beyond the controls" if rows["beyond"].any() else "") + ".")
 
 
 def _gaining(row: pd.Series) -> str:
@@ -372,7 +388,7 @@ def _agreeing(rows: pd.DataFrame, sign: int) -> str:
 
 def _between(values: pd.Series) -> str:
     """The smallest and the largest of some values of one sign."""
-    low, high = (_weight(values[at]) for at in (values.abs().idxmin(), values.abs().idxmax()))
+    low, high = (_weight(values.iloc[at]) for at in (values.abs().argmin(), values.abs().argmax()))
     return low if low == high else f"{low} to {high}"
 
 

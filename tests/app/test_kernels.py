@@ -88,6 +88,10 @@ def test_the_page_is_described_and_its_tables_are_offered(first, chosen):
         fine(app)
         assert list(sections(app)) == OF_PHOTO + OF_DATA
         assert [h.value for h in app.header] == ["One photo at many sizes", "Over a data set", "The whole page"]
+        assert [h.anchor for h in app.subheader] == ["size", "curves", "beyond", "paper-sizes", "decided"]
+        explained = [e for e in app.expander if e.label == "How to read this"]
+        assert len(explained) == 6 and all(len(e.markdown[0].value) > 80 for e in explained)
+        assert [tab.label for tab in app.tabs] == ["Change", "Bars", "Classes", "Without zoom"]
         buttons = {button.key for button in app.get("download_button")}
         assert {"report", "film", *(f"{key}_csv" for key in sections(app))} == buttons
         for key, section in sections(app).items():
@@ -110,7 +114,7 @@ def test_numbers_of_a_photo_are_the_librarys(which, request, expected, model):
     row, layer = SIZES.index(size), list(model.stages.values())[-1]
     np.testing.assert_allclose(shown["size_cam"]["value"],
                                swept.views["zoom"].cams[layer][row, 0].numpy().ravel(), rtol=1e-3, atol=1e-4)
-    rows = {f"{s:g}×": swept.row("zoom", SIZES.index(s)) for s in (1.0, 1.5, 2.0)}
+    rows = swept.named((1.0, 1.5, 2.0))
     same(shown["fig3_lines"], tables.kernel_groups(rows, block, points or block.channels))
     last = zoom[zoom["size"].isin([1, 1.5, 2]) & zoom["label"].isin(["SK_2_3", "SK_3_4", "SK_4_6", "SK_5_3"])]
     same(shown["fig3_bars"].drop(columns="zoom"), last[["label", "difference"]].set_axis(["label", "mean"], axis=1))
@@ -170,12 +174,8 @@ def test_the_script_gives_the_table(which, key, request, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     section, names = sections(request.getfixturevalue(which))[key], {}
     exec(compile(section.script, "script", "exec"), names)
-    table = section.table
-    if key == "fig3_bars":  # the figure's own names, and only its units
-        names["result"] = names["result"].rename(columns={"size": "zoom", "difference": "mean"})[
-            ["label", "zoom", "mean"]].query("label in @table['label']")
-    pd.testing.assert_frame_equal(names["result"].reset_index(drop=True), table.reset_index(drop=True), rtol=1e-3,
-                                  atol=1e-4)
+    pd.testing.assert_frame_equal(names["result"].reset_index(drop=True), section.table.reset_index(drop=True),
+                                  rtol=1e-3, atol=1e-4)
     assert capsys.readouterr().out
 
 

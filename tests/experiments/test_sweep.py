@@ -2,17 +2,38 @@
 import math
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
 from torchvision import transforms
 
 import senet_viz as sv
+from senet_viz import tables
 from senet_viz.data import images
-from senet_viz.experiments.sweep import SIZES, Sweep, centre_of, size_preference, size_slopes, sweep
+from senet_viz.experiments.sweep import (
+    PAPER,
+    SIZES,
+    Sweep,
+    at_size,
+    branch_maps,
+    branch_weights,
+    centre_of,
+    describe_cam,
+    describe_slopes,
+    drawn_box,
+    paper_bars,
+    parse_box,
+    size_preference,
+    size_slopes,
+    sweep,
+)
+from senet_viz.gates import AttentionBlock, View
 from senet_viz.models import Model, slim_resnet50
+from senet_viz.statistics.kernels import NEGLIGIBLE
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ASSETS = Path(sv.__file__).resolve().parents[1] / "assets"
@@ -93,14 +114,45 @@ def test_the_default_sizes():
     assert {look: len(sizes) for look, sizes in found.sizes.items()} == {"zoom": 21, "blur": 20, "elsewhere": 16}
 
 
-def test_rows_as_views_of_one_picture():
-    found = sweep(network("tiny"), noise(40, 40), (1, 2))
+def test_one_size_as_a_view_of_one_picture():
+    model = network("tiny")
+    found = sweep(model, noise(40, 40), (1, 2), layers=["layer3"])
     for look, sizes in found.sizes.items():
-        for row in range(len(sizes)):
-            one = found.row(look, row)
-            assert torch.equal(one.logits, found.views[look].logits[row:row + 1])
-            assert all(torch.equal(gate, found.views[look].gates[key][row:row + 1]) for key, gate in one.gates.items())
-            assert one.blocks == found.model.blocks
+        for row, size in enumerate(sizes):
+            one, seen = found.at(size, look), found.views[look]
+            assert torch.equal(one.logits, seen.logits[row:row + 1])
+            for own, all_ in ((one.gates, seen.gates), (one.cams, seen.cams), (one.weights, seen.weights)):
+                assert set(own) == set(all_) and all(torch.equal(own[key], all_[key][row:row + 1]) for key in all_)
+            assert one.blocks == model.blocks
+    with pytest.raises(ValueError, match=r"did not look at size 1\.5: its sizes are 1, 2$"):
+        found.at(1.5)
+
+
+def test_sizes_by_name_as_tables_take_them():
+    model = network("tiny")
+    found = sweep(model, noise(40, 40), (1, 1.5, 2), layers=["layer3", (model.blocks[-1].name, "output")])
+    assert list(found.named()) == ["1×", "1.5×", "2×"] and list(found.named([2])) == ["2×"]
+    assert torch.equal(found.named()["1.5×"].logits, found.views["zoom"].logits[1:2])
+    [stage] = [name for name, layer in model.stages.items() if layer == "layer3"]
+    cams = found.cams(2)["2×"]
+    assert list(cams) == [stage, str((model.blocks[-1].name, "output"))]
+    np.testing.assert_array_equal(cams[stage], found.views["zoom"].cams["layer3"][2, 0].numpy())
+    assert found.picture(2) is found.pictures["zoom"][2]
+
+
+def test_looking_again_shows_what_the_branches_gave():
+    model = network("tiny")
+    found = sweep(model, noise(40, 40), (1, 2))
+    view, block = found.inspect(2), model.blocks[3]
+    torch.testing.assert_close(view.logits, found.at(2).logits, atol=1e-5, rtol=1e-4)
+    shown = branch_maps(view, block, 2)
+    assert list(shown) == ["3×3 branch", "5×5 branch", "selected sum"]
+    low, high, both = shown.values()
+    gate = view.gates[block.name][0, :, 2]
+    np.testing.assert_allclose(low, view.features[block.name, 0][0, 2])
+    np.testing.assert_allclose(both, float(gate[0]) * low + float(gate[1]) * high, atol=1e-6)
+    assert branch_weights(view, block, 2) == f"3×3 {gate[0]:.2f}, 5×5 {gate[1]:.2f}"
+    assert len(tables.contributions({"2×": view})) == 2 * len(model.blocks)
 
 
 @pytest.mark.parametrize(("sizes", "looks"), [
@@ -128,7 +180,7 @@ def test_a_large_photo_is_shrunk_first_to_what_can_be_seen():
     for look, make in (("zoom", images.zoom), ("elsewhere", images.elsewhere)):
         last = make(small, 2, centre)
         assert found.pictures[look][-1].tobytes() == last.tobytes()
-        by_hand(model, [last], found.row(look, len(found.sizes[look]) - 1))
+        by_hand(model, [last], found.at(2, look))
     assert found.pictures["blur"][0].tobytes() == images.blur(small, 2).tobytes()
     # nothing is lost that the network could see: pixels of a deviation of about 1
     direct = model.batch([images.zoom(image, size, (350, 75)) for size in sizes])
@@ -184,3 +236,144 @@ def test_a_network_without_units_is_refused():
 def test_centre_of():
     assert centre_of((0, 0, 40, 30), (40, 30)) == (20, 15)
     assert centre_of((10, 4, 12, 30), (40, 30)) == (11, 17)
+
+
+# tables of gates written by hand
+
+def block(name: str, kind: str = "SE", channels: int = 4, kernels=(), stage: int = 2, known: bool = True,
+          index: int = 1) -> AttentionBlock:
+    return AttentionBlock(
+        name=name, label=f"{kind}_{stage}_{index}", kind=kind, channels=channels, branches=max(1, len(kernels)),
+        kernels=tuple(kernels) if kernels and known else None, stage=stage, index=index, gate=f"{name}.gate",
+        paths=tuple(f"{name}.{m}" for m in range(len(kernels))), shortcut=None)
+
+
+def swept(looks: dict[str, dict[float, dict]], blocks: list[AttentionBlock]) -> Sweep:
+    """A sweep of gates written by hand: look → size → block → (M, C)."""
+    views = {}
+    for look, rows in looks.items():
+        gates = {b.name: torch.tensor(np.stack([row[b] for row in rows.values()]), dtype=torch.float32) for b in blocks}
+        views[look] = View(torch.zeros(len(rows), 2), gates, {}, {}, {}, blocks)
+    model = SimpleNamespace(blocks=blocks)
+    return Sweep(model, {look: tuple(rows) for look, rows in looks.items()}, {}, views)
+
+
+def weights(difference: float) -> np.ndarray:
+    """Of two branches and four channels, whose mean difference is given."""
+    low = np.array([0.1, 0.3, 0.5, 0.5]) - difference / 2 + 0.15
+    return np.stack([low, 1 - low])
+
+
+def test_size_preference_by_hand():
+    two, three, se = block("a", "SK", 4, (3, 5)), block("b", "SK", 2, (3, 5, 7), stage=3), block("c")
+    rest = {three: [[0.5, 0.1], [0.2, 0.8], [0.3, 0.1]], se: np.ones((1, 4))}
+    sweep = swept({"zoom": {2.0: {two: weights(0.2), **rest}, 1.0: {two: weights(-0.1), **rest}},
+                   "blur": {2.0: {two: weights(0.3), **rest}}, "elsewhere": {2.0: {two: weights(0.05), **rest}}},
+                  [two, se, three])
+    table = size_preference(sweep)
+    assert list(table.columns) == [
+        "look", "size", "block", "label", "stage", "smallest", "largest", "difference", "side"]
+    assert table["label"].tolist() == ["SK_2_1", "SK_3_1"] * 5  # in the network's order, without the SE block
+    first = table[table["label"] == "SK_2_1"]
+    assert list(zip(first["look"], first["size"])) == [
+        ("zoom", 1), ("zoom", 2), ("blur", 1), ("blur", 2), ("elsewhere", 2)]  # sizes rise
+    np.testing.assert_allclose(first["difference"], [-0.1, 0.2, -0.1, 0.3, 0.05], atol=1e-6)
+    np.testing.assert_allclose(first["side"], [4 - 0.1, 4 + 0.2, 4 - 0.1, 4 + 0.3, 4 + 0.05], atol=1e-6)
+    last = table[table["label"] == "SK_3_1"]
+    np.testing.assert_allclose(last["difference"], -0.1, atol=1e-6)
+    np.testing.assert_allclose(last["side"], np.mean([0.5 * 3 + 0.2 * 5 + 0.3 * 7, 0.1 * 3 + 0.8 * 5 + 0.1 * 7]),
+                               atol=1e-6)
+    assert (set(last["smallest"]), set(last["largest"]), set(last["stage"])) == ({"3×3"}, {"7×7"}, {3})
+
+
+def test_size_preference_of_unknown_kernels_and_without_controls():
+    unit = block("a", "SK", 4, (3, 5), known=False)
+    table = size_preference(swept({"zoom": {1.0: {unit: weights(0.1)}}}, [unit]))
+    assert table["side"].isna().all() and table["largest"].tolist() == ["branch 1"]
+    assert table["look"].tolist() == ["zoom"]
+
+
+def test_size_slopes_by_hand():
+    unit = block("a", "SK", 4, (3, 5))
+    #                 doublings: −1 is left out, 0, 1, 2
+    zoom = {0.5: 0.9, 1.0: 0.0, 2.0: 0.04, 4.0: 0.11}
+    blur, elsewhere = {0.5: -0.9, 2.0: 0.01, 4.0: 0.02}, {2.0: -0.02, 4.0: -0.04}
+    sweep = swept({look: {size: {unit: weights(d)} for size, d in values.items()}
+                   for look, values in (("zoom", zoom), ("blur", blur), ("elsewhere", elsewhere))}, [unit])
+    table = size_slopes(size_preference(sweep))
+    assert list(table.columns) == ["block", "label", "stage", "zoom", "blur", "elsewhere", "left"] and len(table) == 1
+    row = table.iloc[0]
+    assert row["zoom"] == pytest.approx(0.11 / 2, abs=1e-6)  # of three equidistant points the middle one does nothing
+    assert row["blur"] == pytest.approx(0.01, abs=1e-6)
+    assert row["elsewhere"] == pytest.approx(-0.02, abs=1e-6)  # from the picture as it is
+    assert row["left"] == pytest.approx(0.055 - 0.01, abs=1e-6)
+
+
+def test_size_slopes_of_too_few_sizes():
+    unit = block("a", "SK", 4, (3, 5))
+    one = size_slopes(size_preference(swept({"zoom": {1.0: {unit: weights(0.1)}}}, [unit])))
+    assert one[["zoom", "blur", "elsewhere", "left"]].isna().all(axis=None) and len(one) == 1
+    below = swept({"zoom": {0.5: {unit: weights(0.1)}}, "blur": {0.5: {unit: weights(0.1)}}}, [unit])
+    assert size_slopes(size_preference(below)).empty
+
+
+def test_one_size_and_the_papers_bars_by_hand():
+    units = [block("a", "SK", 4, (3, 5)), block("b", "SK", 4, (3, 5), index=2), block("c", "SK", 4, (3, 5), stage=3)]
+    difference = {1.0: (0.1, 0.2, 0.3), 1.25: (0.0, 0.0, 0.0), 1.5: (-0.1, -0.2, -0.3), 2.0: (0.4, 0.5, 0.6)}
+    looks = {size: {unit: weights(d) for unit, d in zip(units, values)} for size, values in difference.items()}
+    table = size_preference(swept({"zoom": looks, "blur": {1.5: looks[1.25]}}, units))
+    one = at_size(table, 1.5)
+    assert set(one["look"]) == {"zoom"} and one["label"].tolist() == ["SK_2_1", "SK_2_2", "SK_3_1"]
+    np.testing.assert_allclose(one["difference"], difference[1.5], atol=1e-6)
+    bars = paper_bars(table)
+    assert list(bars.columns) == ["label", "zoom", "mean"] and PAPER == (1, 1.5, 2)
+    assert list(zip(bars["label"], bars["zoom"])) == [(label, size) for size in PAPER for label in ("SK_2_2", "SK_3_1")]
+    np.testing.assert_allclose(bars["mean"], [0.2, 0.3, -0.2, -0.3, 0.5, 0.6], atol=1e-6)
+    assert paper_bars(table, [1.25])["zoom"].tolist() == [1.25, 1.25] and at_size(table, 7).empty
+
+
+# sentences
+
+@pytest.mark.parametrize(("left", "said"), [
+    ([0.01, -0.03, 0.0, NEGLIGIBLE], "larger kernel in **1** and to the smaller in **1** of 4 units, by more than "
+                                     "0.002 per doubling of its size, most in **SK_1** (-0.030). One"),
+    ([0.0, 0.001], "larger kernel in **0** and to the smaller in **0** of 2 units, by more than 0.002 per doubling of "
+                   "its size. One"),
+    ([math.nan, 0.5], "larger kernel in **1** and to the smaller in **0** of 2 units, by more than 0.002 per doubling "
+                      "of its size, most in **SK_1** (+0.500). One")])
+def test_slopes_in_a_sentence(left, said):
+    text = describe_slopes(pd.DataFrame({"label": [f"SK_{i}" for i in range(len(left))], "left": left}), 2.5)
+    assert said in text and text.startswith("As the object grows from 1× to 2.5×, beyond both controls")
+
+
+def test_the_class_of_a_grad_cam_in_a_sentence():
+    logits = torch.tensor([[0.0, math.log(3.0)], [math.log(4.0), 0.0]])
+    found = Sweep(SimpleNamespace(blocks=[]), {"zoom": (1.0, 1.5)}, {}, {"zoom": View(logits, {}, {}, {}, {}, [])})
+    classes = ["a*b", "c"]
+    assert describe_cam(found, 1, classes) == "Grad-CAM at 1× of **c** (75%), the most probable class."
+    assert describe_cam(found, 1.5, classes) == r"Grad-CAM at 1.5× of **a\*b** (80%), the most probable class."
+    assert describe_cam(found, 1.5, classes, 0) == describe_cam(found, 1.5, classes)
+    assert describe_cam(found, 1.5, classes, 1) == (
+        r"Grad-CAM at 1.5× of **c** (20%), not of the most probable class, **a\*b** (80%).")
+
+
+# boxes
+
+@pytest.mark.parametrize(("text", "box"), [
+    ("", None), ("  ", None), ("1, 2, 3, 4", (1, 2, 3, 4)), (" 0;0 ; 10.5;30", (0, 0, 10.5, 30))])
+def test_a_typed_box(text, box):
+    assert parse_box(text, (40, 30)) == box
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ("left, top", "four numbers"), ("1, 2, , 4", "four numbers"), ("1, 2, 3", "four numbers"),
+    ("nan, 0, 10, 10", "not inside"), ("0, 0, 41, 10", "which has 40×30 pixels"), ("5, 5, 5, 9", "is empty")])
+def test_a_typed_box_that_is_none(text, said):
+    with pytest.raises(ValueError, match=said):
+        parse_box(text, (40, 30))
+
+
+def test_a_drawn_box():
+    assert drawn_box([30.4, 10.6], [5.2, 20.7], (40, 30)) == (11, 5, 30, 21)  # from its last corner to its first
+    assert drawn_box([-9, 55], [-3, 31], (40, 30)) == (0, 0, 40, 30)
+    assert drawn_box([50, 60], [5, 20], (40, 30)) is None and drawn_box([5, 5.2], [5, 20], (40, 30)) is None

@@ -20,6 +20,7 @@ def test_the_picture_lies_on_its_own_pixels():
     shown = Image.open(io.BytesIO(base64.b64decode(image.source.partition(",")[2])))
     assert shown.size == (40, 30)
     assert figure.layout.meta["alt"] == "a cat, 40×30 pixels." and not figure.layout.shapes
+    assert figure.layout.yaxis.scaleanchor == "x"  # a narrow window does not distort it
 
 
 def test_a_smaller_copy_has_the_pixels_of_the_whole():

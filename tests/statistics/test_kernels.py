@@ -13,8 +13,11 @@ from senet_viz.statistics.kernels import (
     bars,
     by_share,
     class_changes,
+    enlarged,
     kernel_findings,
+    low_middle_high,
     size_effects,
+    stage_ends,
 )
 
 UNITS = ("SK_2_3", "SK_3_4", "SK_5_3")
@@ -469,3 +472,19 @@ def test_of_a_run(run, tmp_path):
                                                         - stats.overall_mean(units[0])[0]).mean(), atol=1e-6)
     assert class_changes(stats).groupby("label")["count"].sum().eq((fit & (first["label"] >= 0)).sum()).all()
     assert all(kernel_findings(stats, effects, shares))
+
+
+def test_zooms_that_can_be_compared():
+    assert enlarged(made(zooms=(1.0, 1.5, 2.0))) == [1.5, 2.0] and enlarged(made(zooms=(0.5, 1.0))) == []
+    assert enlarged(made(zooms=(1.5, 2.0))) == []  # beside nothing
+
+
+@pytest.mark.parametrize(("labels", "ends", "chosen"), [
+    (["SK_2_1", "SK_2_3", "SK_3_4", "SK_4_6", "SK_5_1", "SK_5_3"], ["SK_2_3", "SK_3_4", "SK_4_6", "SK_5_3"],
+     ["SK_2_3", "SK_3_4", "SK_5_3"]),
+    (["SK_2_1", "SK_4_1"], ["SK_2_1", "SK_4_1"], ["SK_2_1", "SK_4_1"]), (["SK_3_2"], ["SK_3_2"], ["SK_3_2"]),
+    ([], [], [])])
+def test_the_papers_units(labels, ends, chosen):
+    stats = made(zooms=(1.0, 1.5))
+    stats.blocks = [*(block(label) for label in labels), block("SE_5_9", ())]
+    assert stage_ends(stats) == ends and low_middle_high(stats) == chosen
