@@ -15,8 +15,9 @@ from .gates import (
 )
 from .models import Model, load
 from .statistics import Statistics, open_statistics
+from .training import Monitor
 
 __all__ = [
-    "AttentionBlock", "Edit", "EditError", "Model", "ModelBusy", "Statistics", "UnreadableImage", "View", "edited",
-    "find_blocks", "grad_cam", "inspect", "load", "open_image", "open_statistics", "parse_edits", "record",
+    "AttentionBlock", "Edit", "EditError", "Model", "ModelBusy", "Monitor", "Statistics", "UnreadableImage", "View",
+    "edited", "find_blocks", "grad_cam", "inspect", "load", "open_image", "open_statistics", "parse_edits", "record",
 ]

@@ -21,6 +21,7 @@ from ..data.datasets import Pictures, open_pictures
 from ..layers import SelectiveKernel, SqueezeExcite
 from ..models.checkpoints import load_state, save_checkpoint
 from ..models.resnet import slim_resnet50
+from .monitor import Monitor
 from .recipe import Recipe
 
 
@@ -38,7 +39,7 @@ def train(
 
     After every epoch ``OUT.checkpoint.pt`` is replaced atomically; run again with the same recipe, training goes on
     from there and ends, with as many workers, with the weights of a run that nobody interrupted. At the end that file
-    is removed.
+    is removed. What a ``Monitor`` measured of the gates, every 50th step, is put beside it: ``OUT.monitor.parquet``.
 
     Args:
         data: what ``senet_viz.data.datasets.open_pictures`` opens, with the splits "train" and "val".
@@ -87,7 +88,7 @@ def train(
         anneal_strategy="cos", cycle_momentum=False, div_factor=20, final_div_factor=1e3)
 
     checkpoint = out.with_suffix(".checkpoint.pt")
-    done, history = 0, []
+    done, history, saved = 0, [], None
     if checkpoint.exists():
         try:
             saved = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -103,6 +104,10 @@ def train(
         scheduler.load_state_dict(saved["scheduler"])
         done, history = saved["epoch"], saved["history"]
 
+    example = torch.randn(1, 3, recipe.image_size, recipe.image_size, generator=torch.Generator().manual_seed(0))
+    monitor = Monitor(module, example) if recipe.attention != "none" else None
+    if monitor and saved:
+        monitor.restore(saved["monitor"])
     for epoch in range(done, recipe.epochs):
         loader = _loader(pictures, recipe, epoch, transform, workers, device)
         loss = _epoch(module, loader, optimizer, scheduler, recipe, device, epoch, progress)
@@ -112,7 +117,8 @@ def train(
                    f"top-1 {top1:.1%}  top-5 {top5:.1%}")
         _replace(checkpoint, {
             "recipe": json.dumps(asdict(recipe)), "epoch": epoch + 1, "history": history,
-            "module": module.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict()})
+            "module": module.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(),
+            "monitor": monitor.state() if monitor else None})
 
     state = {key: value.half() if value.is_floating_point() else value
              for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
@@ -129,6 +135,9 @@ def train(
     }
     save_checkpoint(out, state, metadata)
     out.with_suffix(".md").write_text(card(out.stem, metadata))
+    if monitor:
+        monitor.close()
+        monitor.save(out.with_suffix(".monitor.parquet"))
     checkpoint.unlink(missing_ok=True)
     return metadata
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -73,6 +74,9 @@ def check_same_weights(left: Path, right: Path) -> None:
         assert a[key].numpy().tobytes() == b[key].numpy().tobytes(), key
     assert read_metadata(left)["recipe"] == read_metadata(right)["recipe"]  # the history of losses among it
     assert read_metadata(left)["accuracy"] == read_metadata(right)["accuracy"]
+    logs = [pd.read_parquet(path.with_suffix(".monitor.parquet")) for path in (left, right)]
+    pd.testing.assert_frame_equal(*logs)
+    assert logs[0]["step"].unique().tolist() == list(range(0, 18, 50)) and logs[0]["label"].nunique() == 16
 
 
 @pytest.mark.parametrize(("attention", "source", "precision"), [
@@ -85,7 +89,8 @@ def test_learns_colours(pictures, tmp_path, attention, source, precision):
     assert min(losses) < 0.6 * losses[0]
     assert metadata["accuracy"]["top1"] > 0.6  # chance is 0.33, with a standard error of 0.09
     assert metadata["classes"] == NAMES
-    assert [p.name for p in sorted(out.parent.iterdir())] == ["tiny.md", "tiny.safetensors"]
+    log = [] if attention == "none" else ["tiny.monitor.parquet"]
+    assert [p.name for p in sorted(out.parent.iterdir())] == ["tiny.md", *log, "tiny.safetensors"]
 
 
 def test_what_is_written_is_what_was_measured(whole, pictures):

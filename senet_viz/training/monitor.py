@@ -1,0 +1,245 @@
+"""Watching channel attention while a network trains, from its own forwards.
+
+Neither loss nor accuracy shows that a block's attention has collapsed, and a gate whose channels all move as one still
+has lively values. The monitor measures every n-th training forward: it runs none of its own, and between measurements
+costs the calls of two functions.
+"""
+import threading
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import nn
+
+from ..data.files import replacing
+from ..gates.blocks import AttentionBlock, blocks_of, eager, to_module
+from ..gates.hooks import Hooks, hooked
+from ..gates.points import on_gate
+from ..statistics.dimension import Covariance, dimension
+from ..tables import HIGH, LOW
+
+COLUMNS = ["step", "block", "label", "pictures", "mean", "std", "below", "above", "dimension", "first", "alive"]
+COLLAPSED, IN_A_ROW = 1.2, 3  # a gate of fewer directions than this, so many times one after the other
+RARE = 0.01  # a hidden unit that is above zero for fewer of the pictures is dead, for all but so few of them linear
+
+
+class CollapseWarning(UserWarning):
+    """All channels of a gate move along one direction."""
+
+
+@dataclass
+class _Watched:
+    """A block, the modules that it was found in, and what a forward gave of it."""
+
+    block: AttentionBlock
+    hidden: str | None
+    parts: dict[str, nn.Module]
+    low: int = 0
+    gates: list[torch.Tensor] = field(default_factory=list)
+    units: list[torch.Tensor] = field(default_factory=list)
+
+
+class Monitor:
+    """Measures the gates of every attention block in a network's own training forwards.
+
+    Args:
+        module: the network as the training calls it: inside DataParallel or DistributedDataParallel, what these wrap.
+            Compiled code runs past hooks: of a network in ``torch.compile`` forwards of the wrapper are not seen, those
+            of the network itself are, so that every n-th step may call that.
+        example: a batch that the network takes, (N, 3, H, W); one picture of it is run once, to find the blocks.
+        every: measure each so many-th training forward, from the first on.
+        writer: a ``torch.utils.tensorboard.SummaryWriter``, which gets each number as "label/measure".
+
+    A forward counts while the network is in training mode. Of DataParallel's replicas the one on the network's own
+    device is measured, of distributed processes the one of rank 0. Between measurements two hooks hang on the network.
+
+    Raises:
+        ValueError: for a network without attention blocks, one that fails on the example, or ``every`` below 1.
+
+    >>> with Monitor(module, batch, every=50) as monitor:
+    ...     for images, labels in loader:
+    ...         train_step(module, images, labels)
+    >>> monitor.table().query("dimension < 1.5")
+    """
+
+    def __init__(self, module: nn.Module, example: torch.Tensor, every: int = 50, *, writer: Any = None):
+        if every < 1:
+            raise ValueError(f"every is a number of forwards, 1 or more, not {every}")
+        self.module, self.every, self.writer = eager(module), every, writer
+        blocks = blocks_of(self.module, example)
+        if not blocks:
+            raise ValueError(f"{type(self.module).__name__} has no channel attention, so there is nothing to watch.")
+        hidden = hidden_layers(self.module, blocks, example)
+        self._watched = [_Watched(block, hidden[block.name], self._parts(block, hidden[block.name]))
+                         for block in blocks]
+        self._rows: list[dict] = []
+        self._step, self._silent = 0, False
+        self._measuring: tuple[int, int, Hooks] | None = None  # step, thread, and what hangs on the network meanwhile
+        self._handles = [self.module.register_forward_pre_hook(self._enter),
+                         self.module.register_forward_hook(self._leave, always_call=True)]
+
+    @property
+    def blocks(self) -> list[AttentionBlock]:
+        """The blocks that are watched: all, but for those that were replaced meanwhile."""
+        return [watched.block for watched in self._watched]
+
+    def table(self) -> pd.DataFrame:
+        """A row a measured step and block.
+
+        Columns: step (training forwards before it), block, label, pictures (in the batch); over its pictures and the
+        channels of the gate, of several branches the last: mean, std (over pictures, averaged over channels), below and
+        above (share under .05 and over .95); dimension and first (``senet_viz.statistics.dimension``; nan where the
+        batch is too small to tell); alive (share of the block's hidden units that are above zero for 1 to 99 % of the
+        pictures; nan without such a layer).
+        """
+        return pd.DataFrame(self._rows, columns=COLUMNS)
+
+    def save(self, path: str | Path) -> None:
+        """Write the table as Parquet; a file that is there is replaced whole."""
+        with replacing(path) as part:
+            self.table().to_parquet(part, index=False)
+
+    def close(self) -> None:
+        """Take the hooks off; the table stays. A second time does nothing."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+
+    def __enter__(self) -> "Monitor":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def state(self) -> dict:
+        """Steps and rows, of plain numbers and text, to go on with in another process (``restore``)."""
+        return {"step": self._step, "rows": list(self._rows)}
+
+    def restore(self, state: dict) -> None:
+        """Go on where ``state`` was."""
+        self._step, self._rows = state["step"], list(state["rows"])
+
+    # one measurement
+    def _enter(self, module: nn.Module, given: tuple) -> None:
+        if not module.training or not _first_rank() or _other_replica(module, self.module, given):
+            return
+        number, self._step = self._step, self._step + 1
+        if number % self.every:
+            return
+        hooks = Hooks(self.module)  # of this thread alone
+        try:
+            self._watched = [watched for watched in self._watched if self._there(watched)]
+            for watched in self._watched:
+                watched.gates.clear()
+                watched.units.clear()
+                # what is kept has left the graph: it holds no memory that the training frees, and changes no gradient
+                on_gate(hooks, watched.block, lambda gate, _, kept=watched.gates: kept.append(gate.detach().clone()))
+                if watched.hidden:
+                    hooks.before(watched.hidden, lambda units, kept=watched.units: kept.append(units.detach().clone()))
+        except BaseException:
+            hooks.remove()
+            raise
+        self._measuring = number, threading.get_ident(), hooks
+
+    def _leave(self, module: nn.Module, given: tuple, output: object) -> None:
+        if self._measuring is None or self._measuring[1] != threading.get_ident():
+            return
+        number, _, hooks = self._measuring
+        self._measuring = None
+        hooks.remove()
+        if output is not None:  # else the forward failed
+            with torch.no_grad():
+                self._measure(number)
+
+    def _measure(self, number: int) -> None:
+        seen = [watched for watched in self._watched if watched.gates]
+        if not seen and not self._silent:
+            self._silent = True
+            warnings.warn("No gate was seen in a training forward: compiled code runs past hooks. Call the network "
+                          "itself in the steps that are to be measured.", stacklevel=2)
+        for watched in seen:
+            row = _row(watched)
+            self._rows.append({"step": number, "block": watched.block.name, "label": watched.block.label, **row})
+            if self.writer is not None:
+                for measure in COLUMNS[4:]:
+                    if row[measure] == row[measure]:
+                        self.writer.add_scalar(f"{watched.block.label}/{measure}", row[measure], number)
+            watched.low = watched.low + 1 if row["dimension"] < COLLAPSED else 0
+            if watched.low == IN_A_ROW:  # once, until it lives again
+                warnings.warn(
+                    f"{watched.block.label} moves along one direction (dimension {row['dimension']:.2f} over "
+                    f"{row['pictures']} pictures, step {number}): its {watched.block.channels:,} channels are one "
+                    f"number.", CollapseWarning, stacklevel=2)
+
+    def _parts(self, block: AttentionBlock, hidden: str | None) -> dict[str, nn.Module]:
+        paths = {block.gate, hidden, *(product.path for product in block.products if block.gate is None)} - {None}
+        return {path: self.module.get_submodule(path) for path in paths if path is not None}
+
+    def _there(self, watched: _Watched) -> bool:
+        """Whether the block is still the one that was found; hooks on another module might break the training."""
+        named = dict(self.module.named_modules())
+        if all(named.get(path) is part for path, part in watched.parts.items()):
+            return True
+        warnings.warn(f"{watched.block.label} was replaced while it was watched, and is left out from now on; make a "
+                      f"new monitor to see what took its place.", stacklevel=2)
+        return False
+
+
+def _row(watched: _Watched) -> dict:
+    gate = torch.cat([gate.float().cpu() for gate in watched.gates], 1)[:, -1].double()  # of several branches the last
+    found = dimension(Covariance.of(gate[::2]), Covariance.of(gate[1::2]), watched.block.channels)
+    alive = float("nan")
+    if watched.units:
+        share = (watched.units[-1].flatten(1) > 0).double().mean(0)
+        alive = float(((share >= RARE) & (share <= 1 - RARE)).double().mean())
+    return {"pictures": len(gate), "mean": float(gate.mean()), "std": float(gate.std(0, correction=0).mean()),
+            "below": float((gate < LOW).double().mean()), "above": float((gate > HIGH).double().mean()),
+            "dimension": found.dimension, "first": found.first, "alive": alive}
+
+
+def hidden_layers(module: nn.Module, blocks: list[AttentionBlock], example: torch.Tensor) -> dict[str, str | None]:
+    """Block → path of the layer that is given its hidden units, the last learned one before the gate; None without.
+
+    A hidden layer is what such a layer is given by another one within the block's own module: SE's reduced vector and
+    SK's z are, ECA's and a single layer's inputs are not.
+    """
+    paths = {block.name: block.name.partition("#")[0] for block in blocks}
+    order: dict[str, list[tuple[str, int]]] = {name: [] for name in paths}  # the layers of vectors, with their outputs
+    with hooked(module) as hooks, torch.no_grad():
+        for name, path in paths.items():
+            for inner, part in module.get_submodule(path).named_modules():
+                if isinstance(part, nn.Linear):
+                    sizes = part.in_features, part.out_features
+                elif isinstance(part, nn.Conv2d):
+                    sizes = part.in_channels, part.out_channels
+                else:
+                    continue
+                layer = ".".join(filter(None, (path, inner)))
+
+                def ran(given, _, layer=layer, sizes=sizes, before=order[name]):
+                    if given is not None and given[0].numel() == sizes[0]:  # a vector, no map
+                        before.append((layer, sizes[1]))
+                hooks.after(layer, ran)
+        module(to_module(example[:1], module))
+    found: dict[str, str | None] = dict.fromkeys(paths)
+    for block in blocks:
+        layers = order[block.name]
+        alone = list(paths.values()).count(paths[block.name]) == 1  # else whose layer is whose cannot be told
+        if alone and len(layers) > 1 and layers[-1][1] in (block.channels, block.channels * block.branches):
+            found[block.name] = layers[-1][0]
+    return found
+
+
+def _other_replica(running: nn.Module, original: nn.Module, given: tuple) -> bool:
+    """Whether this is one of DataParallel's replicas beside that on the network's own device."""
+    parameter = next(original.parameters(), None)
+    return (getattr(running, "_is_replica", False) and parameter is not None and bool(given)
+            and isinstance(given[0], torch.Tensor) and given[0].device != parameter.device)
+
+
+def _first_rank() -> bool:
+    distributed = torch.distributed
+    return not (distributed.is_available() and distributed.is_initialized()) or distributed.get_rank() == 0

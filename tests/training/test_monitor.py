@@ -1,0 +1,269 @@
+import copy
+import math
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+import timm
+import torch
+from torch import nn
+
+import senet_viz as sv
+from senet_viz.layers import SelectiveKernel, SqueezeExcite
+from senet_viz.training import CollapseWarning, Monitor
+from senet_viz.training.monitor import hidden_layers
+from tests.gates.test_search import FORMS, Net, seen_in
+from tests.runs import make_batch, make_module
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+PICTURES = 40
+
+
+@pytest.fixture
+def network() -> nn.Module:
+    return copy.deepcopy(make_module("se+sk"))
+
+
+def step(network: nn.Module, seed: int = 0, pictures: int = PICTURES) -> torch.Tensor:
+    network.train()
+    batch = make_batch(pictures, seed)
+    network.zero_grad()
+    network(batch).square().mean().backward()
+    return batch
+
+
+def by_hand(network: nn.Module, batch: torch.Tensor) -> dict[str, np.ndarray]:
+    """Gates in training mode, with hooks of our own; batch normalisation's averages put back."""
+    kept, handles = {}, []
+    state = copy.deepcopy(network.state_dict())
+    for name, part in network.named_modules():
+        if isinstance(part, (SqueezeExcite, SelectiveKernel)):
+            def keep(_, __, output, name=name, part=part):
+                gate = output.detach().flatten(2)[:, -1] if isinstance(part, SelectiveKernel) else output.detach()
+                kept[name] = gate.flatten(1).numpy()
+            handles.append(part.gate.register_forward_hook(keep))
+    with torch.no_grad():
+        network.train()(batch)
+    for handle in handles:
+        handle.remove()
+    network.load_state_dict(state)
+    return kept
+
+
+def hooks_on(module: nn.Module) -> int:
+    return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in module.modules())
+
+
+def test_numbers_are_those_of_hooks_of_ones_own(network):
+    expected = by_hand(network, make_batch(PICTURES, 7))
+    with Monitor(network, make_batch(1)) as monitor:
+        step(network, 7)
+    table = monitor.table().set_index("block")
+    assert list(table.index) == [block.name for block in sv.find_blocks(network, make_batch(1))] and len(table) == 8
+    assert set(table.index) == set(expected)
+    for name, gate in expected.items():
+        row = table.loc[name]
+        assert (row["step"], row["pictures"]) == (0, PICTURES)
+        assert row["mean"] == pytest.approx(gate.mean(), abs=1e-6)
+        assert row["std"] == pytest.approx(gate.std(0).mean(), abs=1e-6)
+        assert row["below"] == pytest.approx((gate < 0.05).mean())
+        assert row["above"] == pytest.approx((gate > 0.95).mean())
+        one, two = np.cov(gate[::2].T), np.cov(gate[1::2].T)
+        ratio = np.trace(one) * np.trace(two) / np.sum(one * two)
+        assert row["dimension"] == pytest.approx(ratio, rel=1e-4)
+        assert 0 <= row["first"] <= 1
+
+
+def test_living_hidden_units(network):
+    part = network.get_submodule("layer3.0.se")
+    with torch.no_grad():  # one unit never, one always above zero
+        part.reduce.bias[0], part.reduce.bias[1] = -1e3, 1e3
+    hidden = []
+    handle = part.expand.register_forward_pre_hook(lambda _, args: hidden.append(args[0].detach().clone()))
+    with Monitor(network, make_batch(1)) as monitor:
+        step(network)
+    handle.remove()
+    share = (hidden[-1] > 0).double().mean(0)
+    row = monitor.table().set_index("block").loc["layer3.0.se"]
+    assert row["alive"] == pytest.approx(float(((share >= 0.01) & (share <= 0.99)).double().mean()))
+    assert row["alive"] <= 1 - 2 / len(share)
+
+
+def test_every_nth_training_forward_and_no_other(network):
+    monitor = Monitor(network, make_batch(1), every=3)
+    for seed in range(7):
+        step(network, seed)
+        with torch.no_grad():
+            network.eval()(make_batch(4))
+    assert monitor.table()["step"].unique().tolist() == [0, 3, 6]
+    assert hooks_on(network) == 2
+    monitor.close()
+    monitor.close()  # nothing more to do
+    assert hooks_on(network) == 0
+    rows = len(monitor.table())
+    step(network)
+    assert len(monitor.table()) == rows == 24
+
+
+def test_training_is_the_same_with_and_without(network):
+    other = copy.deepcopy(network)
+    with Monitor(network, make_batch(1), every=1):
+        step(network)
+    step(other)
+    for (name, one), (_, two) in zip(network.named_parameters(), other.named_parameters()):
+        assert torch.equal(one, two) and torch.equal(one.grad, two.grad), name
+    for (name, one), (_, two) in zip(network.named_buffers(), other.named_buffers()):
+        assert torch.equal(one, two), name
+
+
+def test_a_failing_forward_leaves_no_hook_and_the_next_is_measured(network):
+    with Monitor(network, make_batch(1)) as monitor:
+        monitor.every = 1
+        with pytest.raises(RuntimeError):
+            network.train()(torch.rand(2, 5, 24, 24))
+        assert hooks_on(network) == 2
+        step(network)
+        assert 1 in monitor.table()["step"].tolist()
+
+
+def test_a_collapse_is_said_once(network):
+    part = network.get_submodule("layer3.0.se")
+    with torch.no_grad():  # all channels by one hidden unit
+        part.expand.weight[:, 1:] = 0
+    with Monitor(network, make_batch(1), every=1) as monitor, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for seed in range(6):
+            step(network, seed, 64)
+    said = [str(warning.message) for warning in caught if warning.category is CollapseWarning]
+    table = monitor.table().query("block == 'layer3.0.se'")
+    assert (table["dimension"] < 1.2).all() and (table["first"] > 0.9).all()
+    label = table["label"].iloc[0]
+    assert len([text for text in said if text.startswith(f"{label} moves along one direction")]) == 1
+    assert f"its {part.expand.out_features} channels are one number" in "".join(said)
+    living = monitor.table().query("dimension >= 1.2")["label"].unique()
+    assert not [text for text in said for label in living if text.startswith(f"{label} ")]
+
+
+def test_a_constant_gate_has_no_dimension(network):
+    with torch.no_grad():
+        for parameter in network.get_submodule("layer2.0.se").parameters():
+            parameter.zero_()
+    with Monitor(network, make_batch(1)) as monitor:
+        step(network)
+    row = monitor.table().set_index("block").loc["layer2.0.se"]
+    assert row["std"] == 0 and row["mean"] == 0.5 and math.isnan(row["dimension"]) and math.isnan(row["first"])
+    assert row["alive"] == 0
+
+
+def test_a_batch_too_small_to_tell_says_so(network):
+    with Monitor(network, make_batch(1)) as monitor:
+        step(network, pictures=2)
+    assert monitor.table()["dimension"].isna().all() and monitor.table()["mean"].notna().all()
+
+
+def test_a_block_that_is_replaced_is_left_out(network):
+    with Monitor(network, make_batch(1), every=1) as monitor:
+        step(network)
+        network.layer2[0].se = nn.Identity()
+        with pytest.warns(UserWarning, match="SE_3_1 was replaced while it was watched"):
+            step(network, 1)
+        step(network, 2)
+    counts = monitor.table()["label"].value_counts()
+    assert counts["SE_3_1"] == 1 and set(counts.drop("SE_3_1")) == {3} and len(monitor.blocks) == 7
+
+
+@pytest.mark.parametrize("form", ["inline", "in place", "torch.mul with keywords", "tanh"])
+def test_gates_of_other_forms(form):
+    network = Net(FORMS[form][0])
+    with Monitor(network, torch.rand(1, 3, 64, 64)) as monitor:
+        network.train()(torch.rand(6, 3, 64, 64))
+    expected = [gate.detach().flatten(1) for gate in seen_in(network)]
+    assert len(monitor.table()) == len(expected) == 2
+    assert monitor.table()["mean"].tolist() == pytest.approx([float(gate.mean()) for gate in expected], abs=1e-6)
+    assert monitor.table()["std"].tolist() == pytest.approx(
+        [float(gate.std(0, correction=0).mean()) for gate in expected], abs=1e-6)
+
+
+def test_under_autocast(network):
+    with Monitor(network, make_batch(1)) as monitor, torch.autocast("cpu", torch.bfloat16):
+        network.train()(make_batch(PICTURES))
+    expected = by_hand(network, make_batch(PICTURES))
+    for row in monitor.table().itertuples():
+        assert row.mean == pytest.approx(expected[row.block].mean(), abs=0.02)
+
+
+def test_in_a_wrapper_of_several_devices(network):
+    wrapped = nn.DataParallel(network)  # without a GPU it calls the network itself
+    with Monitor(wrapped.module, make_batch(1)) as monitor:
+        wrapped.train()(make_batch(PICTURES))
+    assert len(monitor.table()) == 8
+
+
+def test_only_the_process_of_rank_0_measures(network, tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1)
+    try:
+        wrapped = nn.parallel.DistributedDataParallel(network)
+        with Monitor(network, make_batch(1), every=1) as monitor:
+            wrapped.train()(make_batch(8))
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(torch.distributed, "get_rank", lambda: 1)
+                wrapped(make_batch(8))
+        assert monitor.table()["step"].unique().tolist() == [0]
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def test_a_compiled_network_is_said_to_show_nothing(network):
+    compiled = torch.compile(network, backend="eager")
+    compiled.train()(make_batch(4))
+    with Monitor(compiled, make_batch(1), every=1) as monitor:
+        network.train()(make_batch(PICTURES))  # the network itself is measured
+    assert len(monitor.table()) == 8
+
+
+def test_numbers_go_to_a_writer_and_to_parquet(network, tmp_path):
+    class Writer:
+        def __init__(self):
+            self.scalars = {}
+
+        def add_scalar(self, name, value, step):
+            self.scalars[name, step] = value
+
+    writer = Writer()
+    with Monitor(network, make_batch(1), writer=writer) as monitor:
+        step(network)
+    monitor.save(tmp_path / "log.parquet")
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "log.parquet"), monitor.table())
+    table = monitor.table().set_index("label")
+    for label in table.index:
+        for measure in ("mean", "std", "below", "above", "dimension", "first", "alive"):
+            if pd.notna(table.loc[label, measure]):
+                assert writer.scalars[f"{label}/{measure}", 0] == table.loc[label, measure]
+
+
+def test_goes_on_where_a_state_was(network):
+    with Monitor(network, make_batch(1), every=2) as first:
+        for seed in range(3):
+            step(network, seed)
+    with Monitor(network, make_batch(1), every=2) as second:
+        second.restore(first.state())
+        for seed in range(2):
+            step(network, seed)
+    assert second.table()["step"].unique().tolist() == [0, 2, 4]
+
+
+def test_refuses():
+    with pytest.raises(ValueError, match="has no channel attention, so there is nothing to watch"):
+        Monitor(nn.Conv2d(3, 4, 3), torch.rand(1, 3, 16, 16))
+    with pytest.raises(ValueError, match="every is a number of forwards, 1 or more, not 0"):
+        Monitor(make_module("se"), make_batch(1), every=0)
+
+
+@pytest.mark.parametrize(("name", "layer"), [
+    ("seresnet18", "layer1.0.se.fc2"), ("ecaresnet26t", None), ("skresnet18", "layer1.0.conv1.attn.fc_select")])
+def test_hidden_layers_of_timms_networks(name, layer):
+    network, example = timm.create_model(name), torch.rand(1, 3, 64, 64)
+    found = hidden_layers(network, sv.find_blocks(network, example), example)
+    assert next(iter(found.values())) == layer
+    assert {path is None for path in found.values()} == {layer is None}
