@@ -5,22 +5,25 @@ unit that weighs branches a 1 for each would add them up, M times their mean: it
 all alike. A gate of 1 also takes away how much a gate scales the map as a whole; so beside it stands the picture's own
 mean gate in every channel, which takes away the choice between channels alone.
 """
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
 from torch.nn import functional as F
 
 from ..data.images import zoom
-from ..gates import AttentionBlock, Edit, View, edited, record
+from ..gates import AttentionBlock, Edit, View, edited, inspect, record
 from ..gates.blocks import eager, to_module
 from ..gates.hooks import hooked
 from ..gates.inspection import logits_of
 from ..gates.removals import branch_values, removals
 from ..models import Model
 from ..reports.text import plain
+from ..tables import cells, gates, kernel_name
 
 ROWS = 64  # pictures in one forward
 SIZES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
@@ -57,14 +60,14 @@ def runs(model: Model, picture: torch.Tensor, variants: Sequence[Sequence[Edit]]
     first = [next((i for i, block in enumerate(model.blocks) if any(edit.matches(block) for edit in variant)), 0)
              for variant in variants]
     order = sorted(range(len(variants)), key=first.__getitem__)
-    result: list[torch.Tensor] = [None] * (1 + len(variants))
+    result: dict[int, torch.Tensor] = {}
     for start in range(0, max(1, len(order)), ROWS):
         part = order[start:start + ROWS]
         logits = _forward(model, picture, [variants[i] for i in part], [first[i] for i in part])
         result[0] = logits[0]
         for i, row in zip(part, logits[1:]):
             result[1 + i] = row
-    return torch.stack(result).float()
+    return torch.stack([result[i] for i in range(1 + len(variants))]).float()
 
 
 def _single(picture: torch.Tensor) -> torch.Tensor:
@@ -84,8 +87,11 @@ def _forward(model: Model, picture: torch.Tensor, variants: list[Sequence[Edit]]
         try:
             with hooked(module) as hooks:
                 for path, (rows, more) in growth.items():
-                    hooks.before(path, lambda x, path=path, rows=rows, more=more: (
-                        grown.append(path) or _grown(x, rows, more)))
+                    def grow(x: torch.Tensor, path: str = path, rows: int = rows, more: int = more) -> torch.Tensor:
+                        grown.append(path)
+                        return _grown(x, rows, more)
+
+                    hooks.before(path, grow)
                 logits = logits_of(module(picture))
             if len(logits) == 1 + len(variants):
                 return logits
@@ -174,12 +180,8 @@ def each_channel(model: Model, picture: torch.Tensor, label: str, target: int | 
     Raises:
         ValueError: for an unknown block.
     """
-    block = next((block for block in model.blocks if label in (block.label, block.name)), None)
-    if block is None:
-        raise ValueError(f"there is no attention block {label!r}; the network's are: "
-                         f"{', '.join(block.label for block in model.blocks)}")
-    gates = record(model, _single(picture)).gates[block.name][0, -1]
-    values, channels = gates.topk(min(top, block.channels))
+    block = block_of(model.blocks, label)
+    values, channels = record(model, _single(picture)).gates[block.name][0, -1].topk(min(top, block.channels))
     tried = [(channel, gate, value) for channel, gate in zip(channels.tolist(), values.tolist())
              for value in (["0", "1"] if block.branches == 1 else branch_values(block))]
     logits = runs(model, picture, [[Edit(block.label, value, channels=[channel])] for channel, _, value in tried])
@@ -229,9 +231,9 @@ def forced_sizes(model: Model, image: Image.Image, target: int | None = None,
         raise ValueError(f"{model.name} has no units that choose between kernels")
     # what the network could not see even so is dropped: the result needs twice its input at most
     scale = min(1, 2 * max(model.input_size) / min(image.size))
-    seen = tuple(round(side * scale) for side in image.size)
+    seen = round(image.width * scale), round(image.height * scale)
     batch = to_module(model.batch([zoom(image, size, None, seen) for size in sizes]), eager(model.module))
-    tried = {OWN: []} | _trials(units, {})
+    tried: dict[str, list[Edit]] = {OWN: []} | _trials(units, {})
     logits = []
     for edits in tried.values():
         with edited(model, edits) as module, torch.no_grad():
@@ -241,6 +243,19 @@ def forced_sizes(model: Model, image: Image.Image, target: int | None = None,
     table = pd.concat([_outcomes(model, torch.cat([each[:1], each]), target, [
         {"size": size, "edit": value} for size in sizes]) for value, each in zip(tried, logits)], ignore_index=True)
     return table[["size", "edit", "of", "logit", "probability", "class"]]
+
+
+def block_of(blocks: Sequence[AttentionBlock], label: str) -> AttentionBlock:
+    """The block of this label or name.
+
+    Raises:
+        ValueError: where there is none; the message names those that there are.
+    """
+    for block in blocks:
+        if label in (block.label, block.name):
+            return block
+    raise ValueError(f"there is no attention block {label!r}; the network's are: "
+                     f"{', '.join(block.label for block in blocks)}")
 
 
 def _means(model: Model, picture: torch.Tensor) -> dict[str, float]:
@@ -266,19 +281,81 @@ def _outcomes(model: Model, logits: torch.Tensor, target: int | None, described:
     logits = logits.double().cpu()
     if not logits.isfinite().all():
         raise ValueError("The network's output is not finite under every edit, so that the changes say nothing.")
-    if logits.shape[1] != len(model.classes):
-        raise ValueError(f"The network gives {logits.shape[1]} logits, but there are {len(model.classes)} class names.")
+    _check_classes(model, logits)
     target = int(logits[0].argmax()) if target is None else target
     own, probable = logits[:, target], logits.softmax(1)[:, target]
-    return pd.DataFrame(described).assign(**{
+    columns: dict[str, Any] = {
         "of": model.class_labels[target], "logit": own[1:].numpy(), "change": (own[1:] - own[0]).numpy(),
         "probability": probable[1:].numpy(), "probability_change": (probable[1:] - probable[0]).numpy(),
         "class": [model.class_labels[i] for i in logits[1:].argmax(1).tolist()],
-        "class_before": model.class_labels[int(logits[0].argmax())]})
+        "class_before": model.class_labels[int(logits[0].argmax())]}
+    return pd.DataFrame(described).assign(**columns)
+
+
+def _check_classes(model: Model, logits: torch.Tensor) -> None:
+    if logits.shape[1] != len(model.classes):
+        raise ValueError(f"The network gives {logits.shape[1]} logits, but there are {len(model.classes)} class names.")
 
 
 # --- before and after
 # ---------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Looked:
+    """A view of a photo, and the photo as the network saw it: (h, w, 3) uint8."""
+
+    view: View
+    seen: np.ndarray
+
+
+def look(model: Model, image: Image.Image, edits: Sequence[Edit] = ()) -> Looked:
+    """A photo in a network, with edits; Grad-CAM of each stage can be had from the view (``View.grad_cam``).
+
+    Raises:
+        EditError: for an edit that cannot be made.
+        ValueError: where the output is not finite, or not a logit a class.
+    """
+    tensor = model.transform(image)
+    view = inspect(model, tensor[None], layers=list(model.stages.values()), edits=edits, retain_graph=True)
+    _check_classes(model, view.logits)
+    if not view.logits.isfinite().all():
+        raise ValueError(f"The network's output for this picture is not finite{' with these edits' * bool(edits)}.")
+    return Looked(view, model.seen(tensor))
+
+
+def last_gates(views: Mapping[str, View], label: str) -> pd.DataFrame:
+    """The gate of one block in each view, of its last branch: picture, branch, kernel, channel, value.
+
+    Args:
+        views: of one model, by name.
+        label: the block's, or its name.
+
+    Raises:
+        ValueError: for an unknown block.
+    """
+    block = block_of(next(iter(views.values())).blocks, label)
+    table = gates(views, block)
+    return table[table["branch"] == block.branches - 1].reset_index(drop=True)
+
+
+def stage_cams(cams: Mapping[str, Mapping[Any, torch.Tensor | np.ndarray]], stages: Mapping[str, str]
+               ) -> dict[str, dict[str, np.ndarray]]:
+    """Grad-CAM of one picture and class at the end of each stage: name → stage → (h, w).
+
+    Args:
+        cams: name → layer → (1, 1, h, w) or (h, w), as ``View.cams`` or without its first axes.
+        stages: stage → layer, as ``Model.stages``.
+    """
+    def alone(cam: torch.Tensor | np.ndarray) -> np.ndarray:
+        return torch.as_tensor(cam).cpu().numpy().reshape(cam.shape[-2:])
+
+    return {name: {stage: alone(found[layer]) for stage, layer in stages.items()} for name, found in cams.items()}
+
+
+def cam_cells(views: Mapping[str, View], stages: Mapping[str, str]) -> pd.DataFrame:
+    """``stage_cams`` of views as a table: picture, map, row, column, value."""
+    return cells(stage_cams({name: view.cams for name, view in views.items()}, stages))
 
 
 def travel(before: View, after: View, edits: Sequence[Edit]) -> pd.DataFrame:
@@ -323,6 +400,36 @@ def changes(before: View, after: View, classes: Sequence[str], target: int | Non
 # ----------------------------------------------------------------------------------------------------------
 
 
+def describe_removals(blocks: Iterable[AttentionBlock]) -> str:
+    """What it means that a block is off, for the kinds of blocks that there are."""
+    branched = {block.branches > 1 for block in blocks}
+    return " ".join([
+        "A gate of 1 takes away the choice between channels and how much the gate scales the map; the mean of the "
+        "photo's own gate, in each channel, takes away the choice alone."] * (False in branched) + [
+        "A unit that weighs branches cannot be off, for a weight of 1 for each would add them up: it is forced to each "
+        "branch, and to all alike."] * (True in branched))
+
+
+def describe_gates(table: pd.DataFrame, block: AttentionBlock) -> str:
+    """What ``last_gates`` found, in a sentence (Markdown)."""
+    means = table.groupby("picture", sort=False)["value"].mean()
+    return (f"The {quantity(block)} in **{block.label}**, channel by channel; its mean is "
+            + ", ".join(f"{mean:.3f} {plain(str(picture))}" for picture, mean in means.items()) + ".")
+
+
+def describe_ranking(table: pd.DataFrame, block: AttentionBlock) -> str:
+    """Which channels ``each_channel`` tried, in a sentence (Markdown)."""
+    by = f" by the weight of {kernel_name(block, -1)}" if block.branches > 1 else ""
+    return (f"The {table['channel'].nunique()} most excited of {block.channels} channels in **{block.label}**{by}, the "
+            f"most excited first.")
+
+
+def quantity(block: AttentionBlock) -> str:
+    """What a value of a block's last branch is: "gate", or "weight of 5×5"."""
+    name = kernel_name(block, -1)
+    return f"weight of {name}" if name else "gate"
+
+
 def describe_effects(table: pd.DataFrame) -> str:
     """What ``each_block``, ``each_stage`` or ``each_channel`` found, in sentences (Markdown)."""
     channels = "channel" in table
@@ -333,12 +440,12 @@ def describe_effects(table: pd.DataFrame) -> str:
         whole = tried[(names[tried.index] == ALL) & (unit == "stage")]  # no single one: it has a sentence of its own
         rows = tried.drop(whole.index)
         if len(rows):
-            sentences.append(f"One {unit} at a time {_set(edit)}: {_found(rows, names[rows.index])}.")
+            sentences.append(f"One {unit} at a time {_set(str(edit))}: {_found(rows, names[rows.index])}.")
         for row in whole.to_dict("records"):
             text = ("the most probable class stays the same" if row["class"] == row["class_before"] else
                     f"**{plain(row['class'])}** becomes the most probable class")
             change = f"changes by {row['change']:+.3g}" if row["change"] else "does not change"
-            together = f"All blocks together{', each' * (edit == FLAT)} {_set(edit)}"
+            together = f"All blocks together{', each' * (edit == FLAT)} {_set(str(edit))}"
             sentences.append(f"{together}: {text}; the logit of {plain(row['of'])} {change}.")
     return " ".join(sentences)
 
@@ -353,8 +460,8 @@ def _found(rows: pd.DataFrame, names: pd.Series) -> str:
         text = f"another class becomes the most probable in {cases} ({_listed(other)})"
     if not change.any():
         return f"{text}; the logit of {plain(rows['of'].iloc[0])} does not change"
-    ends = [f"{verb}{most} with **{names[i]}** ({change[i]:+.3g})" for verb, i, there in (
-        ("falls", change.idxmin(), change.min() < 0), ("rises", change.idxmax(), change.max() > 0)) if there]
+    ends = [f"{verb}{most} with **{names.iloc[i]}** ({change.iloc[i]:+.3g})" for verb, i, there in (
+        ("falls", change.argmin(), change.min() < 0), ("rises", change.argmax(), change.max() > 0)) if there]
     return f"{text}; the logit of {plain(rows['of'].iloc[0])} {' and '.join(ends)}"
 
 
@@ -362,11 +469,11 @@ def describe_travel(table: pd.DataFrame) -> str:
     """How far the edits travelled, in a sentence (Markdown); "" where nothing was edited."""
     if not table["edited"].any():
         return ""
-    later = table.loc[table["edited"].idxmax():]
+    later = table.iloc[table["edited"].argmax():]
     later = later[~later["edited"]]
     if later.empty:
         return "No unedited block follows the first edited one, so that no other gate can change."
-    moved, most = later[later["difference"] > NOTICED], later.loc[later["difference"].idxmax()]
+    moved, most = later[later["difference"] > NOTICED], later.iloc[later["difference"].argmax()]
     text = (f"Of {len(later)} unedited block{'s' * (len(later) > 1)} behind the first edited one, **{len(moved)}** "
             f"change{'s' * (len(moved) == 1)} by more than {NOTICED:g} a gate on average")
     if not most["difference"]:
@@ -382,7 +489,7 @@ def describe_change(table: pd.DataFrame, target: str) -> str:
         table: of ``changes``.
         target: the class to speak of, one of the table's.
     """
-    before, after = (table.loc[table[f"logit_{when}"].idxmax()] for when in ("before", "after"))
+    before, after = (table.iloc[table[f"logit_{when}"].argmax()] for when in ("before", "after"))
     row = table[table["class"] == target].iloc[0]
     if before["class"] == after["class"]:
         text = (f"The most probable class stays **{plain(before['class'])}** ({before['probability_before']:.1%} "
@@ -431,10 +538,10 @@ def describe_sizes(table: pd.DataFrame) -> str:
 
 
 def describe_evaluation(table: pd.DataFrame) -> str:
-    """What ``senet_viz.statistics.open_evaluation`` holds, in sentences (Markdown)."""
+    """What ``senet_viz.collecting.open_evaluation`` holds, in sentences (Markdown)."""
     unedited, rows = table.iloc[0], table.iloc[1:]
     worse, better = rows[rows["high"] < 0], rows[rows["low"] > 0]
-    low = rows.loc[rows["difference"].idxmin()]
+    low = rows.iloc[rows["difference"].argmin()]
     text = (f"Over {unedited['images']:,} pictures top-1 is **{unedited['top1']:.1%}** without edits. By its 95 % "
             f"interval it is lower with **{len(worse)}** and higher with **{len(better)}** of {len(rows)} edits")
     if len(worse):

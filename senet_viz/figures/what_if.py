@@ -121,7 +121,7 @@ def evaluated(table: pd.DataFrame) -> go.Figure:
     """A dot and an interval an edit: the change of top-1 over a data set, filled where the interval leaves 0 out.
 
     Args:
-        table: what ``senet_viz.statistics.open_evaluation`` gives; the unedited row is left out.
+        table: what ``senet_viz.collecting.open_evaluation`` gives; the unedited row is left out.
     """
     rows = table.iloc[1:]
     clear = (rows["low"] > 0) | (rows["high"] < 0)
@@ -138,7 +138,7 @@ def evaluated(table: pd.DataFrame) -> go.Figure:
     figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
     figure.update_xaxes(title="change of top-1, with its 95 % interval", tickformat="+.0%", zeroline=False)
     figure.update_yaxes(autorange="reversed", type="category", automargin=True, dtick=1)
-    low, high = rows.loc[rows["difference"].idxmin()], rows.loc[rows["difference"].idxmax()]
+    low, high = rows.iloc[rows["difference"].argmin()], rows.iloc[rows["difference"].argmax()]
     alt = (f"Change of top-1 under {len(rows)} edits, with 95 % intervals: from {low['difference']:+.1%} "
            f"({low['edit']}) to {high['difference']:+.1%} ({high['edit']}); the interval leaves 0 out for "
            f"{int(clear.sum())}.")
