@@ -1,4 +1,7 @@
 """A data set's statistics beside the panels that the SE paper published."""
+from collections.abc import Sequence
+
+import numpy as np
 import pandas as pd
 
 from ..reports.papers import CHANNELS, CLASSES, FINDINGS, LEVELS, PANELS, PROTOCOL
@@ -24,6 +27,14 @@ def shown_classes(stats: Statistics) -> dict[str, int]:
         elif alike := [i for i, known in enumerate(names) if known & wanted]:
             found[name] = alike[0]
     return found
+
+
+def first_classes(stats: Statistics, count: int = 4) -> list[int]:
+    """Classes to begin with, indices: those of ``CLASSES`` that have pictures, and others from the whole length."""
+    there = np.flatnonzero(stats.count > 0).tolist()
+    shown = [i for i in shown_classes(stats).values() if i in there]
+    spread = [there[int(i)] for i in np.linspace(0, len(there) - 1, min(count, len(there)))]
+    return list(dict.fromkeys(shown + spread))[:count]
 
 
 def comparison(stats: Statistics, label: str) -> pd.DataFrame:
@@ -64,6 +75,22 @@ def comparison(stats: Statistics, label: str) -> pd.DataFrame:
                      f"{own[line]:.2f}" if line in own else _NONE))
     rows.append(("spread between class means", _NONE, f"{means.std(0).mean():.3f}" if len(means) > 1 else _NONE))
     return pd.DataFrame(rows, columns=["quantity", "published", "here"])
+
+
+def comparisons(stats: Statistics, labels: Sequence[str]) -> pd.DataFrame:
+    """``comparison`` of several panels: block, quantity, published, here.
+
+    What is the same for several of them because it is the network's or the data's stands there once, for "all of
+    these".
+
+    Args:
+        stats: the statistics, at zoom 1.
+        labels: one or more of ``PANELS``.
+    """
+    table = pd.concat([comparison(stats, label).assign(block=label) for label in labels], ignore_index=True)
+    same = table.duplicated(["quantity", "published", "here"], keep=False) & table["quantity"].isin(PROTOCOL)
+    table["block"] = table["block"].mask(same, "all of these")
+    return table.drop_duplicates()[["block", "quantity", "published", "here"]]
 
 
 def _drawn(channels: int) -> str:

@@ -70,6 +70,14 @@ def class_lines(stats: Statistics, block, classes: Sequence[int], *, overall: st
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
+def block_lines(stats: Statistics, blocks: Sequence, classes: Sequence[int], *, overall: str | None = "class",
+                branch: int = -1, zoom: float = 1.0) -> pd.DataFrame:
+    """``class_lines`` of several blocks, one below the other, and a column label, the block's."""
+    return pd.concat([
+        class_lines(stats, block, classes, overall=overall, branch=branch, zoom=zoom).assign(
+            label=stats.block(block).label) for block in blocks], ignore_index=True)
+
+
 def omega_squared(between, within, images: int, classes: int) -> np.ndarray:
     """The share of variance that the class accounts for, as a one-way analysis of variance estimates it (Hays, 1963).
 
@@ -141,7 +149,7 @@ def depth_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
         return [f"How class-specific the gates are cannot be told from {_number(images, 'labelled picture')} of "
                 f"{_number(classes, 'class', 'classes')}: that takes at least two classes and more pictures than "
                 "classes."]
-    rows = {source: part.set_index("label") for source, part in table.groupby("source", sort=False)}
+    rows = {str(source): part.set_index("label") for source, part in table.groupby("source", sort=False)}
     gate, median = rows["gate"], rows["gate"]["median"].dropna()
     found = []
     if median.empty:
@@ -281,6 +289,11 @@ def heat_map(stats: Statistics, block, channels: Sequence[int] | None = None, *,
     return deviation if centred else table
 
 
+def heat_map_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """A heat map as a long table: class, channel, value; a row a cell, channel by channel."""
+    return table.reset_index().melt("class", var_name="channel")
+
+
 def nearest_classes(stats: Statistics, gates: Mapping[str, Mapping[str, np.ndarray]], top: int = 3, zoom: float = 1.0,
                     ) -> pd.DataFrame:
     """The classes whose mean gates are nearest to those of single pictures, block by block.
@@ -372,7 +385,7 @@ def _unrelated(share: float, images: int, classes: int) -> float:
 
 def _range(median: pd.Series, margin: float) -> str:
     """Where ω² is smallest and largest."""
-    low, high = median.idxmin(), median.idxmax()
+    low, high = str(median.idxmin()), str(median.idxmax())
     if median[high] <= margin:
         return ("In no block does the class account for anything to speak of: the median channel's ω² is at most "
                 f"{_decimal(median[high])} (**{high}**).")

@@ -67,3 +67,24 @@ def test_shown_classes():
 def test_panels_are_told_whole():
     assert set(papers.PANELS) == set(papers.FINDINGS) == set(papers.CHANNELS)
     assert set(papers.LEVELS) <= set(papers.PANELS) and set(papers.LEVELS["SE_5_3"]) == {*papers.CLASSES, "all"}
+
+
+def test_several_panels_stand_in_one_table():
+    stats = statistics()
+    stats.block = lambda label: SimpleNamespace(channels=2)
+    table = published.comparisons(stats, ["SE_5_3", "SE_5_1"])
+    common = table[table["block"] == "all of these"]
+    assert list(common["quantity"]) == list(papers.PROTOCOL)  # each once
+    for label in ("SE_5_3", "SE_5_1"):
+        own = table[table["block"] == label]
+        alone = published.comparison(stats, label)
+        assert [tuple(row) for row in own[["quantity", "published", "here"]].to_numpy()] == [
+            tuple(row) for row in alone[~alone["quantity"].isin(papers.PROTOCOL)].to_numpy()]
+    assert set(published.comparisons(stats, ["SE_5_3"])["block"]) == {"SE_5_3"}  # of one nothing is common
+
+
+def test_classes_to_begin_with():
+    assert published.first_classes(statistics()) == [0, 2, 1]  # the paper's that have pictures, then others
+    many = statistics(classes=[f"{i}" for i in range(11)], count=[0, *[1] * 10])
+    assert published.first_classes(many) == [1, 4, 7, 10] and published.first_classes(many, 2) == [1, 10]
+    assert published.first_classes(statistics(count=(0, 0, 0, 0))) == []

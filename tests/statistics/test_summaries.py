@@ -9,12 +9,14 @@ from senet_viz.gates import AttentionBlock
 from senet_viz.statistics.archive import Statistics, describe
 from senet_viz.statistics.summaries import (
     beyond,
+    block_lines,
     channel_classes,
     channel_histogram,
     class_lines,
     class_names,
     depth_findings,
     heat_map,
+    heat_map_cells,
     nearest_classes,
     omega_squared,
     saturation,
@@ -151,6 +153,15 @@ def test_class_lines(compact):
     np.testing.assert_allclose(every["std"], means.std(0), atol=tolerance)
     np.testing.assert_allclose(every["error"], st.sem(means), atol=tolerance)
     assert (every["count"] == 3).all() and not every["few"].any()
+
+
+def test_lines_of_several_blocks_stand_one_below_the_other():
+    stats = archive([GATES, GATES / 2], LABELS)
+    table = block_lines(stats, [stats.blocks[1], "SE_2_1"], [1, 0], overall="image")
+    assert list(table["label"].unique()) == ["SE_3_1", "SE_2_1"] and table.index.is_unique
+    for label, rows in table.groupby("label"):
+        pd.testing.assert_frame_equal(rows.drop(columns="label").reset_index(drop=True),
+                                      class_lines(stats, label, [1, 0], overall="image"))
 
 
 def test_all_over_pictures_counts_unlabelled_ones_too():
@@ -330,6 +341,14 @@ def test_heat_map(some):
     assert list(chosen.columns) == [4, 2]
     clustered = heat_map(some, "SE_2_1")
     pd.testing.assert_frame_equal(clustered.sort_index().sort_index(axis=1), heat_map(some, "SE_2_1", clustered=False))
+
+
+def test_a_heat_map_as_a_long_table(some):
+    table = heat_map(some, "SE_3_1", centred=False, clustered=False)
+    cells = heat_map_cells(table)
+    assert list(cells.columns) == ["class", "channel", "value"] and len(cells) == table.size
+    for name, channel, value in cells.itertuples(index=False):
+        assert table.loc[name, channel] == value
 
 
 def test_clustering_brings_like_beside_like():

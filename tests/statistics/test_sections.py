@@ -1,0 +1,126 @@
+"""Every section's script gives its table, and its words hold for its numbers."""
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import senet_viz as sv
+from senet_viz import tables
+from senet_viz.statistics import photos, summaries
+from senet_viz.statistics.sections import HEADS, DataSections, Finding, PhotoSections
+from tests.runs import make_model, picture
+
+LOADING = "from tests.runs import make_model\nmodel = make_model()"
+
+
+@pytest.fixture(scope="module", params=[1.0, 1.5])
+def data(full, request):
+    return DataSections(full, zoom=request.param)
+
+
+@pytest.fixture(scope="module")
+def built(data):
+    label, last = data.stats.blocks[0].label, data.stats.blocks[-1].label
+    first, second = list(data.classes)[:2]
+    return {
+        "lines": data.lines([label, last], [first, second], overall="image", band="error"),
+        "depth": data.depth(), "heat_map": data.heat_map(label), "plain": data.heat_map(last, centred=False),
+        "selective": data.selective(last), "channel_classes": data.channel_classes(label, 2),
+        "channel_histogram": data.channel_histogram(label, 2), "pair": data.pair(last, first, second),
+        "separating": data.separating(last, first, second), "saturation": data.saturation(),
+    }
+
+
+@pytest.fixture(scope="module")
+def photo_sections(data, tmp_path_factory):
+    model, folder = make_model(), tmp_path_factory.mktemp("photos")
+    paths = {}
+    for i in range(2):
+        (folder / f"{i}.png").write_bytes(picture(i, i))
+        paths[f"photo {i}"] = str(folder / f"{i}.png")
+    views = {name: sv.inspect(model, model.batch([sv.open_image(path)])) for name, path in paths.items()}
+    return PhotoSections(data, views, dict(zip(paths, data.classes)), LOADING, paths)
+
+
+def result_of(script: str) -> pd.DataFrame:
+    names: dict = {}
+    exec(compile(script, "script", "exec"), names)
+    return names["result"]
+
+
+def test_scripts_give_the_tables(built, capsys):
+    for name, section in built.items():
+        pd.testing.assert_frame_equal(result_of(section.script), section.table, obj=name)
+        assert capsys.readouterr().out and section.title
+
+
+def test_scripts_of_photos_give_the_tables(photo_sections, capsys):
+    for section in (photo_sections.lines(), photo_sections.nearest()):
+        pd.testing.assert_frame_equal(result_of(section.script), section.table, rtol=1e-5, atol=1e-6)
+        assert capsys.readouterr().out and section.figure.to_json()
+
+
+def test_texts_for_a_report_are_whole(built, data):
+    for name in ("lines", "depth", "saturation"):
+        section, head = built[name], data.head(name)
+        assert isinstance(section, Finding) and section.title == head.title and section.found
+        parts = [head.lead, head.more, *section.found, f"*{data.source}.*"]
+        assert section.text == " ".join(parts)
+    for section in built.values():
+        assert "nan" not in section.text and "{" not in section.text
+    for name in HEADS:
+        assert not any("{" in part for part in data.head(name))
+
+
+def test_findings_hold_for_the_numbers(built, data):
+    lines = built["lines"]
+    few = lines.table.loc[lines.table["few"], "class"].unique()
+    assert len(few) == 1 and lines.found == [
+        "Bands are the mean ± one standard error of the mean.", "Dashed: 1 class of fewer than 5 pictures."]
+    assert built["depth"].found == summaries.depth_findings(data.stats, built["depth"].table)
+    table = built["saturation"].table
+    said = [int(number.replace(",", "")) for number in re.findall(r"[\d,]*\d", built["saturation"].found[0])]
+    assert said == [table["channels"].sum(), table["dead"].sum(), table["open"].sum(), table["constant"].sum()]
+    best = built["selective"].table.iloc[0]
+    assert f"channel **{best['channel']}** (ω² {best['omega_squared']:.2f})" in built["selective"].text
+    assert "less each channel's mean" in built["heat_map"].text and "less each" not in built["plain"].text
+
+
+def test_what_is_shown_is_named(data, full):
+    assert data.quantity == "weight of 5×5" and "The gate is here the weight of 5×5." in data.head("depth").more
+    assert data.head("saturation").title == "Saturated and dead kernel weights"
+    assert data.what == (f"{full.metadata['model']} on {full.metadata['data']}, {full.metadata['images']} pictures of "
+                         f"4 classes, zoom {data.zoom:g}×")
+    facts = data.facts()
+    assert facts[:3] == ["**23** pictures", "**4** classes of 2 to 8", "3 without a label, which count to all only"]
+    assert list(data.classes.values()) == [0, 1, 2, 4]  # none is of class 3
+
+
+def test_where_nothing_can_be_told_there_is_no_section(data, monkeypatch):
+    assert data.lines([data.stats.blocks[0].label], [], overall=None) is None
+    assert data.paper(["SE_9_9"]) is None
+    monkeypatch.setattr(data.stats, "count", np.zeros_like(data.stats.count))
+    label = data.stats.blocks[0].label
+    assert data.selective(label) is None and data.channel_classes(label, 0) is None
+
+
+def test_photos_are_drawn_beside_their_classes(photo_sections, data):
+    lines = photo_sections.lines()
+    assert "Solid, in the same colour" in lines.text and ("not enlarged" in lines.text) == (data.zoom != 1)
+    pd.testing.assert_frame_equal(lines.table, photos.lines(
+        data.stats, photo_sections.gates, photo_sections.classes, zoom=data.zoom))
+    strange = PhotoSections(data, photo_sections.views, dict.fromkeys(photo_sections.views, "unheard of"), LOADING,
+                            photo_sections.paths)
+    assert "The data set has none of their classes." in strange.lines().text
+
+
+def test_grad_cam_is_averaged_by_class(photo_sections, data):
+    names = list(photo_sections.views)
+    maps = {name: {"stage 2": np.array([[0.0, 1.0 + i], [2.0, 0.5]])} for i, name in enumerate(names)}
+    seen = {name: np.full((4, 4, 3), 50 * i, np.uint8) for i, name in enumerate(names)}
+    together = PhotoSections(data, photo_sections.views, dict.fromkeys(names, "*cat*"), LOADING, photo_sections.paths)
+    section = together.mean_cams({"stage 2": "layer1"}, maps, dict.fromkeys(names, 1), seen)
+    assert section.text.endswith(r"\*cat\*: 2 photos.")
+    pd.testing.assert_frame_equal(section.table, tables.cells(tables.mean_maps(maps, together.classes)))
+    assert "targets=[{'photo 0': 1, 'photo 1': 1}[name]], layers=['layer1']" in section.script
