@@ -31,25 +31,27 @@ def class_heat_map(table: pd.DataFrame, *, quantity: str | None = None) -> go.Fi
         colorscale=DIVERGING if low < 0 else SEQUENTIAL, hoverongaps=False,
         colorbar={"title": {"text": quantity, "side": "right"}, "thickness": 14},
         hovertemplate="%{y}<br>channel %{x}: %{z:.4f}<extra></extra>"))
+    named = len(names) <= NAMED_CLASSES
     sequential = table.columns.is_monotonic_increasing
     figure.update_xaxes(
         title="channel index" if sequential else "channel, similar ones side by side", type="category", ticks="",
         showgrid=False, tickangle=-90, showticklabels=len(channels) <= NAMED_CHANNELS)
     figure.update_yaxes(
-        title=None if len(names) <= NAMED_CLASSES else "class", type="category",
-        autorange="reversed", showgrid=False, ticks="", showticklabels=len(names) <= NAMED_CLASSES, automargin=True,
+        title=None if named else "class", type="category",
+        autorange="reversed", showgrid=False, ticks="", showticklabels=named, automargin=True,
         tickvals=list(range(len(names))), ticktext=[shorten(str(name)) for name in table.index])
     alt = f"{quantity.capitalize()} of {len(names)} classes in {len(channels)} channels"
     if finite.size:
         row, column = np.unravel_index(np.nanargmax(np.abs(values)), values.shape)
         alt += (f", from {low:.2f} to {high:.2f}; the {'largest difference' if low < 0 else 'largest'} is "
-                f"{values[row, column]:.2f}, of {table.index[row]} in channel {channels[column]}")
-    return finish(figure, alt=alt + ".", height=int(np.clip(16 * len(names) + 120, 300, 900)), legend=False)
+                f"{values[row, column]:.2f}, of {table.index[int(row)]} in channel {channels[column]}")
+    return finish(figure, alt=alt + ".", height=int(np.clip(16 * len(names) + 120, 300, 900 if named else 560)),
+                  legend=False)
 
 
 def _unique(names: list[str]) -> list[str]:
     """Rows of one name would be drawn as one: ImageNet has two cranes."""
-    seen = Counter()
+    seen: Counter[str] = Counter()
     unique = []
     for name in names:
         seen[name] += 1

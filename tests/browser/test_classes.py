@@ -21,6 +21,10 @@ STATISTICS = ROOT / "assets" / "statistics"
 SE, SK = "demo/se_resnet50_slim", "demo/sknet50_slim"
 OF_DATA = ["lines", "depth", "heat_map", "channel_classes", "channel_histogram", "pair", "saturation"]
 OF_PHOTOS = ["photo_lines", "nearest", "mean_cams"]
+TABS = {  # section → the tabs that it is behind, and which of them
+    "heat_map": ("channels_of_block", "Every class"), "channel_classes": ("channels_of_block", "One channel"),
+    "channel_histogram": ("channels_of_block", "One channel"), "photo_lines": ("photo_view", "Class means"),
+    "nearest": ("photo_view", "Nearest classes"), "mean_cams": ("photo_view", "Grad-CAM")}
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(
     not all((STATISTICS / name.partition("/")[2] / "metadata.json").is_file() for name in (SE, SK)),
@@ -47,11 +51,21 @@ def pick(page, key: str, text: str) -> None:
     page.settle()
 
 
+def reveal(page, key: str) -> None:
+    """Open the tab that a section is behind."""
+    if key in TABS:
+        group, name = TABS[key]
+        page.widget(group).get_by_role("tab", name=name).click()
+        page.chart(key).wait_for()
+        page.settle()
+
+
 def every_chart_is_drawn(page) -> list[str]:
     """Marks on the screen, not only data; how the charts are described."""
     for key in OF_DATA + OF_PHOTOS:
         chart = page.chart(key)
         assert chart.count() == 1, key
+        reveal(page, key)
         assert chart.locator(".point, .box, .hm image, .im image, path.js-line, .bars path").count(), key
         assert chart.bounding_box()["width"] > 300 and chart.bounding_box()["height"] > 200
         assert [t for t in page.traces(key) if t.get("x") or t.get("z")], key
@@ -98,9 +112,11 @@ def test_classes_by_name_and_a_band(tab, se, tmp_path):
     means = se.mean("SE_5_3")[names.index("tarantula"), -1]
     np.testing.assert_allclose(drawn[-1]["y"], means[drawn[-1]["x"]], atol=1e-6)
     assert chart.locator(".fills path, .js-fill").count() == 0
+    page.page.get_by_role("button", name="How it is drawn").click()
     page.widget("band").get_by_text("standard deviation").click()
     page.until("document.querySelector('.st-key-lines_figure .js-plotly-plot')._fullData.length === 36")
     assert chart.locator(".js-fill").count() >= 18
+    page.page.keyboard.press("Escape")
     table = pd.read_csv(page.download(page.widget("lines_csv").locator("button:visible"), tmp_path))
     assert set(table["class"]) == {"goldfish", "tarantula", "all"} and table["label"].nunique() == 6
     page.widget("paper").locator("label").first.click()
@@ -121,7 +137,12 @@ def test_a_heat_map_of_another_block_and_a_channel(tab, se):
     page.until("document.querySelector('.st-key-heat_map_figure .js-plotly-plot')._fullData[0].zmin === 0")
     pick(page, "class_block", "SE_5_1")
     best = summaries.selective_channels(se, "SE_5_1")["channel"][0]
+    reveal(page, "channel_histogram")
+    assert "channels_of_block=One+channel" in page.page.url  # a link to it opens this tab
     assert page.widget("class_channel").locator("input").input_value() == str(best)
+    page.page.reload()
+    page.settle()
+    assert page.chart("channel_histogram").is_visible() and not page.chart("heat_map").is_visible()
     described = page.page.locator(".st-key-channel_histogram_figure [data-testid=stPlotlyChart]")
     assert "5,000 pictures" in described.get_attribute("aria-label")
 
