@@ -1,0 +1,43 @@
+"""``senet-viz app``: the pages, in a browser."""
+import argparse
+import importlib.util
+import subprocess
+import sys
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Its options."""
+    command = commands.add_parser(
+        "app", help="open the app in a browser",
+        description="Start the app with Streamlit and open it in a browser. What stands after -- is for the app: "
+                    "--model PACKAGE.MODULE:FACTORY offers a network of one's own, --statistics FOLDER what collect "
+                    "wrote.")
+    command.add_argument("--port", type=_port, metavar="N",
+                         help="to listen at (default: 8501, or the next that is free)")
+    command.add_argument("rest", nargs="*", metavar="OPTION", help="of the app, after --")
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Start the server and wait until it ends; its settings are those of the app's folder."""
+    from ..data.places import APP
+
+    if importlib.util.find_spec("streamlit") is None:
+        raise ValueError('the app needs Streamlit: pip install "senet-viz[app]"')
+    port = [] if args.port is None else ["--server.port", str(args.port)]
+    server = subprocess.Popen([sys.executable, "-m", "streamlit", "run", str(APP / "app.py"), *port,
+                               "--server.showEmailPrompt", "false", "--", *args.rest])
+    try:
+        code = server.wait()
+    except KeyboardInterrupt:
+        server.terminate()
+        server.wait()
+        raise
+    if code:
+        raise RuntimeError(f"Streamlit ended with exit code {code}")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"a port is a number from 1 to 65535, not {text!r}")
+    return int(text)

@@ -1,0 +1,70 @@
+"""``senet-viz evaluate``: accuracy with gates changed."""
+import argparse
+
+from ._options import add_model, add_run_options, add_statistics
+from ._output import Column, print_json, print_table, records
+from ._runs import computing, over_data
+
+UNEDITED = ("edit", "images", "top1", "top5")  # which its row has; the others compare with it
+EDITS = (
+    Column("edit", "edit"), Column("images", "pictures", ",", 3), Column("top1", "top-1 %", ".2f"),
+    Column("difference", "change", "+z.2f"), Column("interval", "95 % interval", right=True),
+    Column("lost", "lost", ",", 2), Column("gained", "gained", ",", 2), Column("top5", "top-5 %", ".2f", 4),
+    Column("difference5", "top-5 change", "+z.2f", 5), Column("interval5", "95 % interval", spare=6, right=True))
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Its options."""
+    command = commands.add_parser(
+        "evaluate", help="accuracy with gates changed",
+        description="Top-1 and top-5 over labelled pictures, unedited and with each edit of the gates, with the 95 %% "
+                    "interval of the difference over the same pictures. VALUE is a number (1: no attention), mean (the "
+                    "gates' mean over a data set), \"shuffle images\" (another picture's gates), for kernels 3x3, "
+                    "uniform and the like. Nothing is trained anew. Run again with the same arguments, it goes on "
+                    "where it stopped.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add_model(command)
+    command.add_argument("data", metavar="DATA", help="as for collect; every class must be one of the model's")
+    command.add_argument("out", metavar="OUT", nargs="?", help="folder to write; nothing is kept without it")
+    command.add_argument("--edit", nargs="+", action="extend", default=[], metavar="EDIT",
+                         help="BLOCKS=VALUE, such as SE_5_*=1 or \"stage 5=mean; SE_3_4[7,9-12]=0\"")
+    for option, what in (("--each-block", "each block"), ("--each-stage", "each stage and the whole network")):
+        command.add_argument(option, nargs="*", metavar="VALUE",
+                             help=f"{what} in turn; without VALUE 1, or each kernel alone and the even mixture")
+    add_statistics(command)
+    command.add_argument("--compact", action="store_true", help="write a small folder: float16, no names of files")
+    command.add_argument("--json", action="store_true",
+                         help="print one JSON document, with all digits and shares in 0..1, for programs")
+    add_run_options(command)
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Evaluate, and print a row an edit."""
+    from ..collecting import Computing, each_block, each_stage, evaluate
+
+    settings = Computing(**computing(args))
+    settings.check()
+
+    def look(model, **options):
+        edits = [*args.edit]
+        for make, values in ((each_block, args.each_block), (each_stage, args.each_stage)):
+            edits += [] if values is None else make(model, values)
+        return evaluate(model, args.data, args.out, edits, settings, statistics=args.statistics, compact=args.compact,
+                        **options)
+
+    table = over_data(args, look)
+    unreadable = table.attrs["unreadable"]
+    if args.json:
+        print_json({**{key: table.attrs[key] for key in ("model", "data", "unreadable")}, "edits": records(table)})
+        return
+    percent = table.copy()
+    percent[percent.filter(regex="^(top|difference|low|high)").columns] *= 100
+    for n in ("", "5"):
+        pairs = zip(percent[f"low{n}"], percent[f"high{n}"])
+        percent[f"interval{n}"] = [f"{low:+z.2f} to {high:+z.2f}" for low, high in pairs]
+    unedited, *edits = records(percent)
+    print_table(EDITS, [{key: value if key in UNEDITED else None for key, value in unedited.items()}, *edits])
+    print("Changes are in percentage points, over the same pictures; lost: right without the edit and wrong with it")
+    if unreadable:
+        print(f"{unreadable:,} could not be used" + (f", see {args.out}/unreadable.csv" if args.out else ""))

@@ -1,0 +1,69 @@
+"""``senet-viz inspect``: what a network makes of photos, and how its gates stand."""
+import argparse
+
+from ._options import add_model, add_model_options, add_output
+from ._output import Column, check_file, print_json, print_table, records
+from ._photos import open_photo, short_names
+
+PREDICTIONS = (Column("picture", "picture"), Column("rank", "rank", spare=1), Column("class", "class"),
+               Column("probability", "probability", ".4f"))
+GATES = (Column("picture", "picture"), Column("label", "block"), Column("kernel", "kernel"),
+         Column("channels", "channels", ",", 1), Column("mean", "mean", ".4f"), Column("std", "std", ".4f"),
+         Column("below", "below 0.05", ".1%", 2), Column("above", "above 0.95", ".1%", 2))
+CELLS = (Column("picture", "picture"), Column("map", "Grad-CAM at"), Column("row", "row"), Column("column", "column"),
+         Column("value", "strongest cell", ".4g"))
+
+
+def add(commands: argparse._SubParsersAction) -> None:
+    """Its options."""
+    command = commands.add_parser(
+        "inspect", help="predictions and gates of photos",
+        description="Print the top classes of photos and how each block's gate is distributed over its channels: mean, "
+                    "standard deviation, and the shares below 0.05 and above 0.95.")
+    add_model(command)
+    command.add_argument("photos", metavar="PHOTO", nargs="+", help="pictures to read")
+    command.add_argument("--class", dest="target",
+                         help="also print Grad-CAM's strongest cell per stage for this class")
+    add_output(command, "write every block's gates to this CSV file: picture, branch, kernel, channel, value, block")
+    add_model_options(command)
+    command.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Look at each photo in one forward."""
+    import pandas as pd
+
+    from .. import tables
+    from ..gates import inspect
+    from ..models import load
+
+    check_file(args.out)
+    model = load(args.name, arch=args.arch, device=args.device)
+    if args.out and not model.blocks:
+        raise ValueError(f"{model.name} has no attention blocks, so there are no gates to write.")
+    target = None if args.target is None else [model.class_index(args.target)]
+    views = {photo: inspect(model, model.batch([open_photo(photo)]), target, model.stages.values() if target else ())
+             for photo in args.photos}
+    predictions, summary = records(tables.predictions(views, model.classes)), records(tables.summary(views))
+    strongest = []
+    if target and model.stages:
+        cams = {photo: {stage: view.cams[layer][0, 0].cpu().numpy() for stage, layer in model.stages.items()}
+                for photo, view in views.items()}
+        cells = tables.cells(cams)
+        strongest = records(cells.loc[cells.groupby(["picture", "map"], sort=False)["value"].idxmax()])
+    if args.json:
+        gates = [{**row, "values": views[row["picture"]].gates[row["block"]][0, row["branch"]].cpu()}
+                 for row in summary]
+        print_json({"model": model.name, "class": target and model.classes[target[0]], "predictions": predictions,
+                    "gates": gates, "strongest": strongest})
+        return
+    if args.out:
+        pd.concat([tables.gates(views, block).assign(block=block.label) for block in model.blocks]).to_csv(
+            args.out, index=False)
+    names = short_names(args.photos)
+    for n, (columns, rows) in enumerate(((PREDICTIONS, predictions), (GATES, summary), (CELLS, strongest))):
+        if rows:
+            print("\n" * (n > 0), end="")
+            print_table(columns, [{**row, "picture": names[row["picture"]]} for row in rows])
+    if not model.blocks:
+        print(f"\n{model.name} has no attention blocks.")
