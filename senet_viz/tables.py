@@ -32,8 +32,9 @@ def gates(views: Mapping[str, View], block: AttentionBlock) -> pd.DataFrame:
         values = view.gates[block.name][0].cpu().numpy()
         branch, channel = np.indices(values.shape)
         parts.append(pd.DataFrame({
-            "picture": picture, "branch": branch.ravel(), "kernel": [kernel_name(block, m) for m in branch.ravel()],
-            "channel": channel.ravel(), "value": values.ravel()}))
+            "picture": picture, "branch": branch.ravel(),
+            "kernel": [kernel_name(block, m) for m in branch.ravel().tolist()], "channel": channel.ravel(),
+            "value": values.ravel()}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -74,7 +75,7 @@ def differences(first: View, second: View, top: int = 20) -> pd.DataFrame:
         branches = rows.ravel() + (1 if block.branches == 2 else 0)
         parts.append(pd.DataFrame({
             "block": block.name, "label": block.label, "branch": branches,
-            "kernel": [kernel_name(block, m) for m in branches], "channel": channels.ravel(),
+            "kernel": [kernel_name(block, m) for m in branches.tolist()], "channel": channels.ravel(),
             "first": a.ravel(), "second": b.ravel(), "difference": (b - a).ravel()}))
     table = pd.concat(parts, ignore_index=True)
     order = table["difference"].abs().sort_values(ascending=False, kind="stable").index
@@ -178,7 +179,8 @@ def gate_change(view: View, block: AttentionBlock, weights: torch.Tensor | None 
     else:
         before = view.features[block.name, "input"]
         after = gate[:, 0] * before
-    return tuple(weighted_sum(alpha, u)[0, 0].cpu().numpy() for u in (before, after))
+    before, after = (weighted_sum(alpha, u)[0, 0].cpu() for u in (before, after))
+    return before.numpy(), after.numpy()
 
 
 def channel_maps(view: View, block: AttentionBlock, channel: int) -> list[np.ndarray]:

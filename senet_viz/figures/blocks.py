@@ -37,7 +37,7 @@ def all_blocks(summary: pd.DataFrame) -> go.Figure:
     figure.update_layout(boxmode="group", scattermode="group", boxgap=0.15, boxgroupgap=0.1)
     figure.update_xaxes(title="attention block, in network order", type="category", tickangle=-45)
     figure.update_yaxes(title=title, range=[low - 0.03, high + 0.03])
-    spread = table.loc[table["std"].idxmax()]
+    spread = table.iloc[table["std"].argmax()]
     alt = (f"Distribution of the {title} over channels in {len(labels)} blocks for {len(pictures)} "
            f"picture{'s' * (len(pictures) != 1)}. Block means run from {table['mean'].min():.2f} to "
            f"{table['mean'].max():.2f}; the widest spread is in {spread['label']} (standard deviation "

@@ -1,11 +1,13 @@
 """Mean excitation of classes, channel by channel and block by block: the SE paper's Fig. 6."""
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 from plotly.colors import hex_to_rgb
 from plotly.subplots import make_subplots
 
@@ -89,15 +91,16 @@ def class_panels(
     return figure.update_layout(legend={"y": 1 + 30 / plot})
 
 
-def ribbon(x: Sequence, low: Sequence, high: Sequence) -> tuple[list, list]:
+def ribbon(x: Iterable, low: ArrayLike, high: ArrayLike) -> tuple[list, list]:
     """Corners of the area between two lines for ``fill="toself"``; where either is nan there is a gap."""
-    x, low, high = list(x), np.asarray(low, float), np.asarray(high, float)
-    finite = np.isfinite(low) & np.isfinite(high)
+    places, bottom, top = list(x), np.asarray(low, float), np.asarray(high, float)
+    finite = np.isfinite(bottom) & np.isfinite(top)
     edges = np.flatnonzero(np.diff(np.r_[False, finite, False]))
-    across, up = [], []
+    across: list = []
+    up: list = []
     for start, end in edges.reshape(-1, 2):
-        across += [*x[start:end], *x[start:end][::-1], None]
-        up += [*low[start:end], *high[start:end][::-1], None]
+        across += [*places[start:end], *places[start:end][::-1], None]
+        up += [*bottom[start:end], *top[start:end][::-1], None]
     return across[:-1], up[:-1]
 
 
@@ -118,11 +121,13 @@ def _styles(lines: pd.DataFrame, names: list[tuple[bool, str]]) -> dict[tuple[bo
     owns = {name: (False, first[name]["own"]) if name[0] else name for name in names}
     alike = {name: own if own in owns and own != ALL else name for name, own in owns.items()}  # has the colour of
     coloured = [name for name in dict.fromkeys(alike.values()) if name != ALL]
-    styles, photos = {}, Counter()
+    styles: dict[tuple[bool, str], dict] = {}
+    photos: Counter[str] = Counter()
     for name, like in alike.items():
         photo, class_ = name
-        style = {"group": f"{'photo' if photo else 'class'} {class_}", "name": shorten(class_), "rank": 1000,
-                 "symbol": None, "line": {"color": NEUTRAL, "width": 3.5}, "fill": "rgba(128,128,128,0.2)"}
+        style: dict[str, Any] = {
+            "group": f"{'photo' if photo else 'class'} {class_}", "name": shorten(class_), "rank": 1000,
+            "symbol": None, "line": {"color": NEUTRAL, "width": 3.5}, "fill": "rgba(128,128,128,0.2)"}
         if name != ALL:
             i = coloured.index(like)
             style |= {"line": {"color": colour(i), "width": 1.3, "dash": "dot" if photo else dash(i)},

@@ -29,7 +29,7 @@ def nearest_classes(table: pd.DataFrame) -> go.Figure:
     for (picture, block), rows in ranked.groupby(["picture", "block"], sort=False):
         at = pictures.index(picture), places[block]
         z[at], text[at] = rows["distance"].iloc[0], shorten(rows["class"].iloc[0], 16)
-        hover[at] = f"<b>{rows['label'].iloc[0]}</b> {hover_name(picture)}" + "".join(
+        hover[at] = f"<b>{rows['label'].iloc[0]}</b> {hover_name(str(picture))}" + "".join(
             f"<br>{rank}. {hover_name(name)}, distance {distance:.3f}"
             for rank, name, distance in rows[["rank", "class", "distance"]].head(RANKED).itertuples(index=False))
     down = len(blocks) > NAMED >= len(pictures)

@@ -51,7 +51,7 @@ def saturation(table: pd.DataFrame, *, quantity: str = "gate") -> go.Figure:
     alt = (f"Saturation in {len(table)} blocks: {counts['dead']} dead, {counts['open']} open and {counts['constant']} "
            f"constant channels of {int(table['channels'].sum())}"
            + "".join(f"; {limit.format(quantity)}: at most {table[column].max():.1%}, in "
-                     f"{table.loc[table[column].idxmax(), 'label']}"
+                     f"{table['label'].iloc[table[column].argmax()]}"
                      for column, (limit, *_) in LINES.items() if table[column].notna().any()) + ".")
     finish(figure, alt=alt, height=440)
     return figure.update_layout(legend={"traceorder": "normal"})  # stacked bars would turn it around

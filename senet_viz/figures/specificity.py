@@ -50,14 +50,14 @@ def specificity(table: pd.DataFrame, *, quantity: str = "gate") -> go.Figure:
     if len(blocks):
         mark_stages(figure, blocks["stage"])
     drawn = pd.concat([table.loc[table["source"] == "gate", ["q05", "q95", "mean"]].stack(),
-                       table.loc[table["source"] != "gate", ["q25", "q75", "median"]].stack()]).dropna()
-    low, high = drawn.min() if len(drawn) else 0.0, drawn.max() if len(drawn) else 0.0
+                       table.loc[table["source"] != "gate", ["q25", "q75", "median"]].stack()]).dropna().to_numpy()
+    low, high = drawn.min(initial=0.0), drawn.max(initial=0.0)
     figure.update_layout(boxgap=0.4)
     # in network order even where the first control leaves out blocks
     figure.update_xaxes(title="attention block, in network order", type="category", tickangle=-45,
                         categoryorder="array", categoryarray=list(blocks["label"]))
     figure.update_yaxes(title="share of variance between classes (ω²)",
-                        range=[min(0.0, float(low)) - 0.02, max(0.1, float(high)) + 0.02])
+                        range=[float(low) - 0.02, max(0.1, float(high)) + 0.02])
     return finish(figure, alt=_alt(table, quantity), height=480)
 
 

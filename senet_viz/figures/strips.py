@@ -22,7 +22,7 @@ def strips(table: pd.DataFrame, label: str, *, channel: int | None = None) -> go
     names = list(dict.fromkeys(table["strip"]))
     height = len(names) * (STRIP + GAP)
     figure = make_subplots(len(names), 1, vertical_spacing=GAP / height)
-    limits = {scale: _limits(rows["value"], scale) for scale, rows in table.groupby("scale", sort=False)}
+    limits = {scale: _limits(rows["value"], str(scale)) for scale, rows in table.groupby("scale", sort=False)}
     shared = last = None
     parts = []
     for row, name in enumerate(names, 1):

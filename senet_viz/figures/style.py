@@ -1,11 +1,11 @@
 """Colours and pieces that all figures share. They read on a light and on a dark ground."""
 import html
-from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 from plotly.colors import sequential
 
 # Okabe and Ito's colours, safe for colour-blind readers, without black and yellow, which vanish on one of the grounds;
@@ -45,7 +45,7 @@ def finish(figure: go.Figure, *, alt: str, height: int = 420, legend: bool = Tru
     return figure
 
 
-def mark_stages(figure: go.Figure, stages: Sequence[int], *, names: bool = True, **position) -> None:
+def mark_stages(figure: go.Figure, stages: ArrayLike, *, names: bool = True, **position: int) -> None:
     """Grey lines between stages and their names on top; ``stages`` has one number for each category on the x axis."""
     stages = np.asarray(stages)
     edges = [0, *(np.flatnonzero(np.diff(stages)) + 1).tolist(), len(stages)]

@@ -26,8 +26,8 @@ def film(pictures: list[Image.Image], preference: pd.DataFrame) -> bytes:
     names = rows[["largest", "smallest"]].iloc[0]
     top = float(np.abs(table.to_numpy()).max()) or 1.0
     scale = f"{names.iloc[0]} - {names.iloc[1]}, +-{top:.2f}".replace("×", "x")  # Pillow's own font has few signs
-    frames = [_frame(picture, size, values.to_numpy(), top, scale)
-              for picture, (size, values) in zip(pictures, table.iterrows())]
+    frames = [_frame(picture, size, values, top, scale)
+              for picture, size, values in zip(pictures, table.index, table.to_numpy())]
     frames += frames[-2:0:-1]
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=PAUSE, loop=0)

@@ -67,13 +67,13 @@ def _channels(stats: Statistics) -> Iterator[pd.DataFrame]:
             if extremes:
                 values |= {"min": (stats.min(block, zoom), stats.overall_min(block, zoom)),
                            "max": (stats.max(block, zoom), stats.overall_max(block, zoom))}
-            values = {name: np.concatenate([by_class, overall[None]]) for name, (by_class, overall) in values.items()}
+            joined = {name: np.concatenate([by_class, overall[None]]) for name, (by_class, overall) in values.items()}
             kept = counts > 0
-            index, branch, channel = (axis[kept].ravel() for axis in np.indices(values["mean"].shape))
+            index, branch, channel = np.indices(joined["mean"].shape)[:, kept].reshape(3, -1)
             kernels = np.array([kernel_name(block, m) for m in range(block.branches)], dtype=object)
             yield _of(zoom, block, kind=block.kind, branch=branch, kernel=kernels[branch], channel=channel,
                       class_index=numbers[index], **{"class": names[index]}, count=counts[index],
-                      **{name: value[kept].ravel() for name, value in values.items()})
+                      **{name: value[kept].ravel() for name, value in joined.items()})
 
 
 def _variance(stats: Statistics) -> Iterator[pd.DataFrame]:
@@ -81,9 +81,9 @@ def _variance(stats: Statistics) -> Iterator[pd.DataFrame]:
         for block in stats.blocks:
             for source in stats.sources:
                 between, within = stats.variance(block, source, zoom)
-                branch, channel = np.indices(between.shape)
                 known = ~np.isnan(between)
-                yield _of(zoom, block, source=source, branch=branch[known], channel=channel[known],
+                branch, channel = np.nonzero(known)
+                yield _of(zoom, block, source=source, branch=branch, channel=channel,
                           between=between[known].astype(float), within=within[known].astype(float))
 
 
