@@ -3,6 +3,7 @@
 Everything is seen in one real forward of the network. The layers between the squeezed vector and the gate are found by
 what they are given, not by the names of their attributes, and how they squeeze and excite is verified by arithmetic.
 """
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,12 +16,17 @@ from torch.nn.modules.conv import _ConvNd
 from ..gates import AttentionBlock, View, contribution_points, inspect
 from ..gates.blocks import eager
 from ..gates.hooks import hooked
+from ..gates.inspection import Point
 from ..tables import cells as map_cells
 from ..tables import kernel_name
 
+Function = Callable[[torch.Tensor], torch.Tensor]
 MOST = 65536  # values of a vector inside a block: larger outputs are maps
-SQUEEZES = {"mean": lambda u: u.mean((-2, -1)), "max": lambda u: u.amax((-2, -1))}  # (…, H, W) → (…)
-EXCITATIONS = {  # (…, M, C) → (…, M, C)
+SQUEEZES: dict[str, Function] = {  # (…, H, W) → (…)
+    "mean": lambda u: u.mean((-2, -1)),
+    "max": lambda u: u.amax((-2, -1)),
+}
+EXCITATIONS: dict[str, Function] = {  # (…, M, C) → (…, M, C)
     "sigmoid": torch.sigmoid,
     "hard sigmoid": F.hardsigmoid,
     "tanh": torch.tanh,
@@ -46,6 +52,18 @@ class Step:
     def weighs(self) -> bool:
         """Whether it is a linear layer or a convolution."""
         return isinstance(self.module, (nn.Linear, _ConvNd)) and self.entered is not None
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """Of a layer that weighs."""
+        assert isinstance(self.module, (nn.Linear, _ConvNd))
+        return self.module.weight
+
+    @property
+    def bias(self) -> torch.Tensor | None:
+        """Of a layer that weighs."""
+        assert isinstance(self.module, (nn.Linear, _ConvNd))
+        return self.module.bias
 
 
 @dataclass(frozen=True)
@@ -118,18 +136,18 @@ def dissect(model, batch: torch.Tensor, label: str) -> Anatomy:
     scope = block.name.partition("#")[0]  # of a gate written inline, the module around it
     steps: list[Step] = []
 
-    def keep(path, part, entered, output):
+    def keep(path: str, part: nn.Module, entered: object, output: object) -> None:
         if (given := _vector(output)) is not None:
             steps.append(Step(path, part, _vector(entered), given))
 
     points = [point for point in contribution_points([block]) if point[1] != "shortcut"]
-    seen = [(block.name, "output")] * block.has_output
+    seen: list[Point] = [(block.name, "output")] * block.has_output
     with hooked(module) as hooks:
         for path, part in module.get_submodule(scope).named_modules():
             path = f"{scope}.{path}".strip(".")
             if not any(part.children()) and not path.startswith(block.paths or ("\0",)):
                 hooks.after(path, lambda entered, output, path=path, part=part: keep(path, part, entered, output))
-        view = inspect(model, batch[:1], features=points + seen)
+        view = inspect(model, batch[:1], features=[*points, *seen])
     gate, maps = view.gates[block.name][0].cpu(), torch.stack([view.features[point][0].cpu() for point in points])
     weighted = (gate[..., None, None] * maps).sum(0)
     output = view.features[seen[0]][0].cpu() if seen else weighted
@@ -140,7 +158,7 @@ def dissect(model, batch: torch.Tensor, label: str) -> Anatomy:
     return _with_layers(found, steps, inline="#" in block.name)
 
 
-def _vector(value) -> torch.Tensor | None:
+def _vector(value: object) -> torch.Tensor | None:
     """The one vector in a tensor: (1, C), (1, C, 1, 1), (1, 1, C), …, flat; None for maps and everything else."""
     if not isinstance(value, torch.Tensor) or value.dim() < 2 or len(value) != 1 or value.numel() > MOST:
         return None
@@ -149,8 +167,9 @@ def _vector(value) -> torch.Tensor | None:
     return value.detach().float().cpu().flatten().clone()
 
 
-def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    return a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-3 * float(b.abs().max()) + 1e-7)
+def _same(a: torch.Tensor | None, b: torch.Tensor) -> bool:
+    return a is not None and a.shape == b.shape and torch.allclose(
+        a, b, rtol=1e-3, atol=1e-3 * float(b.abs().max()) + 1e-7)
 
 
 def _with_layers(found: Anatomy, steps: list[Step], inline: bool) -> Anatomy:
@@ -158,7 +177,7 @@ def _with_layers(found: Anatomy, steps: list[Step], inline: bool) -> Anatomy:
     label, (branches, channels) = found.block.label, found.gate.shape
     pools = {name: pool(found.summed) for name, pool in SQUEEZES.items()}
     weighing = [i for i, step in enumerate(steps) if step.weighs]
-    ends = {}
+    ends: dict[int, str | None] = {}
     for i in weighing:
         if steps[i].output.numel() == branches * channels:
             gates = {name: act(steps[i].output.reshape(branches, channels)) for name, act in EXCITATIONS.items()
@@ -224,7 +243,7 @@ def describe(found: Anatomy) -> str:
     else:
         z, first = found.squeezed, type(layers[0].module).__name__
         vector = "s" if block.branches > 1 else "z"
-        if found.squeeze:
+        if found.squeeze and z is not None:
             error = float((z - SQUEEZES[found.squeeze](found.summed)).abs().max())
             text = (f"The vector {vector} that {name} hands to its first layer is the {found.squeeze} of U over its "
                     f"{height}×{width} places {_exactly(error)}.")
@@ -266,14 +285,15 @@ def formulae(found: Anatomy) -> list[str]:
             rf"H \times W = {height} \times {width},\; C = {block.channels}")
     last = z
     for number, layer in enumerate(layers, 1):
-        weight, term = layer.module.weight, f"W_{number} {last}"
+        weight, term = layer.weight, f"W_{number} {last}"
         sizes = rf"W_{number} \in \mathbb{{R}}^{{{weight.shape[0]} \times {weight[0].numel()}}}"
         if isinstance(layer.module, nn.Conv1d):
             term, sizes = rf"w_{number} * {last}", rf"w_{number} \in \mathbb{{R}}^{{{weight.numel()}}}"
-        if layer.module.bias is not None:
+        if layer.bias is not None:
             term += f" + b_{number}"
         if layer is layers[-1]:
-            add(f"{s} = {SYMBOLS.get(found.excitation, 'f')}({term})", sizes)
+            act = SYMBOLS.get(found.excitation, "f") if found.excitation else "f"
+            add(f"{s} = {act}({term})", sizes)
         else:
             term, last = _between(found, layer, term), h if number == len(layers) - 1 else f"{h}_{number}"
             hidden = len(layer.output)
@@ -293,7 +313,7 @@ def _between(found: Anatomy, layer: Step, term: str) -> str:
     for step in found.steps[at + 1:]:
         if step.weighs:
             if not _same(step.entered, value):  # by a function, not a module
-                known = {"ReLU": F.relu, "SiLU": F.silu, "GELU": F.gelu}
+                known: dict[str, Function] = {"ReLU": F.relu, "SiLU": F.silu, "GELU": F.gelu}
                 act = next((name for name, f in known.items() if _same(step.entered, f(value))), "f")
                 term = rf"\mathrm{{{act}}}({term})"
             break
@@ -317,7 +337,8 @@ def describe_channel(found: Anatomy, channel: int) -> tuple[str, str]:
     block, gate = found.block, found.gate[:, channel]
     if block.branches == 1:
         rank = int((found.gate[0] > gate[0]).sum()) + 1
-        pooled = "" if found.squeeze is None else f" Its {found.squeeze} is {float(found.squeezed[channel]):.3f}."
+        z = found.squeezed
+        pooled = "" if found.squeeze is None or z is None else f" Its {found.squeeze} is {float(z[channel]):.3f}."
         return (f"Channel {channel}: every value of the map is multiplied by the gate {float(gate[0]):.3f}, rank "
                 f"{rank} of {block.channels}.{pooled} Both maps share one colour scale.",
                 f"gate {float(gate[0]):.3f} (#{rank})")

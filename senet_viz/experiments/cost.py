@@ -5,6 +5,7 @@ Every number is counted on a network that is built for it, on PyTorch's meta dev
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import pandas as pd
 import torch
@@ -94,7 +95,9 @@ def se_resnext_cost(units: Sequence[int] = UNITS) -> Cost:
 
 
 def _build(backbone: str, width: int, units: Sequence[int], groups: int, **attention) -> ResNet:
-    options = {"expansion": 4, "stride_first": True} if backbone == "SE-ResNet" else {"expansion": 2, "groups": groups}
+    options: dict[str, Any] = {"expansion": 2, "groups": groups}
+    if backbone == "SE-ResNet":
+        options = {"expansion": 4, "stride_first": True}
     with torch.device("meta"):
         stem = _stem7(ceil_mode=backbone == "SE-ResNet")
         return ResNet(stem, 64, units, [width << stage for stage in range(4)], **options, **attention).eval()
@@ -117,8 +120,8 @@ def _cost(backbone: str, width: int, units: Sequence[int], groups: int, **attent
         gates = [module for module in part.modules() if isinstance(module, (SqueezeExcite, SelectiveKernel))]
         hidden, channels = 0, 0
         if gates:
-            first = gates[0].reduce if "se" in attention else gates[0].fuse[1]
-            hidden, channels = first.weight.shape[:2]
+            first = gates[0].reduce if isinstance(gates[0], SqueezeExcite) else gates[0].fuse[1]
+            hidden, channels = next(first.parameters()).shape[:2]
         rows.append((label, len(gates), channels, hidden, without[name], _count(part) - without[name]))
     table = pd.DataFrame(rows, columns=["part", "units", "channels", "hidden", "without", "attention"])
     return Cost(table, macs(network), macs_without)
@@ -169,10 +172,10 @@ def balance(table: pd.DataFrame, tie: float = 0.1) -> str:
         tie: percentage points of top-1 error within which ratios tie.
     """
     gates = table[table["reduction"] > 0]
-    best, none = gates.loc[gates["top1"].idxmin()], table[table["reduction"] == 0].iloc[0]
+    best, none = gates.iloc[gates["top1"].argmin()], table[table["reduction"] == 0].iloc[0]
     tied = gates[gates["top1"] - best["top1"] <= tie]
-    lean = tied.loc[tied["parameters"].idxmin()]
-    heavy = tied.loc[tied["parameters"].idxmax()]
+    lean = tied.iloc[tied["parameters"].argmin()]
+    heavy = tied.iloc[tied["parameters"].argmax()]
     *others, last = (str(ratio) for ratio in tied["reduction"])
 
     def millions(row, column: str = "parameters") -> str:
@@ -193,15 +196,14 @@ def balance(table: pd.DataFrame, tie: float = 0.1) -> str:
 
 
 def formula(found: Cost, reduction: int) -> str:
-    """The SE paper's count of the weights, 2/r · Σ N_s · C_s², in LaTeX with a network's own numbers."""
+    """The SE paper's count of the weights, 2/r · Σ N_s · C_s², in LaTeX with a network's own numbers, on short lines."""
     gates = found.table[found.table["units"] > 0]
     terms = r" + ".join(rf"{row.units} \cdot {row.channels}^2" for row in gates.itertuples())
     weights = 2 * int((gates["units"] * gates["channels"] * gates["hidden"]).sum())
     rest = found.attention - weights
-    text = rf"\frac{{2}}{{r}} \sum_s N_s C_s^2 = \frac{{2}}{{{reduction}}} \left({terms}\right) = {_grouped(weights)}"
-    if rest:
-        text += rf",\quad \text{{and }} {_grouped(rest)} \text{{ biases}}"
-    return text
+    total = _grouped(weights) + (rf",\quad \text{{and }} {_grouped(rest)} \text{{ biases}}" if rest else "")
+    lines = [r"\frac{2}{r} \sum_s N_s C_s^2", rf"= \frac{{2}}{{{reduction}}} \left({terms}\right)", f"= {total}"]
+    return r"\begin{gathered}" + r" \\ ".join(lines) + r"\end{gathered}"
 
 
 def published_se(reduction: int, width: int) -> str:

@@ -4,6 +4,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -98,7 +99,9 @@ def save_pruned(path: str | Path, model: Model, removed: list[dict], source: str
         source: the name by which the whole network was loaded. What its file says of itself is kept, and its numbers'
             precision.
     """
-    state, known, metadata = model.module.state_dict(), {}, {"classes": model.classes}
+    state = model.module.state_dict()
+    known: dict[str, torch.Tensor] = {}
+    metadata: dict[str, Any] = {"classes": model.classes}
     kind, _, rest = source.partition("/")
     if source.startswith("file:") or kind == "demo":
         checkpoint = read_checkpoint(Path(source[5:]).expanduser() if source.startswith("file:") else

@@ -5,6 +5,7 @@ block. Every variant scales the same maps U, those of one picture; all of them g
 """
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from ..gates.points import on_output
 from ..reports import papers
 from ..reports.text import plain
 from ..tables import kernel_name
-from .anatomy import EXCITATIONS, SQUEEZES, Anatomy, dissect
+from .anatomy import EXCITATIONS, SQUEEZES, Anatomy, Function, Step, dissect
 
 OWN = "as it is"
 NO_LAYERS, CONVOLUTION, PARALLEL = "no FC layers", "plain convolution", "from the unit's input"
@@ -111,12 +112,13 @@ class _Run:
         self.groups = {OWN: ""}
         self.gates: dict[str, torch.Tensor] = {}
         self.vectors: dict[str, torch.Tensor] = {}
-        self.forms: dict[str, dict] = {}
+        self.forms: dict[str, dict[str, Function]] = {}
         self.outputs: dict[str, torch.Tensor] = {}
         self.left_out: dict[str, str] = {}
 
     def plan(self) -> None:
         found, block = self.found, self.found.block
+        assert found.logits is not None and found.squeezed is not None  # for there are steps
         for name, pool in SQUEEZES.items():
             if name != found.squeeze:
                 self.groups[f"squeeze: {name}"] = "squeeze"
@@ -125,17 +127,15 @@ class _Run:
         name = f"layers: {'1×1 convolutions' if isinstance(layers[0].module, nn.Linear) else 'linear'}"
         if all(_plain(layer.module) for layer in layers):
             self.groups[name] = "layers"
-            self.forms[name] = {layer.path: _other_form(layer.module) for layer in (layers[0], layers[-1])}
+            self.forms[name] = {layer.path: _other_form(layer) for layer in (layers[0], layers[-1])}
         else:
             self.left_out["layers of another form"] = (
                 f"The layers of {block.label} are no full matrices from channels to channels.")
         for name, act in EXCITATIONS.items():
             if name not in (found.excitation, "hard sigmoid") and (block.branches > 1 or "branches" not in name):
                 self._gate(f"excitation: {name}", "excitation", act(found.logits))
-        act = EXCITATIONS.get(found.excitation)
-        own = found.maps.mean((-2, -1))
-        if act is not None:
-            self._gate(NO_LAYERS, "structure", act(own))
+        if found.excitation is not None:
+            self._gate(NO_LAYERS, "structure", EXCITATIONS[found.excitation](found.maps.mean((-2, -1))))
         else:
             self.left_out[NO_LAYERS] = f"The activation of {block.label}'s gate is none that is known here."
         if block.branches == 1:
@@ -160,6 +160,7 @@ class _Run:
     def parallel(self, entering: torch.Tensor | None) -> None:
         """A gate on what enters the unit, beside its convolutions, instead of on what leaves them."""
         found = self.found
+        assert found.squeezed is not None
         if entering is None or entering.dim() != 4:
             self.left_out[PARALLEL] = f"What enters the unit around {found.block.label} is no single feature map."
         elif entering.shape[1] != len(found.squeezed):
@@ -181,7 +182,7 @@ def over(found: Anatomy, x: torch.Tensor) -> torch.Tensor:
     Raises:
         ValueError: where its layers are no 1×1 convolutions, or do not give what the block itself had.
     """
-    def run(x):
+    def run(x: torch.Tensor) -> torch.Tensor:
         for step in found.steps:
             module = step.module
             if not step.weighs:
@@ -192,10 +193,13 @@ def over(found: Anatomy, x: torch.Tensor) -> torch.Tensor:
                 raise ValueError("layers that are no 1×1 convolutions cannot be laid over a map")
         return x
 
-    weight = next(step.module.weight for step in found.steps if step.weighs)
+    squeezed, logits = found.squeezed, found.logits
+    if squeezed is None or logits is None:
+        raise ValueError(found.missing)
+    weight = next(step.weight for step in found.steps if step.weighs)
     with torch.no_grad():
-        own = run(found.squeezed.to(weight)[None, :, None, None]).float().cpu().flatten()
-    if not torch.allclose(own, found.logits.flatten(), rtol=1e-3, atol=1e-3 * float(own.abs().max())):
+        own = run(squeezed.to(weight)[None, :, None, None]).float().cpu().flatten()
+    if not torch.allclose(own, logits.flatten(), rtol=1e-3, atol=1e-3 * float(own.abs().max())):
         raise ValueError("there is more between these layers than modules")
     return run(x.to(weight)).float().cpu()
 
@@ -207,11 +211,13 @@ def dependence(found: Anatomy) -> float:
         found: a block whose gate is a known function of its layers' output.
 
     Raises:
-        ValueError: as ``over``, or where the derivatives vanish.
+        ValueError: as ``over``, for another block, or where the derivatives vanish.
     """
+    if found.excitation is None or found.squeezed is None:
+        raise ValueError(found.missing or f"the activation of {found.block.label}'s gate is none that is known here")
     act = EXCITATIONS[found.excitation]
 
-    def gate(z):
+    def gate(z: torch.Tensor) -> torch.Tensor:
         return act(over(found, z[None, :, None, None]).reshape(found.gate.shape))
 
     slopes = torch.func.jacfwd(gate)(found.squeezed).detach().abs().sum(0)  # (C, C): of s_c by z_k
@@ -220,17 +226,17 @@ def dependence(found: Anatomy) -> float:
     return 1 - float(slopes.diagonal().sum() / slopes.sum())
 
 
-def _plain(module: nn.Module) -> bool:
+def _plain(module: nn.Module) -> TypeGuard[nn.Linear | nn.Conv2d]:
     """Whether a layer is one matrix from channels to channels."""
     return isinstance(module, nn.Linear) or (
         isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1) and module.groups == 1)
 
 
-def _other_form(module: nn.Module):
+def _other_form(layer: Step) -> Function:
     """A linear layer computed as a 1×1 convolution, and the other way round."""
-    if isinstance(module, nn.Linear):
-        return lambda x: F.conv2d(x.reshape(1, -1, 1, 1), module.weight[..., None, None], module.bias)
-    return lambda x: F.linear(x.reshape(1, -1), module.weight.flatten(1), module.bias)
+    if isinstance(layer.module, nn.Linear):
+        return lambda x: F.conv2d(x.reshape(1, -1, 1, 1), layer.weight[..., None, None], layer.bias)
+    return lambda x: F.linear(x.reshape(1, -1), layer.weight.flatten(1), layer.bias)
 
 
 def table(run: Variants, classes: list[str]) -> pd.DataFrame:
