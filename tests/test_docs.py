@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 import shutil
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -302,6 +303,22 @@ def test_settings_of_the_embedded_runs():
         if "zooms" in settings:
             assert (args.zoom, args.around, args.controls, args.random_weights) == (
                 settings["zooms"], settings["around"], settings["controls"], settings["random_weights"])
+
+
+# --- the rooms
+
+
+def test_architecture():
+    """Every room is told of, from the top floor down, as the contract has them."""
+    told = re.findall(r"^\| .*?`((?:senet_viz|pages)/[\w./]*)` \|",
+                      (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8"), re.M)
+    rooms = {path.parent.name for path in (ROOT / "senet_viz").glob("*/__init__.py")}
+    assert rooms <= {place.removeprefix("senet_viz/").strip("/") for place in told}
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
+    contract, = settings["contracts"]
+    floors = {room.strip(): number for number, floor in enumerate(contract["layers"]) for room in floor.split("|")}
+    order = [floors[place.strip("/").removesuffix(".py").replace("/", ".")] for place in told]
+    assert order == sorted(order)
 
 
 # --- the site
