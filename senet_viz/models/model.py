@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from ..data.class_names import short_names
 from ..gates.blocks import AttentionBlock, eager, find_blocks
 from ..gates.hooks import hooked
 
@@ -56,7 +57,8 @@ class Model:
     @cached_property
     def input_size(self) -> tuple[int, int]:
         """Height and width of the transform's output, in pixels."""
-        return tuple(self.transform(self.noise())[0].shape)
+        height, width = self.transform(self.noise())[0].shape
+        return height, width
 
     @cached_property
     def blocks(self) -> list[AttentionBlock]:
@@ -113,20 +115,26 @@ class Model:
 
     @cached_property
     def class_labels(self) -> list[str]:
-        """The class names made unique: a name that several classes share (ImageNet's cranes) is given its index."""
-        counts = Counter(self.classes)
-        return [f"{name} [{index}]" if counts[name] > 1 else name
-                for index, name in enumerate(self.classes)]
+        """The classes as they are shown: ImageNet's by their first synonym, all different; ``classes`` has whole names.
+
+        See ``senet_viz.data.class_names.short_names``.
+        """
+        return short_names(self.classes)
 
     def class_index(self, name: str) -> int:
-        """The class of a name, or of the only name that begins with it or contains it; case does not matter.
+        """The class of a name, whole or as it is shown, or of the only name that begins with it or contains it.
+
+        Case does not matter.
 
         Raises:
             ValueError: one sentence with the nearest names, where there is none or more than one.
         """
-        if name in self.class_labels:
-            return self.class_labels.index(name)
-        wanted, labels = name.strip().casefold(), [label.casefold() for label in self.class_labels]
+        counts = Counter(self.classes)
+        whole = [f"{each} [{index}]" if counts[each] > 1 else each for index, each in enumerate(self.classes)]
+        for names in (self.class_labels, whole):
+            if name in names:
+                return names.index(name)
+        wanted, labels = name.strip().casefold(), [each.casefold() for each in whole]
         for matches in (lambda label: wanted in (part.strip() for part in label.split(",")),
                         lambda label: label.startswith(wanted), lambda label: wanted in label):
             found = [index for index, label in enumerate(labels) if wanted and matches(label)]
