@@ -1,8 +1,9 @@
 """The engine that computes with Ray Data: the same shards, on as many machines as there are."""
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,7 +40,7 @@ class Ray:
         if self.own:
             # this package goes along: the machines of a cluster need what it imports, not this folder
             self.ray.init(self.address, runtime_env={"py_modules": [str(PACKAGE)]}, log_to_driver=False,
-                          logging_level="ERROR")
+                          logging_level=logging.ERROR)
         self.ray.data.DataContext.get_current().enable_progress_bars = False  # we have one
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         return self
@@ -55,7 +56,7 @@ class Ray:
         remote = self.ray.remote(num_gpus=1 if device.type == "cuda" else 0)(hardware)
         return device, self.ray.get(remote.remote(device))
 
-    def results(self, plan: Plan, shards: list[int]) -> Iterator[tuple[int, bytes]]:
+    def results(self, plan: Plan, shards: list[int]) -> Generator[tuple[int, bytes], None, None]:
         """Each shard with its result, as they come."""
         if not shards:
             return
@@ -80,7 +81,7 @@ class Ray:
 class _Worker:
     """An actor of Ray: one network, for as many shards as it is given."""
 
-    def __init__(self, reference):
+    def __init__(self, reference: Any):
         import ray
 
         self.worker = ray.get(reference).worker(0)

@@ -84,6 +84,8 @@ def deals_images(edits: Iterable[Edit]) -> bool:
 class Evaluator(Worker):
     """Computes shards of right and wrong answers."""
 
+    plan: Evaluation
+
     def __init__(self, plan: Evaluation, workers: int):
         super().__init__(plan, workers)
         self.network = EditedNetwork(plan.model.module, plan.model.blocks, self.device, plan.settings.precision)
@@ -95,7 +97,7 @@ class Evaluator(Worker):
     def look(self, batch: Batch, result: "_Shard") -> None:
         """Add a batch: every edit sees the same one."""
         result.unreadable += batch.unreadable
-        if not batch.reads:
+        if batch.images is None:
             return
         if len(batch.reads) == 1 and any(map(deals_images, self.plan.edits.values())):
             result.unreadable.append((batch.reads[0].index, "it is alone in its batch, and no other has gates for it"))

@@ -1,5 +1,5 @@
 """The engine that computes in this process."""
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 
@@ -25,7 +25,7 @@ class Local:
         device = model.device if wanted is None else choose_device(wanted)
         return device, hardware(device)
 
-    def results(self, plan: Plan, shards: list[int]) -> Iterator[tuple[int, bytes]]:
+    def results(self, plan: Plan, shards: list[int]) -> Generator[tuple[int, bytes], None, None]:
         """Each shard with its result, in order."""
         if not shards:
             return

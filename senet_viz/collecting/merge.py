@@ -38,19 +38,19 @@ def merge(plan: Collection, shards: Sequence[Path], out: Path, compact: bool) ->
     files = [Result(path) for path in shards]
     unreadable = list_unreadable(plan, files, out)
 
-    tensors: dict[str, torch.Tensor] = {}
+    parts: dict[str, list[torch.Tensor]] = {}  # zoom after zoom
     for z in range(len(plan.settings.zooms)):
         for source in ("gate", "squeeze", "shuffled", "random"):
             moments = _merged(plan, files, z, source)
             if moments is not None:
-                _add(tensors, plan, source, moments, compact)
+                _add(parts, plan, source, moments, compact)
         counts = sum(file.get(f"{z}.histogram") for file in files if f"{z}.histogram" in file.names)
         if compact:
             counts = counts.unflatten(1, (COMPACT_BINS, -1)).sum(2).int()
         for block, part in zip(plan.model.blocks, _parts(plan, counts.T)):
-            tensors.setdefault(f"{block.name}.histogram", []).append(part.permute(1, 2, 0))
-    count = tensors.pop("count")
-    tensors = {name: torch.stack(parts).contiguous() for name, parts in tensors.items()} | {"count": count}
+            parts.setdefault(f"{block.name}.histogram", []).append(part.permute(1, 2, 0))
+    count, = parts.pop("count")
+    tensors = {name: torch.stack(values).contiguous() for name, values in parts.items()} | {"count": count}
 
     with replacing(out / IMAGES) as path:
         _write_rows(plan, files, path, compact)
@@ -103,7 +103,8 @@ def _merged(plan: Collection, files: list, z: int, source: str) -> Moments | Non
     return merged
 
 
-def _add(tensors: dict, plan: Collection, source: str, moments: Moments, compact: bool) -> None:
+def _add(tensors: dict[str, list[torch.Tensor]], plan: Collection, source: str, moments: Moments, compact: bool
+         ) -> None:
     """Put what is kept of one source at one zoom behind what is there of the zooms before."""
     def add(name: str, values: torch.Tensor, parts=_parts) -> None:
         for block, part in zip(plan.model.blocks, parts(plan, values)):
@@ -119,7 +120,7 @@ def _add(tensors: dict, plan: Collection, source: str, moments: Moments, compact
         add(f"{source}.{name}", values.float() if compact else values, _squeezed if source == "squeeze" else _parts)
     if source != "gate":
         return
-    tensors.setdefault("count", labelled.count)
+    tensors.setdefault("count", [labelled.count])  # the same at every zoom
     overall = moments.total()
     for name, values in overall.tensors().items():
         if name != "count":
@@ -157,4 +158,5 @@ def _write_rows(plan: Collection, files: list, path: Path, compact: bool) -> Non
             rows = rows.drop_columns(dropped)
         writer = writer or pq.ParquetWriter(path, rows.schema, compression="zstd")
         writer.write_table(rows)
-    writer.close()
+    if writer is not None:
+        writer.close()

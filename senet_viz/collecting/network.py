@@ -45,7 +45,9 @@ class GateNetwork:
 
     def _watch(self, hooks: Hooks) -> None:
         for block in self.blocks:
-            gates, means = self.gates[block.name], self.squeezed[block.name] = [], []
+            gates: list[torch.Tensor] = []
+            means: list[torch.Tensor] = []
+            self.gates[block.name], self.squeezed[block.name] = gates, means
             on_gate(hooks, block, lambda gate, _, gates=gates: gates.append(gate.flatten(1)))
             if block.squeeze:  # the block's own z costs nothing
                 hooks.before(block.squeeze, lambda z, means=means: means.append(z.flatten(1)))
@@ -56,9 +58,10 @@ class GateNetwork:
     def _forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         for seen in (*self.gates.values(), *self.squeezed.values()):
             seen.clear()
-        return (logits_of(self.module(batch)).float(),
-                torch.cat([gate for b in self.blocks for gate in self.gates[b.name]], 1).float(),
-                torch.cat([sum(self.squeezed[b.name]) for b in self.blocks], 1).float())
+        logits = logits_of(self.module(batch)).float()
+        means = [self.squeezed[b.name] for b in self.blocks]
+        return (logits, torch.cat([gate for b in self.blocks for gate in self.gates[b.name]], 1).float(),
+                torch.cat([sum(others, first) for first, *others in means], 1).float())
 
     @torch.inference_mode()
     def __call__(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -66,8 +69,8 @@ class GateNetwork:
         pictures = len(batch)
         if self.size:  # one shape, whatever came before: a run that goes on computes as one that never stopped
             batch = nn.functional.pad(batch, (0, 0) * 3 + (0, self.size - pictures))
-        outputs = self._run(batch.to(self.dtype, memory_format=torch.channels_last))
-        return tuple(output[:pictures] for output in outputs)
+        logits, gates, squeezed = self._run(batch.to(self.dtype, memory_format=torch.channels_last))
+        return logits[:pictures], gates[:pictures], squeezed[:pictures]
 
 
 def private_copy(module: nn.Module, device: torch.device, precision: str) -> nn.Module:
@@ -76,7 +79,8 @@ def private_copy(module: nn.Module, device: torch.device, precision: str) -> nn.
     Raises:
         ValueError: when a weight is not finite in that precision.
     """
-    module = _copy(module).requires_grad_(False).to(device, PRECISIONS[precision], memory_format=torch.channels_last)
+    module = _copy(module).requires_grad_(False).to(device, PRECISIONS[precision])
+    module = module.to(memory_format=torch.channels_last)
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         if tensor.is_floating_point() and not tensor.isfinite().all():  # feature maps would not show it
             raise ValueError(f"{name} is not finite in {precision}; take another precision")
@@ -93,8 +97,9 @@ def random_weights(module: nn.Module, example: torch.Tensor, seed: int = 0) -> n
     with torch.random.fork_rng(devices=[example.device] if example.device.type == "cuda" else []):
         torch.manual_seed(seed)
         for part in module.modules():
-            if hasattr(part, "reset_parameters"):
-                part.reset_parameters()
+            reset = getattr(part, "reset_parameters", None)
+            if reset is not None:
+                reset()
         with torch.no_grad():
             update_bn([example], module.to(example.device))
     return module.eval()

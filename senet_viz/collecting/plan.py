@@ -187,7 +187,8 @@ class Batch:
     def __init__(self, reads: list[Read]):
         self.unreadable = [(read.index, read.reason) for read in reads if read.images is None]
         self.reads = [read for read in reads if read.images is not None]
-        self.images = torch.stack([read.images for read in self.reads], 1) if self.reads else None
+        images = [read.images for read in reads if read.images is not None]
+        self.images = torch.stack(images, 1) if images else None
         for read in self.reads:
             read.images = None  # one copy travels between processes
 

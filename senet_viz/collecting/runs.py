@@ -2,20 +2,39 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Protocol, Self, TypeVar
 
+import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from ..data.datasets import Pictures, open_pictures
 from ..data.files import replacing
+from ..models import Model
 from ..statistics.archive import METADATA, StatisticsError
 from .local import Local
 from .plan import Plan
 
 RUN = "run.json"
+Progress = Callable[[int, int], None] | bool  # a function of (pictures done, all pictures), or whether to show a bar
+AnyPlan = TypeVar("AnyPlan", bound=Plan)
+
+
+class Engine(Protocol):
+    """What computes the shards of a run; it is entered for as long as the run takes."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def device(self, model: Model, wanted: str | torch.device | None) -> tuple[torch.device, str]:
+        """Where to compute, and what that is, as ``senet_viz.collecting.network.hardware`` names it."""
+
+    def results(self, plan: Plan, shards: list[int]) -> Generator[tuple[int, bytes], None, None]:
+        """Each shard with its result, in any order."""
 
 
 class Stopped(Exception):
@@ -40,8 +59,8 @@ def open_data(data: str | Path | Pictures, split: str | None, out: Path, in_memo
             " ".join(filter(None, [str(data).rstrip("/").rpartition("/")[2], split])))
 
 
-def run(plan: Plan, out: Path, engine, options: dict, merge: Callable[[Plan, Sequence[Path], Path], None],
-        progress: Callable[[int, int], None] | bool, stop: Callable[[], bool]) -> None:
+def run(plan: AnyPlan, out: Path, engine: Engine, options: dict,
+        merge: Callable[[AnyPlan, Sequence[Path], Path], None], progress: Progress, stop: Callable[[], bool]) -> None:
     """Compute what is missing of a plan's shards, and write the result of all of them; nothing where it is there.
 
     Args:
@@ -84,7 +103,7 @@ def _alone(out: Path) -> Iterator[None]:
         lock.release()
 
 
-def _compute(plan: Plan, shards: "Shards", compute, progress, stop: Callable[[], bool]) -> None:
+def _compute(plan: Plan, shards: "Shards", compute: Engine, progress: Progress, stop: Callable[[], bool]) -> None:
     pending = [shard for shard in range(plan.shards) if shard not in shards.found]
     done = plan.count - sum(len(plan.indices(shard)) for shard in pending)
     with _bar(progress, done, plan.count) as advance, closing(compute.results(plan, pending)) as results:
@@ -97,7 +116,7 @@ def _compute(plan: Plan, shards: "Shards", compute, progress, stop: Callable[[],
             advance(len(plan.indices(shard)))
 
 
-def engine_of(name: str, workers: int, address: str | None):
+def engine_of(name: str, workers: int, address: str | None) -> Engine:
     """The engine of a name, "local" or "ray", to be entered.
 
     Raises:
@@ -183,7 +202,7 @@ def _differences(there: dict, here: dict) -> list[str]:
 
 
 @contextmanager
-def _bar(progress, done: int, count: int) -> Iterator[Callable[[int], None]]:
+def _bar(progress: Progress, done: int, count: int) -> Iterator[Callable[[int], object]]:
     """A function to call with the number of pictures that were added."""
     if callable(progress):
         total = done

@@ -70,6 +70,8 @@ class Settings(Computing):
 class Collection(Plan):
     """A run that collects what gates do."""
 
+    settings: Settings
+
     def worker(self, workers: int) -> "Collector":
         """What computes the shards."""
         return Collector(self, workers)
@@ -95,6 +97,8 @@ class Collection(Plan):
 class Collector(Worker):
     """Computes shards of moments, histograms and rows."""
 
+    plan: Collection
+
     def __init__(self, plan: Collection, workers: int):
         super().__init__(plan, workers)
         # Apple's GPUs have no float64
@@ -119,7 +123,7 @@ class Collector(Worker):
     def look(self, batch: Batch, result: "_Shard") -> None:
         """Add a batch: a forward for each look."""
         result.unreadable += batch.unreadable
-        if not batch.reads:
+        if batch.images is None:
             return
         images = batch.images.to(self.device, non_blocking=True)
         outputs = [self.network(seen) for seen in images]

@@ -31,7 +31,8 @@ def count(name: str, published: str = "") -> dict:
     kinds = pd.Series([block.kind for block in model.blocks], dtype=str).value_counts()
     licence, (source, _, rest) = "", name.partition("/")
     if source == "timm":
-        licence = timm.get_pretrained_cfg(rest).license or ""
+        config = timm.get_pretrained_cfg(rest)
+        licence = (config and config.license) or ""
     elif source == "torchvision":
         meta = torchvision.models.get_model_weights(rest).DEFAULT.meta
         licence = {SWAG: "cc-by-nc-4.0"}.get(meta.get("license"), meta.get("license", ""))  # as timm has it

@@ -66,7 +66,7 @@ def _timm(name: str, weights: bool) -> Remote | None:
     if config.hf_hub_id:
         repository, _, revision = config.hf_hub_id.partition("@")
         return Remote(repository, revision or None, (config.hf_hub_filename,) if config.hf_hub_filename else WEIGHTS)
-    return Remote(url=config.url)
+    return Remote(url=str(config.url or ""))
 
 
 def _torchvision(name: str) -> Remote:

@@ -107,8 +107,8 @@ def _gates(backbone: nn.Module, place: str, options: dict) -> Iterator[tuple[str
         elif place != "standard":
             continue
         elif type(part) in BRANCHES:
-            convs = [module for module in part.modules() if isinstance(module, nn.Conv2d)]
-            yield _after(path, part, BRANCHES[type(part)], convs[-1].out_channels, options)
+            *_, last = (module for module in part.modules() if isinstance(module, nn.Conv2d))
+            yield _after(path, part, BRANCHES[type(part)], last.out_channels, options)
         elif isinstance(part, MODULES):
             yield _after(path, part, "", _width(part), options)
         elif isinstance(part, VGG):

@@ -1,6 +1,7 @@
 """Loading a network by name: embedded, from timm, from torchvision, or from a file."""
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -75,8 +76,8 @@ def _timm(name: str, pretrained: bool, num_classes: int | None = None) -> Model:
     place = remote(f"timm/{name}", weights=pretrained)
     if place is not None and place.repository:
         reachable_or_cached(f"timm/{name}", place)
-    options = {} if num_classes is None else {"num_classes": num_classes}
-    module = _fetching(f"timm/{name}", lambda: timm.create_model(name, pretrained=pretrained, **options))
+    options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+    module: Any = _fetching(f"timm/{name}", lambda: timm.create_model(name, pretrained=pretrained, **options))
     config = module.pretrained_cfg
     info = {"Architecture": f"timm {config.get('architecture', name)}"}
     if pretrained:
@@ -151,9 +152,18 @@ def _from_file(path: Path, arch: str | None) -> Model:
         model.info["Removed"] = ", ".join(change["name"] for change in removed)
         if "Accuracy" in model.info:
             model.info["Accuracy"] += f", before {len(removed)} attention block{'s' * (len(removed) > 1)} were removed"
-    model.name = path.name
+    model.name = f"{path.name} ({_in_short(arch, checkpoint.metadata)})"
     model.info["Weights"] = path.name + (f", its entry {checkpoint.entry}" if checkpoint.entry else "")
     return model
+
+
+def _in_short(arch: str | None, metadata: dict[str, Any]) -> str:
+    """Which architecture a file's weights are of, to stand behind its name: "timm seresnet50"."""
+    if arch:
+        source, _, rest = arch.partition("/")
+        return f"{source} {rest.partition('.')[0]}"  # the tag is that of other weights
+    own = metadata["architecture"]
+    return ", ".join(str(own[key]) for key in ("name", "attention") if key in own)
 
 
 def _of_architecture(arch: str, checkpoint: Checkpoint, name: str) -> Model:

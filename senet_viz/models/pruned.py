@@ -1,5 +1,6 @@
 """Networks in which attention blocks gave way to something smaller, and how a checkpoint says so."""
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -18,13 +19,13 @@ class Scale(nn.Module):
         return x * self.weight[:, None, None]
 
 
-def without(module: nn.Module, removed: Iterable[Mapping]) -> nn.Module:
+def without(module: nn.Module, removed: Iterable[Any]) -> nn.Module:
     """The same network, changed in place: each named part is replaced.
 
     Args:
         module: as it was built, with all its blocks.
-        removed: for each the part's path ("name") and what stands there instead ("by"): "identity"; "scale", a number
-            for each of "channels"; "part", that of its own parts that is at "path".
+        removed: as a file has it, for each the part's path ("name") and what stands there instead ("by"): "identity";
+            "scale", a number for each of "channels"; "part", that of its own parts that is at "path".
 
     Raises:
         ValueError: for a part that is not there, or another replacement.

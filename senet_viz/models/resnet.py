@@ -6,6 +6,7 @@ follow the authors' released definitions: a ceil-mode pool, and in SE-ResNets th
 convolutions as stem, a halved first 1×1, 3×3 projections and dropout for SENet-154; SE with biases.
 """
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -32,6 +33,11 @@ class Bottleneck(nn.Module):
 
     Shape: (N, in_channels, H, W) → (N, out_channels, H/stride, W/stride).
     """
+
+    conv2: nn.Module
+    bn2: nn.Module
+    relu2: nn.Module
+    downsample: nn.Module
 
     def __init__(
             self,
@@ -91,6 +97,11 @@ class ResNet(nn.Module):
     Shape: (N, 3, H, W) → (N, num_classes).
     """
 
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
+
     def __init__(
             self,
             stem: nn.Module,
@@ -104,7 +115,7 @@ class ResNet(nn.Module):
             dropout: float = 0.0,
             projection: int = 1,
             reduce: float = 1.0,
-            **unit,
+            **unit: Any,
     ):
         super().__init__()
         self.stem = stem
@@ -200,7 +211,7 @@ def slim_resnet50(
     Raises:
         ValueError: for another ``attention``.
     """
-    kinds = {
+    kinds: dict[str, dict[str, Any]] = {
         "none": {},
         "se": {"se": lambda c: SqueezeExcite(c, reduction, min_width=min_width)},
         "sk": {"sk": lambda i, o, stride: SelectiveKernel(
