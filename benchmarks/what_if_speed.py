@@ -16,15 +16,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import senet_viz as sv
+from senet_viz.data.places import ASSETS
 from senet_viz.experiments import what_if
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def main() -> None:
     """Time all in turn and print Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("photo", nargs="?", default=ROOT / "assets" / "samples" / "ladybug.jpg")
+    parser.add_argument("photo", nargs="?", default=ASSETS / "samples" / "ladybug.jpg")
     parser.add_argument("--model", default="timm/seresnet50", help="with random weights: they cost no time")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=15)

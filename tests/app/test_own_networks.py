@@ -1,6 +1,5 @@
 """The pages with networks whose attention nobody knows by name: written inline, as functions, in units of one's own."""
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -8,6 +7,7 @@ from torch import nn
 
 import senet_viz as sv
 from senet_viz.data.images import open_image
+from senet_viz.data.places import ASSETS
 from tests.app.checks import fine, sections
 from tests.gates.test_search import FORMS, Gives, Net, SKInUnit, SKSliced
 
@@ -16,7 +16,7 @@ NETWORKS = {
     "unit": SKInUnit,
     "repeated": FORMS["repeated over space"][0], "clamped": FORMS["clamped"][0],
 }
-SAMPLES = Path(__file__).resolve().parents[2] / "assets" / "samples"
+SAMPLES = ASSETS / "samples"
 SOURCE = """
 from tests.app.test_own_networks import NETWORKS, own
 

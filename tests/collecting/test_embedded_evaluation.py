@@ -1,5 +1,4 @@
 """The evaluations that come with the program are those of the networks that come with it."""
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,12 +8,12 @@ import senet_viz as sv
 from senet_viz.collecting import each_block, each_stage, open_evaluation
 from senet_viz.collecting.evaluate import gate_means, paired_interval
 from senet_viz.collecting.evaluation import edits_hash
+from senet_viz.data.places import ASSETS
 from senet_viz.gates import parse_edits
 from senet_viz.models import embedded_models
 from senet_viz.models.identity import weights_hash
 from senet_viz.statistics import open_statistics
 
-ASSETS = Path(sv.__file__).resolve().parents[1] / "assets"
 FOLDER = ASSETS / "evaluation"
 NAMES = sorted(path.name for path in FOLDER.iterdir())
 

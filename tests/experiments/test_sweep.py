@@ -1,7 +1,6 @@
 """A sweep against zooms and controls made by hand, looked at one by one."""
 import math
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +13,7 @@ from torchvision import transforms
 import senet_viz as sv
 from senet_viz import tables
 from senet_viz.data import images
+from senet_viz.data.places import ASSETS
 from senet_viz.experiments.sweep import (
     PAPER,
     SIZES,
@@ -36,7 +36,6 @@ from senet_viz.models import Model, slim_resnet50
 from senet_viz.statistics.kernels import NEGLIGIBLE
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-ASSETS = Path(sv.__file__).resolve().parents[1] / "assets"
 SIDE = 32
 
 

@@ -1,7 +1,6 @@
 """Edited gates, against networks rebuilt by hand and against arithmetic."""
 import copy
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,13 +8,14 @@ import torch
 from torch import nn
 
 import senet_viz as sv
+from senet_viz.data.places import ASSETS
 from senet_viz.gates import Edit, EditError, edited, find_blocks, inspect, parse_edits
 from senet_viz.gates.hooks import ModelBusy
 from senet_viz.layers import SqueezeExcite
 from tests.gates.test_search import FORMS, SKInUnit, SKSliced
 from tests.gates.test_search import Net as InlineNet
 
-STATISTICS = Path(__file__).resolve().parents[2] / "assets" / "statistics" / "se_resnet50_slim"
+STATISTICS = ASSETS / "statistics" / "se_resnet50_slim"
 KINDS = ["slim/se", "timm/seresnet18", "timm/ecaresnet26t", "timm/efficientnet_b0", "timm/hgnet_tiny",
          "torchvision/mobilenet_v3_small", "inline"]
 

@@ -1,16 +1,16 @@
 """The statistics that come with the program are those of the networks that come with it."""
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import senet_viz as sv
+from senet_viz.data.places import ASSETS
 from senet_viz.models import embedded_models
 from senet_viz.models.identity import weights_hash
 from senet_viz.statistics import open_statistics
 from senet_viz.statistics.archive import describe
 
-FOLDER = Path(sv.__file__).resolve().parents[1] / "assets" / "statistics"
+FOLDER = ASSETS / "statistics"
 NAMES = sorted(path.name for path in FOLDER.iterdir())
 
 
