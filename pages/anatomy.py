@@ -7,7 +7,7 @@ import streamlit as st
 import senet_viz as sv
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.pictures import Picture, choose_one, choose_pictures
-from pages.parts.sections import clear, downloads, show
+from pages.parts.sections import clear, downloads, heading, show
 from pages.parts.sentences import SENTENCES, in_a_sentence
 from senet_viz import figures
 from senet_viz.experiments import anatomy, cost, variants
@@ -31,6 +31,14 @@ EFFECTS = {
     "probability": NUMBER(**PERCENT),
     "own class": NUMBER("class as it is", **PERCENT,
                         help="Probability of the class that the network as it is finds most probable.")}
+STRIPS = (
+    "From top to bottom are the block's vectors in the order in which it computes them, a colour a channel or hidden "
+    "unit; strips of one kind share a colour scale. RMS is the root mean square of a channel's map over space. The "
+    "formulae have the block's own sizes.")
+VARIANTS = (
+    "Each strip is what another gate would be for the same maps of this photo: another squeeze, other layers, another "
+    "excitation, or another structure. The network was trained with its own gate, so that this shows what the parts "
+    "do, and not which of them would be best.")
 PHOTO = ("se_strips", "se_channel", "sk_strips", "sk_channel", "variants", "variant_effects")
 
 
@@ -99,16 +107,21 @@ class Photo:
     @st.fragment
     def gate(self) -> None:
         """A block that scales the channels of one map."""
-        st.header("Squeeze, excite, scale: one SE block", anchor="gate")
-        self._block([block for block in self.model.blocks if block.branches == 1], "se", "Block",
-                    "has no block that scales channels: this part takes a squeeze-and-excitation network.", 1)
+        blocks = [block for block in self.model.blocks if block.branches == 1]
+        heading("Squeeze, excite, scale: one SE block", "gate",
+                "How one block turns each channel of this photo up or down, step by step.", STRIPS if blocks else "")
+        self._block(blocks, "se", "Block", "has no block that scales channels: this part takes a "
+                    "squeeze-and-excitation network.", 1)
 
     @st.fragment
     def unit(self) -> None:
         """A unit that weighs branches."""
-        st.header("Split, fuse, select: one SK unit", anchor="unit")
-        self._block([block for block in self.model.blocks if block.branches > 1], "sk", "Unit",
-                    "has no unit that weighs branches: this part takes a selective-kernel network.", 2)
+        blocks = [block for block in self.model.blocks if block.branches > 1]
+        heading("Split, fuse, select: one SK unit", "unit",
+                "How one unit weighs its kernels for each channel of this photo, step by step.",
+                STRIPS if blocks else "")
+        self._block(blocks, "sk", "Unit", "has no unit that weighs branches: this part takes a selective-kernel "
+                    "network.", 2)
 
     def _block(self, blocks: list[sv.AttentionBlock], key: str, what: str, lacks: str, kind: int) -> None:
         clear(f"{key}_strips", f"{key}_channel")
@@ -132,12 +145,10 @@ class Photo:
         except SENTENCES as error:
             st.error(plain(str(error)), icon=":material/error:")
             return
-        left, right = st.columns([2, 1])
-        with right:
+        self._strips(found, key, channel)
+        with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
             for line in anatomy.formulae(found):
-                st.latex(line)
-        with left:
-            self._strips(found, key, channel)
+                st.latex(line, width="content")
         self._channel(found, key, channel)
 
     def _strips(self, found: anatomy.Anatomy, key: str, channel: int) -> None:
@@ -151,9 +162,9 @@ class Photo:
 
         text = f"{anatomy.describe(found)} Click a channel to see its maps. *{self.source}.*"
         show(Section(f"{label} step by step", text, figures.strips(table, label, channel=channel), table,
-                            self._script("anatomy", f"found = anatomy.dissect(model, batch, {label!r})\n"
-                                                    "result = anatomy.strips(found)")),
-                    f"{key}_strips", on_select=pick)
+                     self._script("anatomy", f"found = anatomy.dissect(model, batch, {label!r})\n"
+                                             "result = anatomy.strips(found)")),
+             f"{key}_strips", on_select=pick)
 
     def _channel(self, found: anatomy.Anatomy, key: str, channel: int) -> None:
         block, maps = found.block, anatomy.channel_maps(found, channel)
@@ -170,7 +181,8 @@ class Photo:
     @st.fragment
     def variants(self) -> None:
         """Other gates in the block's place."""
-        st.header("Other gates in its place", anchor="variants")
+        heading("Other gates in its place", "variants",
+                "What would a block do with another squeeze, other layers, or another excitation?", VARIANTS)
         clear("variants", "variant_effects")
         labels = [block.label for block in self.model.blocks]
         label = st.selectbox("Block", labels, index=len(labels) - 1, key="variant_block", bind="query-params",
@@ -185,12 +197,13 @@ class Photo:
         ending = f"run = variants.variants(model, batch, {label!r})\nresult = "
         strips = variants.strips(run)
         show(Section(f"Other gates in the place of {label}", text, figures.strips(strips, label), strips,
-                            self._script("variants", f"{ending}variants.strips(run)")), "variants")
+                     self._script("variants", f"{ending}variants.strips(run)")), "variants")
         findings = [*variants.findings(run), variants.published()]
         st.markdown("\n".join(f"- {finding}" for finding in findings))
-        show(Section(f"What the variants of {label} do", " ".join(findings), None, table,
-                            self._script("variants", f"{ending}variants.table(run, model.class_labels)")),
-                    "variant_effects", text=False, headings=EFFECTS)
+        with st.expander("All variants in numbers"):
+            show(Section(f"What the variants of {label} do", " ".join(findings), None, table,
+                         self._script("variants", f"{ending}variants.table(run, model.class_labels)")),
+                 "variant_effects", text=False, headings=EFFECTS)
 
     def _script(self, module: str, ending: str) -> str:
         return scripts.of_block(self.loaded.code, self.picture.path, module, ending)
@@ -198,24 +211,24 @@ class Photo:
 
 def costs() -> None:
     """What attention costs, and what it buys; no picture is needed."""
-    st.header("What it costs", anchor="cost")
-    st.markdown("Counted on networks of the papers' 50 layers that are built for it, for 1000 classes and pictures of "
-                "224×224; errors are the papers'.")
+    heading("What it costs", "cost", "Counted on networks of the papers' 50 layers that are built for it, for 1000 "
+            "classes and pictures of 224×224; errors are the papers'.")
     squeeze_excite()
     selective_kernel()
-    st.header("Is r = 16 the most accurate?", anchor="ratio")
     table = cost.reductions()
     text = (f"So it is often said. {cost.balance(table)} *Errors as published (SE paper, SE-ResNet-50, ImageNet, "
             f"single crop); parameters as counted here, without biases.*")
-    show(Section("Is r = 16 the most accurate?", text,
-                        figures.error_against_parameters(table, source="SE paper", mark="r = 16"), table,
-                        scripts.of_cost("cost.reductions()")), "ratio", headings=HEADINGS)
+    heading("Is r = 16 the most accurate?", "ratio", text)
+    _with_table(Section(
+        "Is r = 16 the most accurate?", text, figures.error_against_parameters(table, source="SE paper", mark="r = 16"),
+        table, scripts.of_cost("cost.reductions()")), "ratio", text=False)
 
 
 @st.fragment
 def squeeze_excite() -> None:
     """SE by r and width."""
-    st.subheader("Squeeze-and-excitation", anchor="cost-se")
+    heading("Squeeze-and-excitation", "cost-se", "The larger r, the narrower the gates' hidden layers, and the fewer "
+            "parameters.", part=True)
     with st.container(horizontal=True, vertical_alignment="center"):
         reduction = st.select_slider("Reduction r", [1, 2, 4, 8, 16, 32, 64], value=16, key="se_r", bind="query-params",
                                      width=260)
@@ -236,7 +249,8 @@ def squeeze_excite() -> None:
 @st.fragment
 def selective_kernel() -> None:
     """SK by M, G, r, L and width, beside the paper's networks."""
-    st.subheader("Selective kernels", anchor="cost-sk")
+    heading("Selective kernels", "cost-sk", "What a further kernel costs, and what groups and narrow hidden layers "
+            "save.", part=True)
     with st.container(horizontal=True):
         branches = st.slider("Branches M", 2, 5, 2, key="sk_m", bind="query-params", width=160)
         groups = st.select_slider("Groups G", [1, 2, 4, 8, 16, 32, 64], value=32, key="sk_g", bind="query-params",
@@ -259,19 +273,26 @@ def selective_kernel() -> None:
         table = cost.networks()
     text = ("The SK paper's networks; the line is at the network that the sliders make. *Top-1 errors as published (SK "
             "paper, ImageNet, 224×224); parameters and multiply-accumulates as counted here.*")
-    show(Section("The SK paper's networks", text,
-                        figures.error_against_parameters(table, source="SK paper", mark="SKNet-50",
-                                                         at=found.parameters), table,
-                        scripts.of_cost("cost.networks()")), "sk_networks", headings=HEADINGS)
+    _with_table(Section(
+        "The SK paper's networks", text, figures.error_against_parameters(
+            table, source="SK paper", mark="SKNet-50", at=found.parameters), table,
+        scripts.of_cost("cost.networks()")), "sk_networks")
+
+
+def _with_table(section: Section, key: str, **options) -> None:
+    """A section whose table opens on request."""
+    show(section, key, **options)
+    with st.expander("The table"):
+        st.dataframe(section.table, hide_index=True, column_config=HEADINGS, alt=section.text)
 
 
 def _metrics(found: cost.Cost) -> None:
     with st.container(horizontal=True):
-        st.metric("Parameters of attention", f"{found.attention:,}", width=200)
-        st.metric("Share of the network", f"{found.share:.2%}", width=200)
-        st.metric("Parameters of the network", f"{found.parameters:,}", width=200)
+        st.metric("Parameters of attention", f"{found.attention:,}", width=180)
+        st.metric("Share of the network", f"{found.share:.2%}", width=180)
+        st.metric("Parameters of the network", f"{found.parameters:,}", width=180)
         st.metric("GMACs", f"{found.macs / 1e9:.3f}", delta=f"{(found.macs - found.macs_without) / 1e9:+.4f}",
-                  delta_color="off", delta_arrow="off", width=200)
+                  delta_color="off", delta_arrow="off", width=180)
 
 
 main()

@@ -196,7 +196,7 @@ def balance(table: pd.DataFrame, tie: float = 0.1) -> str:
 
 
 def formula(found: Cost, reduction: int) -> str:
-    """The SE paper's count of the weights, 2/r · Σ N_s · C_s², in LaTeX with a network's own numbers, on short lines."""
+    """The SE paper's count of the weights, 2/r · Σ N_s · C_s², in LaTeX with a network's numbers, on short lines."""
     gates = found.table[found.table["units"] > 0]
     terms = r" + ".join(rf"{row.units} \cdot {row.channels}^2" for row in gates.itertuples())
     weights = 2 * int((gates["units"] * gates["channels"] * gates["hidden"]).sum())

@@ -38,22 +38,24 @@ def error_against_parameters(table: pd.DataFrame, *, source: str, mark: str | No
     reach = (rows["parameters"].max() - rows["parameters"].min()) / 1e6 or 1.0
     high = rows["top1"].max() - rows["top1"].min() or 1.0
 
-    def crowded(row) -> bool:
-        """Whether a label on the right would lie over another dot, or beyond the plot."""
+    def place(row) -> str:
+        """Where a label lies over no other dot and in the plot, also in a narrow window."""
         right = (rows["parameters"] - row.parameters) / 1e6 / reach
-        return row.parameters > rows["parameters"].median() or bool(
-            (right.between(0, 0.2, inclusive="neither") & ((rows["top1"] - row.top1).abs() < 0.08 * high)).any())
+        beside = right[(rows["top1"] - row.top1).abs() < 0.08 * high]
+        if row.parameters > rows["parameters"].median():
+            return "top center" if beside.between(-0.2, 0, inclusive="neither").any() else "middle left"
+        return "bottom right" if beside.between(0, 0.2, inclusive="neither").any() else "middle right"
 
     figure = go.Figure(go.Scatter(
         x=rows["parameters"] / 1e6, y=rows["top1"], mode="markers+text", text=[shorten(name) for name in rows["name"]],
-        textposition=[f"middle {'left' if crowded(row) else 'right'}" for row in rows.itertuples()],
+        textposition=[place(row) for row in rows.itertuples()],
         marker={"opacity": 1, "size": [13 if one else 9 for one in marked],
                 "color": [COLOURS[int(one)] for one in marked]},
         hovertext=[f"{hover_name(name)}: {error:.2f} % with {count:,} parameters" for name, error, count in zip(
             rows["name"], rows["top1"], rows["parameters"])], hovertemplate="%{hovertext}<extra></extra>"))
     ends = rows["parameters"] if at is None else pd.Series([*rows["parameters"], at])
     if at is not None:
-        figure.add_vline(x=at / 1e6, line={"color": GREY, "width": 1.5, "dash": "dash"})
+        figure.add_vline(x=at / 1e6, line={"color": GREY, "width": 1.5, "dash": "dash"}, layer="below")
     figure.update_xaxes(title="parameters, millions (counted here)", zeroline=False, range=[
         ends.min() / 1e6 - 0.08 * reach, ends.max() / 1e6 + 0.08 * reach])
     figure.update_yaxes(title=f"top-1 error, % ({source})", zeroline=False)
