@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> None:
     from ..data.places import APP
 
     if importlib.util.find_spec("streamlit") is None:
-        raise ValueError('the app needs Streamlit: pip install "senet-viz[app]"')
+        raise ValueError("the app needs Streamlit: pip install streamlit")
     port = [] if args.port is None else ["--server.port", str(args.port)]
     server = subprocess.Popen([sys.executable, "-m", "streamlit", "run", str(APP / "app.py"), *port,
                                "--server.showEmailPrompt", "false", "--", *args.rest])

@@ -1,0 +1,65 @@
+import pandas as pd
+import pytest
+
+import senet_viz as sv
+from senet_viz.cli import main
+from senet_viz.collecting import open_evaluation
+from tests.cli.checks import QUICK, document, printed, refused
+
+
+def test_evaluate(capsys, file, named, folder, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["evaluate", file, str(folder), str(out), "--split", "val", "--edit", "SE_5_*=1", "SE_2_1=0; SE_2_2=0",
+                 "--each-block", "--each-stage", "0.5", "shuffle images", "--compact", "--limit", "5", *QUICK]
+    for _ in range(2):  # again, when all is done
+        assert main(arguments) == 0
+        lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split("  ")[0] == "edit" and lines[0].endswith("  95 % interval")
+    table = open_evaluation(out)
+    assert table["edit"].tolist() == [
+        "unedited", "SE_5_*=1", "SE_2_1=0; SE_2_2=0", *(f"{block.label}=1" for block in sv.load(file).blocks),
+        *(f"{where}={value}" for where in ("stage 2", "stage 3", "stage 4", "stage 5", "*")
+          for value in ("0.5", "shuffle images"))]
+    assert (table["images"] == 5).all()
+    assert len(lines) == len(table) + 2
+    assert table.attrs["settings"] == {"precision": "fp32", "batch_size": 2, "shard_size": 3, "threads": 1}
+    assert table.attrs["compact"]
+    capsys.readouterr()
+    assert main([*arguments[:3], *arguments[4:8], *QUICK]) == 0  # a table alone
+    assert "SE_5_*=1" in capsys.readouterr().out
+    refused(capsys, [*arguments[:3], "--split", "val", "--edit", "*=1", *QUICK, "--workers", "-1"],
+            "workers is 0 or more, not -1")
+    refused(capsys, [*arguments[:8], *QUICK], "holds another run, which is not mixed with this one: ")
+    refused(capsys, ["evaluate", file, folder, "--split", "train", *QUICK],
+            "the data's classes are not those of tiny.safetensors: it does not know 'cat' and 1 more")
+    refused(capsys, [*arguments[:3], "--split", "val", "--edit", "*=mean", *QUICK],
+            "the mean of gates needs statistics of tiny.safetensors: give a folder that collect wrote")
+
+
+def test_evaluate_prints_shares_in_percent(capsys, file, named):
+    arguments = ["evaluate", file, named, "--edit", "SE_5_*=1", "*=0", *QUICK]
+    edits = document(capsys, *arguments)["edits"]
+    _, unedited, *lines, foot = [line.split() for line in printed(capsys, *arguments).splitlines()]
+    assert unedited == ["unedited", "6", f"{100 * edits[0]['top1']:.2f}", f"{100 * edits[0]['top5']:.2f}"]
+    for words, row in zip(lines, edits[1:], strict=True):
+        change = [f"{100 * row['difference']:+z.2f}", f"{100 * row['low']:+z.2f}", "to", f"{100 * row['high']:+z.2f}"]
+        assert words[:9] == [row["edit"], "6", f"{100 * row['top1']:.2f}", *change, str(row["lost"]),
+                             str(row["gained"])]
+    assert "percentage points" in " ".join(foot)
+
+
+@pytest.mark.parametrize(("width", "kept", "left_out"), [
+    (80, "95 % interval", "top-5"), (100, "top-5 %", "top-5 change"), (140, "top-5 change", "anything")])
+def test_evaluate_fits_the_terminal(capsys, monkeypatch, file, named, width, kept, left_out):
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = printed(capsys, "evaluate", file, named, "--each-stage", "shuffle images", *QUICK).splitlines()[:-1]
+    assert max(map(len, lines)) <= width and len(lines) == 1 + 1 + 5
+    assert kept in lines[0] and left_out not in lines[0]
+
+
+def test_evaluate_as_json(capsys, file, named, tmp_path):
+    out = tmp_path / "out"
+    told = document(capsys, "evaluate", file, named, out, "--edit", "SE_5_*=1", *QUICK)
+    table = open_evaluation(out)
+    assert (told["model"], told["unreadable"]) == (table.attrs["model"], 0)
+    pd.testing.assert_frame_equal(pd.DataFrame(told["edits"]), table, check_dtype=False)

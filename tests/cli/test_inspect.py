@@ -1,0 +1,117 @@
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import torchvision
+
+import senet_viz as sv
+from senet_viz import tables
+from senet_viz.cli import main
+from senet_viz.models import slim_resnet50
+from senet_viz.models.checkpoints import save_checkpoint
+from tests.cli.checks import document, printed, refused, usage
+
+
+def test_inspect(capsys, file, photos, tmp_path):
+    out = tmp_path / "gates.csv"
+    assert main(["inspect", file, *map(str, photos), "--class", "GREEN", "--device", "cpu", "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    model = sv.load(file, device="cpu")
+    images = [sv.open_image(path) for path in photos]
+    view = sv.inspect(model, model.batch(images))
+    for row in view.logits.softmax(1):
+        assert f"{row.max():.4f}" in text
+    gates = pd.read_csv(out)
+    for n, photo in enumerate(photos):
+        for block in model.blocks:
+            rows = gates[(gates["picture"] == str(photo)) & (gates["block"] == block.label)]
+            np.testing.assert_allclose(rows.sort_values("channel")["value"], view.gates[block.name][n, 0], atol=1e-5)
+    assert len(gates) == 2 * sum(block.channels for block in model.blocks)
+
+
+def test_a_network_without_attention(capsys, tmp_path, photos):
+    metadata = {
+        "architecture": {"name": "slim_resnet50", "attention": "none", "num_classes": 3}, "classes": ["a", "b", "c"],
+        "transform": {"input_size": [3, 64, 64]}, "recipe": {"widths": [4], "epochs": 1}, "made": {"date": ""},
+        "data": {"name": "", "training": 1}, "accuracy": {"top1": 0.5, "top5": 1.0, "images": 1}}
+    save_checkpoint(tmp_path / "plain.safetensors", slim_resnet50("none", num_classes=3).state_dict(), metadata)
+    name = f"file:{tmp_path / 'plain.safetensors'}"
+    assert main(["models", name, "--device", "cpu"]) == 0
+    assert "SE_" not in capsys.readouterr().out
+    assert main(["inspect", name, str(photos[0]), "--device", "cpu", "--class", "b"]) == 0
+    assert "plain.safetensors has no attention blocks." in capsys.readouterr().out
+    refused(capsys, ["inspect", name, photos[0], "--out", tmp_path / "gates.csv"], "there are no gates to write")
+    torch.save(torchvision.models.squeezenet1_1().state_dict(), tmp_path / "other.pt")  # no stages of a known name
+    arguments = [f"file:{tmp_path / 'other.pt'}", str(photos[0]), "--arch", "torchvision/squeezenet1_1"]
+    assert main(["inspect", *arguments, "--device", "cpu", "--class", "goldfish"]) == 0
+
+
+def test_inspect_refuses(capsys, file, photos, tmp_path):
+    refused(capsys, ["inspect", "demo/nonsense", photos[0]], "There is no embedded model 'nonsense'")
+    refused(capsys, ["models", "nonsense"], "'nonsense' names no model")
+    refused(capsys, ["models", file, "--device", "cuda:99"], "cuda:99")
+    refused(capsys, ["inspect", file, tmp_path / "missing.jpg"], "missing.jpg")
+    (tmp_path / "text.jpg").write_text("hello")
+    refused(capsys, ["inspect", file, tmp_path / "text.jpg"], "text.jpg: The file is not a picture")
+    refused(capsys, ["inspect", file, photos[0], "--class", "purple"], "has no class 'purple'")
+
+
+def test_inspect_prints_three_tables(capsys, file, photos):
+    text = printed(capsys, "inspect", file, photos[0], "--class", "green", "--device", "cpu")
+    model = sv.load(file, device="cpu")
+    view = sv.inspect(model, model.batch([sv.open_image(photos[0])]), [1], model.stages.values())
+    predictions, gates, cells = ([line.split() for line in part.splitlines()] for part in text.split("\n\n"))
+    assert predictions[0] == ["picture", "rank", "class", "probability"]
+    best = tables.predictions({"a.png": view}, model.classes)
+    assert predictions[1:] == [["a.png", str(row["rank"]), row["class"], f"{row['probability']:.4f}"]
+                               for row in best.to_dict("records")]
+    assert gates[0] == ["picture", "block", "channels", "mean", "std", "below", "0.05", "above", "0.95"]
+    assert gates[1:] == [["a.png", row["label"], str(row["channels"]), f"{row['mean']:.4f}", f"{row['std']:.4f}",
+                          f"{row['below']:.1%}", f"{row['above']:.1%}"]
+                         for row in tables.summary({"a.png": view}).to_dict("records")]
+    for (*_, stage, row, column, value), (own, layer) in zip(cells[1:], model.stages.items(), strict=True):
+        cam = view.cams[layer][0, 0]
+        assert own.endswith(stage) and f"{cam.max():.4g}" == value == f"{cam[int(row), int(column)]:.4g}"
+
+
+def test_inspect_names_pictures(capsys, file, photos, tmp_path):
+    """By their files, or their paths where two files have one name."""
+    text = printed(capsys, "inspect", file, *photos, "--device", "cpu")
+    assert str(tmp_path) not in text and "b, with a comma.png" in text
+    other = tmp_path / "other" / "a.png"
+    other.parent.mkdir()
+    other.write_bytes(photos[0].read_bytes())
+    text = printed(capsys, "inspect", file, photos[0], other, "--device", "cpu")
+    assert text.count(str(photos[0])) == text.count(str(other)) > 0
+
+
+@pytest.mark.parametrize("width", [60, 80])
+def test_inspect_fits_the_terminal(capsys, monkeypatch, selective, photos, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    lines = printed(capsys, "inspect", selective, *photos, "--class", "blue", "--device", "cpu").splitlines()
+    assert max(map(len, lines)) <= width
+    assert len(lines) == (1 + 2 * 3) + 1 + (1 + 2 * 32) + 1 + (1 + 2 * 4)
+
+
+def test_inspect_as_json(capsys, selective, photos):
+    told = document(capsys, "inspect", selective, *photos, "--class", "blue", "--device", "cpu")
+    model = sv.load(selective, device="cpu")
+    assert (told["model"], told["class"]) == (model.name, "blue")
+    views = {str(photo): sv.inspect(model, model.batch([sv.open_image(photo)]), [2], model.stages.values())
+             for photo in photos}
+    pd.testing.assert_frame_equal(pd.DataFrame(told["predictions"]), tables.predictions(views, model.classes))
+    pd.testing.assert_frame_equal(pd.DataFrame(told["gates"]).drop(columns="values"), tables.summary(views))
+    for row in told["gates"]:
+        gate = views[row["picture"]].gates[row["block"]][0, row["branch"]]
+        assert row["values"] == gate.double().tolist()  # all digits
+    assert [(row["picture"], row["map"], row["value"]) for row in told["strongest"]] == [
+        (photo, stage, float(view.cams[layer].max())) for photo, view in views.items()
+        for stage, layer in model.stages.items()]
+
+
+def test_inspect_usage(capsys, tmp_path):
+    usage(capsys, ["inspect", "demo/x"])
+    usage(capsys, ["inspect", "demo/x", "a.png", "--json", "--out", "gates.csv"], "not allowed with argument --json")
+    # before any photo is read
+    refused(capsys, ["inspect", "demo/se_resnet50_slim", "missing.png", "--out", tmp_path / "none" / "gates.csv"],
+            f"there is no folder {tmp_path / 'none'}")
