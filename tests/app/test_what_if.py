@@ -119,11 +119,15 @@ def test_the_script_gives_the_table(shown, name, key, monkeypatch, capsys):
 
 @pytest.mark.skipif(not OF_DATA, reason="the embedded models were not evaluated")
 @pytest.mark.parametrize("name", [SE, SK])
-def test_the_evaluation_is_that_of_the_model(shown, name):
+def test_the_evaluation_is_that_of_the_model(shown, name, monkeypatch):
     section = sections(shown[name])["what_data"]
     table = open_evaluation(EVALUATION / name.partition("/")[2])
     pd.testing.assert_frame_equal(section.table, table)
     assert what_if.describe_evaluation(table) in section.text and name in section.script.replace("evaluation/", "demo/")
+    monkeypatch.chdir(ROOT)
+    names = {}
+    exec(compile(section.script, "script", "exec"), names)
+    pd.testing.assert_frame_equal(names["result"], table)
 
 
 def test_a_page_reaches_into_the_package_by_imports_alone():

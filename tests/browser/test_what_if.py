@@ -9,6 +9,8 @@ STATISTICS = ROOT / "assets" / "statistics" / "se_resnet50_slim"
 SK = "demo/sknet50_slim"
 CHARTS = ["what_overview", "what_block", "what_cams", "what_travel", "what_blocks", "what_stages", "what_channels",
           "what_swap"]
+TABS = {"what_cams": "Where it looks", "what_travel": "How far it travels", "what_blocks": "One block at a time",
+        "what_stages": "Whole stages"}
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(
     not (STATISTICS / "metadata.json").is_file(), reason="the embedded statistics are missing")]
@@ -23,9 +25,17 @@ def press(page, key: str) -> None:
     page.settle()
 
 
+def look(page, key: str) -> None:
+    """Open the tab that a section is on."""
+    if key in TABS:
+        page.page.get_by_role("tab", name=TABS[key]).click()
+        page.settle()
+
+
 def complete(page, charts: list[str]) -> None:
-    """Every chart is drawn and described."""
+    """Every chart is drawn and described, on its tab where it has one."""
     for key in charts:
+        look(page, key)
         chart = page.chart(key)
         assert chart.count() == 1, key
         assert chart.locator(".point, .hm image, path.js-line, .bars path").count(), key
@@ -54,6 +64,7 @@ def test_clicks_make_edits_which_travel_in_the_link(tab, tmp_path):
     swapped = page.traces("what_swap")
     page.choose("what_picture", "teapot")
     assert page.traces("what_swap") != swapped
+    look(page, "what_travel")
     table = pd.read_csv(page.download(page.widget("what_travel_csv").locator("button:visible"), tmp_path))
     assert list(table["label"][table["edited"]]) == ["SE_4_2", "SE_5_1", "SE_5_3"]
     # in another browser
