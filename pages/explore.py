@@ -7,7 +7,7 @@ import streamlit as st
 from pages.parts.choices import choose_class
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.pictures import NO_STAGES, Inspected, Picture, choose_pictures, explain, inspect_all
-from pages.parts.sections import clear, downloads, show
+from pages.parts.sections import clear, downloads, heading, show
 from pages.parts.sentences import SENTENCES
 from senet_viz import figures, tables
 from senet_viz.experiments import attribution
@@ -17,6 +17,13 @@ from senet_viz.reports.text import plain
 
 TOP_CLASS = "each picture's own top class"
 BY_INDEX, BY_VALUE, BY_DIFFERENCE = "channel index", "value in the first picture", "difference of the two pictures"
+
+CAMS = ("Each map runs from 0 to its own maximum, so that brightness cannot be compared between panels; the values are "
+        "under the pointer.")
+CHANGE = ("A Grad-CAM taken before a gate and one after it nearly coincide, because both gradients run through the "
+          "gate. Here the channel weights α are those at the block's output for both maps, so that what differs is the "
+          "gate. The first two show the positive part, on one colour scale a picture; the difference beside them, and "
+          "the figures on this page, are those of the signed maps.")
 
 
 def main() -> None:
@@ -66,31 +73,30 @@ class Page:
         return scripts.script(self.loaded.code, self.paths, ending, **more)
 
     def predictions(self) -> None:
-        st.header("Predictions", anchor="predictions")
         height, width = self.model.input_size
-        st.markdown(f"The pictures as the network saw them, cropped and resized to {width}×{height} pixels, and its "
-                    f"five most probable of {len(self.model.classes):,} classes. *{self.source}.*")
+        heading("Predictions", "predictions",
+                f"The pictures as the network saw them, cropped and resized to {width}×{height} pixels, and its five "
+                f"most probable of {len(self.model.classes):,} classes. *{self.source}.*")
         table = tables.predictions(self.views, self.model.classes)
-        for number, name in enumerate(self.names):
-            if number % 3 == 0:
-                columns = st.columns(3)
-            rows = table[table["picture"] == name]
-            with columns[number % 3]:
-                st.image(self.seen[name], caption=plain(name), width=180,
-                         alt=f"{name} as the network saw it; top class {rows['class'].iloc[0]}")
-                st.dataframe(
-                    rows[["class", "probability"]], hide_index=True, height="content",
-                    column_config={
-                        "class": st.column_config.TextColumn(width=120),
-                        "probability": st.column_config.ProgressColumn(
-                            "probability", format="percent", min_value=0.0, max_value=1.0, width=130)},
-                    alt="; ".join(f"{c} {p:.0%}" for c, p in zip(rows["class"], rows["probability"])))
+        with st.container(horizontal=True, gap="medium"):
+            for name in self.names:
+                rows = table[table["picture"] == name]
+                shown = rows.assign(**{"class": [self.model.class_labels[index] for index in rows["index"]]})
+                with st.container(width=270):  # as many beside each other as the window takes
+                    st.image(self.seen[name], caption=plain(name), width=180,
+                             alt=f"{name} as the network saw it; top class {rows['class'].iloc[0]}")
+                    st.dataframe(
+                        shown[["class", "probability"]], hide_index=True, height="content",
+                        column_config={
+                            "class": st.column_config.TextColumn(width=150),
+                            "probability": st.column_config.ProgressColumn(
+                                "probability", format="percent", min_value=0.0, max_value=1.0, width=110)},
+                        alt="; ".join(f"{c} {p:.0%}" for c, p in zip(rows["class"], rows["probability"])))
         show(Section("Predictions", f"The pictures as the network saw them. {self.source}.", table=table,
                             pictures=list(self.seen.items()), script=self.script(scripts.PREDICTIONS)),
                     "predictions", text=False)
 
     def all_blocks(self) -> None:
-        st.header("All blocks at a glance", anchor="blocks")
         table = tables.summary(self.views)
         means = figures.last_branch(table).groupby("label", sort=False)[["std", "below", "above"]].mean()
         widest, saturated = means["std"].idxmax(), means["below"] + means["above"]
@@ -99,15 +105,20 @@ class Page:
                       if saturated.max() > 0 else f"no channel is {limits}")
         weighs = [block for block in self.model.blocks if block.branches > 1]
         what = f"weight of the {tables.kernel_name(weighs[-1], -1)} branch" if weighs else "gate"
-        text = (f"The {what} of every attention block over its channels: boxes from the 25th to the 75th percentile, "
-                f"whiskers from the 5th to the 95th, a dot at the mean. On average over these pictures it spreads most "
-                f"in **{widest}** (standard deviation {means['std'][widest]:.2f}); {saturation}. *{self.source}.*")
+        lead = f"How the {what} of every attention block is distributed over its channels."
+        more = "Boxes run from the 25th to the 75th percentile, whiskers from the 5th to the 95th; a dot is the mean."
+        found = (f"On average over these pictures it spreads most in **{widest}** (standard deviation "
+                 f"{means['std'][widest]:.2f}); {saturation}. *{self.source}.*")
+        heading("All blocks at a glance", "blocks", lead, more)
+        st.markdown(found)
+        text = f"{lead} {more} {found}"
         show(Section("All blocks at a glance", text, figures.all_blocks(table), table,
-                            self.script(scripts.SUMMARY)), "all_blocks")
+                     self.script(scripts.SUMMARY)), "all_blocks", text=False)
 
     @st.fragment
     def one_block(self) -> None:
-        st.header("One block, channel by channel", anchor="block")
+        heading("One block, channel by channel", "block", "The excitation vector, as in the SE paper's Fig. 6. Click a "
+                "channel to open it below.")
         with st.container(horizontal=True):
             label = st.selectbox("Block", list(self.blocks), index=len(self.blocks) - 1, key="block",
                                  bind="query-params", width=160)
@@ -136,7 +147,7 @@ class Page:
             across = wide.std(axis=0, ddof=0).mean()
             text += (f" Between pictures a channel's value varies by {spread:.3f} (standard deviation, mean over "
                      f"channels), between channels of one picture by {across:.3f}.")
-        text += f" Click a channel to open it below. *{self.source}.*"
+        text += f" *{self.source}.*"
         figure = figures.excitation(gates, label, order=order, quantity=name,
                                     bounds=(-1.0, 1.0) if "−" in name else (0.0, 1.0))
         table, ending = tables.gates(self.views, block), scripts.gates(label)
@@ -185,7 +196,8 @@ class Page:
     def _channel(self, block) -> None:
         # a link or a narrower block may leave a channel that this block lacks
         st.session_state["channel"] = min(max(int(st.session_state.get("channel") or 0), 0), block.channels - 1)
-        st.subheader("One channel over the pictures", anchor="channel")
+        heading("One channel over the pictures", "channel", "Its feature map before and after the gate; beside each "
+                "name its gate, and its rank in the block.", part=True)
         with st.container(horizontal=True):
             channel = st.number_input("Channel", 0, block.channels - 1, key="channel", bind="query-params", width=160)
             smooth = st.toggle("Smooth", key="channel_smooth", bind="query-params",
@@ -213,7 +225,7 @@ class Page:
 
     @st.fragment
     def differences(self) -> None:
-        st.header("Channels that differ most", anchor="differences")
+        heading("Channels that differ most", "differences", "Gate values of two pictures, over all blocks.")
         clear("differences")
         if len(self.names) < 2:
             st.info("Choose two pictures or more to compare their gates.")
@@ -236,23 +248,25 @@ class Page:
                     headings={"first": first, "second": second})
 
     def kernels(self) -> None:
-        st.header("Kernel choice", anchor="kernels")
         table = tables.kernel_preference(self.views)
         means = table.groupby("label", sort=False)["difference"].mean()
-        text = (f"For each unit the mean over channels of the largest kernel's weight minus the smallest's: above 0 "
-                f"the larger kernel ({table['largest'].iloc[0]}) is preferred. On average over these pictures that is "
-                f"so in {int((means > 0).sum())} of {len(means)} units; the difference is highest in "
-                f"**{means.idxmax()}** ({means.max():+.3f}) and lowest in **{means.idxmin()}** ({means.min():+.3f}). "
-                f"*{self.source}.*")
+        lead = (f"Which kernel each unit prefers: above 0 it is the larger one, {table['largest'].iloc[0]}.")
+        more = "For each unit the mean over channels of the largest kernel's weight minus the smallest's."
+        found = (f"On average over these pictures the larger kernel is preferred in {int((means > 0).sum())} of "
+                 f"{len(means)} units; the difference is highest in **{means.idxmax()}** ({means.max():+.3f}) and "
+                 f"lowest in **{means.idxmin()}** ({means.min():+.3f}). *{self.source}.*")
+        heading("Kernel choice", "kernels", lead, more)
+        st.markdown(found)
         if any(block.split_input for block in self.model.blocks):
             st.warning("The branches of this network see different halves of the input channels, so that its choice of "
                        "kernel cannot be told from a choice of channels.")
-        show(Section("Kernel choice", text, figures.kernel_preference(table), table,
-                            self.script(scripts.KERNELS)), "kernels")
+        show(Section("Kernel choice", f"{lead} {more} {found}", figures.kernel_preference(table), table,
+                     self.script(scripts.KERNELS)), "kernels", text=False)
 
     @st.fragment
     def grad_cam(self) -> None:
-        st.header("Where the network looks", anchor="grad-cam")
+        heading("Where the network looks", "grad-cam", "Grad-CAM at the end of each stage, for one class or each "
+                "picture's own.", CAMS)
         clear("grad_cam", "gate_change", "opinion")
         top = tables.predictions(self.views, self.model.class_labels)["class"].drop_duplicates().tolist()
         try:
@@ -280,16 +294,17 @@ class Page:
             st.info(NO_STAGES)
             return
         cams = {name: {stage: explained[name][0][layer] for stage, layer in stages.items()} for name in self.names}
-        text = ("Grad-CAM at the end of each stage: each map runs from 0 to its own maximum, so brightness cannot be "
-                f"compared between panels; the values are under the pointer. *{self.source}.*")
+        st.markdown(f"*{self.source}.*")
+        text = f"Grad-CAM at the end of each stage. {CAMS} *{self.source}.*"
         ending, arguments = scripts.cams(stages, targets)
         figure = figures.cam_grid(self.seen, cams, classes={n: labels[t] for n, t in targets.items()}, opacity=opacity,
                                   smooth=smooth)
         show(Section("Where the network looks: Grad-CAM", text, figure, tables.cells(cams),
-                            self.script(ending, inspect=arguments)), "grad_cam")
+                            self.script(ending, inspect=arguments)), "grad_cam", text=False)
 
     def _gate_change(self, targets, explained, opacity: float, smooth: bool) -> None:
-        st.subheader("What the gate itself changed", anchor="gate-change")
+        heading("What the gate itself changed", "gate-change", "The class's evidence without and with one gate, and "
+                "the difference.", CHANGE, part=True)
         labels = [label for label, block in self.blocks.items() if block.has_output]
         if not labels:
             st.info("In this network no module gives what the gates leave, so there is no point at which to weigh it.")
@@ -302,28 +317,26 @@ class Page:
         for name in self.names:
             weights = explained[name][1][block.name, "output"].to(self.views[name].logits.device)
             maps[name] = tables.gate_change(self.views[name], block, weights)
-        text = ("A Grad-CAM taken before a gate and one after it nearly coincide, because both gradients run through "
-                "the gate. Here the channel weights α are those at the block's output for both maps, so that what "
-                "differs is the gate. The first two show the positive part, on one colour scale a picture; the "
-                "difference beside them, and the figures below, are those of the signed maps.")
+        found = ""
         relations = pd.DataFrame([tables.change_of_form(*pair) for pair in maps.values()], columns=["scale", "cosine"])
         if relations["cosine"].notna().any():
             low, high = relations.min(), relations.max()
-            text += (f" At **{label}** the second map has {low['scale']:.2f} to {high['scale']:.2f} of the first "
+            found = (f"At **{label}** the second map has {low['scale']:.2f} to {high['scale']:.2f} of the first "
                      f"one's norm and a cosine of {low['cosine']:.3f} to {high['cosine']:.3f} with it (1 would mean "
                      f"that the gate only scales).")
+            st.markdown(found)
         ending, arguments = scripts.gate_change(label, targets, names)
         figure = figures.gate_change(
             self.seen, {n: m[0] for n, m in maps.items()}, {n: m[1] for n, m in maps.items()}, label, names=names,
             opacity=opacity, smooth=smooth)
         table = tables.cells({name: dict(zip(names, pair)) for name, pair in maps.items()})
-        show(Section(f"What the gate itself changed at {label}", text, figure, table,
-                            self.script(ending, inspect=arguments, imports=scripts.CONTRIBUTION_IMPORT)), "gate_change")
+        show(Section(f"What the gate itself changed at {label}", f"{CHANGE} {found}".strip(), figure, table,
+                            self.script(ending, inspect=arguments, imports=scripts.CONTRIBUTION_IMPORT)), "gate_change",
+             text=False)
 
     def _second_opinion(self, targets, opacity: float) -> None:
-        st.subheader("A second opinion", anchor="second-opinion")
-        st.markdown("Captum's occlusion or integrated gradients look at pixels instead of feature maps. They need "
-                    "many forward passes and run only when asked.")
+        heading("A second opinion", "second-opinion", "Captum's occlusion or integrated gradients look at pixels "
+                "instead of feature maps. They need many forward passes and run only when asked.", part=True)
         with st.container(horizontal=True, vertical_alignment="bottom"):
             name = st.selectbox("Picture", self.names, key="opinion_picture", width=260)
             method = st.segmented_control("Method", attribution.METHODS, default=attribution.METHODS[0], required=True,
@@ -357,23 +370,24 @@ class Page:
         return next(picture.digest for picture in self.pictures if picture.name == name)
 
     def contribution(self) -> None:
-        st.header("Gate and contribution", anchor="contribution")
         table = tables.contributions(self.views)
         means = figures.last_branch(table).groupby("label", sort=False)[["gate", "share"]].mean()
-        text = ("A gate is not a contribution: scales after it can undo it, and a channel of small norm stays small "
-                "however open its gate. Above, the mean gate of each block; below, ")
+        lead = "A gate is not a contribution: how much the gated maps weigh in the sum that they enter."
         if means["share"].isna().all():
-            text += "what it leaves of its input's norm: in this network no addition follows a gate directly. "
-        else:
-            text += "how much the gated maps weigh in the sum that they enter. "
+            lead = "A gate is not a contribution: here no addition follows a gate; what it leaves of its input's norm."
+        more = ("Scales after a gate can undo it, and a channel of small norm stays small however open its gate. Above "
+                "stands the mean gate of each block, below its share.")
+        found = ""
         if means.nunique().min() > 1:
-            text += (f"Over the blocks the two correlate with r = {means['gate'].corr(means['share']):+.2f}; the "
-                     f"share is largest in **{means['share'].idxmax()}** ({means['share'].max():.0%}) and least in "
+            found = (f"Over the blocks the two correlate with r = {means['gate'].corr(means['share']):+.2f}; the share "
+                     f"is largest in **{means['share'].idxmax()}** ({means['share'].max():.0%}) and least in "
                      f"**{means['share'].idxmin()}** ({means['share'].min():.0%}). ")
-        text += f"*{self.source}.*"
-        show(Section("Gate and contribution", text, figures.contribution(table), table, self.script(
+        found += f"*{self.source}.*"
+        heading("Gate and contribution", "contribution", lead, more)
+        st.markdown(found)
+        show(Section("Gate and contribution", f"{lead} {more} {found}", figures.contribution(table), table, self.script(
             scripts.CONTRIBUTIONS, inspect=scripts.CONTRIBUTION_FEATURES,
-            imports=scripts.CONTRIBUTION_IMPORT)), "contribution")
+            imports=scripts.CONTRIBUTION_IMPORT)), "contribution", text=False)
 
 
 main()

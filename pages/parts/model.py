@@ -53,6 +53,8 @@ def sidebar(factory: str | None) -> Loaded:
         if loaded is None:
             loaded = st.session_state.get("loaded") or _obtain(embedded[0], "", "auto", None, None)
             st.caption(f"The page goes on with {plain(loaded.model.name)}.")
+        elif name == OWN_CHECKPOINT:
+            st.caption(plain(loaded.model.name))
         _facts(loaded.model)
         st.segmented_control("Figures download as", ["png", "svg"], default="png", required=True, key="image_format",
                              bind="query-params", help="With the camera in the tool bar of each figure.")
@@ -75,6 +77,10 @@ def _choose_model(first: list[str]) -> str:
              "(demo/…) work without a network, the others are downloaded once. Any other timm or torchvision name can "
              "be typed: timm/NAME or torchvision/NAME.")
     name = (name or first[0]).partition(" · ")[0].strip()
+    # the box cuts what is longer than it is wide: below it stands the whole
+    st.html("<style>.st-key-model input { text-overflow: ellipsis; }</style>")
+    if name in labels:
+        st.caption(" · ".join(plain(part) for part in labels[name].split(" · ")))
     if name == first[0]:
         st.query_params.pop("model", None)
     elif st.query_params.get("model") != name:
@@ -132,10 +138,9 @@ def obtain(name: str) -> Loaded | None:
 
 def _obtain(name: str, arch: str, device: str, upload, factory: str | None, slot: str = "",
             choice: tuple = ()) -> Loaded:
-    digest, data = "", b""
+    digest = ""
     if upload is not None:
-        data = upload.getvalue()
-        digest, name = hashlib.sha256(data).hexdigest(), f"file:{Path(upload.name).name}"
+        digest, name = _digest(upload), f"file:{Path(upload.name).name}"
     # names are typed by visitors: the server's files are the operator's, and so is what it fetches from anywhere
     for typed in (arch, name if name != factory and upload is None else ""):
         if typed.startswith("file:") or "local-dir:" in typed:
@@ -146,7 +151,7 @@ def _obtain(name: str, arch: str, device: str, upload, factory: str | None, slot
     if name != factory and upload is None:
         fetch_weights(name, slot, choice)
     with st.spinner("Loading the model"):
-        model = _load(name, arch, device, digest, name == factory, data)
+        model = _load(name, arch, device, digest, name == factory, upload)
     code = f"model = sv.load({name!r}{f', arch={arch!r}' if arch else ''}, device={str(model.device)!r})"
     if name == factory:
         module, _, function = name.partition(":")
@@ -154,16 +159,25 @@ def _obtain(name: str, arch: str, device: str, upload, factory: str | None, slot
     return Loaded(model, f"{name} {arch} {digest} {model.device}", code)
 
 
+def _digest(upload) -> str:
+    """Of an uploaded file, taken once: a checkpoint may have 500 MB."""
+    known = st.session_state.setdefault("digests", {})
+    if upload.file_id not in known:
+        known.clear()
+        known[upload.file_id] = hashlib.sha256(upload.getbuffer()).hexdigest()
+    return known[upload.file_id]
+
+
 @st.cache_resource(max_entries=4, show_spinner=False)
 @in_a_sentence
-def _load(name: str, arch: str, device: str, digest: str, is_factory: bool, _data: bytes) -> sv.Model:
+def _load(name: str, arch: str, device: str, digest: str, is_factory: bool, _upload) -> sv.Model:
     if is_factory:
         model = call_factory(name)
         model.module.to(choose_device(device))
     elif digest:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, name[5:])
-            path.write_bytes(_data)
+            path.write_bytes(_upload.getbuffer())
             model = sv.load(f"file:{path}", arch=arch or None, device=device)
     else:
         model = sv.load(name, device=device)

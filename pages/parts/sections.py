@@ -49,10 +49,13 @@ def show(section: Section, key: str, *, on_select="ignore", text: bool = True,
     if headings is not None:
         st.dataframe(section.table, hide_index=True, column_config=headings, alt=section.text)
     if section.figure is not None:
+        if width := section.figure.layout.width:  # in a window that is narrower it scrolls sideways
+            st.html(f"<style>.st-key-{key}_figure {{ overflow-x: auto; }} "
+                    f".st-key-{key}_figure > * {{ min-width: {width:g}px; }}</style>")
         image = {"format": st.session_state.get("image_format", "png"), "filename": key, "scale": 2}
         st.plotly_chart(
             section.figure, key=f"{key}_figure", on_select=on_select, selection_mode="points",
-            width="content" if section.figure.layout.width else "stretch",
+            width="content" if width else "stretch",
             alt=section.figure.layout.meta["alt"],
             config={"displaylogo": False, "toImageButtonOptions": image})
     if section.table is None and not section.script:

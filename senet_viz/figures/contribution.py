@@ -18,16 +18,16 @@ def contribution(table: pd.DataFrame) -> go.Figure:
     weighs, quantity = table["branch"].max() > 0, "share"
     if weighs:
         kernel = table["kernel"].iloc[-1]
-        titles = (f"mean weight of the {kernel} kernel", f"share of the {kernel} branch: ‖a·U‖ over all branches")
+        titles = (f"mean weight of the {kernel} kernel", f"share of the {kernel} branch:<br>‖a·U‖ over all branches")
         axes = ("mean weight", "share of norm")
     elif table["shortcut"].isna().all():
         quantity = "kept"
         titles, axes = ("mean gate", "what the gate leaves: ‖s·U‖ / ‖U‖"), ("mean gate", "‖s·U‖ / ‖U‖")
     else:
-        titles = ("mean gate", "share of the gated branch in the sum: ‖s·U‖ / (‖s·U‖ + ‖shortcut‖)")
+        titles = ("mean gate", "share of the gated branch in the sum:<br>‖s·U‖ / (‖s·U‖ + ‖shortcut‖)")
         axes = ("mean gate", "share of norm")
     has_shortcut = table["shortcut"].notna().any()
-    figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.16, subplot_titles=titles)
+    figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.2, subplot_titles=titles)
     pictures = list(table["picture"].unique())
     for i, picture in enumerate(pictures):
         rows = table[table["picture"] == picture]
@@ -43,6 +43,8 @@ def contribution(table: pd.DataFrame) -> go.Figure:
     for row in (1, 2):
         figure.update_yaxes(title=axes[row - 1], rangemode="tozero", row=row, col=1)
         mark_stages(figure, table.drop_duplicates("block")["stage"], names=row == 1, row=row, col=1)
+    for title in figure.layout.annotations[:2]:
+        title.update(font={"size": 13})  # they fit a narrow window
     figure.layout.annotations[0].update(yshift=18)  # above the stages' names
     figure.update_xaxes(type="category", tickangle=-45)
     figure.update_xaxes(title="attention block, in network order", row=2, col=1)

@@ -11,7 +11,7 @@ from plotly.subplots import make_subplots
 from .style import DIVERGING, SEQUENTIAL, finish, shorten
 
 CELL, SMALL_CELL = 190, 140  # pixels of a panel's side, for up to three pictures and for more
-GAP = 8
+GAP, LINE = 8, 17
 
 
 def cam_grid(
@@ -118,7 +118,7 @@ def signed_map(picture: np.ndarray, values: np.ndarray, name: str, title: str, *
     row, column = np.unravel_index(np.abs(values).argmax(), values.shape)
     alt = (f"{title} for {name}: values from {values.min():.3g} to {values.max():.3g}; the strongest is "
            f"{values[row, column]:.3g} at row {row}, column {column} of {_size(values)}.")
-    return _grid([picture], [[BARE, Panel(values, top, diverging=True)]], ["picture", shorten(title, 30)],
+    return _grid([picture], [[BARE, Panel(values, top, diverging=True)]], ["picture", title],
                  [shorten(name, 22)], opacity=opacity, smooth=False, alt=alt)
 
 
@@ -140,10 +140,14 @@ BARE = Panel(np.zeros((1, 1)), None, hidden=True)
 
 def _grid(pictures, panels, titles, rows, *, opacity, smooth, alt) -> go.Figure:
     count = len(panels)
-    side = (CELL if count <= 3 else SMALL_CELL) + GAP
+    cell = CELL if count <= 3 else SMALL_CELL
+    side, lines = cell + GAP, 1 + max(row.count("<br>") for row in rows)
+    head = LINE * lines + GAP  # a row's name stands above its panels
+    inside = (cell + head) * count - head
+    titles = [shorten(title, cell // 6) for title in titles]
     figure = make_subplots(
-        count, len(titles), column_titles=list(titles), horizontal_spacing=GAP / (side * len(titles)),
-        vertical_spacing=GAP / (side * count))
+        count, len(titles), column_titles=titles, horizontal_spacing=GAP / (side * len(titles)),
+        vertical_spacing=head / inside if count > 1 else 0)
     for row, (picture, line) in enumerate(zip(pictures, panels), 1):
         source = data_uri(picture)
         height, width = picture.shape[:2]
@@ -162,11 +166,14 @@ def _grid(pictures, panels, titles, rows, *, opacity, smooth, alt) -> go.Figure:
         axis = (row - 1) * len(titles) + 1
         domain = figure.layout[f"yaxis{axis if axis > 1 else ''}"].domain
         figure.add_annotation(
-            x=-0.01, xref="paper", xanchor="right", y=sum(domain) / 2, yref="paper", text=rows[row - 1],
-            showarrow=False, align="right", font={"size": 12})
-    finish(figure, alt=alt, height=side * count + 50, legend=False)
-    # a width of its own: panels of equal scale would drift apart in a wide window
-    return figure.update_layout(width=side * len(titles) + 180, margin={"l": 170, "r": 10, "t": 40, "b": 10})
+            x=0, xref="paper", xanchor="left", y=domain[1], yref="paper", yanchor="bottom", text=rows[row - 1],
+            showarrow=False, align="left", font={"size": 12})
+    for title in figure.layout.annotations[:len(titles)]:  # above the first row's name
+        title.update(yshift=LINE * lines, font={"size": 13})
+    top = LINE * (lines + 1) + 2 * GAP
+    finish(figure, alt=alt, height=inside + top + GAP, legend=False)
+    # a width of its own: panels of equal scale would drift apart in a wide window, and lie over one another in a narrow
+    return figure.update_layout(width=side * len(titles) + 2 * GAP, margin={"l": GAP, "r": GAP, "t": top, "b": GAP})
 
 
 def _size(values: np.ndarray) -> str:

@@ -352,7 +352,7 @@ def test_a_checkpoint_of_ones_own(bare, checkpoint, tmp_path):
     upload(bare, "mine.safetensors", (tmp_path / "mine.safetensors").read_bytes())
     fine(bare)
     model = bare.session_state["loaded"].model
-    assert model.name == "mine.safetensors"
+    assert model.name == "mine.safetensors (slim_resnet50, se)" in sentences(bare.sidebar.caption)
     np.testing.assert_allclose(model.module.fc.bias.detach().cpu(), (state["fc.bias"] + 1).float(), rtol=1e-6)
 
 

@@ -347,7 +347,7 @@ def test_file_that_describes_itself(tmp_path, slim):
     save_checkpoint(tmp_path / "w.safetensors", slim.state_dict(), METADATA)
     model = load(f"file:{tmp_path / 'w.safetensors'}", device="cpu")
     check_described(model, slim)
-    assert model.name == "w.safetensors"
+    assert model.name == f"w.safetensors (slim_resnet50, {METADATA['architecture']['attention']})"
 
 
 def test_file_in_half_precision(tmp_path, slim):
@@ -369,7 +369,7 @@ def test_file_with_arch(tmp_path, suffix):
     x = torch.rand(1, 3, 64, 64)
     with torch.inference_mode():
         assert torch.equal(model.module(x), theirs(x))
-    assert model.name == path.name
+    assert model.name == f"{path.name} (torchvision squeezenet1_1)"
     assert model.info["Weights"] == path.name + (", its entry state_dict" if suffix != "safetensors" else "")
 
 
@@ -441,7 +441,7 @@ def test_nothing_of_a_file_is_ignored_silently(tmp_path, tuned):
 def test_file_in_the_home_folder(tmp_path, monkeypatch, slim):
     monkeypatch.setenv("HOME", str(tmp_path))
     save_checkpoint(tmp_path / "w.safetensors", slim.state_dict(), METADATA)
-    assert load("file:~/w.safetensors", device="cpu").name == "w.safetensors"
+    assert load("file:~/w.safetensors", device="cpu").name.startswith("w.safetensors (")
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
