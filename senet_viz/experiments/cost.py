@@ -202,7 +202,8 @@ def formula(found: Cost, reduction: int) -> str:
     weights = 2 * int((gates["units"] * gates["channels"] * gates["hidden"]).sum())
     rest = found.attention - weights
     total = _grouped(weights) + (rf",\quad \text{{and }} {_grouped(rest)} \text{{ biases}}" if rest else "")
-    lines = [r"\frac{2}{r} \sum_s N_s C_s^2", rf"= \frac{{2}}{{{reduction}}} \left({terms}\right)", f"= {total}"]
+    lines = [r"\frac{2}{r} \sum_s N_s C_s^2", rf"{{\small = \frac{{2}}{{{reduction}}} \left({terms}\right)}}",
+             f"= {total}"]
     return r"\begin{gathered}" + r" \\ ".join(lines) + r"\end{gathered}"
 
 

@@ -44,7 +44,9 @@ def error_against_parameters(table: pd.DataFrame, *, source: str, mark: str | No
         beside = right[(rows["top1"] - row.top1).abs() < 0.08 * high]
         if row.parameters > rows["parameters"].median():
             return "top center" if beside.between(-0.2, 0, inclusive="neither").any() else "middle left"
-        return "bottom right" if beside.between(0, 0.2, inclusive="neither").any() else "middle right"
+        if beside.between(0, 0.2, inclusive="neither").any():
+            return "bottom center" if at is None else "bottom right"  # a line may go through the dot
+        return "middle right"
 
     figure = go.Figure(go.Scatter(
         x=rows["parameters"] / 1e6, y=rows["top1"], mode="markers+text", text=[shorten(name) for name in rows["name"]],

@@ -16,6 +16,7 @@ SK = "demo/sknet50_slim"
 OF_PHOTO = ["size_cam", "size_preference", "size_curves", "size_slopes", "fig3_lines", "fig3_bars", "branch_maps",
             "branch_shares"]
 OF_DATA = ["data_findings", "data_bars", "data_classes", "data_share"]
+TABS = dict(zip(OF_DATA, ("Change", "Bars", "Classes", "Without zoom")))
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(
     not (STATISTICS / "metadata.json").is_file(), reason="the embedded statistics are missing")]
@@ -53,6 +54,9 @@ def draw(page, left: float, top: float, right: float, bottom: float) -> None:
 def complete(page) -> None:
     """Every chart is drawn and described."""
     for key in OF_PHOTO + OF_DATA:
+        if key in TABS:
+            page.page.get_by_role("tab", name=TABS[key]).click()
+            page.settle()
         chart = page.chart(key)
         assert chart.count() == 1, key
         assert chart.locator(".point, .hm image, .im image, path.js-line, .bars path").count(), key

@@ -91,8 +91,9 @@ def test_published_errors_are_of_the_very_choice():
 def test_sentences_and_the_formula_are_the_table():
     found = cost.se_cost(bias=True)
     assert cost.formula(found, 16) == (
-        r"\begin{gathered}\frac{2}{r} \sum_s N_s C_s^2 \\ = \frac{2}{16} \left(3 \cdot 256^2 + 4 \cdot 512^2 + 6 \cdot "
-        r"1024^2 + 3 \cdot 2048^2\right) \\ = 2{,}514{,}944,\quad \text{and } 16{,}048 \text{ biases}\end{gathered}")
+        r"\begin{gathered}\frac{2}{r} \sum_s N_s C_s^2 \\ {\small = \frac{2}{16} \left(3 \cdot 256^2 + 4 \cdot 512^2 "
+        r"+ 6 \cdot 1024^2 + 3 \cdot 2048^2\right)} \\ = 2{,}514{,}944,\quad "
+        r"\text{and } 16{,}048 \text{ biases}\end{gathered}")
     assert "biases" not in cost.formula(cost.se_cost(), 16)
     text = cost.describe(cost.se_cost())
     assert "adds 2,514,944 parameters to a network of 25,557,032, +9.8%" in text
