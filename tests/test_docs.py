@@ -15,6 +15,8 @@ import pytest
 
 from senet_viz.collecting import open_evaluation
 from senet_viz.models.checkpoints import read_metadata
+from senet_viz.statistics import open_statistics
+from senet_viz.statistics.kernels import size_effects
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = sorted((ROOT / "docs").glob("*.md"))
@@ -218,6 +220,12 @@ def test_what_is_said_of_the_evaluations():
             f"({points(sk['low']['stage 5=mean'])} to {points(sk['high']['stage 5=mean'])})",
             f"all units' by {points(sk['difference']['*=mean'])}"):
         assert sentence.replace("-", "−") in text.replace("top-", "top−"), sentence
+
+
+def test_no_effect_of_size():
+    """README and ``docs/kernels.md`` say that the embedded network does not show the paper's."""
+    effects = size_effects(open_statistics(ROOT / "assets" / "statistics" / "sknet50_slim"), zoom=1.5)
+    assert len(effects) and not effects["beyond"].any()
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/embedded_models.md"])
