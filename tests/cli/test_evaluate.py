@@ -31,9 +31,9 @@ def test_evaluate(capsys, file, named, folder, tmp_path):
             "workers is 0 or more, not -1")
     refused(capsys, [*arguments[:8], *QUICK], "holds another run, which is not mixed with this one: ")
     refused(capsys, ["evaluate", file, folder, "--split", "train", *QUICK],
-            "the data's classes are not those of tiny.safetensors: it does not know 'cat' and 1 more")
+            f"the data's classes are not those of {sv.load(file).name}: it does not know 'cat' and 1 more")
     refused(capsys, [*arguments[:3], "--split", "val", "--edit", "*=mean", *QUICK],
-            "the mean of gates needs statistics of tiny.safetensors: give a folder that collect wrote")
+            f"the mean of gates needs statistics of {sv.load(file).name}: give a folder that collect wrote")
 
 
 def test_evaluate_prints_shares_in_percent(capsys, file, named):

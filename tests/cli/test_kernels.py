@@ -47,7 +47,7 @@ def test_kernels_refuses(capsys, file, selective, photos, tmp_path):
         refused(capsys, ["kernels", name, *pictures, "--device", "cpu", "--out", out, *options], message)
         assert not out.exists()
 
-    check("tiny.safetensors has no units that choose between kernels: it takes a selective-kernel network", name=file)
+    check("has no units that choose between kernels: it takes a selective-kernel network", name=file)
     check("a box is of one photo, and there are 2", "--box", "0", "0", "9", "9", pictures=photos)
     check("the box 0, 0, 91, 90 (left, top, right, bottom) is empty or not inside the picture, which has 90×90 pixels",
           "--box", "0", "0", "91", "90")
@@ -73,7 +73,7 @@ def test_kernels_usage(capsys, arguments):
 def test_kernels_as_json(capsys, selective, photos):
     told = document(capsys, "kernels", selective, photos[0], "--zoom", "0.5", "1", "2", "--device", "cpu")
     preference = size_preference(sweep(sv.load(selective, device="cpu"), sv.open_image(photos[0]), (0.5, 1, 2)))
-    assert told["model"] == "selective.safetensors"
+    assert told["model"] == sv.load(selective, device="cpu").name
     for found, expected in ((told["sizes"], preference), (told["slopes"], size_slopes(preference))):
         table = pd.DataFrame(found)
         assert (table.pop("picture") == str(photos[0])).all()

@@ -94,7 +94,7 @@ def test_models_describes(capsys, file):
     told = dict(line.split(maxsplit=1) for line in described.splitlines())
     model = sv.load(file, device="cpu")
     assert told["Parameters"] == f"{sum(p.numel() for p in model.module.parameters()):,}"
-    assert (told["Classes"], told["Device"], told["Model"]) == ("3", "cpu", "tiny.safetensors")
+    assert (told["Classes"], told["Device"], told["Model"]) == ("3", "cpu", model.name)
     head, *lines = map(str.split, listed.splitlines())
     assert head == ["block", "module", "attention", "channels"]
     assert lines == [[block.label, block.name, "SE", str(block.channels)] for block in model.blocks]
