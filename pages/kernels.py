@@ -7,6 +7,7 @@ from PIL import Image
 
 import senet_viz as sv
 from pages.parts.archives import collected, last_written, weights_of
+from pages.parts.choices import choose_class
 from pages.parts.model import Loaded, loaded_model, obtain
 from pages.parts.pictures import NO_STAGES, Picture, choose_one, choose_pictures
 from pages.parts.sections import clear, downloads, heading, show
@@ -81,7 +82,7 @@ def photo(loaded: Loaded, chosen: tuple[Picture, Image.Image]) -> None:
         left, right = st.container(width=SHOWN), st.container(width=320)
     with right:  # first, for what is typed is drawn on the left
         box = type_box(picture, image.size)
-        target = choose_class(loaded.model)
+        target = class_of_cam(loaded.model)
     with left:
         draw_box(picture, image, box)
     try:
@@ -130,12 +131,10 @@ def draw_box(picture: Picture, image: Image.Image, box: Box | None) -> None:
                     alt=figure.layout.meta["alt"], config={"displayModeBar": False})
 
 
-def choose_class(model: sv.Model) -> int | None:
+def class_of_cam(model: sv.Model) -> int | None:
     """The class that Grad-CAM explains, None for the most probable one at each size."""
-    wanted = st.selectbox("Class of the Grad-CAM", [TOP_CLASS, *model.class_labels], key="kernel_class",
-                          bind="query-params", accept_new_options=True)
     try:
-        return None if wanted in (TOP_CLASS, None) else model.class_index(wanted)
+        return choose_class(model, "kernel_class", TOP_CLASS, title="Class of the Grad-CAM")
     except ValueError as error:
         st.error(plain(str(error)), icon=":material/error:")
         return None
