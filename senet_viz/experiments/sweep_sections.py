@@ -107,8 +107,9 @@ class SweepSections:
         text, cams = describe_cam(self.swept, size, self.model.class_labels, self.target), self.swept.cams(size)
         name = name_of(size)
         figure = figures.cam_grid({name: picture}, cams, classes={name: self._class(size)})
-        figure.update_annotations(visible=False, selector={"xanchor": "right"})  # the row's name stands in the text
-        figure.update_layout(width=None, height=420, margin={"l": 10})
+        *_, row = figure.layout.annotations  # its name stands in the text
+        row.update(visible=False)
+        figure.update_layout(width=None, height=420)
         return Section(f"Grad-CAM at {name}", text, figure, tables.cells(cams), self._script(
             f"result = tables.cells(swept.cams({size}))", cams=f"targets="
             f"{None if self.target is None else [self.target]}, layers={list(self.swept.views['zoom'].cams)}"))

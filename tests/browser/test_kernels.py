@@ -26,7 +26,10 @@ pytestmark = [pytest.mark.browser, pytest.mark.skipif(
 def kernels(tab):
     """``kernels("dark", size="2×")``: the page in a new tab."""
     def open_page(theme: str = "light", **parameters):
-        return tab(theme).open(page="kernels", model=SK, sample="ladybug", **parameters)
+        page = tab(theme).open(page="kernels", model=SK, sample="ladybug", **parameters)
+        page.page.get_by_test_id("stMain").get_by_role("heading", name="Kernels", exact=True).wait_for()
+        page.page.get_by_role("heading", name="The whole page").wait_for()  # a new server is slow
+        return page.settle()
     return open_page
 
 
