@@ -54,7 +54,7 @@ def class_panels(
     plot = 140 * rows + 60 * (rows - 1) if rows > 1 else 280
     figure = make_subplots(
         rows, columns, subplot_titles=[shorten(label) for label in labels], shared_yaxes="all",
-        horizontal_spacing=0.1 / columns, vertical_spacing=60 / plot)
+        horizontal_spacing=0.15 / columns, vertical_spacing=60 / plot)
     kind = go.Scattergl if len(lines) * (3 if band else 1) > SVG_POINTS else go.Scatter
     seen = set()
     for place, (_, panel) in enumerate(lines.groupby("label", sort=False)):

@@ -62,6 +62,8 @@ def reveal(page, key: str) -> None:
 
 def every_chart_is_drawn(page) -> list[str]:
     """Marks on the screen, not only data; how the charts are described."""
+    page.chart("lines").wait_for()  # a busy server rests before it draws
+    page.settle()
     for key in OF_DATA + OF_PHOTOS:
         chart = page.chart(key)
         assert chart.count() == 1, key
@@ -112,6 +114,7 @@ def test_classes_by_name_and_a_band(tab, se, tmp_path):
     means = se.mean("SE_5_3")[names.index("tarantula"), -1]
     np.testing.assert_allclose(drawn[-1]["y"], means[drawn[-1]["x"]], atol=1e-6)
     assert chart.locator(".fills path, .js-fill").count() == 0
+    box.press("Escape")  # an open list hides from roles what is beside it
     page.page.get_by_role("button", name="How it is drawn").click()
     page.widget("band").get_by_text("standard deviation").click()
     page.until("document.querySelector('.st-key-lines_figure .js-plotly-plot')._fullData.length === 36")
