@@ -39,7 +39,7 @@ def test_photos_samples_and_choices_go_along(uploaded):
     go(app, "pages/kernels.py")
     assert app.selectbox(key="kernel_picture").value == "b.png"
     assert app.session_state["sample"] == ["teapot"]
-    go(app, "app.py")
+    go(app, "pages/explore.py")
     assert shown(app) == ["a.png", "b.png", "teapot"]
     assert app.selectbox(key="class").value == label
     assert app.query_params["photo"] == ["a.png", "b.png"] and "class" in app.query_params
@@ -49,7 +49,7 @@ def test_a_photo_is_removed_where_it_was_added_and_where_it_was_not(uploaded):
     app = uploaded
     app.file_uploader(key="uploads").set_value([("b.png", png(2), "image/png")]).run()
     assert shown(app) == ["b.png", "teapot"]
-    go(go(app, "pages/anatomy.py"), "app.py")
+    go(go(app, "pages/anatomy.py"), "pages/explore.py")
     assert shown(app) == ["b.png", "teapot"]
     app.file_uploader(key="uploads").set_value([("c.png", png(3), "image/png"), ("b.png", png(4), "image/png")]).run()
     assert shown(app) == ["b.png", "c.png", "b.png (2)", "teapot"]
