@@ -1,10 +1,5 @@
-import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
@@ -12,9 +7,7 @@ import pytest
 
 from senet_viz.cli import main
 from senet_viz.data.places import APP
-from tests.cli.checks import refused, usage
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.cli.checks import app_running, refused, usage
 
 
 class Server:
@@ -81,32 +74,10 @@ def test_app_refuses(servers, capsys, monkeypatch):
 
 
 def test_app_from_another_folder(tmp_path):
-    """The app's own settings hold there, against those of the folder, and the folder is not left."""
-    (tmp_path / ".streamlit").mkdir()
-    (tmp_path / ".streamlit" / "config.toml").write_text("[server]\nmaxUploadSize = 7\n")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {
-        "PYTHONPATH": str(ROOT), "HOME": str(tmp_path), "STREAMLIT_SERVER_HEADLESS": "true",
-        "STREAMLIT_SERVER_ADDRESS": "127.0.0.1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "senet_viz", "app", "--port", str(port)], cwd=tmp_path, env=environment,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        end = time.monotonic() + 120
-        while True:
-            try:
-                with urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=10) as answer:
-                    assert answer.read() == b"ok"
-                break
-            except (URLError, OSError):
-                assert process.poll() is None and time.monotonic() < end
-                time.sleep(0.2)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=60)[0]
-    assert process.returncode == 130, said
-    assert said.splitlines()[-1] == "senet_viz app: interrupted"
+    with app_running(tmp_path) as (process, address):
+        process.terminate()
+        assert process.wait(60) == 130
+    said = (tmp_path / "log.txt").read_text()
+    assert said.splitlines()[-1] == "senet_viz app: interrupted" and "Traceback" not in said
     with pytest.raises(URLError):  # the server has gone with it
-        urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=10)
+        urlopen(address, timeout=10)

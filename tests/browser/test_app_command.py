@@ -1,0 +1,23 @@
+import pytest
+
+from tests.cli.checks import app_running
+
+pytestmark = pytest.mark.browser
+
+
+def test_settings_are_the_apps_own_wherever_it_is_started(browser, tmp_path):
+    """Against those that lie in the folder."""
+    (tmp_path / ".streamlit").mkdir()
+    (tmp_path / ".streamlit" / "config.toml").write_text(
+        "[server]\nmaxUploadSize = 7\n[theme]\nprimaryColor = \"#FF0000\"\n")
+    with app_running(tmp_path) as (_, address):
+        page = browser.new_page(color_scheme="light")
+        page.goto(address, timeout=180_000)
+        limit = page.get_by_text("per file").first
+        limit.wait_for(state="attached", timeout=180_000)
+        assert limit.inner_text().startswith("20MB")
+        colours = page.evaluate(
+            "[...document.querySelectorAll('*')].flatMap(one => [getComputedStyle(one).color, "
+            "getComputedStyle(one).borderColor, getComputedStyle(one).backgroundColor])")
+        assert "rgb(0, 114, 178)" in colours and "rgb(255, 0, 0)" not in colours
+        page.close()
