@@ -149,6 +149,8 @@ def test_a_class_by_typing_and_the_opacity_of_the_maps(tab, model):
         trace => trace.type !== 'heatmap' || !trace.zsmooth)""")
     assert "opacity=0.65" in page.page.url and "class=" in page.page.url
     page.choose("class", "no such thing")
+    page.page.get_by_test_id("stAlertContentError").wait_for()
+    page.settle()
     assert len(page.errors_shown()) == 1 and "no such thing" in page.errors_shown()[0]
     assert page.chart("grad_cam").count() == 0 and page.chart("contribution").count() == 1
 

@@ -32,7 +32,7 @@ def test_a_photo_and_its_class_go_along_until_it_is_removed(tab):
 
 @pytest.mark.parametrize("width", [1440, 800, 420])
 def test_pictures_stand_beside_or_below_each_other(tab, tmp_path, width):
-    Image.new("RGB", (1, 300), "red").save(tmp_path / "thin.png")
+    Image.new("RGB", (3, 300), "red").save(tmp_path / "thin.png")
     Image.open(SAMPLES[0]).save(tmp_path / f"{'a very long name ' * 10}.png")
     (tmp_path / "text.jpg").write_text("Dear Sir")
     page = tab()
