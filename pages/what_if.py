@@ -6,6 +6,7 @@ import pandas as pd
 import streamlit as st
 
 import senet_viz as sv
+from pages.parts import editing
 from pages.parts.archives import collected, last_written, weights_of
 from pages.parts.choices import choose_class, recall, remember
 from pages.parts.model import Loaded, loaded_model
@@ -17,7 +18,6 @@ from senet_viz.collecting import open_evaluation
 from senet_viz.data.places import APP, ASSETS
 from senet_viz.experiments import edit_text, what_if
 from senet_viz.experiments.what_if_sections import AFTER, BEFORE, Sections, head, of_evaluation
-from senet_viz.gates.edits import HINT
 from senet_viz.reports.html import Section
 from senet_viz.reports.text import plain
 
@@ -122,14 +122,12 @@ class Page:
 
     def _head(self, anchor: str) -> None:
         title, lead, more = head(anchor, self.model.blocks)
-        heading(title, anchor, lead, more)
-        self.about = f"{lead} {more}"
+        self.about = heading(title, anchor, lead, more)
 
     def _show(self, section: Section, key: str, **options) -> None:
-        """A section, its text what was found; in the report a heading's first one also has what stands there."""
-        st.markdown(section.text)
+        """A section; in the report a heading's first one also has what stands there."""
         about, self.about = self.about, ""
-        show(replace(section, text=f"{about} {section.text}".strip()), key, text=False, **options)
+        show(section, key, about=about, **options)
 
     def _found(self, name: str, *arguments, other: Picture | None = None) -> pd.DataFrame | None:
         """What an experiment with the photo finds; it is not repeated."""
@@ -149,24 +147,18 @@ class Page:
                                  index=len(self.blocks) - 1, key="what_where", bind="query-params", width=160,
                                  help="Or click a block above.",
                                  format_func=lambda place: what_if.ALL if place == "*" else place)
-            value = self._value([block for block in self.blocks.values() if sv.Edit(where, 1).matches(block)])
+            value = editing.choose_value(
+                [block for block in self.blocks.values() if sv.Edit(where, 1).matches(block)],
+                ["mean"] * (self.statistics is not None) + ["photo"] * bool(self.other))
             channels = st.text_input("Channels", key="what_of", placeholder="all; or 7, 9-12", width=140).strip()
-            st.button("Edit", key="what_add", on_click=_add, icon=":material/edit:", type="primary",
+            st.button("Edit", key="what_add", on_click=editing.add, icon=":material/edit:", type="primary",
                       args=(where, value, channels))
-        self.text = "\n".join(edit_text.lines(st.text_area(
-            "Edits", key="edits", bind="query-params", height=100, max_chars=4000,
-            placeholder="SE_5_*=1\nSE_3_4[7,9-12]=0", help="An edit a line, or semicolons between: BLOCKS=VALUE or "
-            f"BLOCKS[CHANNELS]=VALUE. A value is {HINT}; 'mean' (over a data set) or 'photo' (the other photo's "
-            "gates).")))
-        _keep(self.text)
+        self.text = editing.edit_area()
         with controls:
-            st.button("Undo", key="what_undo", on_click=_undo, disabled=not st.session_state["what_past"],
-                      icon=":material/undo:")
-            st.button("Reset", key="what_reset", on_click=_write, args=("",), disabled=not self.text,
-                      icon=":material/restart_alt:")
+            editing.undo_and_reset(self.text)
         with st.expander("Whole stages"), st.container(horizontal=True):
             for stage in stages:
-                self._slider(stage, [block for block in self.blocks.values() if block.stage == stage])
+                editing.stage_slider(self.text, stage, [b for b in self.blocks.values() if b.stage == stage])
         self.edits, self.after = [], None
         try:
             self.edits = edit_text.read_edits(self.text, self.model.name, self.statistics,
@@ -180,34 +172,6 @@ class Page:
             self._show(self.sections.overview(self.views), "what_overview", on_select=self._pick_block)
         if where in self.blocks:
             self._block(self.blocks[where])
-
-    def _value(self, blocks: list[sv.AttentionBlock]) -> str:
-        """What gates are to be, as the text of an edit."""
-        choices = edit_text.choices(blocks, ["mean"] * (self.statistics is not None) + ["photo"] * bool(self.other))
-        kind = st.selectbox("Set to", list(choices), key="what_kind", width=260)
-        if kind == edit_text.NUMBER:
-            return f"{st.slider('Number', 0.0, 1.0, 0.5, 0.01, key='what_number', width=200):g}"
-        if kind == edit_text.SCALED:
-            return f"*{st.slider('Factor', 0.0, 2.0, 0.5, 0.05, key='what_factor', width=200):g}"
-        if kind == edit_text.TOP:
-            most = min(block.channels for block in blocks)
-            if int(st.session_state.get("what_top") or 1) > most:
-                st.session_state.pop("what_top")
-            return f"top {int(st.number_input('Channels kept', 1, most, min(8, most), key='what_top', width=140))}"
-        if kind == edit_text.MIXED:
-            last = st.slider(f"Weight of {tables.kernel_name(blocks[-1], -1)}", 0.0, 1.0, 0.5, 0.05, key="what_mix",
-                             width=200)
-            return edit_text.mixture(blocks[-1].branches, last)
-        return choices[kind]
-
-    def _slider(self, stage: int, blocks: list[sv.AttentionBlock]) -> None:
-        """A slider that writes one line of the text, and stands where that line says."""
-        if not (steps := edit_text.stage_steps(blocks)):
-            return
-        key, kernel = f"what_stage_{stage}", tables.kernel_name(blocks[0], -1)
-        st.session_state[key] = edit_text.step_of_stage(self.text, stage, steps)
-        st.select_slider(f"{f'Weight of {kernel} in' if kernel else 'Gates of'} stage {stage}", list(steps), key=key,
-                         width=260, on_change=_slide, args=(stage, key, steps))
 
     def _edited(self) -> what_if.Looked:
         """The photo with the edits; from now on scripts make them too."""
@@ -233,7 +197,7 @@ class Page:
         def pick() -> None:
             points = st.session_state["what_block_figure"].selection.points
             if points and (picked := points[0].get("customdata")) is not None:
-                _add(block.label, value, str(int(picked[0] if isinstance(picked, (list, tuple)) else picked)))
+                editing.add(block.label, value, str(int(picked[0] if isinstance(picked, (list, tuple)) else picked)))
 
         self._show(self.sections.block(self.views, block.label), "what_block", on_select=pick)
 
@@ -347,35 +311,6 @@ def _quantity(key: str, default: str = LOGIT) -> str:
 def _path(path: Path) -> str:
     """As a script beside ``app.py`` would open it."""
     return str(path.relative_to(APP) if path.is_relative_to(APP) else path)
-
-
-# the text of the edits
-
-
-def _write(text: str) -> None:
-    st.session_state["edits"] = text
-
-
-def _add(where: str, value: str, channels: str) -> None:
-    _write(edit_text.with_line(st.session_state.get("edits", ""), where, value, channels))
-
-
-def _slide(stage: int, key: str, steps: dict[str, str | None]) -> None:
-    _write(edit_text.with_stage(st.session_state.get("edits", ""), stage, steps[st.session_state[key]]))
-
-
-def _keep(text: str) -> None:
-    past, last = st.session_state.setdefault("what_past", []), st.session_state.get("what_last", text)
-    if text != last:
-        past.append(last)
-        del past[:-100]
-    st.session_state["what_last"] = text
-
-
-def _undo() -> None:
-    if st.session_state["what_past"]:
-        st.session_state["what_last"] = st.session_state["what_past"].pop()
-        _write(st.session_state["what_last"])
 
 
 main()

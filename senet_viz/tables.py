@@ -38,12 +38,46 @@ def gates(views: Mapping[str, View], block: AttentionBlock) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def kernel_difference(views: Mapping[str, View], block: AttentionBlock) -> pd.DataFrame:
+    """The largest kernel's weight minus the smallest's in one unit, in −1..1: picture, channel, value."""
+    parts = []
+    for picture, view in views.items():
+        weights = view.gates[block.name][0].cpu().numpy()
+        parts.append(pd.DataFrame({"picture": picture, "channel": np.arange(block.channels),
+                                   "value": weights[-1] - weights[0]}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def quantities(block: AttentionBlock) -> list[str]:
+    """What a block has a value of in each channel: its gate, or each kernel's weight and their difference."""
+    if block.branches == 1:
+        return ["gate"]
+    kernels = [kernel_name(block, m) for m in range(block.branches)]
+    if len(set(kernels)) < len(kernels):
+        kernels = [f"{kernel} (branch {m})" for m, kernel in enumerate(kernels)]
+    return [*(f"weight of {kernel}" for kernel in kernels), f"{kernels[-1]} − {kernels[0]}"]
+
+
+def quantity(views: Mapping[str, View], block: AttentionBlock, name: str) -> pd.DataFrame:
+    """One of a block's ``quantities``: picture, channel, value, and further columns; a row a channel and picture.
+
+    Raises:
+        ValueError: for a name that is none of them.
+    """
+    names = quantities(block)
+    if name not in names:
+        raise ValueError(f"{block.label} has {', '.join(names)}, not {name!r}")
+    if block.branches > 1 and name == names[-1]:
+        return kernel_difference(views, block)
+    table = gates(views, block)
+    return table[table["branch"] == names.index(name)].reset_index(drop=True)
+
+
 def summary(views: Mapping[str, View]) -> pd.DataFrame:
     """How the gate of each block is distributed over its channels: a row a picture, block and branch.
 
     Columns: picture, block, label, stage, kind, branch, kernel, channels, mean, std (population), min, q05, q25,
-        median,
-    q75, q95, max, below (share of channels under .05) and above (share over .95), shares in 0..1.
+    median, q75, q95, max, below (share of channels under .05) and above (share over .95), shares in 0..1.
     """
     rows = []
     for picture, view in views.items():
@@ -200,6 +234,13 @@ def channel_maps(view: View, block: AttentionBlock, channel: int) -> list[np.nda
     return [*maps, sum(g * u for g, u in zip(gate, maps))]
 
 
+def channel_map_names(block: AttentionBlock) -> list[str]:
+    """What each of a block's ``channel_maps`` is."""
+    if block.branches == 1:
+        return ["before the gate", "after the gate"]
+    return [*(f"{kernel_name(block, m)} branch" for m in range(block.branches)), "selected sum"]
+
+
 def change_of_form(before: np.ndarray, after: np.ndarray) -> tuple[float, float]:
     """How two maps of ``gate_change`` relate: the norm of the second over the first's, and their cosine.
 
@@ -230,6 +271,16 @@ def channel_ranks(views: Mapping[str, View], block: AttentionBlock, channel: int
         values = view.gates[block.name][0, branch]
         rows.append((picture, float(values[channel]), int((values > values[channel]).sum()) + 1, block.channels))
     return pd.DataFrame(rows, columns=["picture", "value", "rank", "channels"])
+
+
+def describe_ranks(views: Mapping[str, View], block: AttentionBlock, channel: int) -> dict[str, str]:
+    """``channel_ranks`` of every branch in a line a picture: "0.412 (#17)" or "3×3 0.412 (#17), 5×5 0.588 (#40)"."""
+    parts: dict[str, list[str]] = {picture: [] for picture in views}
+    for m in range(block.branches):
+        ranks = channel_ranks(views, block, channel, m)
+        for said, value, rank in zip(parts.values(), ranks["value"], ranks["rank"]):
+            said.append(f"{kernel_name(block, m)} {value:.3f} (#{rank})".strip())
+    return {picture: ", ".join(said) for picture, said in parts.items()}
 
 
 def sampled_channels(channels: int, points: int = 50) -> np.ndarray:

@@ -91,6 +91,33 @@ def test_the_last_kernel_can_be_asked_for_from_the_end():
 
 # summary
 
+def test_quantities_of_a_gate_and_of_kernels():
+    assert tables.quantities(block()) == ["gate"]
+    assert tables.quantities(block(kernels=(3, 5))) == ["weight of 3×3", "weight of 5×5", "5×5 − 3×3"]
+    assert tables.quantities(block(kernels=(1, 3, 5)))[-2:] == ["weight of 5×5", "5×5 − 1×1"]
+
+
+def test_a_quantity_is_one_value_a_channel_and_picture():
+    sk = block(kind="SK", channels=2, kernels=(3, 5))
+    views = {"y": view({sk: [[0.25, 0.5], [0.75, 0.5]]}), "a": view({sk: [[1.0, 0.0], [0.0, 1.0]]})}
+    for name, expected in (("weight of 3×3", [0.25, 0.5, 1, 0]), ("weight of 5×5", [0.75, 0.5, 0, 1]),
+                           ("5×5 − 3×3", [0.5, 0, -1, 1])):
+        table = tables.quantity(views, sk, name)
+        assert table["value"].tolist() == expected and table["channel"].tolist() == [0, 1, 0, 1]
+        assert table["picture"].tolist() == ["y", "y", "a", "a"]  # pictures in their own order
+    assert list(tables.kernel_difference(views, sk).columns) == ["picture", "channel", "value"]
+    with pytest.raises(ValueError, match=r"SK_2_1 has weight of 3×3, .* not 'gate'"):
+        tables.quantity(views, sk, "gate")
+
+
+def test_branches_of_equal_kernels_are_told_apart():
+    twins = block(kind="SK", channels=1, kernels=(3, 3))
+    views = {"x": view({twins: [[0.25], [0.75]]})}
+    names = tables.quantities(twins)
+    assert names == ["weight of 3×3 (branch 0)", "weight of 3×3 (branch 1)", "3×3 (branch 1) − 3×3 (branch 0)"]
+    assert [tables.quantity(views, twins, name)["value"].tolist() for name in names] == [[0.25], [0.75], [0.5]]
+
+
 def test_summary_by_hand():
     values = np.array([0.0, 0.1, 0.2, 0.3, 1.0])
     row = tables.summary({"x": view({block(channels=5): values})}).iloc[0]
@@ -364,6 +391,14 @@ def test_channel_maps_by_hand():
     np.testing.assert_allclose(chosen, 0.75 * first + 0.25 * second)
 
 
+@pytest.mark.parametrize("kernels", [(), (3, 5), (1, 3, 5)])
+def test_every_channel_map_has_a_name(kernels):
+    made = block(kernels=kernels)
+    names = tables.channel_map_names(made)
+    assert len(names) == len(set(names)) == (made.branches + 1 if kernels else 2)
+    assert names[-1] == ("selected sum" if kernels else "after the gate")
+
+
 def test_channel_maps_of_a_network_end_with_its_own_output(real):
     _, views = real
     for seen in views.values():
@@ -393,6 +428,13 @@ def test_channel_ranks_count_the_higher_ones_so_that_ties_share_a_rank():
     np.testing.assert_allclose(table["value"], [0.4, 0.5], rtol=1e-6)
     assert tables.channel_ranks(views, sk, 3, branch=1)["rank"].tolist() == [1, 1]
     assert tables.channel_ranks(views, sk, 3, branch=0)["rank"].tolist() == [4, 1]
+
+
+def test_ranks_in_words():
+    se, sk = block(channels=3), block(name="b", kind="SK", channels=2, kernels=(3, 5))
+    views = {n: view({se: [0.1, 0.5, value], sk: [[0.2, 0.9], [0.8, 0.1]]}) for n, value in (("y", 0.3), ("a", 0.7))}
+    assert tables.describe_ranks(views, se, 2) == {"y": "0.300 (#2)", "a": "0.700 (#1)"}
+    assert tables.describe_ranks(views, sk, 0)["y"] == "3×3 0.200 (#2), 5×5 0.800 (#1)"
 
 
 @pytest.mark.parametrize(("channels", "step", "count"), [

@@ -1,5 +1,6 @@
 """How a section is shown, and the whole page as one file."""
 import platform
+from dataclasses import replace
 from functools import partial
 
 import streamlit as st
@@ -9,7 +10,7 @@ import torch
 from senet_viz.reports.html import Section, report
 
 
-def heading(title: str, anchor: str, lead: str, more: str = "", *, part: bool = False) -> None:
+def heading(title: str, anchor: str, lead: str, more: str = "", *, part: bool = False) -> str:
     """The head of a section: what it shows in one or two lines, and the rest of its explanation on request.
 
     Args:
@@ -18,6 +19,9 @@ def heading(title: str, anchor: str, lead: str, more: str = "", *, part: bool = 
         lead: one or two lines of Markdown.
         more: how to read what follows, what it is measured on and compared with; Markdown.
         part: of the section above, one level down.
+
+    Returns:
+        All of the explanation, for the report.
     """
     (st.subheader if part else st.header)(title, anchor=anchor)
     if lead:
@@ -25,6 +29,7 @@ def heading(title: str, anchor: str, lead: str, more: str = "", *, part: bool = 
     if more:
         with st.expander("How to read this"):
             st.markdown(more)
+    return f"{lead} {more}".strip()
 
 
 def clear(*keys: str) -> None:
@@ -32,18 +37,20 @@ def clear(*keys: str) -> None:
     st.session_state["sections"].update(dict.fromkeys(keys))
 
 
-def show(section: Section, key: str, *, on_select="ignore", text: bool = True,
+def show(section: Section, key: str, *, about: str = "", on_select="ignore", text: bool = True,
          headings: dict[str, str] | None = None) -> None:
     """A section on the page: its text, figure, and below it the table to download and the script. Kept for the report.
 
     Args:
         section: what to show.
         key: unique on the page; names the downloads.
+        about: what stands at the section's head; in the report it comes before the text.
         on_select: see ``st.plotly_chart``.
         text: show the text here too, or keep it for the report.
         headings: show the table here too, with these names for some of its columns; None only offers it as a download.
     """
-    st.session_state.setdefault("sections", {})[key] = section
+    st.session_state.setdefault("sections", {})[key] = replace(
+        section, text=f"{about} {section.text}".strip()) if about else section
     if section.text and text:
         st.markdown(section.text)
     if headings is not None:

@@ -144,9 +144,7 @@ def gates(label: str) -> str:
 
 def kernel_difference(label: str) -> str:
     """The largest kernel's weight minus the smallest's, channel by channel, of one unit."""
-    return (f"{find_block(label)}\ngates = tables.gates(views, block)\n"
-            "wide = gates.pivot(index=[\"picture\", \"channel\"], columns=\"branch\", values=\"value\")\n"
-            "result = (wide[block.branches - 1] - wide[0]).rename(\"value\").reset_index()")
+    return f"{find_block(label)}\nresult = tables.kernel_difference(views, block)"
 
 
 def channel_maps(label: str, channel: int, titles: Sequence[str]) -> str:

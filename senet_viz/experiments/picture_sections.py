@@ -1,0 +1,283 @@
+"""What a few pictures show in one network, section by section: words, figure, table, and the script of the table."""
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .. import figures, tables
+from ..gates import AttentionBlock, View
+from ..models import Model
+from ..reports import scripts
+from ..reports.html import Section
+from ..reports.text import plain
+
+BY_INDEX, BY_VALUE, BY_DIFFERENCE = ORDERS = (
+    "channel index", "value in the first picture", "difference of the two pictures")
+CAMS = ("Each map runs from 0 to its own maximum, so that brightness cannot be compared between panels; the values are "
+        "under the pointer.")
+HEADS = {  # title, lead, how to read it
+    "predictions": ("Predictions", "The pictures as the network saw them, cropped and resized to {size} pixels, and "
+                    "its five most probable of {classes} classes. *{source}.*", ""),
+    "blocks": ("All blocks at a glance", "How the {what} of every attention block is distributed over its channels.",
+               "Boxes run from the 25th to the 75th percentile, whiskers from the 5th to the 95th; a dot is the mean."),
+    "block": ("One block, channel by channel", "The excitation vector, as in the SE paper's Fig. 6. Click a channel to "
+              "open it below.", ""),
+    "channel": ("One channel over the pictures", "Its feature map before and after the gate; beside each name its "
+                "gate, and its rank in the block.", ""),
+    "differences": ("Channels that differ most", "Gate values of two pictures, over all blocks.", ""),
+    "kernels": ("Kernel choice", "Which kernel each unit prefers: above 0 it is the larger one, {kernel}.",
+                "For each unit the mean over channels of the largest kernel's weight minus the smallest's."),
+    "grad-cam": ("Where the network looks", "Grad-CAM at the end of each stage, for one class or each picture's own.",
+                 CAMS),
+    "gate-change": ("What the gate itself changed", "The class's evidence without and with one gate, and the "
+                    "difference.", "A Grad-CAM taken before a gate and one after it nearly coincide, because both "
+                    "gradients run through the gate. Here the channel weights α are those at the block's output for "
+                    "both maps, so that what differs is the gate. The first two show the positive part, on one colour "
+                    "scale a picture; the difference beside them, and the figures on this page, are those of the "
+                    "signed maps."),
+    "second-opinion": ("A second opinion", "Captum's occlusion or integrated gradients look at pixels instead of "
+                       "feature maps. They need many forward passes and run only when asked.", ""),
+    "contribution": ("Gate and contribution", "A gate is not a contribution: {share}.", "Scales after a gate can undo "
+                     "it, and a channel of small norm stays small however open its gate. Above stands the mean gate "
+                     "of each block, below its share."),
+}
+
+
+class PictureSections:
+    """The sections of a few pictures in one network.
+
+    Their texts are Markdown, computed from the tables.
+
+    Attributes:
+        source: the network and how many pictures, as Markdown.
+
+    Args:
+        model: the network.
+        loading: the line of a script that makes ``model``.
+        paths: picture's name → path, as a script opens it; the order is the figures'.
+        views: picture's name → view, with the features of ``senet_viz.gates.contribution_points``.
+        seen: picture's name → (H, W, 3) uint8, as the network saw it.
+    """
+
+    def __init__(self, model: Model, loading: str, paths: Mapping[str, str], views: Mapping[str, View],
+                 seen: Mapping[str, np.ndarray]):
+        self.model, self.loading, self.paths, self.views, self.seen = model, loading, paths, views, seen
+        self.names = list(views)
+        note = model.info.get("Note")
+        self.source = plain(f"{model.name}{f' ({note})' if note else ''}, {len(views)} picture"
+                            + "s" * (len(views) > 1))
+
+    def head(self, name: str) -> tuple[str, str, str]:
+        """The words at the head of a section, one of ``HEADS``: title, lead, how to read it."""
+        height, width = self.model.input_size
+        kernel = next((tables.kernel_name(block, -1) for block in reversed(self.model.blocks) if block.branches > 1),
+                      "")
+        weighed = self._contributions["share"].notna().any() if name == "contribution" else True
+        words = {
+            "size": f"{width}×{height}", "classes": f"{len(self.model.classes):,}", "source": self.source,
+            "kernel": kernel, "what": f"weight of the {kernel} branch" if kernel else "gate",
+            "share": "how much the gated maps weigh in the sum that they enter" if weighed
+            else "here no addition follows a gate; what it leaves of its input's norm"}
+        title, lead, more = HEADS[name]
+        return title, lead.format(**words), more
+
+    # gates
+
+    def predictions(self) -> Section:
+        """``tables.predictions``, with the pictures."""
+        return Section("Predictions", f"The pictures as the network saw them. {self.source}.",
+                       table=tables.predictions(self.views, self.model.classes), pictures=list(self.seen.items()),
+                       script=self._script(scripts.PREDICTIONS))
+
+    def all_blocks(self) -> Section:
+        """``tables.summary``."""
+        table = tables.summary(self.views)
+        means = figures.last_branch(table).groupby("label", sort=False)[["std", "below", "above"]].mean()
+        widest, saturated = means["std"].idxmax(), means["below"] + means["above"]
+        limits = "saturated (below .05 or above .95)"
+        saturation = (f"most {limits} is **{saturated.idxmax()}** with {saturated.max():.1%} of its channels"
+                      if saturated.max() > 0 else f"no channel is {limits}")
+        found = (f"On average over these pictures it spreads most in **{widest}** (standard deviation "
+                 f"{means['std'].max():.2f}); {saturation}.")
+        return Section("All blocks at a glance", self._text(found), figures.all_blocks(table), table,
+                       self._script(scripts.SUMMARY))
+
+    def block(self, block: AttentionBlock, quantity: str, *, sampled: bool = True, order: str = BY_INDEX,
+              pair: tuple[str, str] | None = None) -> Section:
+        """The excitation vector of one block: ``tables.gates``, or ``tables.kernel_difference``.
+
+        Args:
+            block: one of the model's.
+            quantity: one of ``tables.quantities(block)``.
+            sampled: every s-th channel, as in the SE paper's Fig. 6, or all.
+            order: of the channels, one of ``ORDERS``.
+            pair: the pictures that ``order`` speaks of; the first and last when None.
+        """
+        values = tables.quantity(self.views, block, quantity)
+        channels = tables.sampled_channels(block.channels) if sampled else range(block.channels)
+        wide = values.pivot(index="channel", columns="picture", values="value").loc[list(channels)]
+        first, second = pair or (self.names[0], self.names[-1])
+        by = {BY_VALUE: wide[first], BY_DIFFERENCE: wide[second] - wide[first]}.get(order)
+        shown = wide.index if by is None else by.sort_values(ascending=False, kind="stable").index
+        found = f"{len(shown)} of {block.channels} channels of **{block.label}** (`{block.name}`, {block.kind})."
+        if len(self.names) > 1:
+            found += (f" Between pictures a channel's value varies by {wide.std(axis=1, ddof=0).mean():.3f} (standard "
+                      f"deviation, mean over channels), between channels of one picture by "
+                      f"{wide.std(axis=0, ddof=0).mean():.3f}.")
+        difference = quantity == tables.quantities(block)[-1] and block.branches > 1
+        figure = figures.excitation(values, block.label, order=shown, quantity=quantity,
+                                    bounds=(-1.0, 1.0) if difference else (0.0, 1.0))
+        table = values if difference else tables.gates(self.views, block)
+        ending = scripts.kernel_difference(block.label) if difference else scripts.gates(block.label)
+        return Section(f"{block.label}, channel by channel", self._text(found), figure, table, self._script(ending))
+
+    def channel(self, block: AttentionBlock, channel: int, *, smooth: bool = False) -> Section:
+        """One channel's maps over each picture: the cells of ``tables.channel_maps``."""
+        titles = tables.channel_map_names(block)
+        maps = {name: tables.channel_maps(view, block, channel) for name, view in self.views.items()}
+        text = (f"Channel {channel} of {block.label}, its gate and rank among {block.channels} channels beside each "
+                f"picture. One colour scale a picture, around 0 where a map has negative values.")
+        figure = figures.channel_maps(
+            self.seen, maps, titles, label=block.label, channel=channel, smooth=smooth,
+            captions=tables.describe_ranks(self.views, block, channel))
+        return Section(
+            f"Channel {channel} of {block.label}", text, figure,
+            tables.cells({name: dict(zip(titles, maps[name])) for name in self.names}),
+            self._script(scripts.channel_maps(block.label, channel, titles), inspect=scripts.CONTRIBUTION_FEATURES,
+                         imports=scripts.CONTRIBUTION_IMPORT))
+
+    def differences(self, first: str, second: str, top: int = 20) -> Section | None:
+        """``tables.differences`` of two pictures; None where all gates are equal."""
+        table = tables.differences(self.views[first], self.views[second], top)
+        if not table["difference"].any():
+            return None
+        text = (f"The {len(table)} gate values, over all blocks, that differ most from {plain(first)} to "
+                f"{plain(second)}. The largest difference is {table['difference'][0]:+.3f} in {table['label'][0]}.")
+        return Section("Channels that differ most", text, None, table,
+                       self._script(scripts.differences(first, second, top)))
+
+    def kernels(self) -> Section:
+        """``tables.kernel_preference``."""
+        table = tables.kernel_preference(self.views)
+        means = table.groupby("label", sort=False)["difference"].mean()
+        found = (f"On average over these pictures the larger kernel is preferred in {int((means > 0).sum())} of "
+                 f"{len(means)} units; the difference is highest in **{means.idxmax()}** ({means.max():+.3f}) and "
+                 f"lowest in **{means.idxmin()}** ({means.min():+.3f}).")
+        return Section("Kernel choice", self._text(found), figures.kernel_preference(table), table,
+                       self._script(scripts.KERNELS))
+
+    @cached_property
+    def _contributions(self) -> pd.DataFrame:
+        return tables.contributions(self.views)
+
+    def contribution(self) -> Section:
+        """``tables.contributions``."""
+        table = self._contributions
+        means = figures.last_branch(table).groupby("label", sort=False)[["gate", "share"]].mean()
+        found = ""
+        if means.nunique().min() > 1:
+            found = (f"Over the blocks the two correlate with r = {means['gate'].corr(means['share']):+.2f}; the share "
+                     f"is largest in **{means['share'].idxmax()}** ({means['share'].max():.0%}) and least in "
+                     f"**{means['share'].idxmin()}** ({means['share'].min():.0%}).")
+        return Section("Gate and contribution", self._text(found), figures.contribution(table), table, self._script(
+            scripts.CONTRIBUTIONS, inspect=scripts.CONTRIBUTION_FEATURES, imports=scripts.CONTRIBUTION_IMPORT))
+
+    # where the network looks; ``targets``: picture's name → class
+
+    def targets(self, chosen: int | None = None) -> dict[str, int]:
+        """The class to explain in each picture: the chosen one, or the picture's own most probable."""
+        return {name: int(view.logits[0].argmax()) if chosen is None else chosen for name, view in self.views.items()}
+
+    def cams(self, cams: Mapping[str, Mapping[str, np.ndarray]], targets: Mapping[str, int], *, opacity: float = 0.5,
+             smooth: bool = True) -> Section:
+        """Grad-CAM at the end of each of the model's stages.
+
+        Args:
+            cams: picture's name → layer → (h, w).
+            targets: what the maps explain.
+            opacity, smooth: as of ``figures.cam_grid``.
+        """
+        stages, labels = self.model.stages, self.model.class_labels
+        maps = {name: {stage: cams[name][layer] for stage, layer in stages.items()} for name in self.names}
+        ending, arguments = scripts.cams(stages, targets)
+        figure = figures.cam_grid(self.seen, maps, classes={n: labels[t] for n, t in targets.items()}, opacity=opacity,
+                                  smooth=smooth)
+        return Section("Where the network looks: Grad-CAM", f"*{self.source}.*", figure, tables.cells(maps),
+                       self._script(ending, inspect=arguments))
+
+    def gate_change(self, block: AttentionBlock, weights: Mapping[str, torch.Tensor], targets: Mapping[str, int], *,
+                    opacity: float = 0.5, smooth: bool = True) -> Section:
+        """``tables.gate_change`` of one block.
+
+        Args:
+            block: one of the model's, with an output.
+            weights: picture's name → Grad-CAM's α at the block's output, (1, T, C).
+            targets: the classes of the weights.
+            opacity, smooth: as of ``figures.gate_change``.
+        """
+        names = (("uniform weights, Σ α·U/M", "selected, Σ α·V") if block.branches > 1
+                 else ("gate left out, Σ α·U", "gated, Σ α·s·U"))
+        maps = {name: tables.gate_change(view, block, weights[name].to(view.logits.device))
+                for name, view in self.views.items()}
+        ending, arguments = scripts.gate_change(block.label, targets, names)
+        figure = figures.gate_change(
+            self.seen, {n: m[0] for n, m in maps.items()}, {n: m[1] for n, m in maps.items()}, block.label, names=names,
+            opacity=opacity, smooth=smooth)
+        return Section(
+            f"What the gate itself changed at {block.label}", describe_gate_change(maps, block.label), figure,
+            tables.cells({name: dict(zip(names, pair)) for name, pair in maps.items()}),
+            self._script(ending, inspect=arguments, imports=scripts.CONTRIBUTION_IMPORT))
+
+    def opinion(self, name: str, values: np.ndarray, target: int, method: str, *, opacity: float = 0.5) -> Section:
+        """``senet_viz.experiments.attribution.attribute`` of one picture.
+
+        Args:
+            name: of the picture.
+            values: (H, W), what it gave.
+            target: the class.
+            method: one of its ``METHODS``.
+            opacity: of the map.
+        """
+        label = self.model.class_labels[target]
+        text = f"{method.capitalize()}, {plain(label)}, for {plain(name)}: red speaks for the class, blue against it."
+        return Section(
+            "A second opinion", text,
+            figures.signed_map(self.seen[name], values, name, f"{method}, {label}", opacity=opacity),
+            tables.cells({name: {method: values}}),
+            self._script(scripts.opinion(name, target, method), imports=scripts.ATTRIBUTE_IMPORT))
+
+    def _text(self, found: str) -> str:
+        return f"{found} *{self.source}.*".strip()
+
+    def _script(self, ending: str, **more: str) -> str:
+        return scripts.script(self.loading, self.paths, ending, **more)
+
+
+def describe_gate_change(maps: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str) -> str:
+    """What became of the maps, of which only the positive part can be seen; Markdown, "" where there is nothing to say.
+
+    Args:
+        maps: picture's name → the two of ``tables.gate_change``.
+        label: the block's.
+    """
+    relations = pd.DataFrame([tables.change_of_form(*pair) for pair in maps.values()], columns=["scale", "cosine"])
+    said = []
+    if relations["cosine"].notna().any():
+        low, high = relations.min(), relations.max()
+        said.append(f"At **{label}** the second map has {_range(low['scale'], high['scale'], 2)} of the first one's "
+                    f"norm and a cosine of {_range(low['cosine'], high['cosine'], 3)} with it (1 would mean that the "
+                    f"gate only scales).")
+    empty = {name: tuple(not (part > 0).any() for part in pair) for name, pair in maps.items()}
+    for which, shape in (("The first map of {} is nowhere", (True, False)), ("The second map of {} is nowhere",
+                         (False, True)), ("Neither map of {} is anywhere", (True, True))):
+        if names := [plain(name) for name, found in empty.items() if found == shape]:
+            listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+            said.append(f"{which.format(listed)} positive: nothing there speaks for the class.")
+    return " ".join(said)
+
+
+def _range(low: float, high: float, digits: int) -> str:
+    ends = [f"{end:.{digits}f}" for end in (low, high)]
+    return " to ".join(dict.fromkeys(ends))

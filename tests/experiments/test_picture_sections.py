@@ -1,0 +1,160 @@
+"""Sections of pictures: each script, run as it is printed, gives its section's table; each sentence says what is so."""
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import senet_viz as sv
+from senet_viz import tables
+from senet_viz.experiments.attribution import attribute
+from senet_viz.experiments.picture_sections import BY_DIFFERENCE, BY_VALUE, HEADS, PictureSections, describe_gate_change
+from senet_viz.gates import contribution_points
+from tests.experiments.test_what_if import NAMES
+from tests.gates.conftest import make
+
+FOLDER = Path(__file__).resolve().parents[2] / "assets" / "samples"
+PHOTOS = {name: str(FOLDER / f"{file}.jpg") for name, file in (
+    ("a *bug*", "ladybug"), ("pot", "teapot"), ("cat", "tabby_cat"))}
+TARGETS = {"a *bug*": 3, "pot": 5, "cat": 3}
+
+
+@pytest.fixture(scope="module")
+def model():
+    """``model("se")``: a small network of random weights."""
+    return lambda name: sv.Model(make(f"slim/{name}"), lambda image: torch.from_numpy(
+        np.asarray(image.resize((64, 64)), np.float32) / 64 - 2).permute(2, 0, 1), NAMES, name=name)
+
+
+@pytest.fixture(scope="module")
+def of(model):
+    """``of("se", "pot", "cat")``: the sections of these photos."""
+    def sections(name: str, *pictures: str) -> PictureSections:
+        net, views = model(name), {}
+        layers = [*net.stages.values(), *((block.name, "output") for block in net.blocks)]
+        for picture in pictures:
+            views[picture] = sv.inspect(net, net.batch([sv.open_image(PHOTOS[picture])]), layers=layers,
+                                        features=contribution_points(net.blocks), retain_graph=True)
+        seen = {picture: np.zeros((64, 64, 3), np.uint8) for picture in pictures}
+        return PictureSections(net, "model = given", {p: PHOTOS[p] for p in pictures}, views, seen)
+    return sections
+
+
+@pytest.fixture(scope="module")
+def made(of):
+    """Every section of both networks, by the network's name and its own, and the network."""
+    found = {}
+    for name in ("se", "sk"):
+        sections = of(name, *PHOTOS)
+        net, block = sections.model, sections.model.blocks[-2]
+        explained = {picture: view.grad_cam([TARGETS[picture]]) for picture, view in sections.views.items()}
+        values = attribute(net, net.batch([sv.open_image(PHOTOS["pot"])])[0], 5, "integrated gradients")
+        parts = {
+            "predictions": sections.predictions(), "all_blocks": sections.all_blocks(),
+            "block": sections.block(block, tables.quantities(block)[0]),
+            "channel": sections.channel(block, 3), "differences": sections.differences("cat", "pot", 7),
+            "cams": sections.cams({picture: {layer: cams[layer][0, 0].numpy() for layer in net.stages.values()}
+                                   for picture, (cams, _) in explained.items()}, TARGETS),
+            "gate_change": sections.gate_change(
+                block, {picture: found[1][block.name, "output"] for picture, found in explained.items()}, TARGETS),
+            "opinion": sections.opinion("pot", values.numpy(), 5, "integrated gradients"),
+            "contribution": sections.contribution()}
+        if name == "sk":
+            parts |= {"kernels": sections.kernels(), "difference": sections.block(block, "5×5 − 3×3")}
+        found |= {(name, key): (section, net) for key, section in parts.items()}
+    return found
+
+
+@pytest.mark.parametrize(("name", "key"), [
+    *((name, key) for name in ("se", "sk") for key in (
+        "predictions", "all_blocks", "block", "channel", "differences", "cams", "gate_change", "opinion",
+        "contribution")), ("sk", "kernels"), ("sk", "difference")])
+def test_the_script_gives_the_table(made, name, key, capsys):
+    section, net = made[name, key]
+    names = {"given": net}
+    exec(compile(section.script, "script", "exec"), names)
+    pd.testing.assert_frame_equal(names["result"], section.table, check_dtype=False, rtol=1e-4, atol=1e-5)
+    assert capsys.readouterr().out and section.text and len(section.table)
+    assert (section.figure is None) == (key in ("predictions", "differences"))
+
+
+@pytest.mark.parametrize("name", ["se", "sk"])
+def test_heads_say_what_the_network_has(of, name):
+    sections = of(name, "pot")
+    for anchor in HEADS:
+        title, lead, more = sections.head(anchor)
+        assert title and "{" not in lead + more and 20 < len(lead) < 250
+    what = {"se": "How the gate of every", "sk": "How the weight of the 5×5 branch of every"}[name]
+    assert sections.head("blocks")[1].startswith(what)
+    assert "64×64 pixels" in sections.head("predictions")[1] and "1 picture.*" in sections.head("predictions")[1]
+    # a unit that weighs branches always has a share, a gate one of the sum that it enters
+    assert "the sum that they enter" in sections.head("contribution")[1]
+
+
+def test_the_most_spread_and_the_most_saturated_block_are_named(made):
+    section, _ = made["se", "all_blocks"]
+    means = section.table.groupby("label")[["std", "below", "above"]].mean()
+    saturated = means["below"] + means["above"]
+    assert f"spreads most in **{means['std'].idxmax()}** (standard deviation {means['std'].max():.2f})" in section.text
+    assert (f"**{saturated.idxmax()}** with {saturated.max():.1%}" in section.text) == (saturated.max() > 0)
+
+
+@pytest.mark.parametrize("name", ["se", "sk"])
+def test_channels_in_order(of, name):
+    sections = of(name, "pot", "cat")
+    block = sections.model.blocks[3]
+    quantity = tables.quantities(block)[-1]
+    wide = tables.quantity(sections.views, block, quantity).pivot(index="channel", columns="picture", values="value")
+    for order, values in ((BY_VALUE, wide["cat"]), (BY_DIFFERENCE, wide["pot"] - wide["cat"])):
+        section = sections.block(block, quantity, sampled=False, order=order, pair=("cat", "pot"))
+        for trace, picture in zip(section.figure.data, ("pot", "cat"), strict=True):  # pictures keep their order
+            drawn = list(trace.customdata)
+            assert trace.name == picture and sorted(drawn) == list(range(block.channels))
+            np.testing.assert_array_equal(trace.y, wide[picture].loc[drawn])
+            assert (np.diff(values.loc[drawn]) <= 0).all()
+    varies = re.findall(r"by (\d\.\d{3})", section.text)
+    assert varies == [f"{wide.std(axis=1, ddof=0).mean():.3f}", f"{wide.std(axis=0, ddof=0).mean():.3f}"]
+    alone = of(name, "pot").block(block, quantity, order=BY_DIFFERENCE)
+    assert "Between pictures" not in alone.text
+    assert list(alone.figure.data[0].customdata) == list(tables.sampled_channels(block.channels))
+
+
+def test_no_difference_is_no_section(of):
+    sections = of("se", "pot", "cat")
+    assert sections.differences("pot", "pot") is None
+    section = sections.differences("pot", "cat", 5)
+    first = section.table.iloc[0]
+    assert f"{first['difference']:+.3f} in {first['label']}" in section.text and len(section.table) == 5
+
+
+def test_what_the_kernels_prefer(made):
+    section, _ = made["sk", "kernels"]
+    means = section.table.groupby("label")["difference"].mean()
+    assert f"in {(means > 0).sum()} of {len(means)} units" in section.text
+    assert f"highest in **{means.idxmax()}**" in section.text and f"lowest in **{means.idxmin()}**" in section.text
+
+
+def test_names_are_shown_letter_by_letter(made):
+    assert "a \\*bug\\*" not in made["se", "opinion"][0].text and "class \\*5\\*" in made["se", "opinion"][0].text
+    assert made["se", "cams"][1].class_labels[3] in made["se", "cams"][0].figure.layout.meta["alt"]
+
+
+def test_targets_are_the_chosen_class_or_each_pictures_own(of):
+    sections = of("se", "pot", "cat")
+    own = {name: int(np.argmax(view.logits[0].numpy())) for name, view in sections.views.items()}
+    assert sections.targets() == own and sections.targets(4) == {"pot": 4, "cat": 4}
+
+
+def test_what_a_gate_changed_in_words():
+    up, zero = np.array([[1.0, 2.0]]), np.zeros((1, 2))
+    one = describe_gate_change({"x": (up, up / 2)}, "SE_2_1")
+    assert "At **SE_2_1** the second map has 0.50 of the first one's norm and a cosine of 1.000 with it" in one
+    two = describe_gate_change({"x": (up, up / 2), "y": (up, up[:, ::-1])}, "SE_2_1")
+    assert "has 0.50 to 1.00 of" in two and "a cosine of 0.800 to 1.000 with" in two and "nowhere" not in two
+    dark = describe_gate_change({"x": (up, -up), "_y_": (-up, -up), "z": (zero, up), "v": (-up, up)}, "SE_2_1")
+    assert "The first map of z and v is nowhere positive" in dark
+    assert "The second map of x is nowhere positive" in dark
+    assert "Neither map of \\_y\\_ is anywhere positive" in dark
+    assert describe_gate_change({"x": (zero, zero)}, "SE_2_1").startswith("Neither map of x is anywhere positive")
