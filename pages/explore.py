@@ -6,11 +6,13 @@ import streamlit as st
 from pages.parts.choices import choose_class
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.pictures import NO_STAGES, Inspected, Picture, choose_pictures, explain, inspect_all
+from pages.parts.ranking import ranking
 from pages.parts.sections import clear, downloads, heading, show
 from pages.parts.sentences import SENTENCES
 from senet_viz import tables
 from senet_viz.experiments import attribution
 from senet_viz.experiments.picture_sections import BY_INDEX, ORDERS, PictureSections
+from senet_viz.figures.style import elide
 from senet_viz.gates import AttentionBlock
 from senet_viz.reports.text import plain
 
@@ -68,17 +70,10 @@ class Page:
         with st.container(horizontal=True, gap="medium"):
             for name in self.names:
                 rows = section.table[section.table["picture"] == name]
-                shown = rows.assign(**{"class": [self.model.class_labels[index] for index in rows["index"]]})
                 with st.container(width=270):  # as many beside each other as the window takes
-                    st.image(self.seen[name], caption=plain(name), width=180,
+                    st.image(self.seen[name], caption=plain(elide(name, 48)), width=180,
                              alt=f"{name} as the network saw it; top class {rows['class'].iloc[0]}")
-                    st.dataframe(
-                        shown[["class", "probability"]], hide_index=True, height="content",
-                        column_config={
-                            "class": st.column_config.TextColumn(width=150),
-                            "probability": st.column_config.ProgressColumn(
-                                "probability", format="percent", min_value=0.0, max_value=1.0, width=110)},
-                        alt="; ".join(f"{c} {p:.0%}" for c, p in zip(rows["class"], rows["probability"])))
+                    ranking(rows, self.model, f"Predictions for {name}")
         show(section, "predictions", text=False)
 
     def all_blocks(self) -> None:
@@ -150,7 +145,11 @@ class Page:
         elif (section := self.sections.differences(first, second, top)) is None:
             st.info("The gates of the two pictures are equal in every block.")
         else:
-            show(section, "differences", headings={"first": first, "second": second})
+            kernels = any(section.table["kernel"])
+            show(section, "differences", headings={
+                "block": None, "label": "block", "branch": None, **({} if kernels else {"kernel": None}),
+                **{key: st.column_config.NumberColumn(elide(title, 20), help=title, format=form) for key, title, form
+                   in (("first", first, "%.3f"), ("second", second, "%.3f"), ("difference", "difference", "%+.3f"))}})
 
     def kernels(self) -> None:
         about = self._head("kernels")

@@ -11,6 +11,7 @@ from pages.parts.archives import collected, last_written, weights_of
 from pages.parts.choices import choose_class, recall, remember
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.pictures import NO_STAGES, Picture, choose_pictures, explain
+from pages.parts.ranking import ranking
 from pages.parts.sections import clear, downloads, heading, show
 from pages.parts.sentences import SENTENCES, in_a_sentence
 from senet_viz import tables
@@ -24,7 +25,6 @@ from senet_viz.reports.text import plain
 TOP_CLASS = "the most probable one"
 LOGIT, PROBABILITY = "logit", "probability"
 NUMBER = st.column_config.NumberColumn
-SHARE = st.column_config.ProgressColumn(format="percent", min_value=0.0, max_value=1.0)
 HEADINGS = {
     "logit_before": NUMBER("logit", format="%.2f"), "logit_after": NUMBER("edited", format="%.2f"),
     "change": NUMBER("change", format="%+.2f"), "probability_before": NUMBER("probability", format="percent"),
@@ -216,7 +216,8 @@ class Page:
             return
         changes = self.sections.changes(self.views)
         st.markdown(changes.text)
-        looks, travels, logits = st.tabs(["Where it looks", "How far it travels", "Logits"], key="what_change_tab")
+        looks, travels, logits = st.tabs(["Where it looks", "How far it travels", "Logits"], key="what_change_tab",
+                                         bind="query-params")
         with logits:
             show(changes, "what_changes", text=False, headings=HEADINGS)
         with looks:
@@ -230,13 +231,12 @@ class Page:
             self._show(self.sections.travel(self.views, self.edits), "what_travel")
 
     def _prediction(self, name: str, looked: what_if.Looked) -> None:
-        rows = tables.predictions({name: looked.view}, self.model.class_labels)
-        with st.container(horizontal=True, width=460):
-            st.image(looked.seen, caption=name, width=170, alt=f"{self.picture.name} as the network saw it, {name}; "
+        rows = tables.predictions({name: looked.view}, self.model.classes)
+        with st.container(horizontal=True, width=430):
+            st.image(looked.seen, caption=name, width=150, alt=f"{self.picture.name} as the network saw it, {name}; "
                                                                f"top class {rows['class'].iloc[0]}")
-            st.dataframe(rows[["class", "probability"]], hide_index=True, height="content", width=270,
-                         column_config={"probability": SHARE}, alt=f"{name}: " + "; ".join(
-                             f"{row[1]} {row[2]:.0%}" for row in rows[["class", "probability"]].itertuples()))
+            with st.container(width=260):
+                ranking(rows, self.model, f"Predictions for {self.picture.name}, {name}")
 
     # experiments without the edits
 
@@ -248,7 +248,7 @@ class Page:
         single, whole = self._found("each_block", self.target), self._found("each_stage", self.target)
         if single is None or whole is None:
             return
-        one, all_ = st.tabs(["One block at a time", "Whole stages"], key="what_blocks_tab")
+        one, all_ = st.tabs(["One block at a time", "Whole stages"], key="what_blocks_tab", bind="query-params")
         with one:
             self._show(self.sections.blocks(single, _quantity("what_blocks_of")), "what_blocks")
         with all_:

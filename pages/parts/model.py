@@ -78,7 +78,7 @@ def _choose_model(first: list[str]) -> str:
              "be typed: timm/NAME or torchvision/NAME.")
     name = (name or first[0]).partition(" · ")[0].strip()
     # the box cuts what is longer than it is wide: below it stands the whole
-    st.html("<style>.st-key-model input { text-overflow: ellipsis; }</style>")
+    st.html("<style>.stSelectbox input { text-overflow: ellipsis; }</style>")
     if name in labels:
         st.caption(" · ".join(plain(part) for part in labels[name].split(" · ")))
     if name == first[0]:

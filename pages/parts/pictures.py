@@ -45,8 +45,8 @@ def _samples() -> dict[str, Picture]:
 def choose_pictures() -> list[Picture]:
     """Uploads and chosen samples, at most ``MAX_PICTURES``, the same on every page; what does not fit is said."""
     samples, photos = _samples(), st.session_state.setdefault("photos", {})
-    left, right = st.columns(2)
-    with left:
+    row = st.container(horizontal=True)  # one below the other where the window is narrow
+    with row.container(width=400):
         uploads = st.file_uploader(
             f"Your photos (up to {MAX_PICTURES})", accept_multiple_files=True, key="uploads", on_change=_take,
             help="JPEG, PNG, WebP, GIF (first frame), BMP or TIFF, at most 20 MB and 50 megapixels each. They stay in "
@@ -58,7 +58,7 @@ def choose_pictures() -> list[Picture]:
             st.multiselect("Uploaded before", before, key="photos_before", on_change=_remove, args=(before,),
                            format_func=lambda key: photos[key].name if key in photos else "",
                            help="The cross removes a photo, from all pages and from the server's memory.")
-    with right:
+    with row.container(width=440):
         recall("sample", "sample")
         chosen = st.pills("Sample pictures", list(samples), selection_mode="multi", default=list(samples)[:2],
                           key="sample", bind="query-params", wrap=True)

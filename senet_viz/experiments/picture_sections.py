@@ -202,8 +202,10 @@ class PictureSections:
         stages, labels = self.model.stages, self.model.class_labels
         maps = {name: {stage: cams[name][layer] for stage, layer in stages.items()} for name in self.names}
         ending, arguments = scripts.cams(stages, targets)
-        figure = figures.cam_grid(self.seen, maps, classes={n: labels[t] for n, t in targets.items()}, opacity=opacity,
-                                  smooth=smooth)
+        figure = figures.cam_grid(
+            self.seen, maps, classes={name: labels[target] for name, target in targets.items()},
+            whole={name: self.model.classes[target] for name, target in targets.items()}, opacity=opacity,
+            smooth=smooth)
         return Section("Where the network looks: Grad-CAM", f"*{self.source}.*", figure, tables.cells(maps),
                        self._script(ending, inspect=arguments))
 

@@ -542,7 +542,7 @@ def describe_evaluation(table: pd.DataFrame) -> str:
     unedited, rows = table.iloc[0], table.iloc[1:]
     worse, better = rows[rows["high"] < 0], rows[rows["low"] > 0]
     low = rows.iloc[rows["difference"].argmin()]
-    text = (f"Over {unedited['images']:,} pictures top-1 is **{unedited['top1']:.1%}** without edits. By its 95 % "
+    text = (f"Over {unedited['images']:,} pictures top-1 is **{unedited['top1']:.1%}** without edits. By its 95\u00a0% "
             f"interval it is lower with **{len(worse)}** and higher with **{len(better)}** of {len(rows)} edits")
     if len(worse):
         text += f", lowest with **{plain(low['edit'])}** ({low['top1']:.1%})"

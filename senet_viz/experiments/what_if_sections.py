@@ -109,7 +109,8 @@ class Sections:
             seen: the photo as the network saw it.
         """
         maps, label = what_if.stage_cams(cams, self.model.stages), self.model.class_labels[self.target]
-        figure = figures.cam_grid(dict.fromkeys(maps, seen), maps, classes=dict.fromkeys(maps, label))
+        figure = figures.cam_grid(dict.fromkeys(maps, seen), maps, classes=dict.fromkeys(maps, label),
+                                  whole=dict.fromkeys(maps, self.model.classes[self.target]))
         return Section("Grad-CAM before and after", self._text(
             f"Grad-CAM of **{plain(label)}** at the end of each stage, each map from 0 to its own maximum."), figure,
             tables.cells(maps), self._both("what_if.cam_cells(views, model.stages)", inspect=(

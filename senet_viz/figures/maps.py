@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from PIL import Image
 from plotly.subplots import make_subplots
 
-from .style import DIVERGING, SEQUENTIAL, finish, shorten
+from .style import DIVERGING, SEQUENTIAL, finish, hover_name, shorten
 
 CELL, SMALL_CELL = 190, 140  # pixels of a panel's side, for up to three pictures and for more
 GAP, LINE = 8, 17
@@ -19,6 +19,7 @@ def cam_grid(
         cams: Mapping[str, Mapping[str, np.ndarray]],
         *,
         classes: Mapping[str, str],
+        whole: Mapping[str, str] | None = None,
         opacity: float = 0.5,
         smooth: bool = True,
 ) -> go.Figure:
@@ -28,6 +29,7 @@ def cam_grid(
         pictures: name → (H, W, 3) uint8.
         cams: picture's name → layer's name → (h, w), from 0 up.
         classes: picture's name → the class that its maps explain.
+        whole: the same with all of the class's name, for the label under the pointer; ``classes`` when None.
         opacity: of the maps, 0..1.
         smooth: interpolate between cells, or show them as they are.
     """
@@ -36,7 +38,8 @@ def cam_grid(
     for picture in pictures:
         panels.append([Panel(cams[picture][column], None) for column in columns])
     titles = [f"{column}, {_size(cams[next(iter(pictures))][column])}" for column in columns]
-    rows = [f"{shorten(name, 22)}<br><i>{shorten(classes[name], 22)}</i>" for name in pictures]
+    rows = [Row(f"{shorten(name, 22)}<br><i>{shorten(classes[name], 22)}</i>", name,
+                (whole or classes)[name]) for name in pictures]
     empty = sum(not np.any(cams[p][c] > 0) for p in pictures for c in columns)
     alt = (f"Grad-CAM of {len(pictures)} picture{'s' * (len(pictures) != 1)} at {', '.join(columns)}, for "
            f"{', '.join(dict.fromkeys(classes.values()))}; {empty} of {len(pictures) * len(columns)} maps are empty.")
@@ -75,7 +78,7 @@ def gate_change(
     alt = (f"Class evidence at {label} without and with the gate, same channel weights, for {len(pictures)} "
            f"picture{'s' * (len(pictures) != 1)}: {changed}.")
     return _grid(list(pictures.values()), panels, [*names, "difference"],
-                 [shorten(name, 22) for name in pictures], opacity=opacity, smooth=smooth, alt=alt)
+                 [Row(shorten(name, 22), name) for name in pictures], opacity=opacity, smooth=smooth, alt=alt)
 
 
 def channel_maps(
@@ -103,7 +106,7 @@ def channel_maps(
     alt = f"Channel {channel} of {label}: {', '.join(titles)}; " + "; ".join(
         f"{name}: {captions[name]}" for name in pictures) + "."
     return _grid(list(pictures.values()), panels, ["picture", *titles],
-                 [f"{shorten(name, 22)}<br>{captions[name]}" for name in pictures],
+                 [Row(f"{shorten(name, 22)}<br>{captions[name]}", name) for name in pictures],
                  opacity=opacity, smooth=smooth, alt=alt)
 
 
@@ -119,7 +122,7 @@ def signed_map(picture: np.ndarray, values: np.ndarray, name: str, title: str, *
     alt = (f"{title} for {name}: values from {values.min():.3g} to {values.max():.3g}; the strongest is "
            f"{values[row, column]:.3g} at row {row}, column {column} of {_size(values)}.")
     return _grid([picture], [[BARE, Panel(values, top, diverging=True)]], ["picture", title],
-                 [shorten(name, 22)], opacity=opacity, smooth=False, alt=alt)
+                 [Row(shorten(name, 22), name)], opacity=opacity, smooth=False, alt=alt)
 
 
 class Panel:
@@ -138,13 +141,20 @@ class Panel:
 BARE = Panel(np.zeros((1, 1)), None, hidden=True)
 
 
+class Row:
+    """What stands above a row of panels, and the whole names that it stands for, which are under the pointer."""
+
+    def __init__(self, text: str, *names: str):
+        self.text, self.whole = text, "<br>".join(map(hover_name, names))
+
+
 def _grid(pictures, panels, titles, rows, *, opacity, smooth, alt) -> go.Figure:
     count = len(panels)
     cell = CELL if count <= 3 else SMALL_CELL
-    side, lines = cell + GAP, 1 + max(row.count("<br>") for row in rows)
+    side, lines = cell + GAP, 1 + max(row.text.count("<br>") for row in rows)
     head = LINE * lines + GAP  # a row's name stands above its panels
     inside = (cell + head) * count - head
-    titles = [shorten(title, cell // 6) for title in titles]
+    titles = [shorten(title, cell * 2 // 11) for title in titles]
     figure = make_subplots(
         count, len(titles), column_titles=titles, horizontal_spacing=GAP / (side * len(titles)),
         vertical_spacing=head / inside if count > 1 else 0)
@@ -166,8 +176,8 @@ def _grid(pictures, panels, titles, rows, *, opacity, smooth, alt) -> go.Figure:
         axis = (row - 1) * len(titles) + 1
         domain = figure.layout[f"yaxis{axis if axis > 1 else ''}"].domain
         figure.add_annotation(
-            x=0, xref="paper", xanchor="left", y=domain[1], yref="paper", yanchor="bottom", text=rows[row - 1],
-            showarrow=False, align="left", font={"size": 12})
+            x=0, xref="paper", xanchor="left", y=domain[1], yref="paper", yanchor="bottom", text=rows[row - 1].text,
+            hovertext=rows[row - 1].whole, showarrow=False, align="left", font={"size": 12})
     for title in figure.layout.annotations[:len(titles)]:  # above the first row's name
         title.update(yshift=LINE * lines, font={"size": 13})
     top = LINE * (lines + 1) + 2 * GAP

@@ -63,14 +63,17 @@ def last_branch(table: pd.DataFrame) -> pd.DataFrame:
     return table[table.groupby("block")["branch"].transform("max") == table["branch"]]
 
 
+def elide(name: str, length: int) -> str:
+    """A name of at most ``length`` characters: the middle of a longer one is left out."""
+    return name if len(name) <= length else f"{name[:length // 2]}…{name[-(length // 2 - 1):]}"
+
+
 def shorten(name: str, length: int = 24) -> str:
     """A name for a legend: its middle is left out where it is long, and Plotly shows the rest as it stands.
 
     Names of files and classes are not ours; Plotly would take their <b> for bold and their %{y} for a value.
     """
-    if len(name) > length:
-        name = f"{name[:length // 2]}…{name[-(length // 2 - 1):]}"
-    return html.escape(name, quote=False).replace("%", "&#37;")
+    return html.escape(elide(name, length), quote=False).replace("%", "&#37;")
 
 
 def hover_name(name: str) -> str:

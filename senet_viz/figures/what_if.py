@@ -29,7 +29,7 @@ def edit_effects(table: pd.DataFrame, *, quantity: str = "change", by: str = "la
         rows = table[table[group] == each]
         figure.add_bar(
             x=rows[by].astype(str), y=rows[quantity], name=shorten(str(each)), offsetgroup=str(i),
-            marker={"color": colour(i), "line": {"width": 0}}, textposition="outside", cliponaxis=False,
+            marker={"color": colour(i), "line": {"width": 0}}, textposition="outside", textangle=0, cliponaxis=False,
             text=["≠" if other else "" for other in rows["class"] != rows["class_before"]], textfont={"size": 14},
             customdata=list(zip(map(hover_name, rows["class"]), rows["logit"], rows["change"], rows["probability"],
                                 rows["probability_change"], map(hover_name, rows["of"]))),
@@ -136,7 +136,7 @@ def evaluated(table: pd.DataFrame) -> go.Figure:
                       "%{customdata[2]:+.1%}), top-5 %{customdata[5]:.1%}<br>%{customdata[3]} pictures lost, "
                       "%{customdata[4]} gained<extra></extra>"))
     figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
-    figure.update_xaxes(title="change of top-1, with its 95 % interval", tickformat="+.0%", zeroline=False)
+    figure.update_xaxes(title="change of top-1, with its 95\u00a0% interval", tickformat="+.0%", zeroline=False)
     figure.update_yaxes(autorange="reversed", type="category", automargin=True, dtick=1)
     low, high = rows.iloc[rows["difference"].argmin()], rows.iloc[rows["difference"].argmax()]
     alt = (f"Change of top-1 under {len(rows)} edits, with 95 % intervals: from {low['difference']:+.1%} "

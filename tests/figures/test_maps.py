@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from senet_viz.figures import cam_grid, channel_maps, gate_change, signed_map
+from senet_viz.figures.style import shorten
 
 SIDE = 16
 
@@ -53,6 +54,25 @@ def test_cam_grid_shows_each_map_over_its_picture():
     texts = [a.text for a in figure.layout.annotations]
     assert texts[:3] == ["Stage 2, 4×4", "Stage 3, 4×4", "Stage 4, 4×4"]
     assert texts[3:] == ["a<br><i>tabby</i>", "b<br><i>bus</i>"]
+
+
+def test_whole_names_are_under_the_pointer_of_what_stands_above_a_row():
+    name = "a photo with a name that is longer than the room above its row.jpg"
+    figure = cam_grid(pictures(name), maps([name], STAGES), classes={name: "tabby"},
+                      whole={name: "tabby, tabby cat <x>"})
+    row = figure.layout.annotations[-1]
+    assert row.text.endswith("<br><i>tabby</i>") and name not in row.text
+    assert row.hovertext == f"{shorten(name, 60)}<br>tabby, tabby cat &lt;x&gt;"
+    assert cams("a").layout.annotations[-1].hovertext == "a<br>tabby"
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_titles_that_fit_are_whole(count):
+    names = [f"n{i}" for i in range(count)]
+    values = dict.fromkeys(names, np.ones((2, 2)))
+    titles = ("uniform weights, Σ α·U/M", "selected, Σ α·V")
+    figure = gate_change(pictures(*names), values, values, "SK_2_1", names=titles)
+    assert tuple(a.text for a in figure.layout.annotations[:3]) == (*titles, "difference")
 
 
 def test_the_picture_below_is_the_one_that_was_given():

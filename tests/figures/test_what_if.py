@@ -27,6 +27,7 @@ def test_a_bar_a_block_and_edit(effects, quantity, stage_marks):
         assert [tuple(row[1:5]) for row in trace.customdata] == list(rows[
             ["logit", "change", "probability", "probability_change"]].itertuples(index=False, name=None))
     assert [list(trace.text) for trace in figure.data] == [["", ""], ["", "≠"]]  # where it is another class
+    assert {trace.textangle for trace in figure.data} == {0}  # upright on narrow bars too
     assert stage_marks(figure) == ({0.0: "Stage 2", 1.0: "Stage 3"}, [0.5])
     least, most = ("-2.00", "+1.00") if quantity == "change" else ("-20.0%", "+10.0%")
     alt = figure.layout.meta["alt"]
