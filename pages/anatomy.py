@@ -1,5 +1,4 @@
 """Anatomy: how an attention block works, step by step, on one picture; what else it could be, and what it costs."""
-from pathlib import Path
 
 import numpy as np
 import streamlit as st
@@ -13,7 +12,7 @@ from senet_viz import figures
 from senet_viz.experiments import anatomy, cost, variants
 from senet_viz.reports import scripts
 from senet_viz.reports.html import Section
-from senet_viz.reports.text import plain
+from senet_viz.reports.text import file_name, plain
 
 EXAMPLES = {1: "demo/se_resnet50_slim", 2: "demo/sknet50_slim"}  # a model with gates, and one that weighs branches
 NUMBER, PERCENT = st.column_config.NumberColumn, {"format": "percent"}
@@ -56,7 +55,7 @@ def main() -> None:
         page.unit()
         page.variants()
     costs()
-    downloads(f"Anatomy of {loaded.model.name}", {}, f"{Path(loaded.model.name).stem}_anatomy")
+    downloads(f"Anatomy of {loaded.model.name}", {}, f"{file_name(loaded.model.name)}_anatomy")
 
 
 def choose_picture(loaded: Loaded) -> tuple[Picture, np.ndarray] | None:

@@ -1,6 +1,5 @@
 """Classes: do the gates differ between classes, and at which depth? Over a data set, and one's own photos beside it."""
 from collections.abc import Iterable
-from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -14,7 +13,7 @@ from pages.parts.sections import clear, downloads, heading, show
 from senet_viz import tables
 from senet_viz.data.places import APP
 from senet_viz.reports import papers
-from senet_viz.reports.text import plain
+from senet_viz.reports.text import file_name, plain
 from senet_viz.statistics import published, summaries
 from senet_viz.statistics.photos import SHOWN
 from senet_viz.statistics.sections import DataSections, PhotoSections
@@ -45,7 +44,7 @@ def main() -> None:
     page.photos()
     collecting(loaded)
     downloads(f"Classes in {stats.metadata['model']}", {"Statistics": page.data.what},
-              f"{Path(stats.metadata['model']).stem}_classes")
+              f"{file_name(stats.metadata['model'])}_classes")
 
 
 def choose_statistics(loaded: Loaded) -> sv.Statistics | None:

@@ -17,7 +17,7 @@ from senet_viz.data.places import APP
 from senet_viz.experiments.sweep import PAPER, SIZES, Box, Sweep, drawn_box, name_of, parse_box, sweep
 from senet_viz.experiments.sweep_sections import SweepSections
 from senet_viz.reports.film import film
-from senet_viz.reports.text import plain
+from senet_viz.reports.text import file_name, plain
 from senet_viz.statistics.kernel_sections import HEAD, KernelSections
 from senet_viz.statistics.kernels import enlarged
 
@@ -50,7 +50,7 @@ def main() -> None:
         if picture is not None:
             photo(loaded, picture)
     data_set(loaded)
-    downloads(f"Kernel choice of {loaded.model.name}", {}, f"{Path(loaded.model.name).stem}_kernels")
+    downloads(f"Kernel choice of {loaded.model.name}", {}, f"{file_name(loaded.model.name)}_kernels")
 
 
 def choosing(model: sv.Model) -> list[sv.AttentionBlock]:
