@@ -1,7 +1,10 @@
 """Options that several commands take."""
 import argparse
+import pkgutil
+from pathlib import Path
 
 MODEL = "demo/…, timm/…, torchvision/… or file:…"
+ENGINES = Path(__file__).parents[1] / "collecting" / "engines"  # a file each; to import them would take seconds
 
 
 def add_model(command: argparse.ArgumentParser) -> None:
@@ -23,7 +26,8 @@ def add_run_options(command: argparse.ArgumentParser) -> None:
     command.add_argument("--batch-size", type=int, default=32, help="pictures in a forward")
     command.add_argument("--shard-size", type=int, default=512, help="pictures in a shard, the unit that is kept")
     command.add_argument("--threads", type=int, default=None, help="of the CPU in a forward; all where not given")
-    command.add_argument("--engine", choices=["local", "ray"], default="local",
+    command.add_argument("--engine", choices=[file.name for file in pkgutil.iter_modules([str(ENGINES)])],
+                         default="local",
                          help="compute here, or on a Ray cluster")
     command.add_argument("--address", help="of the Ray cluster; one is started here where none runs")
     command.add_argument("--workers", type=int, default=2,

@@ -8,8 +8,9 @@ import torch
 from ..data.datasets import Pictures
 from ..models import Model
 from ..statistics.archive import Statistics, open_statistics
+from .engines import engine_of
 from .merge import merge
-from .runs import engine_of, open_data, run
+from .runs import open_data, run
 from .shards import Collection, Settings
 
 

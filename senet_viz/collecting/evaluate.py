@@ -22,10 +22,11 @@ from ..gates.removals import removals
 from ..models import Model
 from ..models.identity import weights_hash
 from ..statistics.archive import IMAGES, METADATA, Statistics, StatisticsError, describe, open_statistics
+from .engines import engine_of
 from .evaluation import UNEDITED, Evaluation, deals_images, edits_hash
 from .merge import Result, list_unreadable
 from .plan import Computing
-from .runs import engine_of, open_data, run
+from .runs import open_data, run
 
 TABLE, SPEED = "evaluation.csv", "speed.csv"
 Z = 1.959963984540054  # of 95 %

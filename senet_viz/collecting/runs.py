@@ -2,39 +2,23 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import TypeVar
 
-import torch
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from ..data.datasets import Pictures, open_pictures
 from ..data.files import replacing
-from ..models import Model
 from ..statistics.archive import METADATA, StatisticsError
-from .local import Local
+from .engines import Engine
 from .plan import Plan
 
 RUN = "run.json"
 Progress = Callable[[int, int], None] | bool  # a function of (pictures done, all pictures), or whether to show a bar
 AnyPlan = TypeVar("AnyPlan", bound=Plan)
-
-
-class Engine(Protocol):
-    """What computes the shards of a run; it is entered for as long as the run takes."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(self, *_: object) -> None: ...
-
-    def device(self, model: Model, wanted: str | torch.device | None) -> tuple[torch.device, str]:
-        """Where to compute, and what that is, as ``senet_viz.collecting.network.hardware`` names it."""
-
-    def results(self, plan: Plan, shards: list[int]) -> Generator[tuple[int, bytes], None, None]:
-        """Each shard with its result, in any order."""
 
 
 class Stopped(Exception):
@@ -114,23 +98,6 @@ def _compute(plan: Plan, shards: "Shards", compute: Engine, progress: Progress, 
             shards.write(shard, result)
             pending.remove(shard)
             advance(len(plan.indices(shard)))
-
-
-def engine_of(name: str, workers: int, address: str | None) -> Engine:
-    """The engine of a name, "local" or "ray", to be entered.
-
-    Raises:
-        ValueError: for another name, or a negative number of workers.
-    """
-    if workers < 0:
-        raise ValueError(f"workers is 0 or more, not {workers}")
-    if name == "ray":
-        from .cluster import Ray  # an optional part
-
-        return Ray(workers, address)
-    if name != "local":
-        raise ValueError(f"there is no engine {name!r}: choose local or ray")
-    return Local(workers)
 
 
 class Shards:

@@ -10,7 +10,7 @@ import torchvision
 
 import senet_viz as sv
 from senet_viz.cli import main
-from senet_viz.collecting.local import Local
+from senet_viz.collecting.engines.local import Local
 from tests.cli.checks import QUICK, refused, usage
 
 
@@ -129,7 +129,7 @@ def test_collect_refuses(capsys, monkeypatch, file, folder, tmp_path):
     check("workers is 0 or more, not -1", "--workers", "-1")
     check("cuda:99", "--device", "cuda:99")
     monkeypatch.setitem(sys.modules, "ray", None)
-    check("the engine ray needs Ray: pip install -r requirements-cluster.txt", "--engine", "ray")
+    check("the engine ray needs Ray: pip install 'ray[data]'", "--engine", "ray")
 
 
 def test_collect_refuses_a_network_without_gates(capsys, folder, tmp_path):

@@ -96,6 +96,6 @@ def test_a_worker_that_is_killed(cluster, run, network, content, tmp_path):
 @pytest.mark.parametrize("module", ["ray", "ray.data"])
 def test_without_ray(run, tmp_path, monkeypatch, module):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ValueError, match=r"^the engine ray needs Ray: pip install -r requirements-cluster.txt$"):
+    with pytest.raises(ValueError, match=r"^the engine ray needs Ray: pip install 'ray\[data\]'$"):
         run(tmp_path / "out", engine="ray")
     assert not (tmp_path / "out").exists()

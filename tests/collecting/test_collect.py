@@ -25,7 +25,7 @@ from torchvision import transforms
 import senet_viz as sv
 from senet_viz.__main__ import main
 from senet_viz.collecting import Settings, Stopped, collect
-from senet_viz.collecting.local import Local
+from senet_viz.collecting.engines.local import Local
 from senet_viz.collecting.network import random_weights
 from senet_viz.data.datasets import Pictures, open_pictures
 from senet_viz.data.images import zoom

@@ -3,9 +3,9 @@ from collections.abc import Generator
 
 import torch
 
-from ..models import Model, choose_device
-from .network import hardware
-from .plan import Plan
+from ...models import Model, choose_device
+from ..network import hardware
+from ..plan import Plan
 
 
 class Local:
@@ -34,3 +34,8 @@ class Local:
             yield from plan.worker(self.workers).results(shards)
         finally:
             torch.set_num_threads(threads)
+
+
+def engine(workers: int, address: str | None) -> Local:
+    """This process; an address is of no use here."""
+    return Local(workers)

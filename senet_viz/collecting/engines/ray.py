@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 
-from ..models import Model
-from .network import hardware
-from .plan import Plan
+from ...models import Model
+from ..network import hardware
+from ..plan import Plan
 
-PACKAGE = Path(__file__).resolve().parents[1]
+PACKAGE = Path(__file__).resolve().parents[2]
 
 
 class Ray:
@@ -32,7 +32,7 @@ class Ray:
             import ray
             import ray.data
         except ImportError as error:
-            raise ValueError("the engine ray needs Ray: pip install -r requirements-cluster.txt") from error
+            raise ValueError("the engine ray needs Ray: pip install 'ray[data]'") from error
         self.ray, self.workers, self.address = ray, max(1, workers), address
         self.own = not ray.is_initialized()
 
@@ -89,3 +89,8 @@ class _Worker:
     def __call__(self, row: dict) -> dict:
         [(shard, result)] = self.worker.results([row["shard"]])
         return {"shard": shard, "result": result}
+
+
+def engine(workers: int, address: str | None) -> Ray:
+    """A Ray cluster."""
+    return Ray(workers, address)
