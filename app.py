@@ -5,6 +5,7 @@ With a network of one's own: ``streamlit run app.py -- --model package.module:fa
 """
 import argparse
 import sys
+from pathlib import Path
 
 import streamlit as st
 
@@ -12,6 +13,11 @@ from pages.parts.choices import arriving_at
 from pages.parts.contents import contents
 from pages.parts.model import sidebar
 from senet_viz.data.places import APP
+
+ICONS = {  # of pages, in the order of the navigation
+    "explore": ":material/equalizer:", "classes": ":material/category:", "anatomy": ":material/biotech:",
+    "kernels": ":material/zoom_in:", "what_if": ":material/experiment:",
+}
 
 
 def operator() -> argparse.Namespace:
@@ -26,13 +32,11 @@ def operator() -> argparse.Namespace:
 st.set_page_config(
     page_title="senet_viz: channel attention", page_icon=str(APP / "assets" / "icon.png"), layout="wide",
     initial_sidebar_state=380)
-pages = {
-    "explore": st.Page("pages/explore.py", title="Explore", icon=":material/equalizer:", default=True),
-    "classes": st.Page("pages/classes.py", title="Classes", icon=":material/category:"),
-    "anatomy": st.Page("pages/anatomy.py", title="Anatomy", icon=":material/biotech:"),
-    "kernels": st.Page("pages/kernels.py", title="Kernels", icon=":material/zoom_in:"),
-    "what_if": st.Page("pages/what_if.py", title="What if", icon=":material/experiment:"),
-}
+# every file is a page, called as the file is; those without an icon here come last
+files = sorted((Path(__file__).parent / "pages").glob("*.py"),
+               key=lambda file: ([*ICONS, file.stem].index(file.stem), file.stem))
+pages = {file.stem: st.Page(f"pages/{file.name}", title=file.stem.replace("_", " ").capitalize(),
+                            icon=ICONS.get(file.stem), default=file.stem == "explore") for file in files}
 page = st.navigation(list(pages.values()))
 wanted = st.query_params.to_dict().get("page")
 if wanted in pages:  # see loaded_model
