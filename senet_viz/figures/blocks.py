@@ -2,7 +2,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import colour, finish, hover_name, last_branch, mark_stages, shorten, symbol
+from .style import ANGLES, colour, finish, hover_name, last_branch, mark_stages, shorten, symbol
 
 
 def all_blocks(summary: pd.DataFrame) -> go.Figure:
@@ -35,7 +35,7 @@ def all_blocks(summary: pd.DataFrame) -> go.Figure:
     title = f"weight of the {kernels[-1]} kernel" if kernels else "gate"
     low, high = min(0.0, float(table["min"].min())), max(1.0, float(table["max"].max()))
     figure.update_layout(boxmode="group", scattermode="group", boxgap=0.15, boxgroupgap=0.1)
-    figure.update_xaxes(title="attention block, in network order", type="category", tickangle=-45)
+    figure.update_xaxes(title="attention block, in network order", type="category", autotickangles=ANGLES)
     figure.update_yaxes(title=title, range=[low - 0.03, high + 0.03])
     spread = table.iloc[table["std"].argmax()]
     alt = (f"Distribution of the {title} over channels in {len(labels)} blocks for {len(pictures)} "

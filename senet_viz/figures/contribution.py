@@ -3,7 +3,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .style import colour, dash, finish, hover_name, last_branch, mark_stages, shorten, symbol
+from .style import ANGLES, colour, dash, finish, hover_name, last_branch, mark_stages, shorten, symbol
 
 
 def contribution(table: pd.DataFrame) -> go.Figure:
@@ -46,7 +46,7 @@ def contribution(table: pd.DataFrame) -> go.Figure:
     for title in figure.layout.annotations[:2]:
         title.update(font={"size": 13})  # they fit a narrow window
     figure.layout.annotations[0].update(yshift=18)  # above the stages' names
-    figure.update_xaxes(type="category", tickangle=-45)
+    figure.update_xaxes(type="category", autotickangles=ANGLES)
     figure.update_xaxes(title="attention block, in network order", row=2, col=1)
     alt = (f"Mean gate and share of norm of {table['block'].nunique()} blocks for {len(pictures)} "
            f"picture{'s' * (len(pictures) != 1)}: mean gates from "

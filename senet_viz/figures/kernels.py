@@ -3,7 +3,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .classes import NEUTRAL, faint
-from .style import colour, dash, finish, hover_name, mark_stages, shorten, symbol
+from .style import ANGLES, colour, dash, finish, hover_name, mark_stages, shorten, symbol
 
 
 def kernel_preference(preference: pd.DataFrame) -> go.Figure:
@@ -25,7 +25,7 @@ def kernel_preference(preference: pd.DataFrame) -> go.Figure:
     names = f"{units['largest'].iloc[0]} − {units['smallest'].iloc[0]}"
     figure.add_hline(y=0, line={"color": "rgba(128,128,128,0.8)", "width": 1})
     figure.update_layout(barmode="group")
-    figure.update_xaxes(title="selective-kernel unit, in network order", type="category", tickangle=-45)
+    figure.update_xaxes(title="selective-kernel unit, in network order", type="category", autotickangles=ANGLES)
     figure.update_yaxes(title=f"mean weight difference, {names}")
     means = preference.groupby("label", sort=False)["difference"].mean()
     larger = int((means > 0).sum())

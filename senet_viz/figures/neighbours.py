@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import sequential
 
-from .style import GREY, finish, hover_name, mark_stages, shorten
+from .style import ANGLES, GREY, finish, hover_name, mark_stages, shorten
 
 NAMED = 8   # columns; more are too narrow for names
 RANKED = 3  # classes under the pointer
@@ -52,7 +52,7 @@ def nearest_classes(table: pd.DataFrame) -> go.Figure:
         for edge in np.flatnonzero(np.diff(blocks["stage"])):
             figure.add_hline(y=edge + 0.5, line={"color": GREY, "width": 1, "dash": "dash"})
     else:
-        figure.update_layout(xaxis=of_blocks | {"tickangle": -45}, yaxis=of_pictures)
+        figure.update_layout(xaxis=of_blocks | {"autotickangles": ANGLES}, yaxis=of_pictures)
         if len(blocks):
             mark_stages(figure, blocks["stage"])
     figure.update_yaxes(autorange="reversed")

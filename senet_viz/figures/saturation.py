@@ -2,7 +2,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import COLOURS, finish, mark_stages
+from .style import ANGLES, COLOURS, finish, mark_stages
 
 # counts of channels as bars, shares of single gates as lines; what belongs together has one colour
 BARS = {"dead": ("dead channels", COLOURS[0], ""), "open": ("open channels", COLOURS[1], "/"),
@@ -44,7 +44,7 @@ def saturation(table: pd.DataFrame, *, quantity: str = "gate") -> go.Figure:
             x=0.5, xref="paper", y=0.5, yref="paper", showarrow=False, font={"size": 14},
             text=f"0 in every block: no channel is dead, open or constant,<br>no {quantity} below .05 or above .95")
     figure.update_layout(barmode="stack", bargap=0.35)
-    figure.update_xaxes(title="attention block, in network order", type="category", tickangle=-45)
+    figure.update_xaxes(title="attention block, in network order", type="category", autotickangles=ANGLES)
     figure.update_yaxes(title="share of channels; share of single values", tickformat=".0%",
                         range=[-0.02 * max(LEAST, top), 1.05 * max(LEAST, top)])
     counts = {column: int(table[column].sum()) for column in BARS}

@@ -9,7 +9,7 @@ from plotly.subplots import make_subplots
 
 from .classes import NEUTRAL, SVG_POINTS, faint
 from .kernels import kernel_preference
-from .style import COLOURS, finish, hover_name, mark_stages, shorten
+from .style import ANGLES, COLOURS, finish, hover_name, mark_stages, shorten
 
 # name, colour, line and marker of a zoom and of its controls, in every figure; the zoom is drawn last, on top
 LOOKS = {
@@ -279,7 +279,7 @@ def _finish_units(
     if len(table):
         mark_stages(figure, table["stage"])
         figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1})
-    figure.update_xaxes(title="selective-kernel unit, in network order", type="category", tickangle=-45,
+    figure.update_xaxes(title="selective-kernel unit, in network order", type="category", autotickangles=ANGLES,
                         automargin=True, categoryorder="array", categoryarray=list(table["label"]))
     figure.update_yaxes(title=title, zeroline=False, automargin=True)
     known = table.dropna(subset=column).set_index("label")[column]

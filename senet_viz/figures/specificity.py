@@ -3,7 +3,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .classes import faint, ribbon
-from .style import COLOURS, finish, mark_stages
+from .style import ANGLES, COLOURS, finish, mark_stages
 
 # the colour, the line and the marker of each control
 CONTROLS = {
@@ -54,7 +54,7 @@ def specificity(table: pd.DataFrame, *, quantity: str = "gate") -> go.Figure:
     low, high = drawn.min(initial=0.0), drawn.max(initial=0.0)
     figure.update_layout(boxgap=0.4)
     # in network order even where the first control leaves out blocks
-    figure.update_xaxes(title="attention block, in network order", type="category", tickangle=-45,
+    figure.update_xaxes(title="attention block, in network order", type="category", autotickangles=ANGLES,
                         categoryorder="array", categoryarray=list(blocks["label"]))
     figure.update_yaxes(title="share of variance between classes (ω²)",
                         range=[float(low) - 0.02, max(0.1, float(high)) + 0.02])

@@ -17,6 +17,7 @@ GREY = "rgba(128,128,128,0.45)"
 # Inferno, whose first colour #000004 is one that Streamlit's theme takes for a placeholder and paints in another
 SEQUENTIAL = ["#010005", *sequential.Inferno[1:]]
 DIVERGING = "RdBu_r"
+ANGLES = (0, -45, -90)  # of the labels of blocks: the first at which they do not run into each other
 
 
 def colour(index: int) -> str:
@@ -38,10 +39,11 @@ def finish(figure: go.Figure, *, alt: str, height: int = 420, legend: bool = Tru
     """Common layout; ``alt``, a description for those who do not see the figure, is kept in ``layout.meta``."""
     entries = sum(trace.showlegend is not False for trace in figure.data) if legend else 0
     height += 20 * (max(0, entries - 1) // 4)  # rows of the legend beyond the first, which would press on the plot
+    above = 1.12 if figure.layout.annotations else 1.06  # of the plot's height, which is small in a narrow window
     figure.update_layout(
         height=height, meta={"alt": alt}, showlegend=legend, hovermode="closest",
         margin={"l": 60, "r": 20, "t": 50, "b": 50},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.06, "xanchor": "left", "x": 0, "title": None})
+        legend={"orientation": "h", "yanchor": "bottom", "y": above, "xanchor": "left", "x": 0, "title": None})
     return figure
 
 

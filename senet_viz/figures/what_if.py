@@ -5,7 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .classes import NEUTRAL, faint
-from .style import COLOURS, colour, dash, finish, hover_name, mark_stages, shorten, symbol
+from .style import ANGLES, COLOURS, colour, dash, finish, hover_name, mark_stages, shorten, symbol
 
 QUANTITIES = {"change": ("logit", "+.2f"), "probability_change": ("probability", "+.1%")}
 
@@ -41,7 +41,7 @@ def edit_effects(table: pd.DataFrame, *, quantity: str = "change", by: str = "la
         mark_stages(figure, places["stage"])
     figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1})
     figure.update_layout(barmode="group")
-    figure.update_xaxes(title=title, type="category", tickangle=-45, categoryorder="array",
+    figure.update_xaxes(title=title, type="category", autotickangles=ANGLES, categoryorder="array",
                         categoryarray=places[by].astype(str))
     classes = list(table["of"].unique())
     figure.update_yaxes(title=f"change of the {name}" + (f"<br>of {shorten(classes[0])}" if len(classes) == 1 else ""),
@@ -80,7 +80,7 @@ def edit_travel(table: pd.DataFrame, *, quantity: str = "difference") -> go.Figu
     if len(table):
         mark_stages(figure, table["stage"])
     figure.update_layout(barmode="overlay")
-    figure.update_xaxes(title="attention block, in network order", type="category", tickangle=-45,
+    figure.update_xaxes(title="attention block, in network order", type="category", autotickangles=ANGLES,
                         categoryorder="array", categoryarray=table["label"])
     figure.update_yaxes(title=title, range=[0, 1.02 * top or 1])
     edited = table.loc[table["edited"], "label"]
