@@ -112,7 +112,7 @@ class Tab:
 
     def _heard(self, message) -> None:
         # Streamlit first looks for itself below the address of a page, where it is not
-        beneath = re.fullmatch(rf"{re.escape(self.server)}/(classes|anatomy|kernels|what_if)/_stcore/[a-z-]+",
+        beneath = re.fullmatch(rf"{re.escape(self.server)}/[a-z_]+/_stcore/[a-z-]+",
                                message.location["url"])
         if message.type == "error" and not beneath:
             self.errors.append(f"{message.text} {message.location['url']}")
