@@ -27,6 +27,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--compile", action="store_true", help="run the network through torch.compile")
     command.add_argument("--random-weights", action="store_true",
                          help="look also at the same network with random weights, as a control")
+    command.add_argument("--sample", type=int, default=2048, metavar="N",
+                         help="pictures, evenly spread, whose gates are kept whole until the end, to tell in how many "
+                              "directions they move; 0 for none")
     command.add_argument("--compact", action="store_true", help="write a small archive: float16, fewer details")
     add_run_options(command)
     command.set_defaults(run=run)
@@ -38,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
 
     settings = Settings(
         zooms=tuple(args.zoom), around=args.around, controls=args.controls, compiled=args.compile,
-        random_weights=args.random_weights, **computing(args))
+        random_weights=args.random_weights, sample=args.sample, **computing(args))
     settings.check()
     stats = over_data(args, lambda model, **options: collect(
         model, args.data, args.out, settings, compact=args.compact, **options))

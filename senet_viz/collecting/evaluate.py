@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -244,6 +245,16 @@ def gate_means(model: Model, statistics: Statistics | str | Path | None = None) 
     Raises:
         ValueError: when there are none, or they are of other weights.
     """
+    stats = statistics_of(model, statistics)
+    return {block.name: stats.overall_mean(block.name).astype(np.float32) for block in model.blocks}
+
+
+def statistics_of(model: Model, statistics: Statistics | str | Path | None = None) -> Statistics:
+    """Statistics of a network: these, or the embedded ones of an embedded model when None.
+
+    Raises:
+        ValueError: when there are none, or they are of other weights.
+    """
     if statistics is None:
         source, _, name = model.name.partition("/")
         statistics = ASSETS / "statistics" / name
@@ -252,19 +263,20 @@ def gate_means(model: Model, statistics: Statistics | str | Path | None = None) 
     stats = statistics if isinstance(statistics, Statistics) else open_statistics(statistics)
     if stats.metadata["weights"] != weights_hash(model.module):
         raise ValueError(f"the statistics in {stats.path} are of other weights than those of {model.name}")
-    return {block.name: stats.overall_mean(block.name).astype(np.float32) for block in model.blocks}
+    return stats
 
 
 def _named(model: Model, edits: Sequence[str | Edit | Sequence[Edit]],
            statistics: Statistics | str | Path | None) -> dict[str, list[Edit]]:
     """Edits by name, each of them one that can be made."""
-    means: dict[str, np.ndarray] = {}
-    if any(isinstance(edit, str) and re.search(r"=\s*mean\s*(;|$)", edit, re.M) for edit in edits):
-        means = gate_means(model, statistics)
+    words: dict[str, Any] = {}
+    if any(isinstance(edit, str) and re.search(r"=\s*(mean|rank\s+\d+)\s*(;|$)", edit, re.M) for edit in edits):
+        stats = statistics_of(model, statistics)
+        words = {"mean": gate_means(model, stats), "rank": stats.rank}
     named: dict[str, list[Edit]] = {}
     contents = set()
     for given in edits:
-        several = parse_edits(given, mean=means) if isinstance(given, str) else [given] if isinstance(
+        several = parse_edits(given, **words) if isinstance(given, str) else [given] if isinstance(
             given, Edit) else list(given)
         name = "; ".join(map(str, several))
         if not several:

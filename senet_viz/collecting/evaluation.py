@@ -71,9 +71,15 @@ def edits_hash(edits: Iterable[Edit], blocks: Iterable[AttentionBlock]) -> str:
     said = []
     for edit in edits:
         arrays = [] if edit.text == "" and isinstance(edit.value, (int, float, str)) else [
-            digest(edit.array(block)) for block in blocks if edit.matches(block)]
+            digest(array) for block in blocks if edit.matches(block) for array in _arrays(edit, block)]
         said.append([str(edit), edit.rows and list(edit.rows), edit.seed, arrays])
     return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+def _arrays(edit: Edit, block: AttentionBlock) -> list[torch.Tensor]:
+    subspace = edit.subspace(block)
+    return [edit.array(block)] if subspace is None else [
+        torch.as_tensor(part) for part in (subspace.mean, subspace.directions)]
 
 
 def deals_images(edits: Iterable[Edit]) -> bool:

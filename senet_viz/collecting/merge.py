@@ -1,7 +1,7 @@
 """Shard results → the archive, in shard order."""
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from ..data.files import replacing
 from ..statistics.archive import IMAGES, METADATA, TENSORS, describe
 from .moments import Moments
 from .plan import Plan
+from .sample import components, hidden_measures, measures, on_threads, width
 from .shards import Collection
 
 COMPACT_BINS = 20
@@ -39,11 +40,17 @@ def merge(plan: Collection, shards: Sequence[Path], out: Path, compact: bool) ->
     unreadable = list_unreadable(plan, files, out)
 
     parts: dict[str, list[torch.Tensor]] = {}  # zoom after zoom
+    sampled = 0
     for z in range(len(plan.settings.zooms)):
         for source in ("gate", "squeeze", "shuffled", "random"):
             moments = _merged(plan, files, z, source)
             if moments is not None:
                 _add(parts, plan, source, moments, compact)
+                if source != "shuffled":
+                    with on_threads(plan.settings.threads):
+                        sampled = max(sampled, _measure(parts, plan, files, z, source, moments, compact))
+        with on_threads(plan.settings.threads):
+            _measure_hidden(parts, plan, files, z)
         counts = sum(file.get(f"{z}.histogram") for file in files if f"{z}.histogram" in file.names)
         if compact:
             counts = counts.unflatten(1, (COMPACT_BINS, -1)).sum(2).int()
@@ -61,7 +68,7 @@ def merge(plan: Collection, shards: Sequence[Path], out: Path, compact: bool) ->
             raise OSError(str(error)) from error
     metadata = plan.identity | {
         "classes": plan.pictures.classes, "blocks": describe(plan.model.blocks), "compact": compact,
-        "images": plan.count - unreadable, "unlabelled": plan.count - unreadable - int(count.sum()),
+        "images": plan.count - unreadable, "sampled": sampled, "unlabelled": plan.count - unreadable - int(count.sum()),
         "unreadable": unreadable}
     with replacing(out / METADATA) as path:
         path.write_text(json.dumps(metadata, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -86,7 +93,8 @@ class Result:
 
     def __init__(self, path: Path):
         file = safe_open(path, framework="pt")
-        self.get, self.names, self.note = file.get_tensor, set(file.keys()), json.loads(file.metadata()["shard"])
+        self.get, self.part = file.get_tensor, file.get_slice
+        self.names, self.note = set(file.keys()), json.loads(file.metadata()["shard"])
 
 
 def _merged(plan: Collection, files: list, z: int, source: str) -> Moments | None:
@@ -132,6 +140,48 @@ def _add(tensors: dict[str, list[torch.Tensor]], plan: Collection, source: str, 
         by_class = {"mean": labelled.mean.half(), "std": std.half()}
     for name, values in by_class.items():
         add(name, values)
+
+
+def _measure(tensors: dict[str, list[torch.Tensor]], plan: Collection, files: list["Result"], z: int, source: str,
+             moments: Moments, compact: bool) -> int:
+    """Put what the sample tells of one source at one zoom behind what is there; how many pictures are in it."""
+    read = _sample(files, f"{z}.{source}.whole")
+    if read is None:
+        return 0
+    labelled = moments.take(torch.arange(len(moments.count) - 1))
+    between = labelled.count[:, None] * (labelled.mean - labelled.total().mean).square()
+    start = pictures = 0
+    for block in plan.model.blocks:
+        told, directions = [], []
+        for _ in range(1 if source == "squeeze" else block.branches):
+            columns = slice(start, start := start + block.channels)
+            values = read(columns)
+            pictures = len(values)
+            told.append(measures(values, between[:, columns].sum(1)))
+            if source == "gate":
+                directions.append(components(values))
+        tensors.setdefault(f"{block.name}.{source}.measures", []).append(torch.stack(told))
+        if directions:
+            kept = torch.stack(directions)
+            tensors.setdefault(f"{block.name}.components", []).append(kept.half() if compact else kept)
+    return pictures
+
+
+def _measure_hidden(tensors: dict[str, list[torch.Tensor]], plan: Collection, files: list["Result"], z: int) -> None:
+    read, start = _sample(files, f"{z}.hidden.whole"), 0
+    if read is None:
+        return
+    for name, layer in plan.hidden.items():
+        if layer is not None:
+            columns = slice(start, start := start + width(plan.model.module, layer))
+            tensors.setdefault(f"{name}.hidden", []).append(
+                hidden_measures(read(columns), plan.model.module, layer))
+
+
+def _sample(files: list["Result"], name: str) -> Callable[[slice], torch.Tensor] | None:
+    """A function that reads some columns of the sample, (n, columns); None where there is none."""
+    found = [file for file in files if name in file.names]
+    return (lambda columns: torch.cat([file.part(name)[:, columns] for file in found])) if found else None
 
 
 def _parts(plan: Collection, values: torch.Tensor) -> list[torch.Tensor]:

@@ -1,4 +1,4 @@
-"""A private copy of a network that gives logits, gates and squeezed inputs together, fast, and compilable."""
+"""A private copy of a network that gives logits and what its attention blocks do together, fast, and compilable."""
 import copy
 import hashlib
 import os
@@ -17,7 +17,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 class GateNetwork:
-    """One forward of a batch → its logits, all gates, and all squeezed inputs z of the attention blocks.
+    """One forward of a batch → its logits, and all gates, squeezed inputs z and hidden units of the attention blocks.
 
     The network is copied: its precision and memory format are the copy's own, nobody else waits for it, and its hooks
     may be compiled.
@@ -27,16 +27,19 @@ class GateNetwork:
         blocks: its attention blocks.
         device: to compute on.
         precision: "fp32", "bf16" or "fp16", of weights and feature maps.
+        hidden: block → layer that is given its hidden units, as ``senet_viz.gates.hidden`` finds it.
         compiled: run it through ``torch.compile``, for batches of this size; what else the process had compiled is
             dropped, because what exceeds torch's cache would silently run, and round, as if it were not compiled.
     """
 
     def __init__(self, module: nn.Module, blocks: list[AttentionBlock], device: torch.device, precision: str,
-                 compiled: int | None = None):
+                 hidden: dict[str, str | None] | None = None, compiled: int | None = None):
         self.blocks, self.dtype = blocks, PRECISIONS[precision]
         self.module = private_copy(module, device, precision)
         self.gates: dict[str, list[torch.Tensor]] = {}
         self.squeezed: dict[str, list[torch.Tensor]] = {}
+        self.units: dict[str, list[torch.Tensor]] = {}
+        self.hidden = {name: layer for name, layer in (hidden or {}).items() if layer}
         self._watch(Hooks(self.module, shared=False))
         self.size, self._run = compiled, self._forward
         if compiled:
@@ -54,23 +57,30 @@ class GateNetwork:
                 continue
             for m in range(block.branches):  # the mean over space of a sum of branches is the sum of their means
                 on_branch(hooks, block, m, lambda u, means=means: means.append(u.mean((2, 3))))
+        for name, layer in self.hidden.items():
+            units = self.units[name] = []
+            hooks.before(layer, lambda given, units=units: units.append(given.flatten(1)))
 
-    def _forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        for seen in (*self.gates.values(), *self.squeezed.values()):
+    def _forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        for seen in (*self.gates.values(), *self.squeezed.values(), *self.units.values()):
             seen.clear()
         logits = logits_of(self.module(batch)).float()
         means = [self.squeezed[b.name] for b in self.blocks]
         return (logits, torch.cat([gate for b in self.blocks for gate in self.gates[b.name]], 1).float(),
-                torch.cat([sum(others, first) for first, *others in means], 1).float())
+                torch.cat([sum(others, first) for first, *others in means], 1).float(),
+                torch.cat([logits[:, :0], *(units[-1] for units in self.units.values())], 1).float())
 
     @torch.inference_mode()
-    def __call__(self, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """(N, 3, H, W) → logits (N, K), gates (N, Σ M·C) and squeezed inputs (N, Σ C), block after block, float32."""
+    def __call__(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(N, 3, H, W) → logits (N, K), gates (N, Σ M·C), squeezed inputs (N, Σ C) and hidden units (N, Σ H), float32.
+
+        Each block after block; hidden units of the layers in ``hidden``, in its order.
+        """
         pictures = len(batch)
         if self.size:  # one shape, whatever came before: a run that goes on computes as one that never stopped
             batch = nn.functional.pad(batch, (0, 0) * 3 + (0, self.size - pictures))
-        logits, gates, squeezed = self._run(batch.to(self.dtype, memory_format=torch.channels_last))
-        return logits[:pictures], gates[:pictures], squeezed[:pictures]
+        found = self._run(batch.to(self.dtype, memory_format=torch.channels_last))
+        return tuple(values[:pictures] for values in found)
 
 
 def private_copy(module: nn.Module, device: torch.device, precision: str) -> nn.Module:

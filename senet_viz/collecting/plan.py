@@ -26,7 +26,7 @@ from ..models.identity import digest, weights_hash
 from .network import PRECISIONS, hardware
 
 LOOKS = {"zoom": zoom, "blur": lambda image, factor, centre: blur(image, factor), "elsewhere": elsewhere}
-FORMAT = 1  # raised when this program computes or writes anything differently
+FORMAT = 2  # raised when this program computes or writes anything differently
 
 
 @dataclass(frozen=True)

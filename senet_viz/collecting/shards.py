@@ -11,10 +11,12 @@ import pyarrow.parquet as pq
 import safetensors.torch
 import torch
 
+from ..gates.hidden import hidden_layers
 from ..tables import HIGH, LOW, sampled_channels
 from .moments import Moments, histogram
 from .network import GateNetwork, random_weights
 from .plan import Batch, Computing, Plan, Read, Reading, Worker
+from .sample import evenly
 
 CALIBRATION = 64  # pictures that the random weights' batch normalisation is set with
 
@@ -30,6 +32,8 @@ class Settings(Computing):
             elsewhere; they are told of in the rows of pictures only.
         compiled: run the network through ``torch.compile``.
         random_weights: look also at the same network with random weights, as a control.
+        sample: pictures, evenly spread, whose gates are kept whole until the end, to tell how channels move together
+            (``Statistics.measures``); 0 for none.
     """
 
     zooms: tuple[float, ...] = (1.0,)
@@ -37,6 +41,7 @@ class Settings(Computing):
     controls: bool = False
     compiled: bool = False
     random_weights: bool = False
+    sample: int = 2048
 
     def __post_init__(self):
         object.__setattr__(self, "zooms", tuple(map(float, self.zooms)))  # 1 and 1.0 would be written differently
@@ -63,6 +68,8 @@ class Settings(Computing):
             raise ValueError("each zoom is given once")
         if self.around not in ("centre", "box"):
             raise ValueError(f"pictures are enlarged around their centre or a box, not {self.around!r}")
+        if self.sample < 0:
+            raise ValueError(f"the sample is a number of pictures, 0 or more, not {self.sample}")
         super().check()
 
 
@@ -86,6 +93,18 @@ class Collection(Plan):
         return dealt
 
     @cached_property
+    def hidden(self) -> dict[str, str | None]:
+        """Block → the layer that is given its hidden units; None without one."""
+        return hidden_layers(self.model.module, self.model.blocks, self.model.batch([self.model.noise()]))
+
+    @cached_property
+    def kept_whole(self) -> np.ndarray:
+        """Whether a picture is in the sample, for all of the data set's."""
+        kept = np.zeros(len(self.pictures), dtype=bool)
+        kept[evenly(self.count, self.settings.sample) * len(self.pictures) // self.count] = True
+        return kept
+
+    @cached_property
     def sampled(self) -> torch.Tensor:
         """The channels that the control with shuffled labels looks at, every s-th of each block and branch."""
         starts = np.cumsum([0, *(block.branches * block.channels for block in self.model.blocks)])
@@ -105,7 +124,8 @@ class Collector(Worker):
         self.accumulator = torch.device("cpu") if self.device.type == "mps" else self.device
         blocks, settings = plan.model.blocks, plan.settings
         compiled = settings.batch_size if settings.compiled else None
-        self.network = GateNetwork(plan.model.module, blocks, self.device, settings.precision, compiled)
+        self.network = GateNetwork(plan.model.module, blocks, self.device, settings.precision,
+                                   plan.hidden if settings.sample else None, compiled)
         self.random = None
         if settings.random_weights:
             spread = np.linspace(0, len(plan.pictures) - 1, min(CALIBRATION, plan.count)).round().astype(int)
@@ -114,7 +134,7 @@ class Collector(Worker):
                       if read.images is not None and read.images[0].isfinite().all()]
             if len(images) > 1:  # of one, batch normalisation knows no variance
                 module = random_weights(plan.model.module, torch.stack(images).to(self.device))
-                self.random = GateNetwork(module, blocks, self.device, settings.precision, compiled)
+                self.random = GateNetwork(module, blocks, self.device, settings.precision, None, compiled)
 
     def empty(self, shard: int) -> "_Shard":
         """A shard before its first picture."""
@@ -135,15 +155,20 @@ class Collector(Worker):
         if not used:
             return
         for look, (seen, output) in enumerate(zip(images, outputs)):
-            logits, gates, squeezed = (values[finite] for values in output)
+            logits, gates, squeezed, units = (values[finite] for values in output)
             result.add_rows(look, used, logits, gates)
             if look < len(self.plan.settings.zooms):
                 drawn = self.random(seen)[1][finite] if self.random else None
                 result.add(look, used, gates, squeezed, drawn)
+                result.keep(look, used, {"gate": gates, "squeeze": squeezed, "hidden": units} | (
+                    {} if drawn is None else {"random": drawn}))
 
 
 class _Shard:
-    """What accumulates over one shard: moments by class that it saw, histograms, a row a picture and zoom."""
+    """What accumulates over one shard.
+
+    Moments by class that it saw, histograms, the sample's whole gates, and a row a picture and look.
+    """
 
     def __init__(self, plan: Collection, shard: int, device: torch.device):
         self.plan, self.device = plan, device
@@ -152,6 +177,7 @@ class _Shard:
         self.seen = {key: np.unique(values[indices]) for key, values in self.labels.items()}
         self.moments: dict[tuple[int, str], Moments] = {}
         self.histograms: dict[int, torch.Tensor] = {}
+        self.whole: dict[tuple[int, str], list[torch.Tensor]] = {}
         self.rows: list[pa.Table] = []
         self.unreadable: list[tuple[int, str]] = []
 
@@ -168,6 +194,13 @@ class _Shard:
                 self._accumulate(z, "random", kept, drawn[finite].to(self.device))
         counts = histogram(gates)
         self.histograms[z] = self.histograms[z] + counts if z in self.histograms else counts
+
+    def keep(self, z: int, items: list[Read], values: dict[str, torch.Tensor]) -> None:
+        """The pictures of the sample, whole, from (N, columns) a source at one zoom."""
+        kept = torch.from_numpy(np.flatnonzero(self.plan.kept_whole[[item.index for item in items]]))
+        if len(kept):
+            for source, rows in values.items():
+                self.whole.setdefault((z, source), []).append(rows[kept.to(rows.device)])
 
     def _accumulate(self, z: int, source: str, items: list[Read], values: torch.Tensor) -> None:
         key = "shuffled" if source == "shuffled" else "labels"
@@ -206,6 +239,7 @@ class _Shard:
         tensors = {f"{z}.{source}.{name}": tensor.cpu().contiguous() for (z, source), moments in self.moments.items()
                    for name, tensor in moments.tensors().items()}
         tensors |= {f"{z}.histogram": counts.cpu() for z, counts in self.histograms.items()}
+        tensors |= {f"{z}.{source}.whole": torch.cat(parts).cpu() for (z, source), parts in self.whole.items()}
         tensors |= {f"seen.{key}": torch.from_numpy(values) for key, values in self.seen.items()}
         if self.rows:
             sink = io.BytesIO()

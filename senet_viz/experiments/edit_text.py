@@ -1,22 +1,24 @@
 """The text of edits, as a person makes it step by step: what gates can be set to, lines that come and go, and words.
 
-``parse_edits`` reads such a text. Two of its words stand for gates that were met elsewhere: "mean" over a data set, and
-"photo", another picture's.
+``parse_edits`` reads such a text. Some of its words stand for gates that were met elsewhere: "mean" and "rank k" over a
+data set, and "photo", another picture's.
 """
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..gates import AttentionBlock, Edit, EditError, parse_edits
+from ..gates.edits import RANK
 from ..gates.removals import branch_values, removals
 from ..statistics import Statistics
 
 OFF, NUMBER, SCALED, TOP, SHUFFLED = ("off", "a number", "scaled", "only the most excited channels",
                                       "shuffled over channels")
 MIXED, UNIFORM = "a mixture", "uniform"
-MEAN, PHOTO = "its mean over a data set", "another photo's"
+MEAN, RANKED, PHOTO = "its mean over a data set", "its mean and first directions", "another photo's"
 OWN = "own"  # the step of a stage at which it has no edit
 
 
@@ -29,10 +31,10 @@ def choices(blocks: Sequence[AttentionBlock], words: Sequence[str] = ()) -> dict
 
     Args:
         blocks: one or more; where they are not alike only what makes sense for all is offered.
-        words: of "mean" and "photo", those that stand for something.
+        words: of "mean", "rank" and "photo", those that stand for something.
 
     Returns:
-        Words → value; None where it takes a number (``NUMBER``, ``SCALED``, ``TOP``, ``MIXED``).
+        Words → value; None where it takes a number (``NUMBER``, ``SCALED``, ``TOP``, ``MIXED``, ``RANKED``).
 
     >>> choices([sk])
     {"all 3x3": "3x3", "all 5x5": "5x5", "a mixture": None, "uniform": "uniform", "shuffled over channels": …}
@@ -46,7 +48,8 @@ def choices(blocks: Sequence[AttentionBlock], words: Sequence[str] = ()) -> dict
     else:
         found |= {OFF: removals(block)[0], NUMBER: None, SCALED: None, TOP: None}
     found[SHUFFLED] = "shuffle channels"
-    return found | {name: word for name, word in ((MEAN, "mean"), (PHOTO, "photo")) if word in words}
+    return found | {name: None if word == "rank" else word
+                    for name, word in ((MEAN, "mean"), (RANKED, "rank"), (PHOTO, "photo")) if word in words}
 
 
 def mixture(branches: int, last: float) -> str:
@@ -109,32 +112,39 @@ def step_of_stage(text: str, stage: int, steps: Mapping[str, str | None]) -> str
 
 
 def words_used(text: str) -> set[str]:
-    """Which of "mean" and "photo" are the value of an edit."""
-    return {line.partition("=")[2].strip() for line in lines(text)} & {"mean", "photo"}
+    """Which of "mean", "rank" (with any number behind) and "photo" are the value of an edit."""
+    values = (line.partition("=")[2].strip() for line in lines(text))
+    return {"rank" if RANK.fullmatch(value) else value for value in values} & {"mean", "rank", "photo"}
 
 
 def read_edits(text: str, name: str, statistics: Statistics | None = None,
                photo: Mapping[str, torch.Tensor | np.ndarray] | None = None) -> list[Edit]:
-    """Edits as ``parse_edits`` reads them, with "mean" and "photo".
+    """Edits as ``parse_edits`` reads them, with "mean", "rank k" and "photo".
 
     Args:
         text: of the edits.
         name: of the model, for the sentence that statistics are missing.
-        statistics: whose mean gates "mean" stands for.
+        statistics: whose gates "mean" and "rank k" stand for.
         photo: another picture's gates, by block (``View.gates``), which "photo" stands for.
 
     Raises:
         EditError: for a text that cannot be read, and for a word that stands for nothing here.
     """
     used = words_used(text)
-    values: dict[str, Mapping[str, torch.Tensor | np.ndarray]] = {}
-    if "mean" in used and statistics is None:
-        raise EditError(f"There are no statistics of {name} here, so that 'mean' has no value: collect some with "
+    values: dict[str, Any] = {}
+    if used & {"mean", "rank"} and statistics is None:
+        word = "mean" if "mean" in used else "rank"
+        raise EditError(f"There are no statistics of {name} here, so that '{word}' has no value: collect some with "
                         f"python -m senet_viz collect.")
+    if "rank" in used and statistics is not None and not statistics.sampled:
+        raise EditError("The statistics here hold no principal directions, so that 'rank' has no value: collect them "
+                        "anew with python -m senet_viz collect.")
     if "photo" in used and photo is None:
         raise EditError("There is no other photo here, so that 'photo' has no value: choose a second one.")
     if statistics is not None and "mean" in used:
         values["mean"] = {block.name: statistics.overall_mean(block) for block in statistics.blocks}
+    if statistics is not None and "rank" in used:
+        values["rank"] = statistics.rank
     if photo is not None and "photo" in used:
         values["photo"] = photo
     return parse_edits(text, **values)

@@ -1,10 +1,10 @@
 """Channel gates: which classes hold them, finding them in a network, recording them."""
 from .blocks import AttentionBlock, find_blocks
-from .edits import Edit, EditError, edited, parse_edits
+from .edits import Edit, EditError, Subspace, edited, parse_edits
 from .hooks import ModelBusy
 from .inspection import View, contribution_points, grad_cam, inspect, record
 
 __all__ = [
-    "AttentionBlock", "Edit", "EditError", "ModelBusy", "View", "contribution_points", "edited", "find_blocks",
-    "grad_cam", "inspect", "parse_edits", "record",
+    "AttentionBlock", "Edit", "EditError", "ModelBusy", "Subspace", "View", "contribution_points", "edited",
+    "find_blocks", "grad_cam", "inspect", "parse_edits", "record",
 ]

@@ -1,6 +1,6 @@
 """Changing gates: what would the network say if a block were off, a channel silent, a kernel forced?"""
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -14,7 +14,7 @@ from .blocks import AttentionBlock, blocks_of, eager
 from .hooks import Hooks, hooked
 from .points import on_gate
 
-Values = float | str | torch.Tensor | np.ndarray | Mapping[str, torch.Tensor | np.ndarray]
+Array = torch.Tensor | np.ndarray
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 MOST_CHANNELS = 65536  # that an edit may name; a longer range is a slip, or meant to fill the memory
 WORDS = {  # what a value may say, and how
@@ -23,12 +23,40 @@ WORDS = {  # what a value may say, and how
     "mix": re.compile(rf"mix((?:\s+{NUMBER})+)"), "uniform": re.compile("uniform()"),
     "shuffle": re.compile(r"shuffle\s+(channels|images)(?:\s+(\d{1,9}))?"),
 }
+RANK = re.compile(r"rank\s+(\d{1,4})")
 HINT = ("a number, '*0.5' (scaled), 'top 8' (only the 8 most excited), 'shuffle channels', 'shuffle images'; for "
         "kernels 'branch 0' or '3x3', 'mix 0.3 0.7', 'uniform'")
 
 
 class EditError(ValueError):
     """An edit that cannot be made; the message is one sentence."""
+
+
+@dataclass(frozen=True, eq=False)
+class Subspace:
+    """A gate's mean over a data set, and its first principal directions: ``Statistics.rank`` makes one for each block.
+
+    An edit with it keeps of each picture's gate the mean and what lies along the directions, branch by branch:
+    g → m + VᵀV(g − m). With no direction that is the mean, with all of them the gate itself. It can leave 0..1.
+
+    Attributes:
+        mean: (M, C).
+        directions: V, (k, M, C); in each branch of length 1 and at right angles to each other.
+    """
+
+    mean: Array
+    directions: Array
+
+    def nearest(self, gate: torch.Tensor, first: int) -> torch.Tensor:
+        """What is kept of the gate (N, B, C) of the branches from ``first`` on."""
+        branches = slice(first, first + gate.shape[1])
+        mean = torch.as_tensor(self.mean).to(gate)[branches]
+        directions = torch.as_tensor(self.directions).to(gate)[:, branches]
+        along = torch.einsum("nbc,kbc->nbk", gate - mean, directions)
+        return mean + torch.einsum("nbk,kbc->nbc", along, directions)
+
+
+Values = float | str | Array | Mapping[str, Array] | Mapping[str, Subspace]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +70,12 @@ class Edit:
             with commas between.
         value: a number: every gate is set to it (1: the block without SE). An array (C,), (M, C) or (N, M, C): set to
             these, such as another picture's gates or a mean over a data set. A mapping from block names or labels to
-            arrays: each block to its own (``View.gates`` is one). Or words: "*0.5" scales; "top 8" keeps each picture's
-            8 most excited channels and sets the others to 0; "shuffle channels" gives every channel another one's
-            values, the same for all pictures and branches; "shuffle images" every image another one's, of the same
-            batch (a number behind is the seed); "branch 0" or "3x3" forces a branch, "mix 0.3 0.7" a mixture, "uniform"
-            the even one.
+            arrays: each block to its own (``View.gates`` is one). A mapping to ``Subspace``: each picture's gate keeps
+            the mean and what lies along a few directions (``Statistics.rank`` is one). Or words: "*0.5" scales; "top 8"
+            keeps each picture's 8 most excited channels and sets the others to 0; "shuffle channels" gives every
+            channel another one's values, the same for all pictures and branches; "shuffle images" every image another
+            one's, of the same batch (a number behind is the seed); "branch 0" or "3x3" forces a branch, "mix 0.3 0.7" a
+            mixture, "uniform" the even one.
         channels: only these channels; all when None.
         rows: only these images of the batch; all when None.
         seed: of the shuffles.
@@ -72,6 +101,9 @@ class Edit:
             said = next(((verb, match[1]) for verb, match in found.items()), None)
             if said is None and re.fullmatch(NUMBER, self.value.strip()):
                 object.__setattr__(self, "value", float(self.value))
+            elif RANK.fullmatch(self.value.strip()):
+                raise EditError(f"{self.value!r} stands for nothing without statistics, whose rank(k) is the value of "
+                                f"such an edit")
             elif said is None:
                 raise EditError(f"{self.value!r} is no value of a gate; there are {HINT}")
             elif said[0] == "shuffle" and found["shuffle"][2]:
@@ -125,7 +157,13 @@ class Edit:
             raise EditError(f"{self}: {block.label} has {block.branches} branches")
         if verb == "top" and not 1 <= int(words) <= block.channels:
             raise EditError(f"{self}: {block.label} has {block.channels} channels")
-        if not verb and not isinstance(self.value, (int, float)):
+        subspace = self.subspace(block)
+        if subspace is not None:
+            wanted = tuple(subspace.mean.shape), tuple(subspace.directions.shape[1:])
+            if wanted != ((block.branches, block.channels),) * 2:
+                raise EditError(f"{self}: a mean of shape {wanted[0]} with directions of {wanted[1]} does not fit "
+                                f"{block.label}, whose gate is ({block.branches}, {block.channels})")
+        elif not verb and not isinstance(self.value, (int, float)):
             shape = tuple(self.array(block).shape)
             fits = (block.branches, block.channels) if len(shape) > 1 or block.branches > 1 else (block.channels,)
             if shape[-len(fits):] != fits or len(shape) > 3 or (len(shape) == 3 and rows is not None
@@ -167,8 +205,25 @@ class Edit:
             return gate.new_tensor(weights[branches])[:, None].expand_as(gate)
         if isinstance(self.value, (int, float)):
             return torch.full_like(gate, self.value)
+        subspace = self.subspace(block)
+        if subspace is not None:
+            return subspace.nearest(gate, first)
         values = self.array(block).to(gate)
         return (values[..., branches, :] if values.dim() > 1 else values).expand_as(gate)
+
+    def subspace(self, block: AttentionBlock) -> Subspace | None:
+        """What an edit with a mapping keeps of a block's gate; None where it sets the gate to values."""
+        value = self._for(block)
+        return value if isinstance(value, Subspace) else None
+
+    def _for(self, block: AttentionBlock) -> object:
+        """The block's own value."""
+        if not isinstance(self.value, Mapping):
+            return self.value
+        found = [self.value[key] for key in (block.name, block.label) if key in self.value]
+        if not found:
+            raise EditError(f"{self}: there are no values for {block.label}")
+        return found[0]
 
     def array(self, block: AttentionBlock) -> torch.Tensor:
         """The values, (C,), (M, C) or (N, M, C), to which an edit with an array or a mapping sets a block's gate.
@@ -176,23 +231,19 @@ class Edit:
         Raises:
             EditError: where there are none for the block, or they are no numbers.
         """
-        values = self.value
-        if isinstance(values, Mapping):
-            found = [values[key] for key in (block.name, block.label) if key in values]
-            if not found:
-                raise EditError(f"{self}: there are no values for {block.label}")
-            values = found[0]
         try:
-            return torch.as_tensor(values, dtype=torch.float32)
+            return torch.as_tensor(self._for(block), dtype=torch.float32)
         except (TypeError, ValueError) as error:
             raise EditError(f"{self}: the values are neither a number nor an array nor words ({error})") from error
 
 
-def parse_edits(text: str, **values: Mapping[str, torch.Tensor | np.ndarray]) -> list[Edit]:
-    """Edits as text: "SE_5_*=1; SE_3_4[7,9-12]=0; SK_*=5x5; SE_4_1=mean".
+def parse_edits(text: str, *, rank: Callable[[int], Mapping[str, Subspace]] | None = None,
+                **values: Mapping[str, Array]) -> list[Edit]:
+    """Edits as text: "SE_5_*=1; SE_3_4[7,9-12]=0; SK_*=5x5; SE_4_1=mean; SE_4_2=rank 1".
 
     Args:
         text: ``str(edit)`` of each, with semicolons or line ends between.
+        rank: what "rank k" stands for, the mean and first k principal directions: ``Statistics.rank``.
         values: what further words stand for, such as ``mean={block: array}``.
 
     Raises:
@@ -205,9 +256,12 @@ def parse_edits(text: str, **values: Mapping[str, torch.Tensor | np.ndarray]) ->
             raise EditError(f"{part!r} is no edit: one is BLOCKS=VALUE or BLOCKS[CHANNELS]=VALUE, such as "
                             f"SE_5_*=1 or SE_3_4[7,9-12]=0")
         where, channels, value = found.groups()
-        known = value in values
-        edits.append(Edit(where, values[value] if known else value, _numbers(channels, part) if channels else None,
-                          text=value if known else ""))
+        known: Values | None = values.get(value)
+        directions = RANK.fullmatch(value)
+        if directions and rank is not None:
+            known, value = rank(int(directions[1])), f"rank {int(directions[1])}"
+        edits.append(Edit(where, value if known is None else known, _numbers(channels, part) if channels else None,
+                          text="" if known is None else value))
     return edits
 
 

@@ -100,14 +100,17 @@ def edits(text: str, statistics: str = "", photo: str = "") -> str:
 
     Args:
         text: of the edits.
-        statistics: folder of those that "mean" stands for, "" where it does not occur.
+        statistics: folder of those that "mean" and "rank k" stand for, "" where they do not occur.
         photo: path of the picture that "photo" stands for, "" where it does not occur.
     """
     lines, words = [], ""
     if statistics:
-        lines += [f"stats = sv.open_statistics({statistics!r})",
-                  "mean = {block.name: stats.overall_mean(block) for block in stats.blocks}"]
-        words += ", mean=mean"
+        lines.append(f"stats = sv.open_statistics({statistics!r})")
+        if "mean" in text:
+            lines.append("mean = {block.name: stats.overall_mean(block) for block in stats.blocks}")
+            words += ", mean=mean"
+        if "rank" in text:
+            words += ", rank=stats.rank"
     if photo:
         lines.append(f"photo = sv.record(model, model.batch([sv.open_image({photo!r})])).gates")
         words += ", photo=photo"

@@ -8,10 +8,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
-from ..gates import AttentionBlock
+from ..gates import AttentionBlock, EditError, Subspace
 
 TENSORS, IMAGES, METADATA = "statistics.safetensors", "images.parquet", "metadata.json"
 SOURCES = ("gate", "shuffled", "squeeze", "random")
+MEASURES = ("dimension", "error", "first", "redundancy", "tail", "classes")  # of a gate's channels together
+COMPONENTS = 8  # principal directions that are kept of each gate
 DESCRIBED = (  # of each block
     "name", "label", "kind", "channels", "branches", "kernels", "stage", "index", "gate", "paths", "shortcut",
     "shortcut_is_input", "split_input", "squeeze")
@@ -117,6 +119,90 @@ class Statistics:
     def sources(self) -> list[str]:
         """What ``variance`` can tell of."""
         return [source for source in SOURCES if f"{self.blocks[0].name}.{source}.between" in self._names]
+
+    def measures(self, block, source: str = "gate", branch: int = -1, zoom: float = 1.0) -> dict[str, float]:
+        """How a block's channels move together, measured from the sampled pictures; nan where it cannot be told.
+
+        Keys: dimension (participation ratio of the covariance, 1 or more), error (its standard error), first (share of
+        the variance along the first direction), redundancy (mean squared correlation of two channels), tail (share of
+        the variance that 1 % of the pictures hold), classes (effective number of classes among which the variance
+        between classes is spread). ``senet_viz.statistics.dimension`` says how.
+
+        Args:
+            block: whose gate.
+            source: "gate"; "squeeze" (the squeezed input z of the block, which has no branches) or, where the run
+                looked at it, "random" (the gate of the same network with random weights).
+            branch: whose gate.
+            zoom: one of ``zooms``.
+
+        Raises:
+            ValueError: for statistics without a sample of pictures, and a source that the run did not look at.
+        """
+        name = f"{self.block(block).name}.{source}.measures"
+        self._sampled()
+        if name not in self._names:
+            raise ValueError(f"the dimension was not measured of {source!r} in these statistics")
+        return dict(zip(MEASURES, self._get(name, zoom)[0 if source == "squeeze" else branch].tolist()))
+
+    def hidden(self, block, zoom: float = 1.0) -> dict[str, float]:
+        """A block's hidden layer; {} for a block without one.
+
+        Keys: units, alive (how many are above zero in 1 to 99 % of the sampled pictures), effective (their effective
+        number by what each adds to the gate before its activation).
+
+        Raises:
+            ValueError: for statistics without a sample of pictures.
+        """
+        name = f"{self.block(block).name}.hidden"
+        self._sampled()
+        if name not in self._names:
+            return {}
+        return dict(zip(("units", "alive", "effective"), self._get(name, zoom).tolist()))
+
+    def components(self, block, zoom: float = 1.0) -> np.ndarray:
+        """The first principal directions of the gate over the sampled pictures, (k, M, C) float32, each of length 1.
+
+        k is ``COMPONENTS``, or less where the gate has no more.
+
+        Raises:
+            ValueError: for statistics without a sample of pictures.
+        """
+        self._sampled()
+        directions = self._get(f"{self.block(block).name}.components", zoom).astype(np.float32).swapaxes(0, 1)
+        return directions[np.square(directions).sum(2).min(1) > 0.5]  # where there are no more they are 0
+
+    def rank(self, k: int, zoom: float = 1.0) -> dict[str, Subspace]:
+        """Each block's mean gate over all pictures and first k principal directions, for edits (``sv.Edit``).
+
+        Args:
+            k: 0 or more, up to ``COMPONENTS`` and the number of channels; 0 is the mean alone.
+            zoom: one of ``zooms``.
+
+        Raises:
+            ValueError: for statistics without a sample of pictures.
+            EditError: for more directions than are kept.
+
+        >>> sv.inspect(model, batch, edits=[sv.Edit("SE_4_*", stats.rank(1))])
+        """
+        found = {}
+        for block in self.blocks:
+            directions = self.components(block, zoom) if k else np.zeros((0, block.branches, block.channels))
+            if k > len(directions):
+                raise EditError(f"rank {k}: the statistics hold the first {len(directions)} directions of "
+                                f"{block.label}, and no more")
+            mean = self.overall_mean(block, zoom=zoom)
+            found[block.name] = Subspace(mean.astype(np.float32), directions[:k].astype(np.float32))
+        return found
+
+    @property
+    def sampled(self) -> int:
+        """How many pictures' gates were kept whole to measure how channels move together; 0 for none."""
+        return self.metadata.get("sampled", 0)
+
+    def _sampled(self) -> None:
+        if not self.sampled:
+            raise ValueError("these statistics do not tell how channels move together: they were collected without a "
+                             "sample of whole gates, or before there was one; collect them anew")
 
     def images(self, columns: list[str] | None = None) -> pd.DataFrame:
         """A row a picture and look.

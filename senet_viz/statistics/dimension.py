@@ -1,56 +1,25 @@
-"""In how many directions do the channels of a gate move? Measured from covariances that merge exactly.
+"""In how many directions do the channels of a gate move? Measured from vectors of pictures, half against half.
 
 A gate of C channels whose pictures all lie on one line is one number, however lively its channels look. The measure is
 the participation ratio of the covariance over pictures, (Σλ)² / Σλ² of its eigenvalues λ: 1 for one direction, C for as
-many equal ones. Of n pictures it comes out as about PR / (1 + PR / n); taken from two halves of the pictures,
-tr S₁ · tr S₂ / tr(S₁S₂), it is nearly unbiased.
+many equal ones. Of n pictures it comes out as about PR / (1 + PR / n); taken from the covariances S₁ and S₂ of two
+halves of the pictures, tr S₁ · tr S₂ / tr(S₁S₂), it is nearly unbiased. tr(S₁S₂) is had from the scalar products of the
+pictures of one half with those of the other, so that no C × C matrix is made.
 """
 from dataclasses import dataclass
 
 import torch
 
-CHANNELS = 128  # of more, as many are measured, evenly spaced: the traces need no more, and a matrix stays at 131 kB
+ONE = 1.2  # a gate of fewer directions than this is said to move along one
 FEWEST = 3  # pictures for each direction found; with fewer the number says more of the pictures than of the gate
+GROUPS = 20  # of pictures, each left out once for the standard error
+TAIL = 0.01  # the share of the pictures that is asked for what it holds of the variance
+NAN = float("nan")
 
 
-@dataclass
-class Covariance:
-    """Mean and co-moments of vectors of m values. Float64, on the CPU; the sum of two is that of all their vectors.
-
-    Attributes:
-        count: n.
-        mean: (m,).
-        moment: (m, m), Σ (x − mean)(x − mean)ᵀ.
-    """
-
-    count: int
-    mean: torch.Tensor
-    moment: torch.Tensor
-
-    @classmethod
-    def of(cls, values: torch.Tensor) -> "Covariance":
-        """Of vectors (N, C), of whose channels at most ``CHANNELS`` are taken, evenly spaced."""
-        values = values.detach().cpu().double()[:, sampled(values.shape[1])]
-        mean = values.mean(0) if len(values) else values.new_zeros(values.shape[1])
-        centred = values - mean
-        return cls(len(values), mean, centred.T @ centred)
-
-    def __add__(self, other: "Covariance") -> "Covariance":
-        count = self.count + other.count
-        delta = other.mean - self.mean
-        share = other.count / max(count, 1)
-        return Covariance(count, self.mean + delta * share,
-                          self.moment + other.moment + torch.outer(delta, delta) * (self.count * share))
-
-
-def sampled(channels: int) -> torch.Tensor:
-    """Which of C channels are measured: all, or ``CHANNELS`` evenly spaced ones."""
-    return torch.linspace(0, channels - 1, min(channels, CHANNELS), dtype=torch.float64).round().long()
-
-
-@dataclass
+@dataclass(frozen=True)
 class Dimension:
-    """What two halves of the pictures say together; nan where it cannot be told.
+    """What vectors of n pictures tell; nan where it cannot be told.
 
     Attributes:
         dimension: participation ratio, 1 (all channels are one number) or more.
@@ -61,30 +30,115 @@ class Dimension:
     first: float
 
 
-def dimension(one: Covariance, two: Covariance, channels: int) -> Dimension:
-    """The participation ratio and the first direction's share.
+class Halves:
+    """Vectors of pictures, every other one in one half and the rest in the other.
 
     Args:
-        one, two: of two halves of the pictures that have none in common.
-        channels: C, of which the covariances may have fewer: their diagonals and the rest are then scaled up apart.
+        values: (n, C), finite; computed with in float64 where they are.
     """
-    unknown = float("nan")
-    if min(one.count, two.count) < 2:
-        return Dimension(unknown, unknown)
-    a, b = one.moment / (one.count - 1), two.moment / (two.count - 1)
-    size = len(a)
-    product = a * b
-    diagonal = product.diagonal().sum()
-    rest = (product.sum() - diagonal) / max(size * (size - 1), 1) * channels * (channels - 1)
-    overlap = float(channels * diagonal / size + rest)  # tr(S₁S₂)
-    traces = [float(channels * matrix.diagonal().mean()) for matrix in (a, b)]
-    if not min(traces) > 0 or not overlap > 0:  # gates that do not move, or by noise alone
-        return Dimension(unknown, unknown)
-    ratio = traces[0] * traces[1] / overlap
-    if one.count + two.count < FEWEST * ratio:
-        return Dimension(unknown, unknown)
-    shares = []
-    for found, measured in ((a, b), (b, a)):
-        direction = torch.linalg.eigh(found).eigenvectors[:, -1]
-        shares.append(float(direction @ measured @ direction / measured.trace()))
-    return Dimension(ratio, sum(shares) / 2)
+
+    def __init__(self, values: torch.Tensor):
+        values = values.detach().double()
+        values = values - values.mean(0) if len(values) else values  # near 0, where differences are exact
+        self.halves = values[::2], values[1::2]
+        self.count = len(values)
+
+    def measure(self) -> Dimension:
+        """The participation ratio and the first direction's share."""
+        ratio = self.ratio()
+        if not self.count >= FEWEST * ratio:
+            return Dimension(NAN, NAN)
+        return Dimension(ratio, self.first())
+
+    def ratio(self) -> float:
+        """The participation ratio, however few the pictures are; nan for gates that do not move, or by noise alone."""
+        one, two = self.halves
+        return _ratio(one, two, one @ two.T)
+
+    def error(self, groups: int = GROUPS) -> float:
+        """Standard error of the ratio: a jackknife that leaves out one of ``groups`` runs of pictures at a time.
+
+        Pictures that follow each other are often of one class: their order is kept, so that the error holds for other
+        classes of the same kind as well. nan with fewer than four pictures a group in two groups.
+        """
+        groups = min(groups, self.count // 4)
+        if groups < 2:
+            return NAN
+        one, two = self.halves
+        products, found = one @ two.T, []
+        member = [torch.arange(len(half), device=half.device) * groups // len(half) for half in self.halves]
+        for group in range(groups):
+            rows, columns = (of != group for of in member)
+            found.append(_ratio(one[rows], two[columns], products[rows][:, columns]))
+        ratios = torch.tensor(found, dtype=torch.float64)
+        return float(((groups - 1) / groups * (ratios - ratios.mean()).square().sum()).sqrt())
+
+    def first(self) -> float:
+        """Share of the variance along the first direction, the mean of both ways to divide the work."""
+        shares = []
+        for found, measured in (self.halves, self.halves[::-1]):
+            direction = principal(found, 1)[0]
+            spread = measured - measured.mean(0)
+            shares.append(float((spread @ direction).square().sum() / spread.square().sum()))
+        return sum(shares) / 2
+
+    def redundancy(self) -> float:
+        """Mean squared correlation of two channels that move, about 0..1.
+
+        Of the product of the halves' correlations, which chance does not raise as it does a square.
+        """
+        one, two = self.halves
+        if len(two) < 2:
+            return NAN
+        moving = (one.std(0) > 0) & (two.std(0) > 0)
+        channels = int(moving.sum())
+        if channels < 2:
+            return NAN
+        one, two = ((half - half.mean(0))[:, moving] for half in (one, two))
+        one, two = one / one.norm(dim=0), two / two.norm(dim=0)
+        return float(((one @ two.T).square().sum() - channels) / (channels * (channels - 1)))
+
+
+def _ratio(one: torch.Tensor, two: torch.Tensor, products: torch.Tensor) -> float:
+    """The ratio tr S₁ · tr S₂ / tr(S₁S₂) of vectors (n₁, C) and (n₂, C), whose scalar products (n₁, n₂) are given."""
+    if min(len(one), len(two)) < 2:
+        return NAN
+    traces = [float((half - half.mean(0)).square().sum()) for half in (one, two)]
+    centred = products - products.mean(0) - products.mean(1, keepdim=True) + products.mean()
+    overlap = float(centred.square().sum())
+    return traces[0] * traces[1] / overlap if min(*traces, overlap) > 0 else NAN
+
+
+def principal(values: torch.Tensor, count: int) -> torch.Tensor:
+    """The first principal directions of vectors (n, C): (count or fewer, C) float64, of length 1, largest entry > 0.
+
+    There are at most min(n − 1, C). The subspace iteration of ``torch.svd_lowrank``, from a fixed seed.
+    """
+    values = values.double() - values.double().mean(0)
+    count = max(min(count, len(values) - 1, values.shape[1]), 0)
+    if not count:
+        return values.new_zeros(0, values.shape[1])
+    width = min(2 * count + 4, *values.shape)
+    with torch.random.fork_rng(devices=[values.device] if values.is_cuda else []):
+        torch.manual_seed(0)
+        directions = torch.svd_lowrank(values, q=width, niter=8)[2].T[:count]
+    largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
+    return directions * largest.sign()
+
+
+def tail(values: torch.Tensor) -> float:
+    """Share of the variance of vectors (n, C) that the 1 % of pictures farthest from the mean hold, 0..1.
+
+    .01 to .05 or so where pictures are alike; near 1 where a few lie far away. nan of fewer than 100 pictures.
+    """
+    if len(values) * TAIL < 1:
+        return NAN
+    distances = (values.double() - values.double().mean(0)).square().sum(1)
+    held = distances.topk(round(len(values) * TAIL)).values.sum() / distances.sum()
+    return float(held)
+
+
+def effective(shares: torch.Tensor) -> float:
+    """Effective number of parts of a whole, (Σb)² / Σb²: 1 where one part is all of it; nan of nothing."""
+    shares = shares.double()
+    return float(shares.sum().square() / shares.square().sum()) if float(shares.sum()) > 0 else NAN

@@ -12,7 +12,7 @@ from ..gates import View
 from ..reports import papers, scripts
 from ..reports.html import Section
 from ..reports.text import plain
-from . import photos, published, summaries
+from . import directions, photos, published, summaries
 from .archive import Statistics
 
 
@@ -48,6 +48,16 @@ HEADS = {
         "and whiskers from the 5th to the 95th percentile; the dot is the mean. Lines are controls, the medians, with "
         "bands between the quartiles: the same with labels dealt out anew, the gates of the same network with random "
         "weights, and the block's own input after the squeeze.{kernels}"),
+    "dimension": Head(
+        "How many directions?",
+        "A gate of many channels whose pictures all lie on one line is one number. In how many directions does each "
+        "block's {quantity} move from picture to picture?",
+        "The number is the participation ratio of the covariance over pictures, (Σλ)² / Σλ² of its eigenvalues λ: 1 "
+        "where all channels rise and fall together, up to the number of channels where they all move on their own. It "
+        "is taken from two halves of the pictures, so that few of them do not lower it; bars are ± one standard error "
+        "(jackknife over runs of pictures). Beside it stand the block's input after the squeeze and the gate of the "
+        "same network with random weights. Few directions do not make a block unimportant, nor many a useful one: "
+        "what the network loses without a block is on the What if page."),
     "channels": Head(
         "The channels of a block",
         "One block in detail: which of its channels are open for which classes.",
@@ -108,6 +118,7 @@ class DataSections:
         self.what = (f"{stats.metadata['model']} on {stats.metadata['data']}, {stats.metadata['images']:,} pictures of "
                      f"{len(self.classes):,} classes{zoomed}")
         self.source = plain(self.what)
+        self.along_one = directions.along_one(stats, self.zoom)
         self._zoom = f", zoom={self.zoom}" if self.zoom != 1 else ""
 
     def head(self, name: str) -> Head:
@@ -175,8 +186,18 @@ class DataSections:
         if table is None:
             table = summaries.specificity(self.stats, zoom=self.zoom)
         figure = figures.specificity(table, quantity=self.quantity) if table["median"].notna().any() else None
-        return self._section("depth", summaries.depth_findings(self.stats, table), figure, table,
+        return self._section("depth", [*summaries.depth_findings(self.stats, table), self.repeated()], figure, table,
                              self._script(f"summaries.specificity(stats{self._zoom})"))
+
+    def dimension(self) -> Finding | None:
+        """In how many directions each block's gate moves; None for statistics without a sample of pictures."""
+        if not self.stats.sampled:
+            return None
+        table = summaries.dimension(self.stats, zoom=self.zoom)
+        units = summaries.hidden_units(self.stats, self.zoom)
+        figure = figures.dimension(table, quantity=self.quantity) if table["dimension"].notna().any() else None
+        return self._section("dimension", directions.dimension_findings(self.stats, table, units), figure, table,
+                             self._script(f"summaries.dimension(stats{self._zoom})"))
 
     def heat_map(self, label: str, *, centred: bool = True, clustered: bool = True,
                  table: pd.DataFrame | None = None) -> Section:
@@ -191,7 +212,8 @@ class DataSections:
             table = summaries.heat_map(self.stats, label, centred=centred, clustered=clustered, zoom=self.zoom)
         classes = f"{len(table):,} classes" if len(table) > 1 else plain(table.index[0])
         text = (f"Mean {self.quantity} of {classes} in the {table.shape[1]:,} channels of **{label}**"
-                + (", less each channel's mean over the classes." if centred else ".") + f" *{self.source}.*")
+                + (", less each channel's mean over the classes." if centred else ".")
+                + f" {self.repeated(label)} *{self.source}.*".replace("  ", " "))
         call = f"summaries.heat_map(stats, {label!r}, centred={centred}, clustered={clustered}{self._zoom})"
         return Section(
             f"The channels of {label}", text,
@@ -209,7 +231,7 @@ class DataSections:
             f"{plain(best['highest'])} ({best['highest_mean']:.2f}), lowest for {plain(best['lowest'])} "
             f"({best['lowest_mean']:.2f})." if pd.notna(best["omega_squared"]) else
             "Here it cannot be told: that takes two classes or more, more pictures than classes, and a gate that "
-            "varies.")
+            "varies.") + f" {self.repeated(label)}".rstrip()
         return Section(f"The most class-selective channels of {label}", text, None, table,
                        self._script(f"summaries.selective_channels(stats, {label!r}{self._zoom})"))
 
@@ -261,9 +283,13 @@ class DataSections:
         counts = table[["dead", "open", "constant"]].sum()
         found = [f"Of {table['channels'].sum():,} channels **{counts['dead']:,}** are dead, **{counts['open']:,}** "
                  f"always open and **{counts['constant']:,}** constant.",
-                 summaries.beyond(self.stats, zoom=self.zoom)]
+                 summaries.beyond(self.stats, zoom=self.zoom), self.repeated()]
         return self._section("saturation", found, figures.saturation(table, quantity=self.quantity), table,
                              self._script(f"summaries.saturation(stats{self._zoom})"))
+
+    def repeated(self, *labels: str) -> str:
+        """A sentence where channels of these blocks (of all) show one number many times, or ""."""
+        return directions.repeated(self.along_one, labels or [block.label for block in self.stats.blocks], self.stats)
 
     def _section(self, name: str, found: Sequence[str], figure, table: pd.DataFrame, script: str) -> Finding:
         head, found = self.head(name), [each for each in found if each]
@@ -310,7 +336,7 @@ class PhotoSections:
             return None
         text = ("For each photo and block the class whose mean gates are nearest: the root mean square over channels "
                 "of the difference in standard deviations within classes. A photo of a class is on average at "
-                f"about 1 from its own. *{data.source}.*")
+                f"about 1 from its own. {data.repeated()} *{data.source}.*".replace("  ", " "))
         return Section("The nearest classes by excitation", text, figures.nearest_classes(table), table,
                        self._script(f"summaries.nearest_classes(stats, photos.gates_of(views){data._zoom})"))
 

@@ -185,6 +185,42 @@ def saturation(stats: Statistics, branch: int = -1, zoom: float = 1.0) -> pd.Dat
     return pd.DataFrame(rows)
 
 
+def dimension(stats: Statistics, branch: int = -1, zoom: float = 1.0) -> pd.DataFrame:
+    """In how many directions the channels of each block move from picture to picture: a row a block and source.
+
+    Columns: block, label, stage, index, source ("gate"; "squeeze", the input z that it is made of; "random", the gate
+    of the same network with random weights, where the run looked at it), channels, images (the sampled pictures), and
+    as in ``Statistics.measures`` dimension (the participation ratio of the covariance over pictures: 1 where all
+    channels are one number, up to their number), error (its standard error), first (share of the variance along the
+    first direction, 0..1), redundancy (mean squared correlation of two channels), tail (share of the variance that 1 %
+    of the pictures hold) and classes (effective number of classes that the variance between classes is spread over).
+    nan where the pictures are too few to tell, or nothing moves.
+
+    Raises:
+        ValueError: for statistics without a sample of pictures.
+    """
+    sources = [source for source in ("gate", "squeeze", "random") if source in stats.sources]
+    return pd.DataFrame([
+        {"block": block.name, "label": block.label, "stage": block.stage, "index": block.index, "source": source,
+         "channels": block.channels, "images": stats.sampled} | stats.measures(block, source, branch, zoom)
+        for block in stats.blocks for source in sources])
+
+
+def hidden_units(stats: Statistics, zoom: float = 1.0) -> pd.DataFrame:
+    """The hidden layers of the blocks that have one: a row a block.
+
+    Columns: block, label, units, alive (above zero in 1 to 99 % of the sampled pictures), effective (their effective
+    number by what each adds to the gate before its activation).
+
+    Raises:
+        ValueError: for statistics without a sample of pictures.
+    """
+    rows = [{"block": block.name, "label": block.label} | found for block in stats.blocks
+            if (found := stats.hidden(block, zoom))]
+    table = pd.DataFrame(rows, columns=["block", "label", "units", "alive", "effective"])
+    return table.astype({"units": int, "alive": int, "effective": float})
+
+
 def beyond(stats: Statistics, blocks: Sequence | None = None, branch: int = -1, zoom: float = 1.0) -> str:
     """Which of some blocks (all when None) have gates outside 0..1, in sentences (Markdown); "" where none has.
 

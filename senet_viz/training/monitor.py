@@ -15,15 +15,15 @@ import torch
 from torch import nn
 
 from ..data.files import replacing
-from ..gates.blocks import AttentionBlock, blocks_of, eager, to_module
-from ..gates.hooks import Hooks, hooked
+from ..gates.blocks import AttentionBlock, blocks_of, eager
+from ..gates.hidden import RARE, hidden_layers
+from ..gates.hooks import Hooks
 from ..gates.points import on_gate
-from ..statistics.dimension import Covariance, dimension
+from ..statistics.dimension import ONE, Halves
 from ..tables import HIGH, LOW
 
 COLUMNS = ["step", "block", "label", "pictures", "mean", "std", "below", "above", "dimension", "first", "alive"]
-COLLAPSED, IN_A_ROW = 1.2, 3  # a gate of fewer directions than this, so many times one after the other
-RARE = 0.01  # a hidden unit that is above zero for fewer of the pictures is dead, for all but so few of them linear
+IN_A_ROW = 3  # so many times one after the other a gate that moves along one direction is warned of
 
 
 class CollapseWarning(UserWarning):
@@ -167,7 +167,7 @@ class Monitor:
                 for measure in COLUMNS[4:]:
                     if row[measure] == row[measure]:
                         self.writer.add_scalar(f"{watched.block.label}/{measure}", row[measure], number)
-            watched.low = watched.low + 1 if row["dimension"] < COLLAPSED else 0
+            watched.low = watched.low + 1 if row["dimension"] < ONE else 0
             if watched.low == IN_A_ROW:  # once, until it lives again
                 warnings.warn(
                     f"{watched.block.label} moves along one direction (dimension {row['dimension']:.2f} over "
@@ -190,7 +190,7 @@ class Monitor:
 
 def _row(watched: _Watched) -> dict:
     gate = torch.cat([gate.float().cpu() for gate in watched.gates], 1)[:, -1].double()  # of several branches the last
-    found = dimension(Covariance.of(gate[::2]), Covariance.of(gate[1::2]), watched.block.channels)
+    found = Halves(gate).measure()
     alive = float("nan")
     if watched.units:
         share = (watched.units[-1].flatten(1) > 0).double().mean(0)
@@ -198,39 +198,6 @@ def _row(watched: _Watched) -> dict:
     return {"pictures": len(gate), "mean": float(gate.mean()), "std": float(gate.std(0, correction=0).mean()),
             "below": float((gate < LOW).double().mean()), "above": float((gate > HIGH).double().mean()),
             "dimension": found.dimension, "first": found.first, "alive": alive}
-
-
-def hidden_layers(module: nn.Module, blocks: list[AttentionBlock], example: torch.Tensor) -> dict[str, str | None]:
-    """Block → path of the layer that is given its hidden units, the last learned one before the gate; None without.
-
-    A hidden layer is what such a layer is given by another one within the block's own module: SE's reduced vector and
-    SK's z are, ECA's and a single layer's inputs are not.
-    """
-    paths = {block.name: block.name.partition("#")[0] for block in blocks}
-    order: dict[str, list[tuple[str, int]]] = {name: [] for name in paths}  # the layers of vectors, with their outputs
-    with hooked(module) as hooks, torch.no_grad():
-        for name, path in paths.items():
-            for inner, part in module.get_submodule(path).named_modules():
-                if isinstance(part, nn.Linear):
-                    sizes = part.in_features, part.out_features
-                elif isinstance(part, nn.Conv2d):
-                    sizes = part.in_channels, part.out_channels
-                else:
-                    continue
-                layer = ".".join(filter(None, (path, inner)))
-
-                def ran(given, _, layer=layer, sizes=sizes, before=order[name]):
-                    if given is not None and given[0].numel() == sizes[0]:  # a vector, no map
-                        before.append((layer, sizes[1]))
-                hooks.after(layer, ran)
-        module(to_module(example[:1], module))
-    found: dict[str, str | None] = dict.fromkeys(paths)
-    for block in blocks:
-        layers = order[block.name]
-        alone = list(paths.values()).count(paths[block.name]) == 1  # else whose layer is whose cannot be told
-        if alone and len(layers) > 1 and layers[-1][1] in (block.channels, block.channels * block.branches):
-            found[block.name] = layers[-1][0]
-    return found
 
 
 def _other_replica(running: nn.Module, original: nn.Module, given: tuple) -> bool:

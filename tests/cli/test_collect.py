@@ -37,11 +37,12 @@ def test_collect_and_export(capsys, file, folder, tmp_path):
 def test_collect_options_reach_the_run(capsys, file, folder, tmp_path):
     out = tmp_path / "out"
     assert main(["collect", file, str(folder), str(out), "--split", "val", "--limit", "4", "--zoom", "1", "2.5",
-                 "--controls", "--precision", "bf16", "--random-weights", "--compact", *QUICK]) == 0
+                 "--controls", "--precision", "bf16", "--random-weights", "--sample", "9", "--compact",
+                 *QUICK]) == 0
     stats = sv.open_statistics(out)
     assert stats.metadata["settings"] == {
         "zooms": [1.0, 2.5], "around": "centre", "controls": True, "precision": "bf16", "batch_size": 2,
-        "shard_size": 3, "threads": 1, "compiled": False, "random_weights": True}
+        "shard_size": 3, "threads": 1, "compiled": False, "random_weights": True, "sample": 9}
     assert (stats.metadata["count"], stats.metadata["compact"]) == (4, True)
     assert stats.metadata["model"] == sv.load(file, device="cpu").name
     assert stats.sources == ["gate", "shuffled", "squeeze", "random"]

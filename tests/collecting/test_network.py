@@ -39,7 +39,7 @@ def test_logits_gates_and_squeezed_inputs(network, batch, attention):
     model = network(attention)
     points = [(block.name, "input") for block in model.blocks]
     view = sv.inspect(model, batch, features=points)
-    logits, gates, squeezed = GateNetwork(model.module, model.blocks, CPU, "fp32")(batch)
+    logits, gates, squeezed, _ = GateNetwork(model.module, model.blocks, CPU, "fp32")(batch)
     assert logits.dtype == gates.dtype == squeezed.dtype == torch.float32
     torch.testing.assert_close(logits, view.logits, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(gates, gates_of(model.module, batch), rtol=0, atol=1e-6)
@@ -57,7 +57,7 @@ def test_outputs_that_hold_logits(network, batch):
             return self.inner(x), x
 
     module = Wrapped()
-    logits, gates, _ = GateNetwork(module, find_blocks(module, batch), CPU, "fp32")(batch)
+    logits, gates, *_ = GateNetwork(module, find_blocks(module, batch), CPU, "fp32")(batch)
     expected = GateNetwork(module.inner, network("se").blocks, CPU, "fp32")(batch)
     assert torch.equal(logits, expected[0])
     assert torch.equal(gates, expected[1])
@@ -68,7 +68,7 @@ def test_gates_that_no_module_gives(form):
     module = InlineNet({"inline": FORMS["inline"][0], "in a unit": SKInUnit, "concatenated": SKConv}[form])
     batch = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     blocks = find_blocks(module, batch)
-    logits, gates, squeezed = GateNetwork(module, blocks, CPU, "fp32")(batch)
+    logits, gates, squeezed, _ = GateNetwork(module, blocks, CPU, "fp32")(batch)
     view = inspect(module, batch, features=[(block.name, "input") for block in blocks])
     torch.testing.assert_close(logits, view.logits, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(gates, torch.cat([view.gates[block.name].flatten(1) for block in blocks], 1))
@@ -104,7 +104,7 @@ def test_networks_of_others(name):
     blocks = find_blocks(module, batch[:1])
     assert blocks
     before = state(module)
-    logits, gates, squeezed = GateNetwork(module, blocks, CPU, "fp32")(batch)
+    logits, gates, squeezed, _ = GateNetwork(module, blocks, CPU, "fp32")(batch)
     assert state(module) == before
     assert logits.shape == (2, 1000)
     assert squeezed.shape == (2, sum(block.channels for block in blocks))
@@ -118,7 +118,7 @@ def test_the_original_is_left_alone(network, batch, precision):
     module.fc.bias.requires_grad_(False)
     before = state(module)
     private = GateNetwork(module, network("se+sk").blocks, CPU, precision)
-    _, gates, _ = private(batch)
+    _, gates, *_ = private(batch)
     assert state(module) == before
     assert gates.dtype == torch.float32
     assert not any(p.requires_grad for p in private.module.parameters())

@@ -156,6 +156,7 @@ def test_metadata_says_what_the_run_depended_on(full):
     metadata = json.loads((full.path / "metadata.json").read_text())
     assert metadata == full.metadata
     assert {"format", "model", "architecture", "weights", "transform", "transformed_noise", "data", "pictures", "count",
-            "settings", "device", "versions", "classes", "blocks", "compact", "images", "unlabelled", "unreadable"
+            "settings", "device", "versions", "classes", "blocks", "compact", "images", "sampled", "unlabelled",
+            "unreadable"
             } == set(metadata)
     assert (metadata["images"], metadata["unlabelled"], metadata["unreadable"]) == (23, 3, 0)

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import senet_viz as sv
+from senet_viz.gates.hidden import hidden_layers
 from senet_viz.layers import SelectiveKernel, SqueezeExcite
 from senet_viz.training import CollapseWarning, Monitor
-from senet_viz.training.monitor import hidden_layers
 from tests.gates.test_search import FORMS, Net, seen_in
 from tests.runs import make_batch, make_module
 

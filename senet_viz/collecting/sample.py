@@ -1,0 +1,76 @@
+"""A sample of the pictures, whose gates are kept whole, and what is measured from them when shards are merged.
+
+Means and variances by channel can be added up picture by picture; how channels move together is told from whole
+vectors. So many pictures, evenly spread over the data, are enough for that, and bounded however large the data are.
+"""
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..gates.hidden import RARE, outgoing
+from ..statistics.archive import COMPONENTS, MEASURES
+from ..statistics.dimension import NAN, Halves, effective, principal, tail
+
+
+def evenly(count: int, wanted: int) -> np.ndarray:
+    """Which of ``count`` pictures are in a sample of ``wanted``: positions, int64."""
+    size = min(count, wanted)
+    return np.arange(size) * count // max(size, 1)
+
+
+def measures(values: torch.Tensor, between: torch.Tensor) -> torch.Tensor:
+    """What is told of one gate, in the order of ``MEASURES``, float32; nan where it cannot be told.
+
+    Args:
+        values: (n, C), of the sampled pictures in the order of the data.
+        between: (K,), each class's share of the sum of squares between classes.
+    """
+    values = values[values.isfinite().all(1)]
+    halves = Halves(values)
+    found = halves.measure()
+    numbers = {"dimension": found.dimension, "error": NAN if math.isnan(found.dimension) else halves.error(),
+               "first": found.first, "redundancy": halves.redundancy(), "tail": tail(values),
+               "classes": effective(between)}
+    return torch.tensor([numbers[name] for name in MEASURES], dtype=torch.float32)
+
+
+def components(values: torch.Tensor) -> torch.Tensor:
+    """The first principal directions of a gate (n, C): (``COMPONENTS``, C) float32, zero where there are no more."""
+    found = torch.zeros(COMPONENTS, values.shape[1])
+    directions = principal(values, COMPONENTS)
+    found[:len(directions)] = directions.float()
+    return found
+
+
+def hidden_measures(units: torch.Tensor, module: nn.Module, layer: str) -> torch.Tensor:
+    """Of hidden units (n, H): H, how many live, and their effective number by what they add to the gate's input.
+
+    A unit lives if it is above zero in 1 to 99 % of the pictures: of the others one is silent, and one a linear
+    function of the squeezed input. What unit j adds is ‖W₂,ⱼ‖² · var hⱼ, with W₂ the layer that takes the units.
+    """
+    share = (units > 0).double().mean(0)
+    alive = ((share >= RARE) & (share <= 1 - RARE)).sum()
+    weights = outgoing(module.get_submodule(layer))
+    added = NAN if weights is None else effective(weights.cpu() * units.double().var(0, correction=0))
+    return torch.tensor([units.shape[1], float(alive), added], dtype=torch.float32)
+
+
+def width(module: nn.Module, layer: str) -> int:
+    """How many units a layer is given."""
+    part = module.get_submodule(layer)
+    return int(part.in_features if isinstance(part, nn.Linear) else part.in_channels)  # type: ignore[arg-type]
+
+
+@contextmanager
+def on_threads(threads: int) -> Iterator[None]:
+    """Compute on as many threads as the run does: sums in another order differ in their last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,49 @@
+"""The hidden layer of a block: what its last learned layer is given, SE's reduced vector and SK's z."""
+import torch
+from torch import nn
+
+from .blocks import AttentionBlock, to_module
+from .hooks import hooked
+
+RARE = 0.01  # a hidden unit that is above zero for fewer of the pictures is dead, for all but so few of them linear
+
+
+def hidden_layers(module: nn.Module, blocks: list[AttentionBlock], example: torch.Tensor) -> dict[str, str | None]:
+    """Block → path of the layer that is given its hidden units, the last learned one before the gate; None without.
+
+    A hidden layer is what such a layer is given by another one within the block's own module: SE's reduced vector and
+    SK's z are, ECA's and a single layer's inputs are not.
+    """
+    paths = {block.name: block.name.partition("#")[0] for block in blocks}
+    order: dict[str, list[tuple[str, int]]] = {name: [] for name in paths}  # the layers of vectors, with their outputs
+    with hooked(module) as hooks, torch.no_grad():
+        for name, path in paths.items():
+            for inner, part in module.get_submodule(path).named_modules():
+                if isinstance(part, nn.Linear):
+                    sizes = part.in_features, part.out_features
+                elif isinstance(part, nn.Conv2d):
+                    sizes = part.in_channels, part.out_channels
+                else:
+                    continue
+                layer = ".".join(filter(None, (path, inner)))
+
+                def ran(given, _, layer=layer, sizes=sizes, before=order[name]):
+                    if given is not None and given[0].numel() == sizes[0]:  # a vector, no map
+                        before.append((layer, sizes[1]))
+                hooks.after(layer, ran)
+        module(to_module(example[:1], module))
+    found: dict[str, str | None] = dict.fromkeys(paths)
+    for block in blocks:
+        layers = order[block.name]
+        alone = list(paths.values()).count(paths[block.name]) == 1  # else whose layer is whose cannot be told
+        if alone and len(layers) > 1 and layers[-1][1] in (block.channels, block.channels * block.branches):
+            found[block.name] = layers[-1][0]
+    return found
+
+
+def outgoing(layer: nn.Module) -> torch.Tensor | None:
+    """Σ w² of the weights that each of H hidden units goes out by, (H,) float64; None where units share weights."""
+    if isinstance(layer, nn.Linear) or (isinstance(layer, nn.Conv2d) and layer.groups == 1
+                                        and layer.kernel_size == (1, 1)):
+        return layer.weight.detach().double().flatten(1).square().sum(0)
+    return None

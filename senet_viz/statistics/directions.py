@@ -1,0 +1,135 @@
+"""What the dimension of the gates says, in sentences (Markdown: block labels are bold) that follow from its numbers."""
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from .archive import Statistics
+from .dimension import ONE
+
+HEAVY = 0.3  # the share of the variance from which on 1 % of the pictures are said to make it
+NARROW = 0.1  # the share of the classes up to which the effective number of them is said to be small
+
+
+def along_one(stats: Statistics, zoom: float = 1.0) -> list[str]:
+    """Labels of the blocks whose gate moves along one direction: a dimension under ``ONE``, where it was measured."""
+    if not stats.sampled:
+        return []
+    return [block.label for block in stats.blocks if stats.measures(block, zoom=zoom)["dimension"] < ONE]
+
+
+def repeated(along: Sequence[str], labels: Iterable[str], stats: Statistics) -> str:
+    """A sentence for sections that show channels one by one, where all channels of some of these blocks are one number.
+
+    Args:
+        along: labels, ``along_one(stats)``.
+        labels: of the blocks that are shown.
+        stats: the statistics.
+
+    Returns:
+        "" where there are no such blocks.
+    """
+    shown = set(labels)
+    found = [label for label in along if label in shown]
+    if not found:
+        return ""
+    return (f"All channels of {named(stats, found)} move along one direction, so that there the channels show one "
+            f"number many times.")
+
+
+def dimension_findings(stats: Statistics, table: pd.DataFrame, units: pd.DataFrame | None = None) -> list[str]:
+    """What the table says.
+
+    Args:
+        stats: the statistics.
+        table: ``summaries.dimension(stats)``.
+        units: ``summaries.hidden_units(stats)``.
+    """
+    gate = _rows(table, "gate")
+    told = gate["dimension"].dropna()
+    if told.empty:
+        return [f"In how many directions the gates move cannot be told from {stats.sampled:,} pictures: nothing moves, "
+                f"or there are fewer than three pictures for each direction."]
+    found, one = [], [label for label in told.index if told[label] < ONE]
+    if one:
+        sizes = sorted({int(gate["channels"][label]) for label in one})
+        channels = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
+        found.append(f"The gate of {named(stats, one)} moves along one direction (dimension at most "
+                     f"{told[one].max():.2f}): there {channels} channels are one number for each picture.")
+    rest = told.drop(one)
+    if len(rest):
+        where = f"In the other {len(rest)} blocks" if one and len(rest) > 1 else "Elsewhere" if one else (
+            "In all blocks" if len(rest) > 1 else "In the only block")
+        low, high = str(rest.idxmin()), str(rest.idxmax())
+        found.append(f"{where} the dimension is {rest[low]:.1f} (**{low}**)" + (
+            f" to {rest[high]:.1f} (**{high}**)" if high != low else "") + f", of {_channels(gate, rest.index)}.")
+    found += [_beside(gate, _rows(table, source), words) for source, words in (
+        ("squeeze", "its squeezed input z"), ("random", "the same network with random weights, drawn once,"))
+        if (table["source"] == source).any()]
+    found += _tails(stats, table)
+    spread = gate["classes"].dropna()
+    few = [label for label in spread.index if spread[label] <= max(1.5, NARROW * (stats.count > 0).sum())]
+    if few and (stats.count > 0).sum() > 2:
+        least = str(spread[few].idxmin())
+        found.append(f"What the gate of {named(stats, few)} tells of classes is mostly about few of them: the variance "
+                     f"between classes is spread as over {spread[least]:.1f} of {(stats.count > 0).sum():,} classes in "
+                     f"**{least}**.")
+    if units is not None and len(units):
+        share = units.set_index("label")["alive"] / units.set_index("label")["units"]
+        least = str(share.idxmin())
+        row = units.set_index("label").loc[least]
+        found.append(f"Of the {units['units'].sum():,} hidden units of the excitation {units['alive'].sum():,} live "
+                     f"(above zero in 1 to 99 % of the pictures); the smallest share is in **{least}**, "
+                     f"{row['alive']:.0f} of {row['units']:.0f}.")
+    untold = gate.index[gate["dimension"].isna()]
+    if len(untold):
+        found.append(f"In {named(stats, list(untold))} it cannot be told: the gate does not move, or it takes more "
+                     f"pictures.")
+    return found
+
+
+def named(stats: Statistics, labels: Sequence[str]) -> str:
+    """Labels in words, those of blocks that follow each other as a range: "**SE_4_2** to **SE_4_6** and **SE_5_2**"."""
+    order = {block.label: i for i, block in enumerate(stats.blocks)}
+    runs: list[list[str]] = []
+    for label in sorted(labels, key=order.__getitem__):
+        if runs and order[runs[-1][-1]] == order[label] - 1:
+            runs[-1].append(label)
+        else:
+            runs.append([label])
+    words = [word for run in runs for word in (
+        [f"**{run[0]}** to **{run[-1]}**"] if len(run) > 2 else [f"**{label}**" for label in run])]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _rows(table: pd.DataFrame, source: str) -> pd.DataFrame:
+    return table[table["source"] == source].set_index("label")
+
+
+def _channels(gate: pd.DataFrame, labels: Iterable[str]) -> str:
+    sizes = sorted({int(gate["channels"][label]) for label in labels})
+    return f"{sizes[0]:,} channels" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,} channels"
+
+
+def _beside(gate: pd.DataFrame, other: pd.DataFrame, words: str) -> str:
+    """In how many blocks the gate has fewer directions than something else, by more than two standard errors."""
+    difference = (gate["dimension"] - other["dimension"]).dropna()
+    if difference.empty:
+        return f"It cannot be compared with {words.rstrip(',')}, of which it cannot be told."
+    margin = 2 * (gate["error"].pow(2) + other["error"].pow(2)).pow(0.5).reindex(difference.index).fillna(0)
+    fewer, more = int((difference < -margin).sum()), int((difference > margin).sum())
+    return (f"Beside {words} the gate has fewer directions in {fewer} of {len(difference)} blocks and more in {more} "
+            f"(by over two standard errors; medians {gate['dimension'].reindex(difference.index).median():.1f} and "
+            f"{other['dimension'].reindex(difference.index).median():.1f}).")
+
+
+def _tails(stats: Statistics, table: pd.DataFrame) -> list[str]:
+    found = []
+    for source, what in (("gate", "gate"), ("squeeze", "squeezed input z")):
+        tail = _rows(table, source)["tail"].dropna()
+        heavy = [label for label in tail.index if tail[label] > HEAVY]
+        if heavy:
+            most = str(tail[heavy].idxmax())
+            found.append(f"A few pictures move the {what} of {named(stats, heavy)} most: 1 % of them hold over "
+                         f"{HEAVY:.0%} of its variance ({tail[most]:.0%} in **{most}**), and without them the number "
+                         f"of directions would be another.")
+    return found

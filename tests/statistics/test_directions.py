@@ -1,0 +1,108 @@
+"""Sentences about directions, on statistics whose numbers are set by hand."""
+import math
+
+import pandas as pd
+import pytest
+
+from senet_viz import figures
+from senet_viz.statistics import directions, summaries
+
+
+class Told:
+    """Statistics of blocks with these measures."""
+
+    sampled = 200
+    sources = ("gate", "shuffled", "squeeze", "random")
+    count = pd.Series([2] * 100)
+
+    def __init__(self, blocks, measures):
+        self.blocks, self._measures = blocks, measures
+
+    def measures(self, block, source="gate", branch=-1, zoom=1.0):
+        label = getattr(block, "label", block)
+        numbers = {"dimension": 4.0, "error": 0.1, "first": 0.4, "redundancy": 0.2, "tail": 0.05, "classes": 60.0}
+        return numbers | self._measures.get((label, source), {})
+
+
+@pytest.fixture
+def told(full):
+    def make(**measures):
+        return Told(full.blocks, {tuple(key.rsplit("_", 1)): values for key, values in measures.items()})
+    return make
+
+
+def sentences(stats, units=None) -> list[str]:
+    return directions.dimension_findings(stats, summaries.dimension(stats), units)
+
+
+def labels(stats) -> list[str]:
+    return [block.label for block in stats.blocks]
+
+
+def test_ranges_of_blocks_in_words(full):
+    order = labels(full)
+    assert directions.named(full, order[1:2]) == f"**{order[1]}**"
+    assert directions.named(full, [order[3], order[0]]) == f"**{order[0]}** and **{order[3]}**"
+    assert directions.named(full, order[1:4]) == f"**{order[1]}** to **{order[3]}**"
+    assert directions.named(full, [*order[:3], order[4], order[6]]) == (
+        f"**{order[0]}** to **{order[2]}**, **{order[4]}** and **{order[6]}**")
+
+
+def test_blocks_that_move_along_one_direction_are_named_everywhere(told):
+    first, second, third, *_ = labels(told())
+    stats = told(**{f"{second}_gate": {"dimension": 1.04}, f"{third}_gate": {"dimension": 1.19},
+                    f"{first}_gate": {"dimension": 1.21}})
+    assert directions.along_one(stats) == [second, third]
+    start = f"The gate of **{second}** and **{third}** moves along one direction (dimension at most 1.19)"
+    assert sentences(stats)[0].startswith(start)
+    assert directions.repeated([second, third], [first, third], stats) == (
+        f"All channels of **{third}** move along one direction, so that there the channels show one number many times.")
+    assert directions.repeated([second], [first], stats) == ""
+
+
+def test_nothing_is_said_of_one_direction_where_none_is(told):
+    found = sentences(told())
+    assert "one direction" not in " ".join(found)
+    assert found[0].startswith("In all blocks the dimension is 4.0 (")
+    assert "fewer directions in 0 of" in found[1] and "and more in 0 (" in found[1]
+
+
+def test_beside_the_controls_only_what_is_beyond_two_errors_counts(told):
+    first, second, *rest = labels(told())
+    count = len(rest) + 2
+    stats = told(**{f"{first}_squeeze": {"dimension": 4.27}, f"{second}_squeeze": {"dimension": 4.29},
+                    f"{rest[0]}_random": {"dimension": 2.0}})
+    found = sentences(stats)
+    assert f"its squeezed input z the gate has fewer directions in 1 of {count} blocks and more in 0" in found[1]
+    assert f"drawn once, the gate has fewer directions in 0 of {count} blocks and more in 1" in found[2]
+
+
+def test_heavy_tails_few_classes_hidden_units_and_what_cannot_be_told(told):
+    first, second, third, fourth, *_ = labels(told())
+    stats = told(**{f"{first}_gate": {"tail": 0.31}, f"{second}_squeeze": {"tail": 0.9},
+                    f"{third}_gate": {"classes": 1.5}, f"{fourth}_gate": {"dimension": math.nan, "error": math.nan}})
+    units = pd.DataFrame({"label": [first, second], "units": [8, 16], "alive": [7, 4], "effective": [3.0, 2.0]})
+    text = " ".join(sentences(stats, units))
+    assert f"A few pictures move the gate of **{first}** most" in text and "(31% in" in text
+    assert f"A few pictures move the squeezed input z of **{second}** most" in text
+    assert f"as over 1.5 of 100 classes in **{third}**" in text
+    assert "Of the 24 hidden units of the excitation 11 live" in text and f"in **{second}**, 4 of 16" in text
+    assert f"In **{fourth}** it cannot be told" in text
+
+
+def test_nothing_can_be_told(told):
+    stats = told(**{f"{label}_gate": {"dimension": math.nan} for label in labels(told())})
+    found = sentences(stats)
+    assert len(found) == 1 and found[0].startswith("In how many directions the gates move cannot be told from 200")
+
+
+def test_the_figure_has_a_line_a_source_with_its_errors(told):
+    first, *_ = labels(told())
+    table = summaries.dimension(told(**{f"{first}_squeeze": {"dimension": math.nan, "error": math.nan}}))
+    figure = figures.dimension(table, quantity="gate")
+    lines = {trace.name: trace for trace in figure.data}
+    assert set(lines) == {"gate", "squeezed input z", "control: random weights"}
+    assert list(lines["gate"].y) == [4.0] * len(labels(told())) and set(lines["gate"].error_y.array) == {0.1}
+    assert first not in lines["squeezed input z"].x
+    assert figure.layout.xaxis.categoryarray[0] == first
+    assert "gate from 4.0" in figure.layout.meta["alt"]
