@@ -4,6 +4,7 @@ With a network of one's own: ``streamlit run app.py -- --model package.module:fa
 ``streamlit run app.py -- --statistics FOLDER``.
 """
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -29,6 +30,14 @@ def operator() -> argparse.Namespace:
     return parser.parse_known_args(sys.argv[1:])[0]
 
 
+def endless(text: str) -> bool:
+    """Whether it is an infinite number, of which Streamlit cannot make the integer that a widget wants."""
+    try:
+        return math.isinf(float(text))
+    except ValueError:
+        return False
+
+
 st.set_page_config(
     page_title="senet_viz: channel attention", page_icon=str(APP / "assets" / "icon.png"), layout="wide",
     initial_sidebar_state=380)
@@ -38,10 +47,11 @@ files = sorted((Path(__file__).parent / "pages").glob("*.py"),
 pages = {file.stem: st.Page(f"pages/{file.name}", title=file.stem.replace("_", " ").capitalize(),
                             icon=ICONS.get(file.stem), default=file.stem == "explore") for file in files}
 page = st.navigation(list(pages.values()))
-wanted = st.query_params.to_dict().get("page")
-if wanted in pages:  # see loaded_model
-    st.switch_page(pages[wanted], query_params={
-        key: st.query_params.get_all(key) for key in st.query_params if key != "page"})
+wanted = st.query_params.to_dict().get("page")  # see loaded_model
+kept = {key: st.query_params.get_all(key) for key, value in st.query_params.items()
+        if not endless(value) and not (key == "page" and value in pages)}
+if len(kept) < len(st.query_params):
+    st.switch_page(pages.get(wanted, page), query_params=kept)
 choices = operator()
 st.session_state.update(factory=choices.model, allowed=choices.statistics)
 st.session_state["loaded"] = sidebar(choices.model)

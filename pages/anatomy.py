@@ -210,8 +210,8 @@ class Photo:
 
 def costs() -> None:
     """What attention costs, and what it buys; no picture is needed."""
-    heading("What it costs", "cost", "Counted on networks of the papers' 50 layers that are built for it, for 1000 "
-            "classes and pictures of 224×224; errors are the papers'.")
+    heading("What it costs", "cost", "Sliders build the papers' 50-layer networks, for 1000 classes and pictures of "
+            "224×224, and the costs are counted on them. The errors are those that the papers published.")
     squeeze_excite()
     selective_kernel()
     table = cost.reductions()

@@ -1,7 +1,8 @@
-"""The pages: every file of pages/, called as the file is."""
+"""The pages: every file of pages/, called as the file is, and links to them."""
 import shutil
 from pathlib import Path
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.app.conftest import APP
@@ -17,3 +18,15 @@ def test_a_new_page_is_one_file(tmp_path):
     app.switch_page("pages/all_gates.py").run()
     assert not app.exception and app.title[0].value == "all_gates"
     assert app.session_state["page"] == "All gates"  # its title
+
+
+@pytest.mark.parametrize("value, number", [("7", 7), ("1e400", 3), ("-inf", 3), ("Infinity", 3), ("nan", 3), ("x", 3)])
+def test_a_link_with_what_is_no_number(tmp_path, value, number):
+    (tmp_path / "pages").mkdir()
+    shutil.copy(APP, tmp_path / "app.py")
+    Path(tmp_path, "pages", "explore.py").write_text(
+        "import streamlit as st\nst.number_input('n', 0, 10, 3, key='n', bind='query-params')\n")
+    app = AppTest.from_file(str(tmp_path / "app.py"), default_timeout=300)
+    app.query_params["n"] = value
+    assert not app.run().exception
+    assert app.number_input(key="n").value == number
