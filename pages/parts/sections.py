@@ -9,6 +9,11 @@ import torch
 
 from senet_viz.reports.html import Section, report
 
+# a figure wider than the window scrolls sideways; its edge fades while there is more, where the browser can tell
+FADE = "@keyframes more { from, 98% { mask-image: linear-gradient(to right, #000 calc(100% - 3rem), transparent); } }"
+SCROLLS = "overflow-x: auto; animation: more linear; animation-timeline: scroll(self inline);"
+
+
 
 def heading(title: str, anchor: str, lead: str, more: str = "", *, part: bool = False) -> str:
     """The head of a section: what it shows in one or two lines, and the rest of its explanation on request.
@@ -56,8 +61,8 @@ def show(section: Section, key: str, *, about: str = "", on_select="ignore", tex
     if headings is not None:
         st.dataframe(section.table, hide_index=True, column_config=headings, alt=section.text)
     if section.figure is not None:
-        if width := section.figure.layout.width:  # in a window that is narrower it scrolls sideways
-            st.html(f"<style>.st-key-{key}_figure {{ overflow-x: auto; }} "
+        if width := section.figure.layout.width:
+            st.html(f"<style>{FADE} .st-key-{key}_figure {{ {SCROLLS} }} "
                     f".st-key-{key}_figure > * {{ min-width: {width:g}px; }}</style>")
         image = {"format": st.session_state.get("image_format", "png"), "filename": key, "scale": 2}
         st.plotly_chart(

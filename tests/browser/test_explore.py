@@ -283,3 +283,43 @@ def test_on_a_narrow_screen_nothing_is_lost_to_the_side(tab):
         return main.scrollWidth - main.clientWidth
     }""")
     assert overflow <= 0
+
+
+def test_a_grid_that_is_wider_than_the_window_shows_that_it_goes_on(tab):
+    page = tab()
+    page.page.set_viewport_size({"width": 420, "height": 900})
+    page.open(sample=NAMES[:2])
+    grid = page.widget("grad_cam_figure")
+    mask = "e => getComputedStyle(e).maskImage"
+    assert grid.evaluate("e => e.scrollWidth - e.clientWidth") > 100 and "gradient" in grid.evaluate(mask)
+    grid.evaluate("e => { e.scrollLeft = e.scrollWidth }")
+    page.page.wait_for_function("() => getComputedStyle(document.querySelector('.st-key-grad_cam_figure')).maskImage "
+                                "=== 'none'")
+    page.page.set_viewport_size({"width": 1440, "height": 900})
+    page.settle()
+    assert grid.evaluate("e => e.scrollWidth - e.clientWidth") <= 0 and grid.evaluate(mask) == "none"
+
+
+def test_the_whole_name_is_under_the_pointer_above_a_row(tab, tmp_path):
+    name = "a photo whose name is longer than what fits above its row.jpg"
+    Image.open(SAMPLES[0]).save(tmp_path / name)
+    page = tab().open(sample=NAMES[1])
+    page.widget("uploads").locator("input").set_input_files(tmp_path / name)
+    page.until("document.querySelectorAll('[data-testid=stImage]').length === 2")
+    page.chart("grad_cam").scroll_into_view_if_needed()
+    page.chart("grad_cam").locator(".annotation-text-g").filter(has_text="a photo who").hover()
+    hover = page.chart("grad_cam").locator(".hoverlayer .hovertext")
+    hover.first.wait_for()
+    assert name in hover.first.text_content()
+
+
+@pytest.mark.parametrize("width", [420, 800, 1100, 1440])
+def test_photos_and_samples_have_room(tab, width):
+    page = tab()
+    page.page.set_viewport_size({"width": width, "height": 900})
+    page.open(sample=NAMES[:4])
+    uploads, samples = (page.widget(key).bounding_box() for key in ("uploads", "sample"))
+    assert min(uploads["width"], samples["width"]) > 340 and samples["height"] < 160
+    for box in page.page.locator("table.ranking").all():
+        cells = box.locator("td").evaluate_all("all => all.map(e => e.scrollWidth - e.clientWidth)")
+        assert max(cells) <= 1  # no class and no probability is cut

@@ -91,3 +91,14 @@ def test_forced_kernels_in_the_dark(tab):
     assert edits(page) == "stage 4=mix 1 0"
     complete(page, [*CHARTS, "what_sizes"])
     assert [trace["name"] for trace in page.traces("what_sizes")] == ["own choice", "3x3", "5x5", "uniform"]
+
+
+def test_a_link_opens_the_tab_that_was_open(tab):
+    page = tab().open("what_if", sample=["teapot", "rocket"], edits="SE_4_*=1")
+    look(page, "what_travel")
+    look(page, "what_stages")
+    other = tab()
+    other.page.goto(page.page.url)
+    other.settle()
+    assert other.chart("what_travel").is_visible() and other.chart("what_stages").is_visible()
+    assert other.chart("what_cams").count() == 0 and other.chart("what_blocks").count() == 0
