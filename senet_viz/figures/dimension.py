@@ -4,7 +4,7 @@ import math
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import COLOURS, finish, mark_stages
+from .style import ANGLES, COLOURS, finish, mark_stages
 
 LINES = {  # name, colour, dash, marker
     "squeeze": ("squeezed input z", COLOURS[5], "solid", "diamond"),
@@ -42,7 +42,7 @@ def dimension(table: pd.DataFrame, *, quantity: str = "gate") -> go.Figure:
     told = table["dimension"].dropna()
     low, high = min(0.85, told.min()) if len(told) else 0.85, max(3.0, told.max()) if len(told) else 3.0
     figure.add_hline(y=1, line={"color": "#808080", "width": 1, "dash": "dot"}, layer="below")
-    figure.update_xaxes(title="attention block, in network order", type="category", tickangle=-45,
+    figure.update_xaxes(title="attention block, in network order", type="category", autotickangles=ANGLES,
                         categoryorder="array", categoryarray=list(blocks["label"]))
     figure.update_yaxes(title="directions (participation ratio)", type="log", dtick="D1",
                         range=[math.log10(low), math.log10(1.25 * high)])
