@@ -128,7 +128,7 @@ def class_changes(
     labels = list(dict.fromkeys(labels))
     table = table.assign(place=table.groupby("label", sort=False).cumcount())
     table = table[table["label"].isin(labels)]
-    figure, places = _panels(labels, columns, "class index")
+    figure, places = _panels(labels, columns, "class, by index")
     kind = go.Scattergl if 2 * len(table) > SVG_POINTS else go.Scatter
     classes = table["place"].max() + 1
     few = not classes > FEW
