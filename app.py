@@ -18,6 +18,7 @@ from senet_viz.data.places import APP
 ICONS = {  # of pages, in the order of the navigation
     "explore": ":material/equalizer:", "classes": ":material/category:", "anatomy": ":material/biotech:",
     "kernels": ":material/zoom_in:", "what_if": ":material/experiment:",
+    "training": ":material/monitoring:",
 }
 
 

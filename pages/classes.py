@@ -38,6 +38,7 @@ def main() -> None:
     page = Page(loaded, stats)
     page.lines()
     page.depth()
+    page.dimension()
     page.channels()
     page.pair()
     page.saturation()
@@ -156,6 +157,17 @@ class Page:
         self._heading("depth")
         section = self.data.depth(_specificity(self.key, self.data.zoom, self.stats))
         show(section, "depth", text=False)
+        st.markdown("".join(f"\n- {finding}" for finding in section.found))
+        st.caption(f"*{self.data.source}.*")
+
+    def dimension(self) -> None:
+        self._heading("dimension")
+        section = self.data.dimension()
+        if section is None:
+            st.info("These statistics do not tell: they were collected without a sample of whole gates, or before "
+                    "there was one. Collect them anew.")
+            return
+        show(section, "dimension", text=False)
         st.markdown("".join(f"\n- {finding}" for finding in section.found))
         st.caption(f"*{self.data.source}.*")
 

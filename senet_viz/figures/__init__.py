@@ -19,6 +19,7 @@ from .sizes import class_changes, share_slopes, size_bars, size_curves, size_eff
 from .specificity import specificity
 from .strips import strips
 from .style import last_branch
+from .training import training_curves, training_map
 from .what_if import edit_effects, edit_travel, evaluated, forced_sizes
 
 __all__ = [
@@ -26,5 +27,5 @@ __all__ = [
     "class_heat_map", "class_panels", "contribution", "cost_by_stage", "dimension", "edit_effects", "edit_travel",
     "error_against_parameters", "evaluated", "excitation", "fig3_bars", "fig3_lines", "forced_sizes", "gate_change",
     "kernel_preference", "last_branch", "nearest_classes", "saturation", "share_slopes", "signed_map", "size_bars",
-    "size_curves", "size_effects", "size_slopes", "specificity", "strips",
+    "size_curves", "size_effects", "size_slopes", "specificity", "strips", "training_curves", "training_map",
 ]

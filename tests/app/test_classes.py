@@ -17,7 +17,7 @@ from senet_viz.layers import SqueezeExcite
 from senet_viz.models import embedded_models, slim_resnet50
 from senet_viz.reports import papers
 from senet_viz.reports.html import report
-from senet_viz.statistics import published, summaries
+from senet_viz.statistics import directions, published, summaries
 from tests.app.checks import fine, png, sections, sentences
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -25,8 +25,8 @@ SAMPLES = sorted((ROOT / "assets" / "samples").glob("*.jpg"))
 NAMES = [path.stem.replace("_", " ") for path in SAMPLES]
 STATISTICS = ROOT / "assets" / "statistics"
 SE, SK = "demo/se_resnet50_slim", "demo/sknet50_slim"
-OF_DATA = ["lines", "depth", "heat_map", "selective", "channel_classes", "channel_histogram", "pair", "separating",
-           "saturation"]
+OF_DATA = ["lines", "depth", "dimension", "heat_map", "selective", "channel_classes", "channel_histogram",
+           "pair", "separating", "saturation"]
 OF_PHOTOS = ["photo_lines", "nearest", "mean_cams"]
 
 pytestmark = pytest.mark.skipif(
@@ -71,9 +71,9 @@ def test_the_first_start_shows_the_statistics_of_the_model(first, se):
     fine(first)
     assert list(sections(first)) == ["lines", "paper", *OF_DATA[1:], *OF_PHOTOS]  # in the order of the page
     assert [h.value for h in first.header] == [
-        "Class by class, block by block", "How class-specific is each depth?", "The channels of a block", "Two classes",
-        "Saturated and dead gates", "Your photos beside the data set", "Statistics over your own photos",
-        "The whole page"]
+        "Class by class, block by block", "How class-specific is each depth?", "How many directions?",
+        "The channels of a block", "Two classes", "Saturated and dead gates",
+        "Your photos beside the data set", "Statistics over your own photos", "The whole page"]
     assert se.metadata["data"] in first.selectbox(key="statistics").value
     assert f"**{se.metadata['images']:,}** pictures · **{(se.count > 0).sum()}** classes" in first.caption[0].value
     chosen = first.multiselect(key="classes").value
@@ -102,6 +102,7 @@ def test_numbers_are_the_librarys(first, se):
     same(shown["lines"], pd.concat([
         summaries.class_lines(se, b, chosen).assign(label=b.label) for b in tables.panels(se.blocks)]))
     same(shown["depth"], summaries.specificity(se))
+    same(shown["dimension"], summaries.dimension(se))
     best = summaries.selective_channels(se, "SE_5_3")
     same(shown["selective"], best)
     means = pd.DataFrame(se.mean("SE_5_3")[:, -1], names)
@@ -115,6 +116,8 @@ def test_numbers_are_the_librarys(first, se):
     same(shown["saturation"], summaries.saturation(se))
     said = "\n".join(sentences(first.markdown))
     assert all(finding in said for finding in summaries.depth_findings(se, shown["depth"]))
+    assert all(finding in said for finding in directions.dimension_findings(
+        se, shown["dimension"], summaries.hidden_units(se)))
     assert set(shown["paper"]["block"]) == {"all of these", *papers.PANELS}
 
 
@@ -128,12 +131,14 @@ def test_numbers_of_kernel_weights_at_a_zoom(selective, sk):
         summaries.class_lines(sk, label, chosen, overall="image", zoom=2.0).assign(label=label)
         for label in ("SK_4_1", "SK_2_3")]))
     same(shown["depth"], summaries.specificity(sk, zoom=2.0))
+    same(shown["dimension"], summaries.dimension(sk, zoom=2.0))
     same(shown["channel_histogram"], summaries.channel_histogram(sk, "SK_4_1", 7, zoom=2.0))
     same(shown["pair"].drop(columns="label"), summaries.class_lines(sk, "SK_3_1", chosen[:2], overall=None, zoom=2.0))
     wide = shown["heat_map"].pivot(index="class", columns="channel", values="value").loc[names]
     np.testing.assert_allclose(wide, sk.mean("SK_4_1", 2.0)[:, -1], atol=1e-6)
     # what is drawn are weights of the larger kernel, and it is called so
-    for key in ("lines", "depth", "heat_map", "channel_classes", "channel_histogram", "pair", "photo_lines"):
+    for key in ("lines", "depth", "dimension", "heat_map", "channel_classes", "channel_histogram", "pair",
+                "photo_lines"):
         section = sections(selective)[key]
         assert "weight of 5×5" in section.text and "eight of 5×5" in section.figure.layout.meta["alt"], key
         assert "zoom 2×" in section.text or key.startswith("channel"), key

@@ -1,0 +1,117 @@
+"""Logs of a monitor, read again; what they say."""
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from senet_viz import figures
+from senet_viz.training import Monitor
+from senet_viz.training.log import COLUMNS, MEASURES, LogError, collapses, findings, grid, labels, read_log
+from senet_viz.training.log_sections import LogSections
+from tests.runs import make_batch, make_module
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def made(dimensions: dict[str, list[float]], pictures: int = 128, alive: float = 0.9) -> pd.DataFrame:
+    """A log of these blocks; a value a step, 50 steps apart."""
+    rows = [{"step": 50 * i, "block": label.lower(), "label": label, "pictures": pictures, "mean": 0.5, "std": 0.1,
+             "below": 0.0, "above": 0.0, "dimension": values[i], "first": 0.5, "alive": alive}
+            for i in range(len(next(iter(dimensions.values())))) for label, values in dimensions.items()]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """What a monitor wrote, and its table."""
+    network = make_module("se+sk")
+    with Monitor(network, make_batch(2), every=2) as monitor:
+        network.train()
+        for seed in range(5):
+            network(make_batch(40, seed))
+        network.eval()
+    path = tmp_path_factory.mktemp("log") / "log.parquet"
+    monitor.save(path)
+    return path, monitor.table()
+
+
+def test_a_log_is_read_as_it_was_written(log):
+    path, table = log
+    for source in (path, str(path), path.read_bytes()):
+        pd.testing.assert_frame_equal(read_log(source), table, check_dtype=False)
+
+
+@pytest.mark.parametrize(("change", "message"), [
+    (lambda table: table.drop(columns="first"), "it has no column first"),
+    (lambda table: table[:0], "The log is empty"),
+    (lambda table: pd.concat([table, table]), "has a block twice at one step"),
+    (lambda table: table.assign(step="now"), "columns are not what a monitor writes"),
+    (lambda table: table.assign(mean=math.inf), "infinite numbers"),
+    (lambda table: pd.DataFrame({"a": [1]}), "it has no column step"),
+])
+def test_other_tables_are_refused(log, tmp_path, change, message):
+    change(log[1]).to_parquet(tmp_path / "other.parquet", index=False)
+    with pytest.raises(LogError, match=message):
+        read_log(tmp_path / "other.parquet")
+
+
+@pytest.mark.parametrize("content", [b"", b"step,block\n1,2\n", b"PAR1" + bytes(40) + b"PAR1"])
+def test_files_that_are_no_table_are_refused(content):
+    with pytest.raises(LogError, match="is no log of a monitor"):
+        read_log(content)
+
+
+def test_a_grid_has_blocks_in_network_order_and_what_is_not_known_is_nan():
+    table = made({"SE_5_1": [3.0, 2.0], "SE_2_1": [math.nan, 1.0]})
+    found = grid(table, "dimension")
+    assert list(found.index) == ["SE_5_1", "SE_2_1"] == labels(table) and list(found.columns) == [0, 50]
+    np.testing.assert_array_equal(found, [[3.0, 2.0], [math.nan, 1.0]])
+
+
+def test_a_block_has_collapsed_if_it_stays_along_one_direction():
+    table = made({"back": [1.1, 1.1, 2.0, 1.3], "late": [3.0, 1.1, 1.3, 1.1], "always": [1.0, 1.0, 1.1, 1.0],
+                  "gap": [3.0, 1.1, math.nan, 1.05], "unknown": [math.nan] * 4})
+    found = collapses(table).set_index("label")
+    assert found["since"].to_dict() == {"late": 150, "always": 0, "gap": 50}
+    assert found["dimension"].to_dict() == {"late": 1.1, "always": 1.0, "gap": 1.05}
+
+
+def test_sentences_have_their_numbers():
+    text = findings(made({"SE_2_1": [2.0, 4.0], "SE_4_1": [2.0, 3.0], "SE_5_1": [1.3, 1.1]}, alive=0.25))
+    assert text[0] == ("At the end, step 50, the gates of 1 of 3 blocks move along one direction: **SE_5_1** since "
+                       "step 50.")
+    assert text[1] == "The others have 3.0 (**SE_4_1**) to 4.0 (**SE_2_1**) directions."
+    assert "25% of them" in text[2] and "128 pictures" in text[3]
+    assert findings(made({"SE_2_1": [2.0, 4.0]}))[:2] == [
+        "At the end, step 50, the gates of 0 of 1 blocks move along one direction.", "**SE_2_1** has 4.0 directions."]
+    assert "too small to tell" in findings(made({"SE_2_1": [math.nan]}, pictures=2))[0]
+
+
+def test_sections_have_the_logs_numbers_and_scripts_that_give_them(log, capsys):
+    path, table = log
+    sections = LogSections({"mine": table, "other": table[table["label"] != "SK_5_1"]},
+                           {"mine": str(path), "other": str(path)})
+    for measure in MEASURES:
+        section = sections.map("mine", measure)
+        values = section.figure.data[0].customdata
+        np.testing.assert_array_equal(np.asarray(values, float), grid(table, measure).to_numpy())
+        assert section.figure.layout.meta["alt"].endswith(".")
+    for section in (sections.map("mine", "std"), sections.curves(sections.labels[0], "dimension")):
+        names: dict = {}
+        exec(section.script, names)
+        pd.testing.assert_frame_equal(names["result"].reset_index(drop=True), section.table.reset_index(drop=True),
+                                      check_dtype=False)
+    assert capsys.readouterr().out
+    assert len(sections.curves("SK_5_1", "mean").figure.data) == 1  # of the run that has the block
+
+
+def test_two_maps_share_their_colours_and_directions_are_on_a_logarithmic_scale():
+    low, high = made({"SE_2_1": [1.0, 2.0]}), made({"SE_2_1": [1.0, 20.0]})
+    sections = LogSections({"low": low, "high": high}, {"low": "low", "high": "high"})
+    one, two = (sections.map(name, "dimension").figure.data[0] for name in ("low", "high"))
+    assert one.zmax == two.zmax == pytest.approx(math.log(20))
+    np.testing.assert_allclose(two.z, [[0, math.log(20)]])
+    assert [two.colorbar.ticktext[i] for i in (0, -1)] == ["1", "20"]
+    empty = figures.training_map(grid(made({"a": [math.nan]}), "dimension"), measure="dimension", quantity="directions")
+    assert np.isnan(np.asarray(empty.data[0].z, float)).all()
