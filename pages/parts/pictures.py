@@ -177,9 +177,14 @@ def inspect_all(loaded: Loaded, pictures: list[Picture]) -> dict[str, Inspected]
     return results
 
 
-@st.cache_data(max_entries=512, show_spinner=False)
-def explain(key: str, digest: str, target: int, _view: sv.View) -> tuple[dict, dict]:
+def explain(key: str, digest: str, target: int, view: sv.View) -> tuple[dict, dict]:
     """Grad-CAM and channel weights for one class, from the graph that the view kept: no forward."""
-    cams, weights = _view.grad_cam([target]) if _view.cams else ({}, {})  # a view without layers keeps no graph
+    # pages look at a picture at different points: what one has kept is not what another asks for
+    return _explain(key, digest, target, tuple(map(str, view.cams)), view)
+
+
+@st.cache_data(max_entries=512, show_spinner=False)
+def _explain(key: str, digest: str, target: int, points: tuple[str, ...], _view: sv.View) -> tuple[dict, dict]:
+    cams, weights = _view.grad_cam([target]) if points else ({}, {})  # a view without layers keeps no graph
     return ({point: cam[0, 0].cpu().numpy() for point, cam in cams.items()},
             {point: weight.cpu() for point, weight in weights.items()})

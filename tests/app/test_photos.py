@@ -76,3 +76,14 @@ def test_a_link_wins_over_what_was_chosen_before(start):
     app.run()
     fine(app)
     assert app.session_state["sample"] == ["rocket"] and app.session_state["class"] == "banana"
+
+
+def test_what_one_page_has_explained_is_not_what_another_asks_for(start):
+    """What if looks at a picture at the ends of stages, Explore at every gate too: in this order as well."""
+    app = start(run=False, model=SE, sample="teapot", edits="SE_5_3=1")
+    app.run()
+    pictures.explain.__globals__["_explain"].clear()
+    go(app, "pages/what_if.py")
+    assert "what_cams" in sections(app)
+    go(app, "pages/explore.py")
+    assert "gate_change" in sections(app)
