@@ -52,8 +52,7 @@ class Halves:
 
     def ratio(self) -> float:
         """The participation ratio, however few the pictures are; nan for gates that do not move, or by noise alone."""
-        one, two = self.halves
-        return _ratio(one, two, one @ two.T)
+        return float(self._ratios(1)[-1])
 
     def error(self, groups: int = GROUPS) -> float:
         """Standard error of the ratio: a jackknife that leaves out one of ``groups`` runs of pictures at a time.
@@ -64,14 +63,33 @@ class Halves:
         groups = min(groups, self.count // 4)
         if groups < 2:
             return NAN
-        one, two = self.halves
-        products, found = one @ two.T, []
-        member = [torch.arange(len(half), device=half.device) * groups // len(half) for half in self.halves]
-        for group in range(groups):
-            rows, columns = (of != group for of in member)
-            found.append(_ratio(one[rows], two[columns], products[rows][:, columns]))
-        ratios = torch.tensor(found, dtype=torch.float64)
+        ratios = self._ratios(groups)[:groups]
         return float(((groups - 1) / groups * (ratios - ratios.mean()).square().sum()).sqrt())
+
+    def _ratios(self, groups: int) -> torch.Tensor:
+        """The ratio without each of so many runs of pictures, and last that of all: (groups + 1,)."""
+        one, two = self.halves
+        if min(len(one), len(two)) < 2:
+            return torch.full((groups + 1,), NAN, dtype=torch.float64)
+        member = [torch.nn.functional.one_hot(
+            torch.arange(len(half), device=half.device) * groups // len(half), groups).to(half) for half in self.halves]
+        kept = [torch.cat([1 - of, torch.ones_like(of[:, :1])], 1) for of in member]  # (n, groups + 1)
+        counts = [of.sum(0) for of in kept]
+        # Σ (x − mean)² of what is kept
+        traces = [of.T @ half.square().sum(1) - (of.T @ half).square().sum(1) / count
+                  for half, of, count in zip(self.halves, kept, counts)]
+        # of the scalar products P, ‖HPH‖² with H = 1 − 11ᵀ/n: from sums over rows, columns and all, each time of what
+        # is kept
+        products = one @ two.T
+        squares = ((kept[0].T @ products.square()) * kept[1].T).sum(1)
+        by_row, by_column = products @ kept[1], kept[0].T @ products
+        rows = (kept[0] * by_row.square()).sum(0) / counts[1]
+        columns = (kept[1].T * by_column.square()).sum(1) / counts[0]
+        total = (kept[0] * by_row).sum(0).square() / (counts[0] * counts[1])
+        overlap = squares - rows - columns + total
+        # what is left of gates that do not move is rounding
+        moves = (traces[0] > 0) & (traces[1] > 0) & (overlap > 1e-12 * squares)
+        return torch.where(moves, traces[0] * traces[1] / overlap, NAN)
 
     def first(self) -> float:
         """Share of the variance along the first direction, the mean of both ways to divide the work."""
@@ -97,16 +115,6 @@ class Halves:
         one, two = ((half - half.mean(0))[:, moving] for half in (one, two))
         one, two = one / one.norm(dim=0), two / two.norm(dim=0)
         return float(((one @ two.T).square().sum() - channels) / (channels * (channels - 1)))
-
-
-def _ratio(one: torch.Tensor, two: torch.Tensor, products: torch.Tensor) -> float:
-    """The ratio tr S₁ · tr S₂ / tr(S₁S₂) of vectors (n₁, C) and (n₂, C), whose scalar products (n₁, n₂) are given."""
-    if min(len(one), len(two)) < 2:
-        return NAN
-    traces = [float((half - half.mean(0)).square().sum()) for half in (one, two)]
-    centred = products - products.mean(0) - products.mean(1, keepdim=True) + products.mean()
-    overlap = float(centred.square().sum())
-    return traces[0] * traces[1] / overlap if min(*traces, overlap) > 0 else NAN
 
 
 def principal(values: torch.Tensor, count: int) -> torch.Tensor:
