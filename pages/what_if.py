@@ -149,7 +149,8 @@ class Page:
                                  format_func=lambda place: what_if.ALL if place == "*" else place)
             value = editing.choose_value(
                 [block for block in self.blocks.values() if sv.Edit(where, 1).matches(block)],
-                ["mean"] * (self.statistics is not None) + ["photo"] * bool(self.other))
+                ["mean"] * (self.statistics is not None) + ["photo"] * bool(self.other)
+                + ["rank"] * bool(self.statistics and self.statistics.sampled))
             channels = st.text_input("Channels", key="what_of", placeholder="all; or 7, 9-12", width=140).strip()
             st.button("Edit", key="what_add", on_click=editing.add, icon=":material/edit:", type="primary",
                       args=(where, value, channels))
@@ -175,13 +176,14 @@ class Page:
 
     def _edited(self) -> what_if.Looked:
         """The photo with the edits; from now on scripts make them too."""
-        mean, photo = (word in edit_text.words_used(self.text) for word in ("mean", "photo"))
-        sources = ((str(self.statistics.path), last_written(self.statistics.path)) if mean else (),
+        used = edit_text.words_used(self.text)
+        over_data, photo = bool(used & {"mean", "rank"}), "photo" in used
+        sources = ((str(self.statistics.path), last_written(self.statistics.path)) if over_data else (),
                    self.other.digest if photo else "")
         looked = _look(*self.key, self.text, sources, self.model, self.picture.data, self.edits)
         self.edited_key = f"{self.loaded.key} {self.text} {sources}"
         self.sections = replace(self.sections, text=self.text, other=self.other.path if photo else "",
-                                statistics=_path(self.statistics.path) if mean else "")
+                                statistics=_path(self.statistics.path) if over_data else "")
         return looked
 
     def _pick_block(self) -> None:

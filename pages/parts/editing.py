@@ -5,6 +5,7 @@ import senet_viz as sv
 from senet_viz import tables
 from senet_viz.experiments import edit_text
 from senet_viz.gates.edits import HINT
+from senet_viz.statistics.archive import COMPONENTS
 
 
 def write(text: str) -> None:
@@ -22,8 +23,8 @@ def edit_area() -> str:
     text = "\n".join(edit_text.lines(st.text_area(
         "Edits", key="edits", bind="query-params", height=100, max_chars=4000,
         placeholder="SE_5_*=1\nSE_3_4[7,9-12]=0", help="An edit a line, or semicolons between: BLOCKS=VALUE or "
-        f"BLOCKS[CHANNELS]=VALUE. A value is {HINT}; 'mean' (over a data set) or 'photo' (the other photo's "
-        "gates).")))
+        f"BLOCKS[CHANNELS]=VALUE. A value is {HINT}; 'mean' (over a data set), 'rank 1' (that and the first principal "
+        "direction) or 'photo' (the other photo's gates).")))
     past, last = st.session_state.setdefault("what_past", []), st.session_state.get("what_last", text)
     if text != last:
         past.append(last)
@@ -50,7 +51,7 @@ def choose_value(blocks: list[sv.AttentionBlock], words: list[str]) -> str:
 
     Args:
         blocks: whose gates.
-        words: "mean" and "photo", where there is something that they stand for.
+        words: "mean", "rank" and "photo", where there is something that they stand for.
     """
     choices = edit_text.choices(blocks, words)
     kind = st.selectbox("Set to", list(choices), key="what_kind", width=260)
@@ -63,6 +64,8 @@ def choose_value(blocks: list[sv.AttentionBlock], words: list[str]) -> str:
         if int(st.session_state.get("what_top") or 1) > most:
             st.session_state.pop("what_top")
         return f"top {int(st.number_input('Channels kept', 1, most, min(8, most), key='what_top', width=140))}"
+    if kind == edit_text.RANKED:
+        return f"rank {int(st.number_input('Directions', 0, COMPONENTS, 1, key='what_rank', width=140))}"
     if kind == edit_text.MIXED:
         last = st.slider(f"Weight of {tables.kernel_name(blocks[-1], -1)}", 0.0, 1.0, 0.5, 0.05, key="what_mix",
                          width=200)

@@ -24,7 +24,8 @@ OF_EDITS = ["what_changes", "what_cams", "what_travel"]
 TRIED = ["what_blocks", "what_stages", "what_channels", "what_swap"]
 EVALUATION = ROOT / "assets" / "evaluation"
 OF_DATA = ["what_data"] * EVALUATION.is_dir()
-EDITS = {SE: "SE_5_1=mean\nstage 4=*0.5\nSE_2_1=photo\nSE_5_3[7,9-12]=0", SK: "SK_4_1=5x5\nstage 3=mix 0.3 0.7"}
+EDITS = {SE: "SE_5_1=mean\nSE_5_2=rank 2\nstage 4=*0.5\nSE_2_1=photo\nSE_5_3[7,9-12]=0",
+         SK: "SK_4_1=5x5\nstage 3=mix 0.3 0.7"}
 
 pytestmark = pytest.mark.skipif(
     not {SE, SK} <= set(embedded_models()) or not all(
@@ -83,6 +84,7 @@ def test_numbers_are_the_librarys(shown, models, name):
     target = model.class_index("espresso") if name == SE else int(before.logits.argmax())
     stats = sv.open_statistics(ROOT / "assets" / "statistics" / name.partition("/")[2])
     edits = sv.parse_edits(EDITS[name], mean={b.name: stats.overall_mean(b) for b in stats.blocks},
+                               rank=stats.rank,
                            photo=sv.record(model, batch(model, other)).gates)
     after = sv.inspect(model, one, edits=edits, targets=[target], layers=list(model.stages.values()))
     same(table["what_overview"], tables.summary({"as it is": before, "edited": after}))
@@ -180,8 +182,9 @@ def test_what_a_unit_can_be_set_to(page):
     app, values = page(model=SK), []
     assert app.selectbox(key="what_kind").options == [
         "all 3x3", "all 5x5", "a mixture", "uniform", "shuffled over channels", "its mean over a data set",
-        "another photo's"]
-    for kind, value in (("a mixture", "mix 0.5 0.5"), ("another photo's", "photo"), ("all 3x3", "3x3")):
+        "its mean and first directions", "another photo's"]
+    for kind, value in (("a mixture", "mix 0.5 0.5"), ("another photo's", "photo"), ("all 3x3", "3x3"),
+                        ("its mean and first directions", "rank 1")):
         app.selectbox(key="what_kind").set_value(kind).run()
         app.button(key="what_add").click().run()
         fine(app)

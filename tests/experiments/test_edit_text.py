@@ -20,6 +20,8 @@ def blocks():
 @pytest.mark.parametrize(("name", "words", "offered"), [
     ("se", ["mean"], {"off": "1", "a number": None, "scaled": None, "only the most excited channels": None,
                       "shuffled over channels": "shuffle channels", "its mean over a data set": "mean"}),
+    ("se", ["rank"], {"off": "1", "a number": None, "scaled": None, "only the most excited channels": None,
+                      "shuffled over channels": "shuffle channels", "its mean and first directions": None}),
     ("sk", ["photo"], {"all 3x3": "3x3", "all 5x5": "5x5", "a mixture": None, "uniform": "uniform",
                        "shuffled over channels": "shuffle channels", "another photo's": "photo"})])
 def test_what_a_block_can_be_set_to(blocks, name, words, offered):
@@ -83,6 +85,11 @@ def test_words_stand_for_gates_met_elsewhere(blocks):
     assert (edit.apply(block, torch.zeros(1, 1, block.channels), 0) == 0.25).all() and str(edit) == "SE_2_1=mean"
     with pytest.raises(sv.EditError, match=r"^There are no statistics of net here, so that 'mean' has no value"):
         read_edits("SE_2_1=mean", "net", photo=photo)
+    with pytest.raises(sv.EditError, match=r"^There are no statistics of net here, so that 'rank' has no value"):
+        read_edits("SE_2_1=rank 2", "net")
+    Statistics.sampled = 0
+    with pytest.raises(sv.EditError, match=r"^The statistics here hold no principal directions"):
+        read_edits("SE_2_1=rank 2", "net", Statistics())
     with pytest.raises(sv.EditError, match=r"^There is no other photo here, so that 'photo' has no value"):
         read_edits("SE_2_1=photo", "net")
     with pytest.raises(sv.EditError, match="'rubbish' is no edit"):
