@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from PIL import Image
 from plotly.subplots import make_subplots
 
-from .style import DIVERGING, SEQUENTIAL, finish, hover_name, shorten
+from .style import DIVERGING, SEQUENTIAL, finish, shorten
 
 CELL, SMALL_CELL = 190, 140  # pixels of a panel's side, for up to three pictures and for more
 GAP, LINE = 8, 17
@@ -145,7 +145,7 @@ class Row:
     """What stands above a row of panels, and the whole names that it stands for, which are under the pointer."""
 
     def __init__(self, text: str, *names: str):
-        self.text, self.whole = text, "<br>".join(map(hover_name, names))
+        self.text, self.whole = text, "<br>".join(shorten(name, 200) for name in names)
 
 
 def _grid(pictures, panels, titles, rows, *, opacity, smooth, alt) -> go.Figure:

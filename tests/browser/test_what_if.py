@@ -101,4 +101,4 @@ def test_a_link_opens_the_tab_that_was_open(tab):
     other.page.goto(page.page.url)
     other.settle()
     assert other.chart("what_travel").is_visible() and other.chart("what_stages").is_visible()
-    assert other.chart("what_cams").count() == 0 and other.chart("what_blocks").count() == 0
+    assert not other.chart("what_cams").is_visible() and not other.chart("what_blocks").is_visible()

@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from senet_viz.figures import cam_grid, channel_maps, gate_change, signed_map
-from senet_viz.figures.style import shorten
 
 SIDE = 16
 
@@ -62,7 +61,7 @@ def test_whole_names_are_under_the_pointer_of_what_stands_above_a_row():
                       whole={name: "tabby, tabby cat <x>"})
     row = figure.layout.annotations[-1]
     assert row.text.endswith("<br><i>tabby</i>") and name not in row.text
-    assert row.hovertext == f"{shorten(name, 60)}<br>tabby, tabby cat &lt;x&gt;"
+    assert row.hovertext == f"{name}<br>tabby, tabby cat &lt;x&gt;"
     assert cams("a").layout.annotations[-1].hovertext == "a<br>tabby"
 
 
