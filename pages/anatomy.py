@@ -4,6 +4,7 @@ import numpy as np
 import streamlit as st
 
 import senet_viz as sv
+from pages.parts.archives import statistics_of
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.pictures import Picture, choose_one, choose_pictures
 from pages.parts.sections import clear, downloads, heading, show
@@ -13,6 +14,7 @@ from senet_viz.experiments import anatomy, cost, variants
 from senet_viz.reports import scripts
 from senet_viz.reports.html import Section
 from senet_viz.reports.text import file_name, plain
+from senet_viz.statistics.directions import mark
 
 EXAMPLES = {1: "demo/se_resnet50_slim", 2: "demo/sknet50_slim"}  # a model with gates, and one that weighs branches
 NUMBER, PERCENT = st.column_config.NumberColumn, {"format": "percent"}
@@ -139,6 +141,8 @@ class Photo:
                 max(int(st.session_state.get(f"{key}_of") or 0), 0), block.channels - 1)
             channel = int(st.number_input("Channel", 0, block.channels - 1, key=f"{key}_of", bind="query-params",
                                           width=160, help="Or click a channel in the strips."))
+        if directions := mark(statistics_of(self.loaded), label):
+            st.caption(directions)
         try:
             found = _dissect(self.loaded.key, self.picture.digest, label, self.model, self.picture.data)
         except SENTENCES as error:

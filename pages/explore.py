@@ -1,8 +1,7 @@
 """Explore: what the channel attention of one network does with a few pictures, beside where the network looks."""
-from pathlib import Path
-
 import streamlit as st
 
+from pages.parts.archives import statistics_of
 from pages.parts.choices import choose_class
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.pictures import NO_STAGES, Inspected, Picture, choose_pictures, explain, inspect_all
@@ -14,7 +13,8 @@ from senet_viz.experiments import attribution
 from senet_viz.experiments.picture_sections import BY_INDEX, ORDERS, PictureSections
 from senet_viz.figures.style import elide
 from senet_viz.gates import AttentionBlock
-from senet_viz.reports.text import plain
+from senet_viz.reports.text import file_name, plain
+from senet_viz.statistics.directions import mark
 
 TOP_CLASS = "each picture's own top class"
 
@@ -44,7 +44,7 @@ def main() -> None:
     page.grad_cam()
     page.contribution()
     downloads(f"Channel attention of {loaded.model.name}", {"Pictures": ", ".join(page.names)},
-              f"{Path(loaded.model.name).stem}_report")
+              f"{file_name(loaded.model.name)}_report")
 
 
 class Page:
@@ -93,6 +93,8 @@ class Page:
                 help="The SE paper's Fig. 6 shows every s-th channel, s = ⌈C/50⌉.")
             order = st.selectbox("Order by", ORDERS, index=ORDERS.index(BY_INDEX), key="order", bind="query-params",
                                  width=280)
+        if directions := mark(statistics_of(self.loaded), label):
+            st.caption(directions)
         section = self.sections.block(block, quantity, sampled=every == "every s-th", order=order, pair=self._pair())
         show(section, "excitation", on_select=self._pick)
         self._channel(block)

@@ -7,7 +7,7 @@ import streamlit as st
 
 import senet_viz as sv
 from pages.parts import editing
-from pages.parts.archives import collected, last_written, weights_of
+from pages.parts.archives import last_written, statistics_of, weights_of
 from pages.parts.choices import choose_class, recall, remember
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.pictures import NO_STAGES, Picture, choose_pictures, explain
@@ -20,7 +20,7 @@ from senet_viz.data.places import APP, ASSETS
 from senet_viz.experiments import edit_text, what_if
 from senet_viz.experiments.what_if_sections import AFTER, BEFORE, Sections, head, of_evaluation
 from senet_viz.reports.html import Section
-from senet_viz.reports.text import plain
+from senet_viz.reports.text import file_name, plain
 
 TOP_CLASS = "the most probable one"
 LOGIT, PROBABILITY = "logit", "probability"
@@ -59,7 +59,7 @@ def main() -> None:
         part()
     downloads(f"Experiments with the gates of {loaded.model.name}",
               {"Photo": page.picture.name, "Edits": "; ".join(page.text.split("\n")) or "none"},
-              f"{Path(loaded.model.name).stem}_what_if")
+              f"{file_name(loaded.model.name)}_what_if")
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
@@ -92,8 +92,7 @@ class Page:
     def __init__(self, loaded: Loaded, pictures: list[Picture], looked: dict[str, what_if.Looked]):
         self.loaded, self.model, self.looked = loaded, loaded.model, looked
         self.blocks = {block.label: block for block in loaded.model.blocks}
-        own = weights_of(loaded.key, loaded.model)
-        self.statistics = next((stats for stats in collected().values() if stats.metadata["weights"] == own), None)
+        self.statistics = statistics_of(loaded)
         self._choose({picture.name: picture for picture in pictures})
 
     def _choose(self, pictures: dict[str, Picture]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 import senet_viz as sv
+from pages.parts.model import Loaded
 from pages.parts.sentences import SENTENCES
 from senet_viz.collecting.runs import RUN
 from senet_viz.data.places import ASSETS
@@ -57,6 +58,12 @@ def _runs(folder: Path) -> list[Path]:
 def last_written(folder: Path) -> float:
     """When statistics were last written: an operator may collect anew into the same folder."""
     return (folder / METADATA).stat().st_mtime if (folder / METADATA).is_file() else 0.0
+
+
+def statistics_of(loaded: Loaded) -> sv.Statistics | None:
+    """The first that are of the model in the sidebar; None where there are none here."""
+    own = weights_of(loaded.key, loaded.model)
+    return next((stats for stats in collected().values() if stats.metadata["weights"] == own), None)
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

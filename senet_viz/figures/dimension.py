@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 
 from .style import ANGLES, COLOURS, finish, mark_stages
 
+TICKS = [1, 1.5, 2, 3, 5, 10, 20, 50, 100, 200, 500]  # numbers of directions, on logarithmic axes
 LINES = {  # name, colour, dash, marker
     "squeeze": ("squeezed input z", COLOURS[5], "solid", "diamond"),
     "random": ("control: random weights", COLOURS[7], "dash", "square"),
@@ -44,7 +45,7 @@ def dimension(table: pd.DataFrame, *, quantity: str = "gate") -> go.Figure:
     figure.add_hline(y=1, line={"color": "#808080", "width": 1, "dash": "dot"}, layer="below")
     figure.update_xaxes(title="attention block, in network order", type="category", autotickangles=ANGLES,
                         categoryorder="array", categoryarray=list(blocks["label"]))
-    figure.update_yaxes(title="directions (participation ratio)", type="log", dtick="D1",
+    figure.update_yaxes(title="directions (participation ratio)", type="log", tickvals=TICKS,
                         range=[math.log10(low), math.log10(1.25 * high)])
     return finish(figure, alt=_alt(table, quantity), height=440)
 

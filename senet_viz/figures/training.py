@@ -5,9 +5,8 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from .dimension import TICKS
 from .style import COLOURS, DASHES, SEQUENTIAL, finish, hover_name, shorten
-
-DIRECTIONS = [1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100, 200]  # ticks of the colour bar
 
 
 def training_map(table: pd.DataFrame, *, measure: str, quantity: str, top: float | None = None) -> go.Figure:
@@ -28,7 +27,7 @@ def training_map(table: pd.DataFrame, *, measure: str, quantity: str, top: float
     if logarithmic:
         high = max(high, 2.0)
         drawn = np.log(np.maximum(values, 1.0))
-        ticks = [tick for tick in DIRECTIONS if tick <= high]
+        ticks = [tick for tick in TICKS if tick <= high]
         bar |= {"tickvals": np.log(ticks).tolist(), "ticktext": [f"{tick:g}" for tick in ticks]}
         high = float(np.log(high))
     figure = go.Figure(go.Heatmap(
@@ -62,7 +61,7 @@ def training_curves(runs: Mapping[str, pd.DataFrame], *, measure: str, quantity:
             line={"color": COLOURS[number % len(COLOURS)], "width": 1.8, "dash": DASHES[number % len(DASHES)]},
             hovertemplate=f"{hover_name(name)}<br>step %{{x:,}}: %{{y:.3f}}<extra></extra>")
     figure.update_xaxes(title="step (training forwards)")
-    figure.update_yaxes(title=quantity, **({"type": "log", "dtick": "D1"} if measure == "dimension" else {}))
+    figure.update_yaxes(title=quantity, **({"type": "log", "tickvals": TICKS} if measure == "dimension" else {}))
     ends = ", ".join(f"{name} ends at {values.iloc[-1]:.2f}" for name, table in runs.items()
                      if len(values := table[measure].dropna()))
     return finish(figure, alt=f"{quantity.capitalize()} of {label} over the training: {ends or 'not known'}.",

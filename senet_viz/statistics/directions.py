@@ -1,8 +1,10 @@
 """What the dimension of the gates says, in sentences (Markdown: block labels are bold) that follow from its numbers."""
+import math
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from ..reports.text import plain
 from .archive import Statistics
 from .dimension import ONE
 
@@ -15,6 +17,28 @@ def along_one(stats: Statistics, zoom: float = 1.0) -> list[str]:
     if not stats.sampled:
         return []
     return [block.label for block in stats.blocks if stats.measures(block, zoom=zoom)["dimension"] < ONE]
+
+
+def mark(stats: Statistics | None, label: str) -> str:
+    """In how many directions a block's gate moves, in one sentence (Markdown).
+
+    Args:
+        stats: of the network that is shown; None where there are none.
+        label: the block's.
+
+    Returns:
+        "" where it is not known.
+    """
+    if stats is None or not stats.sampled:
+        return ""
+    channels = stats.block(label).channels
+    number = stats.measures(label, zoom=stats.zooms[0])["dimension"]
+    if math.isnan(number):
+        return ""
+    over = f"Over {stats.sampled:,} pictures of {plain(stats.metadata['data'])} the gate of **{label}** moves"
+    if number < ONE:
+        return f"{over} along **one** direction: its {channels:,} channels are one number for each picture."
+    return f"{over} in **{number:.1f}** directions (participation ratio of its {channels:,} channels)."
 
 
 def repeated(along: Sequence[str], labels: Iterable[str], stats: Statistics) -> str:

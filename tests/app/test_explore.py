@@ -22,6 +22,7 @@ from senet_viz import tables
 from senet_viz.experiments import attribution
 from senet_viz.models import embedded_models
 from senet_viz.reports.html import report
+from senet_viz.statistics import directions
 from tests.app import checks
 from tests.app.checks import sections, sentences
 
@@ -104,6 +105,11 @@ def test_the_first_start_says_what_the_model_is(first, views):
     assert f"{sum(p.numel() for p in model.module.parameters()):,}" in said
     assert f"{len(model.classes)}" in said and "16 SE blocks" in said and model.info["Accuracy"] in said
     assert f"({len(model.classes)} classes, 64 px)" in texts(first)  # wherever the model speaks
+
+
+def test_a_block_says_in_how_many_directions_its_gate_moves(first):
+    stats = sv.open_statistics(ROOT / "assets" / "statistics" / "se_resnet50_slim")
+    assert directions.mark(stats, first.selectbox(key="block").value) in [caption.value for caption in first.caption]
 
 
 def test_predictions_are_the_librarys(first, views):

@@ -60,6 +60,19 @@ def test_blocks_that_move_along_one_direction_are_named_everywhere(told):
     assert directions.repeated([second], [first], stats) == ""
 
 
+def test_the_mark_beside_a_block(told):
+    first, second, third, *_ = labels(told())
+    stats = told(**{f"{first}_gate": {"dimension": 1.04}, f"{third}_gate": {"dimension": math.nan}})
+    stats.zooms, stats.metadata = (1.0,), {"data": "a_set"}
+    stats.block = {block.label: block for block in stats.blocks}.__getitem__
+    channels = stats.block(first).channels
+    assert directions.mark(stats, first) == (
+        f"Over 200 pictures of a\\_set the gate of **{first}** moves along **one** direction: its {channels} channels "
+        f"are one number for each picture.")
+    assert f"**{second}** moves in **4.0** directions" in directions.mark(stats, second)
+    assert directions.mark(stats, third) == "" == directions.mark(None, first)
+
+
 def test_nothing_is_said_of_one_direction_where_none_is(told):
     found = sentences(told())
     assert "one direction" not in " ".join(found)
