@@ -7,7 +7,7 @@ import pytest
 
 import senet_viz as sv
 from senet_viz import tables
-from senet_viz.statistics import photos, summaries
+from senet_viz.statistics import directions, photos, summaries
 from senet_viz.statistics.sections import HEADS, DataSections, Finding, PhotoSections
 from tests.runs import make_model, picture
 
@@ -25,7 +25,8 @@ def built(data):
     first, second = list(data.classes)[:2]
     return {
         "lines": data.lines([label, last], [first, second], overall="image", band="error"),
-        "depth": data.depth(), "heat_map": data.heat_map(label), "plain": data.heat_map(last, centred=False),
+        "depth": data.depth(), "dimension": data.dimension(), "heat_map": data.heat_map(label),
+        "plain": data.heat_map(last, centred=False),
         "selective": data.selective(last), "channel_classes": data.channel_classes(label, 2),
         "channel_histogram": data.channel_histogram(label, 2), "pair": data.pair(last, first, second),
         "separating": data.separating(last, first, second), "saturation": data.saturation(),
@@ -78,7 +79,11 @@ def test_findings_hold_for_the_numbers(built, data):
     few = lines.table.loc[lines.table["few"], "class"].unique()
     assert len(few) == 1 and lines.found == [
         "Bands are the mean ± one standard error of the mean.", "Dashed: 1 class of fewer than 5 pictures."]
-    assert built["depth"].found == summaries.depth_findings(data.stats, built["depth"].table)
+    repeated = [sentence] if (sentence := data.repeated()) else []
+    assert built["depth"].found == [*summaries.depth_findings(data.stats, built["depth"].table), *repeated]
+    assert bool(repeated) == bool(directions.along_one(data.stats, data.zoom))
+    assert built["dimension"].found == directions.dimension_findings(
+        data.stats, built["dimension"].table, summaries.hidden_units(data.stats, data.zoom))
     table = built["saturation"].table
     said = [int(number.replace(",", "")) for number in re.findall(r"[\d,]*\d", built["saturation"].found[0])]
     assert said == [table["channels"].sum(), table["dead"].sum(), table["open"].sum(), table["constant"].sum()]
