@@ -24,7 +24,7 @@ HELP = {  # of the recipe's options
     "clip": "largest norm of all gradients together in a step; 0 for no limit",
     "label_smoothing": "of the cross entropy",
     "scale": "least share of the area that a random crop keeps",
-    "precision": "bf16 (autocast) or fp32",
+    "precision": "bf16 (autocast), fp32, or auto for the faster of them on this machine",
     "seed": "of everything random",
 }
 

@@ -7,6 +7,7 @@ halves of the pictures, tr S₁ · tr S₂ / tr(S₁S₂), it is nearly unbiased
 pictures of one half with those of the other, so that no C × C matrix is made.
 """
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -35,13 +36,15 @@ class Halves:
 
     Args:
         values: (n, C), finite; computed with in float64 where they are.
+        groups: runs of pictures that are left out, one at a time, for the standard error; fewer than four pictures a
+            group make fewer groups.
     """
 
-    def __init__(self, values: torch.Tensor):
+    def __init__(self, values: torch.Tensor, groups: int = GROUPS):
         values = values.detach().double()
         values = values - values.mean(0) if len(values) else values  # near 0, where differences are exact
         self.halves = values[::2], values[1::2]
-        self.count = len(values)
+        self.count, self.groups = len(values), max(min(groups, len(values) // 4), 1)
 
     def measure(self) -> Dimension:
         """The participation ratio and the first direction's share."""
@@ -52,23 +55,23 @@ class Halves:
 
     def ratio(self) -> float:
         """The participation ratio, however few the pictures are; nan for gates that do not move, or by noise alone."""
-        return float(self._ratios(1)[-1])
+        return float(self._ratios[-1])
 
-    def error(self, groups: int = GROUPS) -> float:
-        """Standard error of the ratio: a jackknife that leaves out one of ``groups`` runs of pictures at a time.
+    def error(self) -> float:
+        """Standard error of the ratio, a jackknife over runs of pictures; nan of fewer than two runs.
 
         Pictures that follow each other are often of one class: their order is kept, so that the error holds for other
-        classes of the same kind as well. nan with fewer than four pictures a group in two groups.
+        classes of the same kind as well.
         """
-        groups = min(groups, self.count // 4)
-        if groups < 2:
+        if self.groups < 2:
             return NAN
-        ratios = self._ratios(groups)[:groups]
-        return float(((groups - 1) / groups * (ratios - ratios.mean()).square().sum()).sqrt())
+        ratios = self._ratios[:-1]
+        return float(((self.groups - 1) / self.groups * (ratios - ratios.mean()).square().sum()).sqrt())
 
-    def _ratios(self, groups: int) -> torch.Tensor:
-        """The ratio without each of so many runs of pictures, and last that of all: (groups + 1,)."""
-        one, two = self.halves
+    @cached_property
+    def _ratios(self) -> torch.Tensor:
+        """The ratio without each of the runs of pictures, and last that of all: (groups + 1,)."""
+        (one, two), groups = self.halves, self.groups
         if min(len(one), len(two)) < 2:
             return torch.full((groups + 1,), NAN, dtype=torch.float64)
         member = [torch.nn.functional.one_hot(
@@ -114,22 +117,27 @@ class Halves:
             return NAN
         one, two = ((half - half.mean(0))[:, moving] for half in (one, two))
         one, two = one / one.norm(dim=0), two / two.norm(dim=0)
-        return float(((one @ two.T).square().sum() - channels) / (channels * (channels - 1)))
+        # Σ r₁r₂ over all pairs of channels, by whichever products are fewer
+        product = ((one.T @ one) * (two.T @ two)).sum() if channels < len(one) else (one @ two.T).square().sum()
+        return float((product - channels) / (channels * (channels - 1)))
 
 
 def principal(values: torch.Tensor, count: int) -> torch.Tensor:
     """The first principal directions of vectors (n, C): (count or fewer, C) float64, of length 1, largest entry > 0.
 
-    There are at most min(n − 1, C). The subspace iteration of ``torch.svd_lowrank``, from a fixed seed.
+    There are at most min(n − 1, C). They are found by the subspace iteration of ``torch.svd_lowrank``, from a fixed
+    seed, in the smaller of the two matrices of products, XᵀX and XXᵀ.
     """
     values = values.double() - values.double().mean(0)
     count = max(min(count, len(values) - 1, values.shape[1]), 0)
     if not count:
         return values.new_zeros(0, values.shape[1])
-    width = min(2 * count + 4, *values.shape)
+    tall = len(values) > values.shape[1]
+    products = values.T @ values if tall else values @ values.T
     with torch.random.fork_rng(devices=[values.device] if values.is_cuda else []):
         torch.manual_seed(0)
-        directions = torch.svd_lowrank(values, q=width, niter=8)[2].T[:count]
+        found = torch.svd_lowrank(products, q=min(2 * count + 4, len(products)), niter=4)[0].T[:count]
+    directions = found if tall else torch.nn.functional.normalize(found @ values)
     largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
     return directions * largest.sign()
 

@@ -4,7 +4,7 @@ import math
 import os
 import random
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from tqdm import tqdm
 from ..data.datasets import Pictures, open_pictures
 from ..layers import SelectiveKernel, SqueezeExcite
 from ..models.checkpoints import load_state, save_checkpoint
+from ..models.devices import fastest_precision
 from ..models.resnet import slim_resnet50
 from .monitor import Monitor
 from .recipe import Recipe
@@ -92,6 +93,8 @@ def train(
     if checkpoint.exists():
         try:
             saved = torch.load(checkpoint, map_location=device, weights_only=True)
+            if recipe.precision == "auto":  # a run goes on in the precision in which it began
+                recipe = replace(recipe, precision=json.loads(saved["recipe"])["precision"])
             ours = (saved["recipe"], saved["scheduler"]["total_steps"], len(saved["module"]["fc.bias"])) == (
                 json.dumps(asdict(recipe)), steps * recipe.epochs, len(classes))
         except Exception as error:  # zip, pickle, EOF and key errors of a damaged or foreign file
@@ -104,6 +107,8 @@ def train(
         scheduler.load_state_dict(saved["scheduler"])
         done, history = saved["epoch"], saved["history"]
 
+    if recipe.precision == "auto":
+        recipe = replace(recipe, precision=fastest_precision(device))
     example = torch.randn(1, 3, recipe.image_size, recipe.image_size, generator=torch.Generator().manual_seed(0))
     monitor = Monitor(module, example) if recipe.attention != "none" else None
     if monitor and saved:

@@ -18,7 +18,7 @@ class Recipe:
         image_size: side of the pictures in pixels; both sizes are multiples of 8.
         decay_gates: let the weights of the gates' layers decay like all others.
         clip: the largest norm of all gradients together in a step; 0 for no limit.
-        precision: "bf16" (autocast) or "fp32".
+        precision: "bf16" (autocast), "fp32", or "auto" for the one that is faster where the run begins.
 
     Raises:
         ValueError: for a size, rate or number of epochs that makes no sense.
@@ -42,14 +42,14 @@ class Recipe:
     clip: float = 0.0
     label_smoothing: float = 0.1
     scale: float = 0.35
-    precision: str = "bf16"
+    precision: str = "auto"
     seed: int = 0
 
     def __post_init__(self):
         if self.attention not in ("se", "sk", "none"):
             raise ValueError(f"attention must be se, sk or none, not {self.attention!r}")
-        if self.precision not in ("bf16", "fp32"):
-            raise ValueError(f"precision must be bf16 or fp32, not {self.precision!r}")
+        if self.precision not in ("bf16", "fp32", "auto"):
+            raise ValueError(f"precision must be bf16, fp32 or auto, not {self.precision!r}")
         if len(self.widths) != 4 or len(self.strides) != 4:
             raise ValueError("widths and strides need one number for each of the 4 stages")
         if min(*self.widths, *self.strides, self.epochs, self.batch_size, self.start_size) < 1 or not self.lr > 0:

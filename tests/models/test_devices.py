@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from senet_viz.models import available_devices, choose_device
+from senet_viz.models import available_devices, choose_device, devices
 
 
 @pytest.fixture
@@ -50,3 +50,18 @@ def test_absent(machine, cuda, name, message):
         choose_device(name)
     assert str(caught.value).endswith(".")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("faster", ["fp32", "bf16"])
+def test_the_faster_precision_of_a_processor_is_measured(monkeypatch, faster):
+    taken = {torch.float32: 1.0, torch.bfloat16: 0.5 if faster == "bf16" else 50.0}
+    monkeypatch.setattr(devices, "_convolution", taken.__getitem__)
+    assert devices.fastest_precision("cpu") == faster
+
+
+def test_it_is_one_of_two_on_this_machine_and_known_of_gpus(monkeypatch):
+    assert devices.fastest_precision("cpu") in ("bf16", "fp32")
+    assert devices.fastest_precision(torch.device("mps")) == "fp32"
+    for native in (True, False):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
+        assert devices.fastest_precision("cuda:0") == ("bf16" if native else "fp32")

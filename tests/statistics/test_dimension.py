@@ -18,7 +18,7 @@ def true(spectrum) -> float:
     return float(np.sum(spectrum) ** 2 / np.sum(np.square(spectrum)))
 
 
-@pytest.mark.parametrize(("pictures", "channels"), [(40, 8), (41, 70)])
+@pytest.mark.parametrize(("pictures", "channels"), [(40, 8), (41, 70), (60, 29)])
 def test_it_is_what_numpys_covariances_give(pictures, channels):
     values = drawn(pictures, np.geomspace(1, 0.1, channels)).numpy()
     one, two = np.cov(values[::2].T), np.cov(values[1::2].T)
@@ -61,7 +61,7 @@ def test_the_error_is_numpys_jackknife():
         one, two = (np.cov(half[np.arange(len(half)) * groups // len(half) != group].T) for half in halves)
         left.append(np.trace(one) * np.trace(two) / np.trace(one @ two))
     expected = math.sqrt((groups - 1) / groups * np.square(np.subtract(left, np.mean(left))).sum())
-    assert Halves(torch.from_numpy(values)).error(groups) == pytest.approx(expected, rel=1e-9)
+    assert Halves(torch.from_numpy(values), groups).error() == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 300])

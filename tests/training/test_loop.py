@@ -113,6 +113,28 @@ def test_what_is_written_is_what_was_measured(whole, pictures):
     assert metadata["accuracy"]["top5"] == 1  # of three classes
 
 
+def test_a_run_goes_on_in_the_precision_in_which_it_began(pictures, tmp_path, monkeypatch, whole):
+    """On another machine the other one may be faster."""
+    recipe, out = replace(RECIPE, precision="auto"), tmp_path / "tiny.safetensors"
+    monkeypatch.setattr(training, "fastest_precision", lambda _: "fp32")
+    evaluate = training.evaluate
+
+    def stop(*arguments, **options):
+        monkeypatch.setattr(training, "evaluate", interrupt)
+        return evaluate(*arguments, **options)
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(training, "evaluate", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run(pictures / "parquet", out, recipe, note="Made for tests.")
+    monkeypatch.setattr(training, "evaluate", evaluate)
+    monkeypatch.setattr(training, "fastest_precision", lambda _: "bf16")
+    assert run(pictures / "parquet", out, recipe, note="Made for tests.")["recipe"]["precision"] == "fp32"
+    check_same_weights(out, whole)
+
+
 @pytest.mark.parametrize("decay_gates", [False, True])
 @pytest.mark.parametrize("attention", ["se", "sk", "none"])
 def test_which_weights_decay(attention, decay_gates):

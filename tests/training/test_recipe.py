@@ -28,7 +28,7 @@ def test_sizes_never_shrink_and_end_in_time():
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"attention": "eca"}, "attention must be se, sk or none, not 'eca'"),
-    ({"precision": "fp16"}, "precision must be bf16 or fp32, not 'fp16'"),
+    ({"precision": "fp16"}, "precision must be bf16, fp32 or auto, not 'fp16'"),
     ({"widths": (8, 8, 8)}, "one number for each of the 4 stages"),
     ({"strides": (1, 2, 2, 2, 2)}, "one number for each of the 4 stages"),
     ({"widths": (8, 0, 8, 8)}, "must be positive"),
