@@ -29,7 +29,7 @@ from senet_viz.collecting.network import hardware
 from senet_viz.models import choose_device, slim_resnet50
 
 BATCH, EVERY = 128, 50
-SAMPLES = {"without": 0, "with a sample": 2048}
+SAMPLES = {"without": 0, "with a sample": 1024}
 
 
 def seresnet50(device: str) -> sv.Model:
@@ -60,7 +60,7 @@ def steps(count: int, watched: bool, device: torch.device) -> float:
     torch.manual_seed(0)
     network = slim_resnet50("se", num_classes=100).train().to(device)
     optimizer = torch.optim.SGD(network.parameters(), 0.01)
-    images, labels = torch.randn(BATCH, 3, 64, 64, device=device), torch.randint(100, (BATCH,), device=device)
+    images, labels = torch.randn(BATCH, 3, 32, 32, device=device), torch.randint(100, (BATCH,), device=device)
     monitor = sv.Monitor(network, images, every=EVERY) if watched else None
     start = time.perf_counter()
     for _ in range(count):
@@ -82,7 +82,7 @@ def main() -> None:
     parser.add_argument("data")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--pictures", type=int, default=2000, help="of DATA")
+    parser.add_argument("--pictures", type=int, default=5000, help="of DATA")
     parser.add_argument("--peak", type=int, help=argparse.SUPPRESS)
     args = parser.parse_args()
     device = choose_device(args.device)
@@ -113,7 +113,7 @@ def main() -> None:
     print(f"| peak memory, seresnet50 | {memory[0]:.0f} MB | {memory[1]:.0f} MB | + {memory[1] - memory[0]:.0f} MB | "
           f"≤ 300 MB |")
     bare, watched = (statistics.median(times) for times in training.values())
-    print(f"| a training step of {BATCH} pictures of 64×64, every {EVERY}th measured | {1000 * bare:.0f} ms | "
+    print(f"| a training step of {BATCH} pictures of 32×32, every {EVERY}th measured | {1000 * bare:.0f} ms | "
           f"{1000 * watched:.0f} ms | {watched / bare:.3f} | ≤ 1.02 |")
 
 

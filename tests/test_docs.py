@@ -262,8 +262,8 @@ def test_speed():
     text = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8")
     told = {line.split("|")[1].strip(): line.split("|")[2].strip() for line in text.splitlines()
             if line.startswith("| ") and line.count("|") == 4}
-    cams, collect, sweep, what_if = ((RESULTS / f"{name}_cpu.md").read_text(encoding="utf-8") for name in (
-        "cam_speed", "collect_speed", "sweep_speed", "what_if_speed"))
+    cams, collect, sweep, what_if, directions = ((RESULTS / f"{name}_cpu.md").read_text(encoding="utf-8") for name in (
+        "cam_speed", "collect_speed", "sweep_speed", "what_if_speed", "dimension_speed"))
     for ratio in ("sv.record / bare forward", "sv.inspect / torch-cam", "Captum / sv.inspect",
                   "pytorch-grad-cam / sv.inspect"):
         assert f"| {ratio} | {told[ratio]} |" in cams
@@ -290,6 +290,11 @@ def test_speed():
         assert float(one(beginning)) == float(measured(decoded, name, 2))
     assert f"= {one('peak memory')}" in measured(decoded, "peak memory, 20,000 pictures / 2,000", 2)
     assert one("a sweep of 21 sizes") == measured(sweep, "sweep / bare forward", 2)
+    for beginning, name in (
+            ("collect with the sample / without: seresnet50", "collecting: seresnet50, photos at 224×224"),
+            ("collect with the sample / without: embedded", "collecting: embedded SE network, 5,000 pictures"),
+            ("a training step", "a training step of 128 pictures of 32×32, every 50th measured")):
+        assert one(beginning) == measured(directions, name, 4)
     assert one("each of seresnet50's 16 blocks") == measured(what_if, "blocks off / bare forward", 2)
 
 
@@ -311,6 +316,7 @@ def test_settings_of_the_embedded_runs():
         if "zooms" in settings:
             assert (args.zoom, args.around, args.controls, args.random_weights) == (
                 settings["zooms"], settings["around"], settings["controls"], settings["random_weights"])
+            assert args.sample == settings["sample"]
 
 
 # --- the rooms

@@ -27,7 +27,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--compile", action="store_true", help="run the network through torch.compile")
     command.add_argument("--random-weights", action="store_true",
                          help="look also at the same network with random weights, as a control")
-    command.add_argument("--sample", type=int, default=2048, metavar="N",
+    command.add_argument("--sample", type=int, default=1024, metavar="N",
                          help="pictures, evenly spread, whose gates are kept whole until the end, to tell in how many "
                               "directions they move; 0 for none")
     command.add_argument("--compact", action="store_true", help="write a small archive: float16, fewer details")

@@ -41,7 +41,7 @@ class Settings(Computing):
     controls: bool = False
     compiled: bool = False
     random_weights: bool = False
-    sample: int = 2048
+    sample: int = 1024
 
     def __post_init__(self):
         object.__setattr__(self, "zooms", tuple(map(float, self.zooms)))  # 1 and 1.0 would be written differently
