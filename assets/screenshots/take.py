@@ -11,10 +11,10 @@ from playwright.sync_api import sync_playwright
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 SAMPLES = "sample=teapot&sample=orange+and+lemon&sample=school+bus"
-SHOTS = {  # file → query, colour scheme, heading at the top of the picture, height
-    "excitation.png": (f"?model=demo/se_resnet50_slim&block=SE_5_3&{SAMPLES}", "light", "All blocks at a glance", 1330),
-    "grad_cam.png": (f"?model=demo/sknet50_slim&{SAMPLES}", "dark", "Kernel choice", 1430),
-    "classes.png": ("classes?model=demo/se_resnet50_slim", "light", "Class by class, block by block", 1420),
+SHOTS = {  # file → query, colour scheme, anchors of the first heading in the picture and of the one behind it
+    "excitation.png": (f"?model=demo/se_resnet50_slim&block=SE_3_1&{SAMPLES}", "light", "blocks", "channel"),
+    "grad_cam.png": (f"?model=demo/sknet50_slim&{SAMPLES}", "dark", "kernels", "gate-change"),
+    "classes.png": ("classes?model=demo/se_resnet50_slim", "light", "lines", "depth"),
 }
 
 
@@ -32,13 +32,15 @@ def main() -> None:
             browser = playwright.chromium.launch(
                 executable_path=shutil.which("chromium"),
                 args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
-            for file, (query, scheme, heading, height) in SHOTS.items():
+            for file, (query, scheme, first, behind) in SHOTS.items():
                 page = browser.new_page(viewport={"width": 1440, "height": 12_000}, color_scheme=scheme)
                 page.goto(f"http://127.0.0.1:{port}/{query}")
                 page.get_by_text("Report as one HTML file").first.wait_for(timeout=120_000)
                 page.wait_for_timeout(5000)  # charts animate in
-                top = page.get_by_role("heading", name=heading).bounding_box()["y"] - 30
-                page.screenshot(path=HERE / file, clip={"x": 0, "y": top, "width": 1440, "height": height})
+                start, end = (page.locator(f"#{anchor}").bounding_box() for anchor in (first, behind))
+                page.screenshot(path=HERE / file, clip={
+                    "x": start["x"] - 30, "y": start["y"] - 5, "width": start["width"] + 60,
+                    "height": end["y"] - start["y"]})
             browser.close()
     finally:
         server.terminate()
