@@ -4,7 +4,6 @@ Everywhere ``block`` is a block of the network, its name or its label, ``zoom`` 
 the branch whose gate is meant, counted from the end where negative: −1, the largest kernel, is enough for two branches,
 which mirror each other. Of an archive with unlabelled pictures only, what goes by class is an empty table.
 """
-from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -13,6 +12,7 @@ from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import cdist
 from scipy.stats import beta, spearmanr
 
+from ..data.class_names import short_names
 from ..tables import HIGH, LOW
 from .archive import Statistics
 
@@ -27,12 +27,11 @@ ORDERED = 500  # leaves up to which a dendrogram is also ordered optimally, in t
 
 
 def class_names(stats: Statistics) -> list[str]:
-    """The names of all classes, made unique: one that several bear (ImageNet's "crane") gets its index, "crane [134]".
+    """The names of all classes as ``Model.class_labels`` has them: ImageNet's by their first synonym, all different.
 
-    So does a class called "all", as the line over all classes is.
+    A class called "all", as the line over all classes is, gets its index: "all [2]".
     """
-    bearers = Counter([*stats.classes, ALL])
-    return [f"{name} [{i}]" if bearers[name] > 1 else name for i, name in enumerate(stats.classes)]
+    return [f"{name} [{i}]" if name == ALL else name for i, name in enumerate(short_names(stats.classes))]
 
 
 def class_lines(stats: Statistics, block, classes: Sequence[int], *, overall: str | None = "class", branch: int = -1,

@@ -132,6 +132,8 @@ def test_names_are_unique():
     stats = archive(GATES, LABELS, classes=["crane", "crane", "all"])
     assert class_names(stats) == ["crane [0]", "crane [1]", "all [2]"]
     assert class_names(archive(GATES, LABELS, classes=["a", "b", "c"])) == ["a", "b", "c"]
+    synonyms = ["tench, Tinca tinca", "goldfish, Carassius auratus", "a, b"]  # two of ImageNet's, and one that is not
+    assert class_names(archive(GATES, LABELS, classes=synonyms)) == ["tench", "goldfish", "a, b"]
 
 
 @pytest.mark.parametrize("compact", [False, True])
