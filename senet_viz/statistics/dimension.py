@@ -35,13 +35,13 @@ class Halves:
     """Vectors of pictures, every other one in one half and the rest in the other.
 
     Args:
-        values: (n, C), finite; computed with in float64 where they are.
+        values: (n, C), finite; computed with on the CPU, in float64.
         groups: runs of pictures that are left out, one at a time, for the standard error; fewer than four pictures a
             group make fewer groups.
     """
 
     def __init__(self, values: torch.Tensor, groups: int = GROUPS):
-        values = values.detach().double()
+        values = values.detach().cpu().double()
         values = values - values.mean(0) if len(values) else values  # near 0, where differences are exact
         self.halves = values[::2], values[1::2]
         self.count, self.groups = len(values), max(min(groups, len(values) // 4), 1)
@@ -128,14 +128,15 @@ def principal(values: torch.Tensor, count: int) -> torch.Tensor:
     There are at most min(n − 1, C). They are found by the subspace iteration of ``torch.svd_lowrank``, from a fixed
     seed, in the smaller of the two matrices of products, XᵀX and XXᵀ.
     """
-    values = values.double() - values.double().mean(0)
+    values = values.detach().cpu().double()
+    values = values - values.mean(0)
     count = max(min(count, len(values) - 1, values.shape[1]), 0)
     if not count:
         return values.new_zeros(0, values.shape[1])
     tall = len(values) > values.shape[1]
     products = values.T @ values if tall else values @ values.T
-    with torch.random.fork_rng(devices=[values.device] if values.is_cuda else []):
-        torch.manual_seed(0)
+    with torch.random.fork_rng(devices=[]):  # the CPU's numbers alone: torch.manual_seed would set those of GPUs too
+        torch.default_generator.manual_seed(0)
         found = torch.svd_lowrank(products, q=min(2 * count + 4, len(products)), niter=4)[0].T[:count]
     directions = found if tall else torch.nn.functional.normalize(found @ values)
     largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
