@@ -23,7 +23,6 @@ def main() -> None:
     runs = choose_runs()
     if runs is None:
         return
-    name = next(iter(runs.runs))
     heading(HEADS["map"][0], "map", *HEADS["map"][1:])
     measure = st.segmented_control(
         "Measure", list(MEASURES), format_func=lambda column: MEASURES[column][0], default="dimension", required=True,
@@ -32,7 +31,7 @@ def main() -> None:
         show(runs.map(name, measure), f"training_map_{number}")
         st.markdown("".join(f"\n- {finding}" for finding in runs.findings(name)))
     curves(runs, measure)
-    downloads("Training", {"Logs": ", ".join(runs.runs)}, f"{file_name(name)}_training")
+    downloads("Training", {"Logs": ", ".join(runs.runs)}, f"{file_name(next(iter(runs.runs)))}_training")
 
 
 def choose_runs() -> LogSections | None:

@@ -20,6 +20,7 @@ MEASURES = {  # column → what it is called, and in words
     "above": ("above .95", "share of the gate that is as good as open"),
     "alive": ("living hidden units", "share of them that are above zero for 1 to 99 % of the pictures"),
 }
+LABEL = r"[A-Za-z]+_\d{1,4}_\d{1,6}(#\d{1,4})?"  # others could not be shown as they stand
 MOST = 2_000_000  # rows that a log may have: a hundred blocks, measured twenty thousand times
 
 
@@ -57,6 +58,8 @@ def read_log(source: str | Path | bytes) -> pd.DataFrame:
         raise LogError("This is no log of a monitor: its columns are not what a monitor writes.") from error
     if not np.isfinite(table[list(MEASURES)].to_numpy()[table[list(MEASURES)].notna().to_numpy()]).all():
         raise LogError("This is no log of a monitor: it has infinite numbers.")
+    if not table["label"].str.fullmatch(LABEL).all():
+        raise LogError("This is no log of a monitor: its labels are not those of blocks, such as SE_3_4.")
     if table.duplicated(["step", "block"]).any():
         raise LogError("The log has a block twice at one step: it was put together from several runs.")
     return table.sort_values("step", kind="stable", ignore_index=True)

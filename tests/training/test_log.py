@@ -48,6 +48,7 @@ def test_a_log_is_read_as_it_was_written(log):
     (lambda table: pd.concat([table, table]), "has a block twice at one step"),
     (lambda table: table.assign(step="now"), "columns are not what a monitor writes"),
     (lambda table: table.assign(mean=math.inf), "infinite numbers"),
+    (lambda table: table.assign(label="**SE** <b>" * 99), "labels are not those of blocks"),
     (lambda table: pd.DataFrame({"a": [1]}), "it has no column step"),
 ])
 def test_other_tables_are_refused(log, tmp_path, change, message):
