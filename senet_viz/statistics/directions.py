@@ -154,6 +154,6 @@ def _tails(stats: Statistics, table: pd.DataFrame) -> list[str]:
         if heavy:
             most = str(tail[heavy].idxmax())
             found.append(f"A few pictures move the {what} of {named(stats, heavy)} most: 1 % of them hold over "
-                         f"{HEAVY:.0%} of its variance ({tail[most]:.0%} in **{most}**), and without them the number "
-                         f"of directions would be another.")
+                         f"{HEAVY:.0%} of its variance ({tail[most]:.0%} in **{most}**). In other pictures the "
+                         f"number of directions may be another, by more than its standard error says.")
     return found

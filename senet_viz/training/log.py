@@ -20,7 +20,7 @@ MEASURES = {  # column → what it is called, and in words
     "above": ("above .95", "share of the gate that is as good as open"),
     "alive": ("living hidden units", "share of them that are above zero for 1 to 99 % of the pictures"),
 }
-LABEL = r"[A-Za-z]+_\d{1,4}_\d{1,6}(#\d{1,4})?"  # others could not be shown as they stand
+LABEL = r"[A-Za-z]+_-?\d{1,4}_\d{1,6}(#\d{1,4})?"  # others could not be shown as they stand
 MOST = 2_000_000  # rows that a log may have: a hundred blocks, measured twenty thousand times
 
 

@@ -36,6 +36,12 @@ def log(tmp_path_factory):
     return path, monitor.table()
 
 
+def test_labels_of_every_kind_are_read(log, tmp_path):
+    named = log[1].assign(label=["SplitAttn_0_1", "SE_-1_12#2"] * (len(log[1]) // 2))
+    named.to_parquet(tmp_path / "log.parquet", index=False)
+    assert set(read_log(tmp_path / "log.parquet")["label"]) == {"SplitAttn_0_1", "SE_-1_12#2"}
+
+
 def test_a_log_is_read_as_it_was_written(log):
     path, table = log
     for source in (path, str(path), path.read_bytes()):
