@@ -1,4 +1,5 @@
 """Tiny networks with SE and SK blocks, and data sets of tens of pictures."""
+import copy
 import io
 from functools import cache
 from pathlib import Path
@@ -37,9 +38,14 @@ def batch() -> torch.Tensor:
     return make_batch(6, seed=4)
 
 
-@cache
 def make_module(attention: str) -> nn.Module:
-    """Four units with SE blocks, SK blocks (M = 2) or both; random weights under which gates differ."""
+    """A new network of four units with SE blocks, SK blocks (M = 2) or both; always the same weights."""
+    return copy.deepcopy(_made(attention))  # a test that trains its network changes nobody else's
+
+
+@cache
+def _made(attention: str) -> nn.Module:
+    """Random weights under which gates differ."""
     options = {}
     if "se" in attention:
         options["se"] = lambda channels: SqueezeExcite(channels, 4)
@@ -70,7 +76,7 @@ def make_model(attention: str = "se+sk", module: nn.Module | None = None) -> Mod
 
 @pytest.fixture(scope="session")
 def network():
-    """``network("se")``: a new ``Model`` around a module made once; every test must leave it as it was."""
+    """``network("se")``: a new ``Model`` of its own, always with the same weights."""
     return make_model
 
 

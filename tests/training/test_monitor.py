@@ -22,7 +22,7 @@ PICTURES = 40
 
 @pytest.fixture
 def network() -> nn.Module:
-    return copy.deepcopy(make_module("se+sk"))
+    return make_module("se+sk")
 
 
 def step(network: nn.Module, seed: int = 0, pictures: int = PICTURES) -> torch.Tensor:
