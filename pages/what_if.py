@@ -18,7 +18,7 @@ from senet_viz import tables
 from senet_viz.collecting import open_evaluation
 from senet_viz.data.places import APP, ASSETS
 from senet_viz.experiments import edit_text, what_if
-from senet_viz.experiments.what_if_sections import AFTER, BEFORE, Sections, head, of_evaluation
+from senet_viz.experiments.what_if_sections import AFTER, BEFORE, LEAD, Sections, head, of_evaluation
 from senet_viz.reports.html import Section
 from senet_viz.reports.text import file_name, plain
 
@@ -27,7 +27,9 @@ LOGIT, PROBABILITY = "logit", "probability"
 NUMBER = st.column_config.NumberColumn
 HEADINGS = {
     "logit_before": NUMBER("logit", format="%.2f"), "logit_after": NUMBER("edited", format="%.2f"),
-    "change": NUMBER("change", format="%+.2f"), "probability_before": NUMBER("probability", format="percent"),
+    "change": NUMBER("change", format="%+.2f"),
+    "lead_change": NUMBER("against all classes", format="%+.2f", help=LEAD), "spread": None,
+    "probability_before": NUMBER("probability", format="percent"),
     "probability_after": NUMBER("edited ", format="percent"), "probability_change": None}
 OF_DATA = {"blocks": None, "images": None, "probability": None, "difference5": None, "low5": None, "high5": None,
            "images_per_second": None, **{name: NUMBER(title, format="percent") for name, title in (
@@ -305,8 +307,8 @@ class Page:
 
 def _quantity(key: str, default: str = LOGIT) -> str:
     chosen = st.segmented_control("Change of the", [LOGIT, PROBABILITY], default=default, required=True, key=key,
-                                  bind="query-params")
-    return "change" if chosen == LOGIT else "probability_change"
+                                  bind="query-params", help=LEAD)
+    return "lead_change" if chosen == LOGIT else "probability_change"
 
 
 def _path(path: Path) -> str:

@@ -4,6 +4,10 @@ A block is "off" where its gate leaves the map as it is: set to 1 (in NFNets to 
 unit that weighs branches a 1 for each would add them up, M times their mean: it is forced to each branch instead, or to
 all alike. A gate of 1 also takes away how much a gate scales the map as a whole; so beside it stands the picture's own
 mean gate in every channel, which takes away the choice between channels alone.
+
+A wider gate makes the maps behind it larger, and with them the logits of all classes. So what is said of a class is its
+lead, its logit less the mean logit over all classes (the softmax is the same of both); and beside it how far the logits
+of all classes lie apart, for where the mean is near 0 already, as in networks trained with a softmax, they grow apart.
 """
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +32,8 @@ from ..tables import cells, gates, kernel_name
 ROWS = 64  # pictures in one forward
 SIZES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 OWN, ALL, FLAT = "own choice", "all blocks", "mean gate"
+AGAINST = "against the mean of all classes"  # how the change of a lead is named
+WIDER = 1.25  # the factor from which on all logits are said to lie farther apart
 NOTICED = 0.01  # a mean change of a gate from which on it is said to have moved
 
 
@@ -140,8 +146,9 @@ def each_block(model: Model, picture: torch.Tensor, target: int | None = None) -
 
     Returns:
         A row a block and edit. Columns: block, label, stage, edit, of (the class looked at), logit, change (against the
-        picture without edits), probability, probability_change, class (the most probable one), class_before (that
-        without edits).
+        picture without edits), lead (the logit less the mean logit over all classes), lead_change, spread (standard
+        deviation of the logits over all classes, as a multiple of that without edits), probability,
+        probability_change, class (the most probable one), class_before (that without edits).
     """
     means = _means(model, picture)
     tried = [(block, *each) for block in model.blocks for each in _trials([block], means).items()]
@@ -221,7 +228,7 @@ def forced_sizes(model: Model, image: Image.Image, target: int | None = None,
         sizes: factors above 0.
 
     Returns:
-        A row a size and edit ("own choice", each branch, "uniform"): size, edit, of, logit, probability, class.
+        A row a size and edit ("own choice", each branch, "uniform"): size, edit, of, logit, lead, probability, class.
 
     Raises:
         ValueError: for a model without such units.
@@ -242,7 +249,7 @@ def forced_sizes(model: Model, image: Image.Image, target: int | None = None,
         target = int(logits[0][min(range(len(sizes)), key=lambda i: abs(sizes[i] - 1))].argmax())
     table = pd.concat([_outcomes(model, torch.cat([each[:1], each]), target, [
         {"size": size, "edit": value} for size in sizes]) for value, each in zip(tried, logits)], ignore_index=True)
-    return table[["size", "edit", "of", "logit", "probability", "class"]]
+    return table[["size", "edit", "of", "logit", "lead", "probability", "class"]]
 
 
 def block_of(blocks: Sequence[AttentionBlock], label: str) -> AttentionBlock:
@@ -284,8 +291,11 @@ def _outcomes(model: Model, logits: torch.Tensor, target: int | None, described:
     _check_classes(model, logits)
     target = int(logits[0].argmax()) if target is None else target
     own, probable = logits[:, target], logits.softmax(1)[:, target]
+    lead, spread = own - logits.mean(1), logits.std(1, correction=0)
     columns: dict[str, Any] = {
         "of": model.class_labels[target], "logit": own[1:].numpy(), "change": (own[1:] - own[0]).numpy(),
+        "lead": lead[1:].numpy(), "lead_change": (lead[1:] - lead[0]).numpy(),
+        "spread": (spread[1:] / spread[0]).numpy(),
         "probability": probable[1:].numpy(), "probability_change": (probable[1:] - probable[0]).numpy(),
         "class": [model.class_labels[i] for i in logits[1:].argmax(1).tolist()],
         "class_before": model.class_labels[int(logits[0].argmax())]}
@@ -383,15 +393,18 @@ def travel(before: View, after: View, edits: Sequence[Edit]) -> pd.DataFrame:
 def changes(before: View, after: View, classes: Sequence[str], target: int | None = None, top: int = 5) -> pd.DataFrame:
     """Logits and probabilities of the most probable classes without edits and with them, and of one more class.
 
-    Columns: class, logit_before, logit_after, change, probability_before, probability_after, probability_change.
+    Columns: class, logit_before, logit_after, change, lead_change (the change less that of the mean logit over all
+    classes), spread (as of ``each_block``, the same in all rows), probability_before, probability_after,
+    probability_change.
     """
     a, b = (view.logits[0].double().cpu() for view in (before, after))
     top = min(top, len(a))
     chosen = dict.fromkeys([*([target] if target is not None else []), *a.topk(top).indices.tolist(),
                             *b.topk(top).indices.tolist()])
-    p, q = a.softmax(0), b.softmax(0)
+    p, q, lead = a.softmax(0), b.softmax(0), (b - b.mean()) - (a - a.mean())
     return pd.DataFrame([{
         "class": classes[i], "logit_before": float(a[i]), "logit_after": float(b[i]), "change": float(b[i] - a[i]),
+        "lead_change": float(lead[i]), "spread": float(b.std(correction=0) / a.std(correction=0)),
         "probability_before": float(p[i]), "probability_after": float(q[i]),
         "probability_change": float(q[i] - p[i])} for i in chosen])
 
@@ -444,25 +457,27 @@ def describe_effects(table: pd.DataFrame) -> str:
         for row in whole.to_dict("records"):
             text = ("the most probable class stays the same" if row["class"] == row["class_before"] else
                     f"**{plain(row['class'])}** becomes the most probable class")
-            change = f"changes by {row['change']:+.3g}" if row["change"] else "does not change"
+            change = f"changes by {row['lead_change']:+.3g}{_apart(row)}" if row["lead_change"] else "does not change"
             together = f"All blocks together{', each' * (edit == FLAT)} {_set(str(edit))}"
-            sentences.append(f"{together}: {text}; the logit of {plain(row['of'])} {change}.")
+            sentences.append(f"{together}: {text}; the logit of {plain(row['of'])}, {AGAINST}, {change}.")
     return " ".join(sentences)
 
 
 def _found(rows: pd.DataFrame, names: pd.Series) -> str:
     """What becomes of the prediction over several cases with these names."""
-    other, change = names[rows["class"] != rows["class_before"]], rows["change"]
+    other, change = names[rows["class"] != rows["class_before"]], rows["lead_change"]
     cases, most = ("the one case", "") if len(rows) == 1 else (f"all {len(rows)} cases", " most")
     text = f"the most probable class stays the same in {cases}"
     if len(other):
         cases = f"**{len(other)}** of {len(rows)} cases" if len(rows) > 1 else cases
         text = f"another class becomes the most probable in {cases} ({_listed(other)})"
+    text += f"; the logit of {plain(rows['of'].iloc[0])}, {AGAINST},"
     if not change.any():
-        return f"{text}; the logit of {plain(rows['of'].iloc[0])} does not change"
-    ends = [f"{verb}{most} with **{names.iloc[i]}** ({change.iloc[i]:+.3g})" for verb, i, there in (
-        ("falls", change.argmin(), change.min() < 0), ("rises", change.argmax(), change.max() > 0)) if there]
-    return f"{text}; the logit of {plain(rows['of'].iloc[0])} {' and '.join(ends)}"
+        return f"{text} does not change"
+    ends = [f"{verb}{most} with **{names.iloc[i]}** ({change.iloc[i]:+.3g}{_apart(rows.iloc[i])})"
+            for verb, i, there in (("falls", change.argmin(), change.min() < 0),
+                                   ("rises", change.argmax(), change.max() > 0)) if there]
+    return f"{text} {' and '.join(ends)}"
 
 
 def describe_travel(table: pd.DataFrame) -> str:
@@ -500,41 +515,41 @@ def describe_change(table: pd.DataFrame, target: str) -> str:
     if not row["change"]:
         return f"{text} The logit of {plain(target)} does not change."
     return (f"{text} The logit of {plain(target)} goes from {row['logit_before']:.2f} to {row['logit_after']:.2f} "
-            f"({row['change']:+.2f}), its probability from {row['probability_before']:.1%} to "
-            f"{row['probability_after']:.1%}.")
+            f"({row['change']:+.2f}); {AGAINST} it changes by {row['lead_change']:+.2f}{_apart(row)}. Its probability "
+            f"goes from {row['probability_before']:.1%} to {row['probability_after']:.1%}.")
 
 
 def describe_swap(table: pd.DataFrame, picture: str, other: str) -> str:
     """What ``swap`` found, in sentences (Markdown)."""
     own, *rest = table["of"].unique()
-    wide = table.pivot(index="label", columns="of", values="change")
+    wide = table.pivot(index="label", columns="of", values="lead_change")
     whole = table[table["label"] == ALL].iloc[0]
     text = f"With all gates of {plain(other)} in {plain(picture)}, the most probable class "
     text += (f"stays **{plain(whole['class'])}**." if whole["class"] == whole["class_before"] else
              f"turns from **{plain(whole['class_before'])}** to **{plain(whole['class'])}**.")
     if not rest:
-        return (f"{text} Both pictures are most probably {plain(own)}, so there is no class to move towards; its logit "
-                f"changes by {whole['change']:+.2f}.")
+        return (f"{text} Both pictures are most probably {plain(own)}, so there is no class to move towards; its "
+                f"logit, {AGAINST}, changes by {whole['lead_change']:+.2f}{_apart(whole)}.")
     towards = wide[rest[0]] - wide[own]
     single = towards.drop(ALL)
     where = "towards" if towards[ALL] > 0 else "away from" if towards[ALL] < 0 else "neither towards nor away from"
-    text += (f" The logit of {plain(rest[0])}, the other's class, changes by {wide[rest[0]][ALL]:+.2f}, that of "
-             f"{plain(own)} by {wide[own][ALL]:+.2f}: their difference moves {where} the other "
-             f"({towards[ALL]:+.2f}). With the gates of a single block it moves towards the other in "
-             f"**{int((single > 0).sum())}** of {len(single)} cases")
+    text += (f" {AGAINST.capitalize()}, the logit of {plain(rest[0])}, the other's class, changes by "
+             f"{wide[rest[0]][ALL]:+.2f}, that of {plain(own)} by {wide[own][ALL]:+.2f}: their difference moves "
+             f"{where} the other ({towards[ALL]:+.2f}{_apart(whole)}). With the gates of a single block it "
+             f"moves towards the other in **{int((single > 0).sum())}** of {len(single)} cases")
     return text + (f", most with **{single.idxmax()}** ({single.max():+.2f})." if single.max() > 0 else ".")
 
 
 def describe_sizes(table: pd.DataFrame) -> str:
     """What ``forced_sizes`` found, in sentences (Markdown)."""
-    wide = table.pivot(index="size", columns="edit", values="logit")
+    wide = table.pivot(index="size", columns="edit", values="lead")
     first, *_, last = [edit for edit in table["edit"].unique() if edit not in (OWN, "uniform")]
     ahead = wide[last] - wide[first]
     best = int((wide[OWN] >= wide.drop(columns=OWN).max(axis=1)).sum())
-    return (f"The logit of **{plain(table['of'].iloc[0])}** is higher with all units forced to {last} than to {first} "
-            f"at **{int((ahead > 0).sum())}** of {len(ahead)} sizes; the difference goes from {ahead.iloc[0]:+.2f} at "
-            f"{ahead.index[0]:g}× to {ahead.iloc[-1]:+.2f} at {ahead.index[-1]:g}×. The network's own choice is at "
-            f"least as high as everything forced at {best} of {len(ahead)} sizes.")
+    return (f"The logit of **{plain(table['of'].iloc[0])}**, {AGAINST}, is higher with all units forced to "
+            f"{last} than to {first} at **{int((ahead > 0).sum())}** of {len(ahead)} sizes; the difference goes from "
+            f"{ahead.iloc[0]:+.2f} at {ahead.index[0]:g}× to {ahead.iloc[-1]:+.2f} at {ahead.index[-1]:g}×. The "
+            f"network's own choice is at least as high as everything forced at {best} of {len(ahead)} sizes.")
 
 
 def describe_evaluation(table: pd.DataFrame) -> str:
@@ -549,6 +564,14 @@ def describe_evaluation(table: pd.DataFrame) -> str:
     if len(worse) + len(better) < len(rows):
         text += "; the others cannot be told from none"
     return f"{text}. Nothing was trained anew: a network may miss what another has learned to do without."
+
+
+def _apart(row) -> str:
+    """How far an edit moves the logits of all classes apart or together, where it is much."""
+    if 1 / WIDER < row["spread"] < WIDER or not np.isfinite(row["spread"]):
+        return ""
+    factor = row["spread"]
+    return f", with all logits {factor:.{0 if factor >= 10 else 1 if factor >= 1 else 2}f} times as far apart"
 
 
 def _set(edit: str) -> str:

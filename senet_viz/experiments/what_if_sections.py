@@ -19,6 +19,10 @@ PAIR = f"views[{BEFORE!r}], views[{AFTER!r}]"
 
 OTHER_CLASS = "≠ marks where another class is the most probable."
 LEFT_OUT = "The edits above are left out here."
+LEAD = ("A gate that is wider open makes the logits of all classes larger. So the change of a class's logit is given "
+        "against the mean of all classes: less the change of the mean logit over them. Where an edit also moves all "
+        f"logits apart or together (their standard deviation over the classes, by a factor of {what_if.WIDER:g} or "
+        "more), the sentence says so: that alone lets a leading class rise.")
 HEADS = {  # of groups of sections: title, lead, what one needs to read it
     "edit": ("Edit gates", "The {what} every block over its channels. Click a dot to choose its block, say below what "
              "its gate is to be, and press Edit.", "A gate says how much of each channel goes on to the next layer. "
@@ -26,18 +30,18 @@ HEADS = {  # of groups of sections: title, lead, what one needs to read it
              "dot is at the mean: as it is, and edited where there are edits."),
     "changes": ("What the edits change", "The prediction for the same photo, before and after your edits.",
                 "An edit changes the map that leaves its block: so what later blocks see and their gates, where the "
-                "network looks, and what it says in the end."),
+                f"network looks, and what it says in the end. {LEAD}"),
     "blocks": ("Which blocks matter", "Each block off in turn, the others as they are: the longer a bar, the more this "
-               f"prediction rests on the block. {OTHER_CLASS}", f"{LEFT_OUT} {{removals}}"),
+               f"prediction rests on the block. {OTHER_CLASS}", f"{LEFT_OUT} {{removals}} {LEAD}"),
     "channels": ("Which channels matter", "The same within one block: its most excited channels, one at a time. "
                  f"{OTHER_CLASS}", f"{LEFT_OUT} A channel's gate is set to 0 and to 1; in a unit that weighs branches "
-                 "the channel is forced to each of them."),
+                 f"the channel is forced to each of them. {LEAD}"),
     "swap": ("Another photo's gates", "With the gates of another photo, does the network see more of what is in that "
              f"one? {OTHER_CLASS}", f"{LEFT_OUT} The other photo's gates are put into this one, block by block and all "
-             "at once. The classes are those most probable for either photo."),
+             f"at once. The classes are those most probable for either photo. {LEAD}"),
     "sizes": ("Forced kernels and the object's size", "Does a larger object ask for a larger kernel? All units are "
               "forced to one kernel, at every size of the object.", f"{LEFT_OUT} The photo's centre is enlarged and "
-              "shrunk, as on the Kernels page."),
+              f"shrunk, as on the Kernels page. {LEAD}"),
     "data-set": ("Over a data set", "One photo is one photo. This is what edits do to the accuracy over a whole data "
                  "set.", "A dot is the change of top-1 against the network without edits, over the same pictures, "
                  "with its 95 % interval. It is filled where the interval leaves 0 out."),
@@ -126,19 +130,19 @@ class Sections:
 
     # experiments of their own: of the table that each has made, for it takes long
 
-    def blocks(self, table: pd.DataFrame, quantity: str = "change") -> Section:
+    def blocks(self, table: pd.DataFrame, quantity: str = "lead_change") -> Section:
         """``what_if.each_block``; quantity as of ``figures.edit_effects``."""
         return Section("Which blocks matter", self._text(what_if.describe_effects(table)),
                        figures.edit_effects(table, quantity=quantity), table,
                        self._script(f"what_if.each_block(model, batch, {self.target})"))
 
-    def stages(self, table: pd.DataFrame, quantity: str = "change") -> Section:
+    def stages(self, table: pd.DataFrame, quantity: str = "lead_change") -> Section:
         """``what_if.each_stage``."""
         return Section("Which stages matter", self._text(what_if.describe_effects(table)),
                        figures.edit_effects(table, quantity=quantity, title="blocks that are off"), table,
                        self._script(f"what_if.each_stage(model, batch, {self.target})"))
 
-    def channels(self, table: pd.DataFrame, label: str, top: int, quantity: str = "change") -> Section:
+    def channels(self, table: pd.DataFrame, label: str, top: int, quantity: str = "lead_change") -> Section:
         """``what_if.each_channel``, of that block and so many channels."""
         found = what_if.describe_ranking(table, what_if.block_of(self.model.blocks, label))
         figure = figures.edit_effects(table, quantity=quantity, by="channel",
@@ -147,7 +151,8 @@ class Sections:
                        figure, table, self._script(
                            f"what_if.each_channel(model, batch, {label!r}, {self.target}, {top})"))
 
-    def swap(self, table: pd.DataFrame, name: str, other: str, other_path: str, quantity: str = "change") -> Section:
+    def swap(self, table: pd.DataFrame, name: str, other: str, other_path: str,
+             quantity: str = "lead_change") -> Section:
         """``what_if.swap``, of photos of these names."""
         return Section("Another photo's gates", self._text(what_if.describe_swap(table, name, other)),
                        figures.edit_effects(table, quantity=quantity, group="of",

@@ -7,22 +7,24 @@ import plotly.graph_objects as go
 from .classes import NEUTRAL, faint
 from .style import ANGLES, COLOURS, colour, dash, finish, hover_name, mark_stages, shorten, symbol
 
-QUANTITIES = {"change": ("logit", "+.2f"), "probability_change": ("probability", "+.1%")}
+AGAINST = "against the mean of all classes"
+QUANTITIES = {"lead_change": ("logit", "+.2f"), "probability_change": ("probability", "+.1%")}
 
 
-def edit_effects(table: pd.DataFrame, *, quantity: str = "change", by: str = "label", group: str = "edit",
+def edit_effects(table: pd.DataFrame, *, quantity: str = "lead_change", by: str = "label", group: str = "edit",
                  title: str = "attention block, in network order") -> go.Figure:
     """Bars of the change of a class's logit or probability, with ≠ at those where another class is the most probable.
 
     Args:
-        table: columns ``by``, ``group``, of, logit, change, probability, probability_change, class, class_before, and
-            stage where stages are to be marked.
-        quantity: "change" (of the logit) or "probability_change".
+        table: columns ``by``, ``group``, of, logit, change, lead_change, probability, probability_change, class,
+            class_before, and stage where stages are to be marked.
+        quantity: "lead_change" (of the logit less the mean logit over all classes) or "probability_change".
         by: the column of the x axis.
         group: the column that tells the bars of one place apart.
         title: of the x axis.
     """
     name, style = QUANTITIES[quantity]
+    against = [AGAINST] * (quantity == "lead_change")
     figure = go.Figure()
     groups = list(table[group].unique())
     for i, each in enumerate(groups):
@@ -32,9 +34,10 @@ def edit_effects(table: pd.DataFrame, *, quantity: str = "change", by: str = "la
             marker={"color": colour(i), "line": {"width": 0}}, textposition="outside", textangle=0, cliponaxis=False,
             text=["≠" if other else "" for other in rows["class"] != rows["class_before"]], textfont={"size": 14},
             customdata=list(zip(map(hover_name, rows["class"]), rows["logit"], rows["change"], rows["probability"],
-                                rows["probability_change"], map(hover_name, rows["of"]))),
+                                rows["probability_change"], map(hover_name, rows["of"]), rows["lead_change"])),
             hovertemplate=f"<b>%{{x}}</b> {hover_name(str(each))}<br>%{{customdata[5]}}: logit %{{customdata[1]:.2f}} "
-                          "(%{customdata[2]:+.2f}), probability %{customdata[3]:.1%} (%{customdata[4]:+.1%})"
+                          f"(%{{customdata[2]:+.2f}}; {AGAINST} %{{customdata[6]:+.2f}})<br>"
+                          "probability %{customdata[3]:.1%} (%{customdata[4]:+.1%})"
                           "<br>most probable: %{customdata[0]}<extra></extra>")
     places = table.drop_duplicates(by)
     if "stage" in table:
@@ -44,15 +47,16 @@ def edit_effects(table: pd.DataFrame, *, quantity: str = "change", by: str = "la
     figure.update_xaxes(title=title, type="category", autotickangles=ANGLES, categoryorder="array",
                         categoryarray=places[by].astype(str))
     classes = list(table["of"].unique())
-    figure.update_yaxes(title=f"change of the {name}" + (f"<br>of {shorten(classes[0])}" if len(classes) == 1 else ""),
-                        tickformat=".0%" if quantity != "change" else None, zeroline=False)
+    of = [f"of {shorten(classes[0])}"] if len(classes) == 1 else []
+    figure.update_yaxes(title="<br>".join([f"change of the {name}", *of, *against]),
+                        tickformat=".0%" if quantity == "probability_change" else None, zeroline=False)
     parts = []
     for each in groups:
         rows = table[table[group] == each].set_index(by)[quantity]
         parts.append(f"{each} from {rows.min():{style}} ({rows.idxmin()}) to {rows.max():{style}} ({rows.idxmax()})")
-    alt = (f"Change of the {name} of {', '.join(table['of'].unique())} in {len(places)} places: {'; '.join(parts)}; "
-           f"another class is the most probable in {int((table['class'] != table['class_before']).sum())} of "
-           f"{len(table)} cases.")
+    followed = " ".join([f"{name} of {', '.join(classes)}", *against])
+    alt = (f"Change of the {followed} in {len(places)} places: {'; '.join(parts)}; another class is the most probable "
+           f"in {int((table['class'] != table['class_before']).sum())} of {len(table)} cases.")
     return finish(figure, alt=alt, legend=len(groups) > 1)
 
 
@@ -91,7 +95,7 @@ def edit_travel(table: pd.DataFrame, *, quantity: str = "difference") -> go.Figu
 
 
 def forced_sizes(table: pd.DataFrame) -> go.Figure:
-    """Lines of a class's logit over the object's size, a line for each choice of kernels.
+    """Lines of a class's logit against the mean of all classes, over the object's size; a line a choice of kernels.
 
     Args:
         table: what ``senet_viz.experiments.what_if.forced_sizes`` gives.
@@ -99,20 +103,21 @@ def forced_sizes(table: pd.DataFrame) -> go.Figure:
     figure = go.Figure()
     for i, (edit, rows) in enumerate(table.groupby("edit", sort=False)):
         figure.add_scatter(
-            x=rows["size"], y=rows["logit"], name=edit, mode="lines+markers",
+            x=rows["size"], y=rows["lead"], name=edit, mode="lines+markers",
             line={"color": colour(i), "width": 2.5 if i == 0 else 1.5, "dash": "dot" if edit == "uniform" else dash(i)},
             marker={"size": 8, "symbol": symbol(i)},
-            customdata=list(zip(rows["probability"], map(hover_name, rows["class"]))),
-            hovertemplate=f"{edit}<br>%{{x:g}}×: logit %{{y:.2f}}, probability %{{customdata[0]:.1%}}"
+            customdata=list(zip(rows["probability"], map(hover_name, rows["class"]), rows["logit"])),
+            hovertemplate=f"{edit}<br>%{{x:g}}×: logit %{{customdata[2]:.2f}}, {AGAINST} %{{y:.2f}}<br>"
+                          "probability %{customdata[0]:.1%}"
                           "<br>most probable: %{customdata[1]}<extra></extra>")
     sizes = sorted(table["size"].unique())
     figure.update_xaxes(title="size of the object", type="log", tickvals=sizes, zeroline=False,
                         ticktext=[f"{size:g}×" for size in sizes],
                         range=[math.log10(sizes[0]) - 0.03, math.log10(sizes[-1]) + 0.03])
     name = table["of"].iloc[0]
-    figure.update_yaxes(title=f"logit of {shorten(name)}", zeroline=False)
-    ends = table.groupby("edit", sort=False)["logit"].agg(["first", "last"])
-    alt = (f"Logit of {name} over {len(sizes)} sizes of the object from {sizes[0]:g}× to {sizes[-1]:g}×: "
+    figure.update_yaxes(title=f"logit of {shorten(name)}<br>{AGAINST}", zeroline=False)
+    ends = table.groupby("edit", sort=False)["lead"].agg(["first", "last"])
+    alt = (f"Logit of {name} {AGAINST}, over {len(sizes)} sizes of the object from {sizes[0]:g}× to {sizes[-1]:g}×: "
            + "; ".join(f"{row.Index} from {row.first:.2f} to {row.last:.2f}" for row in ends.itertuples()) + ".")
     return finish(figure, alt=alt)
 

@@ -82,6 +82,10 @@ def test_one_forward_is_as_many_inspections(network, name):
         target = 3 % len(model.classes)
         assert row.logit == pytest.approx(after[target].item(), abs=1e-6 * scale)
         assert row.change == pytest.approx((after - before)[target].item(), abs=1e-6 * scale)
+        less = [logits[target].item() - sum(logits.tolist()) / len(logits) for logits in (before, after)]
+        assert row.lead == pytest.approx(less[1], abs=1e-6 * scale)
+        assert row.lead_change == pytest.approx(less[1] - less[0], abs=1e-6 * scale)
+        assert row.spread == pytest.approx(np.std(after.numpy()) / np.std(before.numpy()), rel=1e-4)
         assert row.probability == pytest.approx(after.softmax(0)[target].item(), abs=1e-6)
         assert row.probability_change == pytest.approx((after.softmax(0) - before.softmax(0))[target].item(), abs=1e-6)
         assert row[table.columns.get_loc("class") + 1] == NAMES[after.argmax()]
@@ -159,7 +163,9 @@ def test_forced_kernels_at_each_size(network):
     for row in table.itertuples():
         batch = model.batch([zoom(image, row.size, None, (128, 128))])
         edits = [] if row.edit == what_if.OWN else [sv.Edit("*", row.edit)]
-        assert row.logit == pytest.approx(alone(model, batch, *edits)[target].item(), rel=1e-5, abs=1e-5)
+        logits = alone(model, batch, *edits).numpy()
+        assert row.logit == pytest.approx(logits[target], rel=1e-5, abs=1e-5)
+        assert row.lead == pytest.approx(logits[target] - logits.mean(), rel=1e-5, abs=1e-5)
     with pytest.raises(ValueError, match="no units that choose"):
         what_if.forced_sizes(network("slim/se"), image)
 
@@ -181,7 +187,10 @@ def test_travel_and_changes_by_hand(network):
     p, q = (view.logits[0].double().softmax(0) for view in (before, after))
     for row in changes.itertuples():
         i = NAMES.index(row[1])
-        assert row.change == pytest.approx((after.logits - before.logits)[0, i].item(), abs=1e-5)
+        difference = (after.logits - before.logits)[0].double().numpy()
+        assert row.change == pytest.approx(difference[i], abs=1e-5)
+        assert row.lead_change == pytest.approx(difference[i] - difference.mean(), abs=1e-5)
+        assert row.spread == pytest.approx(np.std(after.logits.numpy()) / np.std(before.logits.numpy()), rel=1e-5)
         assert row.probability_change == pytest.approx((q - p)[i].item(), abs=1e-6)
 
 
@@ -196,12 +205,13 @@ def test_sentences_follow_from_the_tables(network):
         assert f"another class becomes the most probable in **{len(other)}** of 16 cases" in text
     else:
         assert "stays the same in all 16 cases" in text
-    low, high = table.loc[table["change"].idxmin()], table.loc[table["change"].idxmax()]
-    assert (f"falls most with **{low['label']}** ({low['change']:+.3g})" in text) == (low["change"] < 0)
-    assert (f"rises most with **{high['label']}** ({high['change']:+.3g})" in text) == (high["change"] > 0)
-    still = table.assign(change=0.0, **{"class": table["class_before"]})
-    assert what_if.describe_effects(still).endswith("in all 16 cases; the logit of class \\*"
-                                                    f"{NAMES.index(table['of'][0])}\\* does not change.")
+    low, high = table.loc[table["lead_change"].idxmin()], table.loc[table["lead_change"].idxmax()]
+    assert (f"falls most with **{low['label']}** ({low['lead_change']:+.3g}" in text) == (low["lead_change"] < 0)
+    assert (f"rises most with **{high['label']}** ({high['lead_change']:+.3g}" in text) == (high["lead_change"] > 0)
+    still = table.assign(lead_change=0.0, **{"class": table["class_before"]})
+    assert what_if.describe_effects(still).endswith(
+        f"in all 16 cases; the logit of class \\*{NAMES.index(table['of'][0])}\\*, against the mean of all classes, "
+        "does not change.")
     swapped = table.assign(**{"class": "another"})
     assert "in **16** of 16 cases (SE_2_1, SE_2_2, SE_2_3, SE_3_1, SE_3_2, SE_3_3 and 10 more)" in (
         what_if.describe_effects(swapped))
@@ -209,15 +219,17 @@ def test_sentences_follow_from_the_tables(network):
 
 def test_all_blocks_are_no_stage_at_a_time():
     table = pd.DataFrame({
-        "label": ["stage 2", "stage 3", "all blocks"], "edit": "1", "of": "x", "change": [-1.0, 0.5, -248.0],
-        "class": ["x", "y", "z"], "class_before": "x"})
+        "label": ["stage 2", "stage 3", "all blocks"], "edit": "1", "of": "x", "lead_change": [-1.0, 0.5, -248.0],
+        "spread": [1.2, 0.5, 195.4], "class": ["x", "y", "z"], "class_before": "x"})
     assert what_if.describe_effects(table) == (
         "As it is, the most probable class is **x**. One stage at a time set to 1: another class becomes the most "
-        "probable in **1** of 2 cases (stage 3); the logit of x falls most with **stage 2** (-1) and rises most with "
-        "**stage 3** (+0.5). All blocks together set to 1: **z** becomes the most probable class; the logit of x "
-        "changes by -248.")
-    assert what_if.describe_effects(table.assign(change=0.0, **{"class": "x"})).endswith(
-        "All blocks together set to 1: the most probable class stays the same; the logit of x does not change.")
+        "probable in **1** of 2 cases (stage 3); the logit of x, against the mean of all classes, falls most with "
+        "**stage 2** (-1) and rises most with **stage 3** (+0.5, with all logits 0.50 times as far apart). All blocks "
+        "together set to 1: **z** becomes the most probable class; the logit of x, against the mean of all classes, "
+        "changes by -248, with all logits 195 times as far apart.")
+    assert what_if.describe_effects(table.assign(lead_change=0.0, **{"class": "x"})).endswith(
+        "All blocks together set to 1: the most probable class stays the same; the logit of x, against the mean of all "
+        "classes, does not change.")
     assert "All blocks together, each at its mean gate: **z**" in what_if.describe_effects(
         table.assign(edit="mean gate"))
     named = table[:2].assign(block=["a", "b"], label=["SE_2_1", "all blocks"])  # a block may be called anything
@@ -225,12 +237,13 @@ def test_all_blocks_are_no_stage_at_a_time():
 
 
 @pytest.mark.parametrize(("last", "said"), [
-    ("x", "the most probable class stays the same in the one case; the logit of x falls with **SE_2_1** (-1)."),
-    ("y", "another class becomes the most probable in the one case (SE_2_1); the logit of x falls with **SE_2_1** "
-          "(-1).")])
+    ("x", "the most probable class stays the same in the one case; the logit of x, against the mean of all classes, "
+          "falls with **SE_2_1** (-1)."),
+    ("y", "another class becomes the most probable in the one case (SE_2_1); the logit of x, against the mean of all "
+          "classes, falls with **SE_2_1** (-1).")])
 def test_one_case_is_not_counted(last, said):
-    table = pd.DataFrame({"block": ["a"], "label": "SE_2_1", "edit": "1", "of": "x", "change": -1.0, "class": last,
-                          "class_before": "x"})
+    table = pd.DataFrame({"block": ["a"], "label": "SE_2_1", "edit": "1", "of": "x", "lead_change": -1.0,
+                          "spread": 1.0, "class": last, "class_before": "x"})
     assert what_if.describe_effects(table).endswith(f"One block at a time set to 1: {said}")
 
 
@@ -273,12 +286,39 @@ def test_sentences_of_an_edit(network):
     row = changes.iloc[0]
     text = what_if.describe_change(changes, NAMES[1]).replace("\\", "")
     assert (f"The logit of class *1* goes from {row['logit_before']:.2f} to {row['logit_after']:.2f} "
-            f"({row['change']:+.2f})") in text
+            f"({row['change']:+.2f}); against the mean of all classes it changes by {row['lead_change']:+.2f}") in text
     assert ("stays" in text) == (changes["logit_before"].idxmax() == changes["logit_after"].idxmax())
     travel, changes = after("SE_5_1=*1")
     assert what_if.describe_travel(travel).endswith("none changes at all.")
     assert what_if.describe_change(changes, NAMES[1]).endswith("does not change.")
     assert what_if.describe_travel(what_if.travel(before, before, [])) == ""
+
+
+class Inflating(nn.Module):
+    """A gated path that feeds a constant part of every class's logit: opening it raises all of them."""
+
+    def __init__(self):
+        super().__init__()
+        self.se, self.head = SqueezeExcite(4, 2), nn.Linear(4, 3)
+        with torch.no_grad():
+            self.head.weight.copy_(torch.tensor([[30.0] * 4, [31.0] * 4, [29.5] * 4]))
+
+    def forward(self, x):
+        return self.head(self.se(torch.cat([x, x[:, :1]], 1)).mean((2, 3)))
+
+
+def test_a_gate_that_inflates_all_logits_is_no_gain_of_a_class():
+    torch.manual_seed(0)
+    model = sv.Model(Inflating().double(), lambda image: torch.zeros(3, 16, 16), ["a", "b", "c"])
+    batch = torch.rand(1, 3, 16, 16, generator=torch.Generator().manual_seed(0)) + 1
+    table = what_if.each_block(model, batch, target=2)
+    before, after = (alone(model, batch, *edits).numpy() for edits in ([], [sv.Edit("*", 1)]))
+    row = table[table["edit"] == "1"].iloc[0]
+    assert (after > before + 20).all() and row["change"] == pytest.approx(after[2] - before[2])
+    assert row["lead_change"] == pytest.approx((after[2] - after.mean()) - (before[2] - before.mean())) and (
+        row["lead_change"] < 0)  # the logit rises by over 20, but the class falls behind the others
+    assert f"falls with **{row['label']}** ({row['lead_change']:+.3g}, with all logits " in (
+        what_if.describe_effects(table[table["edit"] == "1"]))
 
 
 def test_sentences_of_a_swap_and_of_sizes(network):
@@ -287,13 +327,14 @@ def test_sentences_of_a_swap_and_of_sizes(network):
     text = what_if.describe_swap(table, "a", "b")
     if table["of"].nunique() == 1:
         assert "no class to move towards" in text
-    faked = table.assign(of="x", **{"class": "x", "class_before": "x", "change": -1.0})
-    faked = pd.concat([faked[:17], faked[:17].assign(of="y", change=[2.0] + [-3.0] * 15 + [-2.0])])
+    faked = table.assign(of="x", **{"class": "x", "class_before": "x", "lead_change": -1.0,
+                                        "spread": 1.0})
+    faked = pd.concat([faked[:17], faked[:17].assign(of="y", lead_change=[2.0] + [-3.0] * 15 + [-2.0])])
     text = what_if.describe_swap(faked, "a", "b")
     assert "the most probable class stays **x**" in text and "moves away from the other (-1.00)" in text
     assert text.endswith("it moves towards the other in **1** of 16 cases, most with **SK_2_1** (+3.00).")
     sizes = what_if.forced_sizes(model, sv.Model.noise(), sizes=(0.5, 1.0, 2.0))
-    wide = sizes.pivot(index="size", columns="edit", values="logit")
+    wide = sizes.pivot(index="size", columns="edit", values="lead")
     ahead = wide["5x5"] - wide["3x3"]
     text = what_if.describe_sizes(sizes)
     assert f"at **{(ahead > 0).sum()}** of 3 sizes; the difference goes from {ahead[0.5]:+.2f} at 0.5× to " in text

@@ -12,24 +12,29 @@ def effects():
         return pd.DataFrame({
             "label": ["SE_2_1", "SE_2_1", "SE_3_1", "SE_3_1"], "stage": [2, 2, 3, 3],
             "edit": ["1", "mean gate"] * 2, "of": name, "logit": [1.0, 2.0, 3.0, 4.0],
-            "change": [-2.0, -1.0, 0.0, 1.0], "probability": [0.1, 0.2, 0.3, 0.4],
-            "probability_change": [-0.2, -0.1, 0.0, 0.1], "class": [name, name, name, "dog"], "class_before": name})
+            "change": [-2.0, -1.0, 0.0, 1.0], "lead_change": [-3.0, -1.5, 0.0, 1.5],
+            "probability": [0.1, 0.2, 0.3, 0.4], "probability_change": [-0.2, -0.1, 0.0, 0.1],
+            "class": [name, name, name, "dog"], "class_before": name})
     return make
 
 
-@pytest.mark.parametrize("quantity", ["change", "probability_change"])
+@pytest.mark.parametrize("quantity", ["lead_change", "probability_change"])
 def test_a_bar_a_block_and_edit(effects, quantity, stage_marks):
     table = effects()
     figure = edit_effects(table, quantity=quantity)
     assert [trace.name for trace in figure.data] == ["1", "mean gate"]
     for trace, (_, rows) in zip(figure.data, table.groupby("edit", sort=False)):
         assert list(trace.x) == ["SE_2_1", "SE_3_1"] and list(trace.y) == list(rows[quantity])
-        assert [tuple(row[1:5]) for row in trace.customdata] == list(rows[
-            ["logit", "change", "probability", "probability_change"]].itertuples(index=False, name=None))
+        assert [(*row[1:5], row[6]) for row in trace.customdata] == list(rows[
+            ["logit", "change", "probability", "probability_change", "lead_change"]].itertuples(
+                index=False, name=None))
     assert [list(trace.text) for trace in figure.data] == [["", ""], ["", "≠"]]  # where it is another class
     assert {trace.textangle for trace in figure.data} == {0}  # upright on narrow bars too
     assert stage_marks(figure) == ({0.0: "Stage 2", 1.0: "Stage 3"}, [0.5])
-    least, most = ("-2.00", "+1.00") if quantity == "change" else ("-20.0%", "+10.0%")
+    least, most = ("-3.00", "+1.50") if quantity == "lead_change" else ("-20.0%", "+10.0%")
+    against = "against the mean of all classes"
+    for text in (figure.layout.yaxis.title.text, figure.layout.meta["alt"]):
+        assert (against in text) == (quantity == "lead_change")
     alt = figure.layout.meta["alt"]
     assert f"1 from {least} (SE_2_1)" in alt and f"to {most} (SE_3_1)" in alt
     assert "another class is the most probable in 1 of 4 cases" in alt
@@ -64,14 +69,16 @@ def test_edited_blocks_are_bands_that_hide_nothing():
 
 
 def test_a_line_a_choice_of_kernels():
-    table = pd.DataFrame([{"size": size, "edit": edit, "of": "cat", "logit": size * i, "probability": 0.1 * i,
-                           "class": "dog"} for i, edit in enumerate(["own choice", "3x3", "5x5", "uniform"])
+    table = pd.DataFrame([{"size": size, "edit": edit, "of": "cat", "logit": 9.0, "lead": size * i,
+                           "probability": 0.1 * i, "class": "dog"}
+                          for i, edit in enumerate(["own choice", "3x3", "5x5", "uniform"])
                           for size in (0.5, 1.0, 2.0)])
     figure = forced_sizes(table)
     assert [trace.name for trace in figure.data] == ["own choice", "3x3", "5x5", "uniform"]
     for trace, (_, rows) in zip(figure.data, table.groupby("edit", sort=False)):
-        assert list(trace.x) == [0.5, 1.0, 2.0] and list(trace.y) == list(rows["logit"])
-        assert trace.customdata[0][1] == "dog"
+        assert list(trace.x) == [0.5, 1.0, 2.0] and list(trace.y) == list(rows["lead"])
+        assert trace.customdata[0][1] == "dog" and trace.customdata[0][2] == 9.0
+    assert "against the mean of all classes" in figure.layout.yaxis.title.text
     assert list(figure.layout.xaxis.ticktext) == ["0.5×", "1×", "2×"]
     assert "5x5 from 1.00 to 4.00" in figure.layout.meta["alt"]
 
