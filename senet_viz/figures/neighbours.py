@@ -8,7 +8,7 @@ from .style import ANGLES, GREY, finish, hover_name, mark_stages, shorten
 
 NAMED = 8   # columns; more are too narrow for names
 RANKED = 3  # classes under the pointer
-FAR = 3.0   # distances beyond have one colour: a picture of a class is at about 1 from it
+FAR = 3.0   # distances beyond have one colour: the root mean square of those from the own class is about 1
 NEAR_TO_FAR = sequential.Blues[5::-1]  # pale enough for dark names
 
 

@@ -4,13 +4,14 @@ Everywhere ``block`` is a block of the network, its name or its label, ``zoom`` 
 the branch whose gate is meant, counted from the end where negative: −1, the largest kernel, is enough for two branches,
 which mirror each other. Of an archive with unlabelled pictures only, what goes by class is an empty table.
 """
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import cdist
-from scipy.stats import beta, spearmanr
+from scipy.stats import beta, permutation_test, rankdata, spearmanr
 
 from ..data.class_names import short_names
 from ..tables import HIGH, LOW
@@ -22,7 +23,9 @@ MOST = 0.99  # the share of pictures in which a dead or an open channel is beyon
 CONSTANT = 1e-6  # a standard deviation up to this is rounding in float32
 COARSE = 2e-3  # below this a standard deviation is no scale for class means kept in float16, whose steps are up to 5e-4
 NEGLIGIBLE = 0.01  # a difference in ω² up to this counts as none (Cohen's bound of a small effect)
-STEADY = 0.5  # from this on a rank correlation with depth is called a rise or a fall
+STEADY = 0.5  # from this on a rank correlation with depth is called a rise or a fall, if chance seldom gives it
+SURE = 0.05  # the largest p-value of what chance seldom gives
+EXACT = 8  # blocks up to which a p-value is taken over all their orders, 8! = 40,320
 ORDERED = 500  # leaves up to which a dendrogram is also ordered optimally, in time ~ n³
 
 
@@ -137,7 +140,9 @@ def depth_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
 
     They go by the size of effects beside the controls, not by p-values, which thousands of pictures make small for any
     difference; differences in ω² count as none up to ``NEGLIGIBLE`` or what chance gives a channel in one of
-    twenty cases, and beside a control negative ω² counts as 0.
+    twenty cases, and beside a control negative ω² counts as 0. A rise or fall with depth is one of the blocks, of which
+    there are few: it takes a rank correlation of ``STEADY`` that blocks in random order seldom have. Blocks of which
+    there is no number are named, with the reason.
 
     Args:
         stats: the statistics.
@@ -155,7 +160,7 @@ def depth_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
         found.append("How class-specific the gates are cannot be told: every channel is dead, open or constant.")
     else:
         above, chance = _beside_chance(median, rows.get("shuffled"), images, classes)
-        found.append(chance)
+        found += [chance, *_left_out(gate)]
         if above.any():  # what is said of noise would be noise
             margin = max(NEGLIGIBLE, _unrelated(0.95, images, classes))
             found += [_range(median, margin), *_depth(median, margin), *_controls(median, rows, margin)]
@@ -163,7 +168,7 @@ def depth_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
     few = int(((stats.count > 0) & (stats.count < FEW)).sum())
     if few:
         found.append(f"{few} of {_number(classes, 'class', 'classes')} {'has' if few == 1 else 'have'} fewer than "
-                     f"{FEW} pictures (the least, {stats.count[stats.count > 0].min()}): "
+                     f"{FEW} pictures (the smallest has {stats.count[stats.count > 0].min()}): "
                      f"{'its mean is' if few == 1 else 'their means are'} unsure.")
     return found
 
@@ -335,9 +340,10 @@ def nearest_classes(stats: Statistics, gates: Mapping[str, Mapping[str, np.ndarr
 
     Columns: picture, block, label, stage, rank (from 1), class, distance: the root mean square over channels (of all
     branches) of (g − class mean) / s, where s is the channel's pooled standard deviation within classes,
-    √(SSW / (N − k)). A picture of a class is thus at about 1 from its own. Channels with s under 1e-4 are left out
-    (under ``COARSE`` in a compact archive). No rows come of a block without others, or where there are no more labelled
-    pictures than classes, for want of s.
+    √(SSW / (N − k)). Over the pictures behind the statistics the root mean square of the distance from their own class
+    is thus √((N − k) / N), about 1; the mean is smaller, the more so where a few pictures are far from their class.
+    Channels with s under 1e-4 are left out (under ``COARSE`` in a compact archive). No rows come of a block without
+    others, or where there are no more labelled pictures than classes, for want of s.
 
     Args:
         stats: of the network that the gates are of.
@@ -422,99 +428,124 @@ def _range(median: pd.Series, margin: float) -> str:
     """Where ω² is smallest and largest."""
     low, high = str(median.idxmin()), str(median.idxmax())
     if median[high] <= margin:
-        return ("In no block does the class account for anything to speak of: the median channel's ω² is at most "
-                f"{_decimal(median[high])} (**{high}**).")
+        return (f"But the class accounts for little in any block: the median channel's ω² is at most "
+                f"{median[high]:.3f} (**{high}**).")
     if len(median) == 1:
         return f"In **{high}** the class accounts for {_decimal(median[high])} of the median channel's variance (ω²)."
     if median[high] - median[low] <= margin:
-        return (f"All {len(median)} blocks are about equally class-specific: the median channel's ω² is "
+        return (f"The {len(median)} blocks differ by no more than {margin:.2g}: the median channel's ω² is "
                 f"{_decimal(median[low])} (**{low}**) to {_decimal(median[high])} (**{high}**).")
     return (f"The class accounts for most in **{high}**, where the median channel's ω² is {_decimal(median[high])}, "
             f"and for least in **{low}** ({_decimal(median[low])}): {_decimal(median[high] - median[low])} apart.")
 
 
 def _depth(median: pd.Series, margin: float) -> list[str]:
-    """Whether ω² goes with the order of blocks."""
-    if len(median) < 3:
+    """Whether ω² goes with the order of blocks, where it is not about the same in all."""
+    count = len(median)
+    if count < 3 or median.max() - median.min() <= margin:
         return []
-    if median.max() - median.min() <= margin:
-        return ["With depth it does not change."]
-    correlation = float(spearmanr(range(len(median)), median).statistic)
-    change = ("rises" if correlation >= STEADY else "falls" if correlation <= -STEADY
-              else "neither rises nor falls steadily")
-    return [f"With depth the median ω² {change}: its rank correlation with the order of the {len(median)} blocks "
-            f"(Spearman) is {_decimal(correlation, sign=True)}."]
+    if 2 / math.factorial(count) > SURE:
+        return [f"Whether it rises or falls with depth cannot be told from {count} blocks: those in random order all "
+                f"rise, or all fall, in 1 of {math.factorial(count) // 2} cases."]
+    correlation, p = trend(median)
+    cases = "under 1%" if p < 0.01 else f"{p:.0%}"
+    beside = (f"its rank correlation with the order of the {count} blocks (Spearman) is "
+              f"{_decimal(correlation, sign=True)}; blocks in random order have as much, up or down, in {cases} of "
+              "cases.")
+    if abs(correlation) < STEADY:
+        return [f"With depth the median ω² neither rises nor falls steadily: {beside}"]
+    if p > SURE:
+        return [f"Whether the median ω² rises or falls with depth cannot be told: {beside}"]
+    return [f"With depth the median ω² {'rises' if correlation > 0 else 'falls'}: {beside}"]
+
+
+def trend(values: Sequence[float] | pd.Series) -> tuple[float, float]:
+    """Spearman's rank correlation of values with their order, and how often a random order has as much, up or down.
+
+    That p-value is exact, over all orders, for up to ``EXACT`` values, and by the t distribution above. Of n values it
+    is at least 2 / n!: of four or fewer no trend can be told at .05.
+
+    Returns:
+        Both nan where the values are all the same, or fewer than two.
+    """
+    if np.ptp(values) == 0 if len(values) > 1 else True:
+        return np.nan, np.nan
+    order = np.arange(len(values)) - (len(values) - 1) / 2
+    correlation, p = map(float, spearmanr(order, values))
+    if len(values) <= EXACT:
+        p = float(permutation_test((rankdata(values),), lambda ranks, axis: (ranks * order).sum(axis), vectorized=True,
+                                   permutation_type="pairings", n_resamples=np.inf).pvalue)
+    return correlation, p
 
 
 def _controls(median: pd.Series, rows: dict[str, pd.DataFrame], margin: float) -> list[str]:
     """The gate beside random weights and its own input."""
     found, missing = [], []
-    for source, words, sentence in (("random", "random weights", _beside_random),
-                                    ("squeeze", "the squeezed input z", _beside_input)):
-        control = rows[source]["median"].reindex(median.index).dropna() if source in rows else median[:0]
-        if control.empty:
-            missing.append(words)
+    for source, words, more in (
+            ("random", "the same network with random weights, drawn once",
+             "Another draw of the weights may give other numbers."),
+            ("squeeze", "its own squeezed input z",
+             "These are shares of variance, not of what can be known: a gate computed from z alone holds no more about "
+             "the class than z does.")):
+        control = rows[source]["median"].reindex(median.index) if source in rows else median * np.nan
+        if control.isna().all():
+            missing.append({"random": "random weights", "squeeze": "the squeezed input z"}[source])
         else:  # ω² under 0 is 0: no class-specificity at all, of which there is no more or less
-            found.append(sentence(median[control.index].clip(0) - control.clip(0), margin))
+            difference = median.clip(0) - control.clip(0)
+            found.append(f"Beside {words}, {_tally(difference, margin)}. {more}")
     if missing:
         found.append(f"There is no comparison with {' or '.join(missing)}: the table holds no numbers of it.")
     return found
 
 
+def _tally(difference: pd.Series, margin: float) -> str:
+    """In how many blocks the class accounts for more of the gate than of a control; nan where there is none."""
+    told = difference.dropna()
+    more, less = int((told > margin).sum()), int((told < -margin).sum())
+    unknown = difference.isna()
+    return (f"the class accounts for more of the median channel's variance in {more}, for less in {less} and for as "
+            f"much (within {margin:.2g}) in {len(told) - more - less} of {_number(len(told), 'block')} (median "
+            f"difference of ω² {_decimal(told.median(), sign=True)})"
+            + (f"; in {_named(unknown)} the control does not vary" if unknown.any() else ""))
+
+
 def _beside_chance(gate: pd.Series, shuffled: pd.DataFrame | None, images: int, classes: int) -> tuple[pd.Series, str]:
-    """In which blocks the gate is more class-specific than it would be by chance, and a sentence that says so."""
+    """In which blocks the gate is more class-specific than it would be by chance, and sentences that say so."""
     # the labels were dealt out once, and channels that go together err together: all of a block may lie high or low by
     # chance. So the bound is not let under what is known of unrelated labels, for as many blocks as are looked at
     known = _unrelated(1 - 0.05 / len(gate), images, classes)
     bound = gate * 0 + known
     if shuffled is not None:
         bound = shuffled["q95"].reindex(gate.index).fillna(known).clip(known)
-    above = gate > bound
-    chance = (f"above chance (ω² {known:.3f}, which unrelated labels of {_number(images, 'picture')} in {classes:,} "
-              f"classes seldom exceed in any of so many blocks"
-              + ("" if shuffled is None else ", and the same gates with labels dealt out anew") + ")")
+    above, one = gate > bound, len(gate) == 1
+    every = f"**{gate.index[0]}**, the one block," if one else "both blocks" if len(gate) == 2 else (
+        f"all {len(gate)} blocks")
+    chance = (f"By chance, with labels dealt at random to {_number(images, 'picture')} of {classes:,} classes, it "
+              f"would be at most {known:.3f}{'' if one else f' in {every}'}, 19 times out of 20"
+              + ("" if shuffled is None else "; where the same gates gave more with shuffled labels, that counts as "
+                                             "chance") + ".")
     if above.all():
-        return above, f"In {_all_blocks(gate)} the gate's median ω² is {chance}: {_named(above)}."
+        return above, f"In {every} the gate's median ω² is above chance{'' if one else f': {_named(above)}'}. {chance}"
+    if one:
+        return above, f"In {every} the gate's median ω² is not above chance. {chance}"
     if not above.any():
-        return above, f"In none of {_number(len(gate), 'block')} is the gate's median ω² {chance}."
-    return above, (f"In {above.sum()} of {len(gate)} blocks the gate's median ω² is {chance}: {_named(above)}; in "
-                   f"{_named(~above)} it is not.")
+        return above, f"In none of {len(gate)} blocks is the gate's median ω² above chance. {chance}"
+    return above, (f"In {above.sum()} of {len(gate)} blocks the gate's median ω² is above chance: {_named(above)}; in "
+                   f"{_named(~above)} it is not. {chance}")
 
 
-def _beside_random(difference: pd.Series, margin: float) -> str:
-    return ("Beside the same network with random weights, drawn once, the gate is "
-            f"{_tally(difference, margin)}: ") + _mostly(
-        difference, margin, "in most blocks training made the gate more class-specific",
-        "in most blocks training made the gate less class-specific",
-        "in most blocks training changed little about it", "training did not do one thing to most blocks")
-
-
-def _beside_input(difference: pd.Series, margin: float) -> str:
-    return f"Beside its own squeezed input z, the gate is {_tally(difference, margin)}: " + _mostly(
-        difference, margin, "in most blocks the excitation makes it more class-specific than what it is given",
-        "in most blocks the class is in the input already, and the excitation passes on less of it",
-        "in most blocks the gate is about as class-specific as what it is given",
-        "neither the gate nor its input is ahead in most blocks")
-
-
-def _compared(difference: pd.Series, margin: float) -> tuple[int, int, int]:
-    """In how many blocks the gate is more and less class-specific than a control, and alike."""
-    more, less = int((difference > margin).sum()), int((difference < -margin).sum())
-    return more, less, len(difference) - more - less
-
-
-def _tally(difference: pd.Series, margin: float) -> str:
-    more, less, alike = _compared(difference, margin)
-    return (f"more class-specific in {more}, less in {less} and alike (within {margin:.2g}) in {alike} of "
-            f"{_number(len(difference), 'block')} (median difference of ω² {_decimal(difference.median(), sign=True)})")
-
-
-def _mostly(difference: pd.Series, margin: float, *conclusions: str) -> str:
-    """The conclusion that holds for more than half of the blocks: more, less or alike; else the last one."""
-    for count, conclusion in zip(_compared(difference, margin), conclusions):
-        if count * 2 > len(difference):
-            return f"{conclusion}."
-    return f"{conclusions[-1]}."
+def _left_out(gate: pd.DataFrame) -> list[str]:
+    """The blocks without a channel of which ω² could be told, and why."""
+    gone = gate[gate["median"].isna()]
+    if gone.empty:
+        return []
+    parts = []
+    for label, row in gone.iterrows():
+        counts = {name: int(row[name]) for name in ("dead", "open", "constant") if row[name]}
+        parts.append(f"**{label}**, whose {_number(sum(counts.values()), 'channel')} " + (
+            f"{'is' if sum(counts.values()) == 1 else 'are all'} {next(iter(counts))}" if len(counts) == 1 else
+            "are " + " or ".join(f"{name} ({count:,})" for name, count in counts.items())))
+    return [f"Of the network's {len(gate)} blocks there is no number of {'; '.join(parts)}."]
 
 
 def _saturated(gate: pd.DataFrame) -> str:
@@ -522,9 +553,10 @@ def _saturated(gate: pd.DataFrame) -> str:
     beyond, whole = gate[["dead", "open", "constant"]].sum(axis=1), counts.sum() + gate["channels"].sum()
     if not counts.sum():
         return f"None of {whole:,} channels is dead, open or constant."
-    return (f"Of {whole:,} channels {counts['dead']:,} are dead (under {LOW:g} in {MOST:.0%} of the pictures), "
-            f"{counts['open']:,} open (over {HIGH:g}) and {counts['constant']:,} constant between; the most of one "
-            f"block are in **{beyond.idxmax()}**: {beyond.max():,}. They are left out of ω².")
+    most = "" if len(gate) == 1 else f"; the most of one block are in **{beyond.idxmax()}**: {beyond.max():,}"
+    return (f"Of {whole:,} channels {counts['dead']:,} {'is' if counts['dead'] == 1 else 'are'} dead (under {LOW:g} in "
+            f"{MOST:.0%} of the pictures or more), {counts['open']:,} open (over {HIGH:g}) and {counts['constant']:,} "
+            f"constant between{most}. They are left out of ω².")
 
 
 def _named(which: pd.Series) -> str:
@@ -536,10 +568,6 @@ def _named(which: pd.Series) -> str:
         parts.append(f"**{first}**" if len(part) == 1
                      else f"**{first}**{',' if len(part) == 2 else ' to'} **{last}**")
     return ", ".join(parts)
-
-
-def _all_blocks(values: pd.Series) -> str:
-    return "the one block" if len(values) == 1 else f"all {len(values)} blocks"
 
 
 def _number(count: int, one: str, many: str | None = None) -> str:

@@ -1,3 +1,4 @@
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from senet_viz.statistics.summaries import (
     selective_channels,
     separating_channels,
     specificity,
+    trend,
 )
 
 
@@ -391,6 +393,18 @@ def test_nearest_classes():
     assert nearest_classes(stats, {}).empty
 
 
+def test_the_distance_from_the_own_class_is_about_1_as_a_root_mean_square_and_less_on_average():
+    labels = np.repeat(np.arange(5), 40)
+    values = gates(labels, 8)
+    values[::20] = 0.5 + 4 * (values[::20] - 0.5)  # a few pictures are far out
+    names = [f"class {k}" for k in range(5)]
+    stats = archive(values, labels, classes=names, blocks=("SE_2_1",))
+    table = nearest_classes(stats, {str(i): {"net.SE_2_1": g} for i, g in enumerate(values)}, top=5)
+    own = table[table["class"] == [names[labels[int(i)]] for i in table["picture"]]]["distance"]
+    assert len(own) == 200 and np.sqrt((own ** 2).mean()) == pytest.approx(np.sqrt((200 - 5) / 200))
+    assert own.mean() < 0.9 * np.sqrt((own ** 2).mean())
+
+
 def test_nearest_classes_leave_out_what_has_no_scale():
     stats = archive(np.full((10, 1, 3), 0.5), np.arange(10) % 2)
     assert nearest_classes(stats, {"x": {block.name: np.zeros((1, 3)) for block in stats.blocks}}).empty
@@ -414,8 +428,9 @@ def findings(gate, *, count=(50, 50), drop=(), dead=None, **controls):
         for source, values in {"gate": gate, **controls}.items():
             if source not in drop:
                 value = values[i] if np.ndim(values) else values
-                rows.append({"label": label, "source": source, "median": value, "q95": value, "channels": 10, "dead": 0,
-                             "open": 0, "constant": 0} | ((dead or {}).get(label, {}) if source == "gate" else {}))
+                left = {"channels": 10, "open": 0} if not np.isnan(value) else {"channels": 0, "open": 10}
+                rows.append({"label": label, "source": source, "median": value, "q95": value, "dead": 0, "constant": 0}
+                            | left | ((dead or {}).get(label, {}) if source == "gate" else {}))
     stats = archive(gates(np.repeat(np.arange(len(count)), count), 2), np.repeat(np.arange(len(count)), count))
     return depth_findings(stats, pd.DataFrame(rows))
 
@@ -433,11 +448,13 @@ def unrelated(share, images=100, classes=2):
     return (F - 1) / (F + (images - classes + 1) / (classes - 1))
 
 
-def above_chance(blocks, images="100", classes=2, dealt=True):
-    """What "above chance" is said to be, of so many blocks, each of which may exceed it in 5 % / blocks."""
+def chance(blocks, images="100", classes=2, dealt=True):
+    """What chance is said to be, of so many blocks, each of which may exceed it in 5 % / blocks."""
     bound = unrelated(1 - 0.05 / blocks, int(images.replace(",", "")), classes)
-    return (f"above chance (ω² {bound:.3f}, which unrelated labels of {images} pictures in {classes} classes seldom "
-            f"exceed in any of so many blocks{', and the same gates with labels dealt out anew' * dealt})")
+    where = {1: "", 2: " in both blocks"}.get(blocks, f" in all {blocks} blocks")
+    return (f"By chance, with labels dealt at random to {images} pictures of {classes} classes, it would be at most "
+            f"{bound:.3f}{where}, 19 times out of 20"
+            f"{'; where the same gates gave more with shuffled labels, that counts as chance' * dealt}.")
 
 
 NONE_SATURATED = "None of {} channels is dead, open or constant."
@@ -445,26 +462,27 @@ NONE_SATURATED = "None of {} channels is dead, open or constant."
 
 def test_beside_chance():
     assert findings([0.1, 0.2, 0.3])[0] == (
-        f"In all 3 blocks the gate's median ω² is {above_chance(3)}: **SE_2_1** to **SE_2_3**.")
-    assert findings([0.1])[0] == f"In the one block the gate's median ω² is {above_chance(1)}: **SE_2_1**."
+        f"In all 3 blocks the gate's median ω² is above chance: **SE_2_1** to **SE_2_3**. {chance(3)}")
+    assert findings([0.1])[0] == f"In **SE_2_1**, the one block, the gate's median ω² is above chance. {chance(1)}"
+    assert findings([0.0])[0] == f"In **SE_2_1**, the one block, the gate's median ω² is not above chance. {chance(1)}"
     assert findings([0.1, 0.3, 0.3, 0.2, 0.3], shuffled=[0.2, 0.2, 0.2, 0.2, 0.1])[0] == (
-        f"In 3 of 5 blocks the gate's median ω² is {above_chance(5)}: **SE_2_2**, **SE_2_3**, **SE_3_2**; in "
-        "**SE_2_1**, **SE_3_1** it is not.")
+        "In 3 of 5 blocks the gate's median ω² is above chance: **SE_2_2**, **SE_2_3**, **SE_3_2**; in **SE_2_1**, "
+        f"**SE_3_1** it is not. {chance(5)}")
     # the labels dealt out anew raise the bound where there are any, and are not spoken of where there are none
     assert "in **SE_2_1** it is not" in findings([0.2, 0.2, 0.2], shuffled=[0.25, np.nan, 0.1])[0]
     assert findings([0.1, 0.2], drop=["shuffled"])[0] == (
-        f"In all 2 blocks the gate's median ω² is {above_chance(2, dealt=False)}: **SE_2_1**, **SE_2_2**.")
+        f"In both blocks the gate's median ω² is above chance: **SE_2_1**, **SE_2_2**. {chance(2, dealt=False)}")
     # one draw of labels may lie low in all channels at once: that alone is not a class-specific gate
     assert findings([0.01, 0.2], shuffled=-0.05)[0].startswith("In 1 of 2 blocks")
 
 
 def test_of_chance_nothing_more_is_said():
     assert findings([0.1, 0.2], shuffled=0.25) == [
-        f"In none of 2 blocks is the gate's median ω² {above_chance(2)}.", NONE_SATURATED.format(20)]
+        f"In none of 2 blocks is the gate's median ω² above chance. {chance(2)}", NONE_SATURATED.format(20)]
     found = findings([0.02, 0.01], count=(50, 3), drop=["shuffled", "random", "squeeze"],
                      dead={"SE_2_1": {"dead": 1, "channels": 9}})
-    assert found[0] == f"In none of 2 blocks is the gate's median ω² {above_chance(2, '53', dealt=False)}."
-    assert len(found) == 3 and found[1].startswith("Of 20 channels 1 are dead")
+    assert found[0] == f"In none of 2 blocks is the gate's median ω² above chance. {chance(2, '53', dealt=False)}"
+    assert len(found) == 3 and found[1].startswith("Of 20 channels 1 is dead")
     assert found[2].startswith("1 of 2 classes has fewer")
 
 
@@ -472,8 +490,10 @@ def test_of_chance_nothing_more_is_said():
 def test_the_bound_of_chance_is_for_all_blocks_looked_at(blocks):
     bound = unrelated(1 - 0.05 / blocks)
     rest = [0.0] * (blocks - 1)
-    assert findings([bound - 1e-6, *rest])[0].startswith("In none of")
-    assert findings([bound + 1e-6, *rest])[0].startswith(f"In 1 of {blocks}" if rest else "In the one block")
+    below, above = (f"In none of {blocks}", f"In 1 of {blocks}") if rest else (
+        f"In **SE_2_1**, the one block, the gate's median ω² is {word}" for word in ("not above", "above"))
+    assert findings([bound - 1e-6, *rest])[0].startswith(below)
+    assert findings([bound + 1e-6, *rest])[0].startswith(above)
     # a block without a channel left is not looked at
     assert findings([bound + 1e-6, *rest, np.nan])[0] == findings([bound + 1e-6, *rest])[0]
 
@@ -499,7 +519,7 @@ def test_of_unrelated_labels_nothing_is_claimed():
                         shuffled=(random.permutation(labels), np.arange(8)))
         table = specificity(stats)
         found = depth_findings(stats, table)
-        silent += found == [f"In none of 16 blocks is the gate's median ω² {above_chance(16, '60', 3)}.",
+        silent += found == [f"In none of 16 blocks is the gate's median ω² above chance. {chance(16, '60', 3)}",
                             NONE_SATURATED.format(128)]
         naive += table.loc[table["source"] == "gate", "median"].max() > unrelated(0.95, 60, 3)
     assert silent >= 0.9 * seeds
@@ -511,30 +531,78 @@ def test_where_the_class_accounts_for_most():
         "The class accounts for most in **SE_2_2**, where the median channel's ω² is 0.30, and for least in **SE_2_3** "
         "(0.05): 0.25 apart.")
     assert findings([0.205, 0.2, 0.21])[1] == (
-        "All 3 blocks are about equally class-specific: the median channel's ω² is 0.20 (**SE_2_2**) to 0.21 "
-        "(**SE_2_3**).")
-    # of many pictures little is beyond chance, and yet nothing to speak of
+        f"The 3 blocks differ by no more than {unrelated(0.95):.2g}: the median channel's ω² is 0.20 (**SE_2_2**) to "
+        "0.21 (**SE_2_3**).")
+    # of many pictures little is beyond chance, and yet little
     found = findings([0.002, 0.004, 0], count=(2500, 2500))
-    assert found[0] == (f"In 2 of 3 blocks the gate's median ω² is {above_chance(3, '5,000')}: **SE_2_1**, **SE_2_2**; "
-                        "in **SE_2_3** it is not.")
+    assert found[0] == ("In 2 of 3 blocks the gate's median ω² is above chance: **SE_2_1**, **SE_2_2**; in **SE_2_3** "
+                        f"it is not. {chance(3, '5,000')}")
     assert found[1] == (
-        "In no block does the class account for anything to speak of: the median channel's ω² is at most 0.00 "
-        "(**SE_2_2**).")
+        "But the class accounts for little in any block: the median channel's ω² is at most 0.004 (**SE_2_2**).")
     assert findings([0.2])[1] == "In **SE_2_1** the class accounts for 0.20 of the median channel's variance (ω²)."
 
 
+def orders(values):
+    """Spearman's rank correlation with the order, and its p-value over all orders, one by one."""
+    found = st.spearmanr(range(len(values)), values).statistic
+    every = [st.spearmanr(range(len(values)), order).statistic for order in itertools.permutations(values)]
+    return found, np.mean(np.abs(every) >= abs(found) - 1e-12)
+
+
+@pytest.mark.parametrize("values", [
+    [0.1, 0.2, 0.3], [0.1, 0.2, 0.15, 0.4], [0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4, 0.5], [5, 4, 3, 2, 1.0],
+    [0.1, 0.1, 0.3, 0.2, 0.5], [0.3, 0.1, 0.4, 0.1, 0.5, 0.9]])
+def test_the_trend_of_few_values_is_exact(values):
+    assert trend(pd.Series(values)) == pytest.approx(orders(values))
+
+
+def test_the_trend_of_many_values_is_scipys_and_of_equal_ones_none():
+    values = np.random.default_rng(1).normal(size=12) + 0.1 * np.arange(12)
+    assert trend(values) == pytest.approx(tuple(st.spearmanr(range(12), values)))
+    # where the two meet they nearly agree
+    assert trend(values[:8])[1] == pytest.approx(st.spearmanr(range(8), values[:8]).pvalue, abs=0.02)
+    assert np.isnan(trend([0.2, 0.2, 0.2])).all() and np.isnan(trend([0.2])).all()
+
+
 def test_whether_it_rises_with_depth():
-    assert the(findings([0.1, 0.2, 0.15, 0.4]), "With depth") == (
-        "With depth the median ω² rises: its rank correlation with the order of the 4 blocks (Spearman) is +0.80.")
-    assert "falls: its rank correlation with the order of the 3 blocks (Spearman) is -1.00" in the(
-        findings([0.3, 0.2, 0.1]), "With depth")
-    assert the(findings([0.2, 0.4, 0.1, 0.3]), "With depth") == (
-        "With depth the median ω² neither rises nor falls steadily: its rank correlation with the order of the 4 "
-        "blocks (Spearman) is 0.00.")
-    assert the(findings([0.2, 0.205, 0.21]), "With depth") == "With depth it does not change."
+    beside = ("its rank correlation with the order of the {} blocks (Spearman) is {}; blocks in random order have as "
+              "much, up or down, in {} of cases.").format
+    assert the(findings([0.1, 0.2, 0.3, 0.4, 0.5]), "With depth") == (
+        f"With depth the median ω² rises: {beside(5, '+1.00', '2%')}")
+    assert the(findings([0.6, 0.5, 0.4, 0.3, 0.2, 0.1]), "With depth") == (
+        f"With depth the median ω² falls: {beside(6, '-1.00', 'under 1%')}")
+    # steady, and yet chance often gives it: in 16 of the 120 orders of five
+    values = [0.1, 0.3, 0.2, 0.5, 0.4]
+    assert orders(values)[0] == pytest.approx(0.8) and orders(values)[1] == pytest.approx(16 / 120)
+    assert the(findings(values), "with depth") == (
+        f"Whether the median ω² rises or falls with depth cannot be told: {beside(5, '+0.80', '13%')}")
+    assert the(findings([0.2, 0.4, 0.1, 0.3, 0.25]), "With depth").startswith(
+        "With depth the median ω² neither rises nor falls steadily: ")
+    # seldom by chance, and yet not steady
+    loose = (np.arange(40) % 5) / 10 + np.arange(40) / 180
+    assert 0 < trend(loose)[0] < 0.5 and trend(loose)[1] < 0.05
+    assert "neither rises nor falls steadily" in the(findings(loose), "With depth")
+    assert not [sentence for sentence in findings([0.2, 0.205, 0.21, 0.215, 0.22]) if "depth" in sentence]
     assert not [sentence for sentence in findings([0.1, 0.3]) if "depth" in sentence]
     # a block without a channel left has no place in it
-    assert "3 blocks (Spearman) is +1.00" in the(findings([0.1, np.nan, 0.2, 0.3]), "With depth")
+    assert "5 blocks (Spearman) is +1.00" in the(findings([0.1, np.nan, 0.2, 0.3, 0.4, 0.5]), "With depth")
+
+
+@pytest.mark.parametrize(("values", "cases"), [([0.1, 0.2, 0.3], 3), ([0.4, 0.3, 0.2], 3), ([0.1, 0.2, 0.3, 0.4], 12)])
+def test_three_or_four_blocks_tell_nothing_of_depth(values, cases):
+    """A perfect order of them is as frequent as that by chance."""
+    assert orders(values)[1] == pytest.approx(1 / cases) and 1 / cases > 0.05
+    assert the(findings(values), "with depth") == (
+        f"Whether it rises or falls with depth cannot be told from {len(values)} blocks: those in random order all "
+        f"rise, or all fall, in 1 of {cases} cases.")
+
+
+def test_what_chance_alone_orders_is_seldom_called_a_rise():
+    random, called = np.random.default_rng(0), 0
+    for _ in range(200):
+        sentence, = (s for s in findings(0.2 + 0.5 * random.random(10), drop=["random", "squeeze"]) if "depth" in s)
+        called += " rises:" in sentence or " falls:" in sentence
+    assert called <= 20  # 5 % and a little; a correlation of .5 alone would be 14 %
 
 
 @pytest.mark.parametrize(("half", "margin"), [(10, unrelated(0.95, 20)), (50, unrelated(0.95)), (2500, 0.01)])
@@ -542,38 +610,49 @@ def test_differences_count_from_what_chance_gives_a_channel(half, margin):
     assert unrelated(0.95, 5000) < 0.01 < unrelated(0.95, 100)
     for difference, counts in ((0.9 * margin, False), (1.1 * margin, True)):
         found = findings([0.5, 0.5, 0.5 + difference], count=(half, half), random=0.5, squeeze=0.5 + 2 * difference)
-        assert found[1].startswith("The class accounts for most" if counts else "All 3 blocks are about equally")
-        assert (the(found, "With depth") != "With depth it does not change.") == counts
-        assert (f"more class-specific in {int(counts)}, less in 0 and alike (within {margin:.2g}) in {3 - counts} of"
+        assert found[1].startswith("The class accounts for most" if counts else "The 3 blocks differ by no more than")
+        assert any("depth" in sentence for sentence in found) == counts
+        assert (f"variance in {int(counts)}, for less in 0 and for as much (within {margin:.2g}) in {3 - counts} of"
                 in the(found, "random weights"))
         found = findings([0.5], count=(half, half), random=0.5 + difference, squeeze=0.5 - difference)
-        assert f"less in {int(counts)} and" in the(found, "random weights")
-        assert f"more class-specific in {int(counts)}, less in 0" in the(found, "squeezed input")
+        assert f"for less in {int(counts)} and" in the(found, "random weights")
+        assert f"variance in {int(counts)}, for less in 0" in the(found, "squeezed input")
 
 
-@pytest.mark.parametrize(("gate", "control", "counts", "random", "squeeze"), [
-    ([0.3, 0.3, 0.1], [0.1, 0.1, 0.1], "more class-specific in 2, less in 0 and alike (within {}) in 1 of 3 blocks "
-     "(median difference of ω² +0.20)", "in most blocks training made the gate more class-specific",
-     "in most blocks the excitation makes it more class-specific than what it is given"),
-    ([0.1, 0.1, 0.1], [0.2, 0.3, 0.105], "more class-specific in 0, less in 2 and alike (within {}) in 1 of 3 blocks "
-     "(median difference of ω² -0.10)", "in most blocks training made the gate less class-specific",
-     "in most blocks the class is in the input already, and the excitation passes on less of it"),
-    ([0.1, 0.1, 0.1], [0.104, 0.095, 0.2], "more class-specific in 0, less in 1 and alike (within {}) in 2 of 3 "
-     "blocks (median difference of ω² 0.00)", "in most blocks training changed little about it",
-     "in most blocks the gate is about as class-specific as what it is given"),
-    ([0.2, 0.1], [0.1, 0.2], "more class-specific in 1, less in 1 and alike (within {}) in 0 of 2 blocks (median "
-     "difference of ω² 0.00)", "training did not do one thing to most blocks",
-     "neither the gate nor its input is ahead in most blocks"),
+@pytest.mark.parametrize(("gate", "control", "counts"), [
+    ([0.3, 0.3, 0.1], [0.1, 0.1, 0.1], "in 2, for less in 0 and for as much (within {}) in 1 of 3 blocks (median "
+     "difference of ω² +0.20)"),
+    ([0.1, 0.1, 0.1], [0.2, 0.3, 0.105], "in 0, for less in 2 and for as much (within {}) in 1 of 3 blocks (median "
+     "difference of ω² -0.10)"),
+    ([0.2, 0.1], [0.1, 0.2], "in 1, for less in 1 and for as much (within {}) in 0 of 2 blocks (median difference of "
+     "ω² 0.00)"),
     # ω² under 0 is none at all, and none is not more than none
-    ([0.2, -0.1, 0.0], [0.2, 0.0, -0.1], "more class-specific in 0, less in 0 and alike (within {}) in 3 of 3 blocks "
-     "(median difference of ω² 0.00)", "in most blocks training changed little about it",
-     "in most blocks the gate is about as class-specific as what it is given"),
+    ([0.2, -0.1, 0.0], [0.2, 0.0, -0.1], "in 0, for less in 0 and for as much (within {}) in 3 of 3 blocks (median "
+     "difference of ω² 0.00)"),
+    ([0.3, 0.3, 0.1], [0.1, np.nan, 0.1], "in 1, for less in 0 and for as much (within {}) in 1 of 2 blocks (median "
+     "difference of ω² +0.10); in **SE_2_2** the control does not vary"),
 ])
-def test_beside_random_weights_and_the_input(gate, control, counts, random, squeeze):
+def test_beside_random_weights_and_the_input(gate, control, counts):
     found, counts = findings(gate, random=control, squeeze=control), counts.format(f"{unrelated(0.95):.2g}")
     assert the(found, "random weights") == (
-        f"Beside the same network with random weights, drawn once, the gate is {counts}: {random}.")
-    assert the(found, "squeezed input") == f"Beside its own squeezed input z, the gate is {counts}: {squeeze}."
+        "Beside the same network with random weights, drawn once, the class accounts for more of the median channel's "
+        f"variance {counts}. Another draw of the weights may give other numbers.")
+    assert the(found, "squeezed input") == (
+        f"Beside its own squeezed input z, the class accounts for more of the median channel's variance {counts}. "
+        "These are shares of variance, not of what can be known: a gate computed from z alone holds no more about the "
+        "class than z does.")
+
+
+def test_a_gate_holds_no_more_of_the_class_than_its_input_whatever_its_share_of_variance():
+    """Noise in z that the gate drops: ω² rises from z to the gate, and the class can be told from z just as well."""
+    labels, random = np.repeat([0, 1, 2], 60), np.random.default_rng(0)
+    z = np.stack([labels + 0.1 * random.normal(size=180), 4 * random.normal(size=180)], 1)[:, None]
+    gate = (z[..., :1] / 4 + 0.3) * np.ones(2)  # a function of z
+    stats = archive(np.clip(gate, 0, 1), labels, blocks=("SE_2_1",), squeeze=z)
+    table = specificity(stats).set_index("source")["median"]
+    assert table["gate"] > table["squeeze"] + 0.3
+    told = "no more about the class than z does"
+    assert told in the(depth_findings(stats, specificity(stats)), "squeezed input")
 
 
 def test_missing_controls_are_said_to_be_missing():
@@ -582,18 +661,39 @@ def test_missing_controls_are_said_to_be_missing():
     found = findings([0.1, 0.2], drop=["shuffled", "squeeze"], random=np.nan)
     assert the(found, "no comparison") == (
         "There is no comparison with random weights or the squeezed input z: the table holds no numbers of it.")
-    assert not [sentence for sentence in found if "Beside" in sentence or "dealt" in sentence]
+    assert not [sentence for sentence in found if "Beside" in sentence or "shuffled" in sentence]
     # a control of some blocks is compared in those
-    assert "of 1 block (" in the(findings([0.1, 0.2], random=[np.nan, 0.1]), "random weights")
+    assert "of 1 block (median difference of ω² +0.10); in **SE_2_1** the control does not vary." in the(
+        findings([0.1, 0.2], random=[np.nan, 0.1]), "random weights")
+
+
+def test_a_block_that_falls_out_is_named_with_the_reason():
+    found = findings([0.1, np.nan, 0.3, 0.2])
+    assert found[0].startswith("In all 3 blocks") and found[1] == (
+        "Of the network's 4 blocks there is no number of **SE_2_2**, whose 10 channels are all open.")
+    found = findings([0.1, np.nan, np.nan], dead={
+        "SE_2_2": {"dead": 7, "open": 0, "constant": 3}, "SE_2_3": {"dead": 1, "open": 0}})
+    assert found[1] == ("Of the network's 3 blocks there is no number of **SE_2_2**, whose 10 channels are dead (7) or "
+                        "constant (3); **SE_2_3**, whose 1 channel is dead.")
+    assert not [sentence for sentence in findings([0.1, 0.2]) if "no number" in sentence]
+
+
+def test_of_a_network_with_a_gate_that_is_always_open():
+    """Two blocks of three have numbers; the third's 6 channels are open for every picture."""
+    stats = archive([GATES, np.full_like(GATES, 0.999), GATES], LABELS, blocks=("SE_2_1", "SE_2_2", "SE_3_1"),
+                    random=GATES, squeeze=GATES)
+    found = depth_findings(stats, specificity(stats))
+    assert "Of the network's 3 blocks there is no number of **SE_2_2**, whose 6 channels are all open." in found
+    assert "of 2 blocks" in the(found, "random weights") and "Of 18 channels 0 are dead" in the(found, "dead (")
 
 
 def test_saturated_channels_are_counted():
     assert the(findings([0.1, 0.2]), "dead") == "None of 20 channels is dead, open or constant."
     dead = {"SE_2_1": {"dead": 1, "channels": 9}, "SE_2_2": {"open": 3, "constant": 2, "channels": 5}}
-    assert the(findings([0.1, 0.2], dead=dead), "dead") == (
-        "Of 20 channels 1 are dead (under 0.05 in 99% of the pictures), 3 open (over 0.95) and 2 constant between; the "
-        "most of one block are in **SE_2_2**: 5. They are left out of ω².")
-    found = findings([np.nan], dead={"SE_2_1": {"dead": 10, "channels": 0}})
+    assert the(findings([0.1, 0.2], dead=dead), "dead (") == (
+        "Of 20 channels 1 is dead (under 0.05 in 99% of the pictures or more), 3 open (over 0.95) and 2 constant "
+        "between; the most of one block are in **SE_2_2**: 5. They are left out of ω².")
+    found = findings([np.nan], dead={"SE_2_1": {"dead": 10, "open": 0}})
     assert found[0] == "How class-specific the gates are cannot be told: every channel is dead, open or constant."
     assert "Of 10 channels 10 are dead" in found[1] and len(found) == 2
 
@@ -601,9 +701,9 @@ def test_saturated_channels_are_counted():
 def test_few_pictures_are_said():
     assert not [sentence for sentence in findings([0.1, 0.2], count=(5, 5)) if "fewer" in sentence]
     assert findings([0.1, 0.2], count=(4, 5, 3))[-1] == (
-        "2 of 3 classes have fewer than 5 pictures (the least, 3): their means are unsure.")
+        "2 of 3 classes have fewer than 5 pictures (the smallest has 3): their means are unsure.")
     assert findings([0.1, 0.2], count=(4, 5))[-1] == (
-        "1 of 2 classes has fewer than 5 pictures (the least, 4): its mean is unsure.")
+        "1 of 2 classes has fewer than 5 pictures (the smallest has 4): its mean is unsure.")
     assert findings([0.1, 0.2], count=(1, 1)) == [
         "How class-specific the gates are cannot be told from 2 labelled pictures of 2 classes: that takes at least "
         "two classes and more pictures than classes."]
