@@ -1,8 +1,9 @@
-"""What attention costs: parameters and multiply-accumulates of the papers' 50-layer networks, with it and without.
+"""What attention costs: parameters and multiply-accumulates of the papers' networks, with it and without.
 
-Every number is counted on a network that is built for it, on PyTorch's meta device, where no weight has a value.
+Every number is counted on a network that is built for it, on PyTorch's meta device, where no weight has a value, and
+once: a count is kept. What the papers published stands beside it (``senet_viz.reports.papers``).
 """
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -13,10 +14,21 @@ from torch import nn
 
 from ..layers import SelectiveKernel, SqueezeExcite
 from ..models import macs
+from ..models.insert import with_attention
+from ..models.networks import NETWORKS
 from ..models.resnet import ResNet, _stem7
 from ..reports import papers
 
 UNITS = (3, 4, 6, 3)  # of a 50-layer network; 3, 4, 23, 3 of one of 101 layers
+NOT_BUILT = "not built here"
+BUILT = {  # the SE paper's networks → those of this package
+    "ResNet-50": "se_resnet50", "ResNet-101": "se_resnet101", "ResNet-152": "se_resnet152",
+    "ResNeXt-50": "se_resnext50_32x4d", "ResNeXt-101": "se_resnext101_32x4d", "VGG-16 with BN": "se_vgg16_bn",
+    "BN-Inception": "se_bn_inception", "Inception-ResNet-v2": "se_inception_resnet_v2", "MobileNet": "se_mobilenet",
+    "ShuffleNet": "se_shufflenet", "SENet-154": "senet154"}
+PLAIN = {"Inception-v3": "se_inception_v3", "Inception-ResNet-v2": "se_inception_resnet_v2"}  # counted without SE
+SIDES = {"se_inception_v3": 299, "se_inception_resnet_v2": 299}  # of the picture, in pixels; of the others 224
+PLACES = {"standard": "standard", "PRE": "pre", "POST": "post", "Identity": "identity", "3×3": "3x3"}
 
 
 @dataclass(frozen=True)
@@ -29,11 +41,14 @@ class Cost:
             that it adds).
         macs, macs_without: multiply-accumulates of one picture of 224×224: convolutions and matrix products; pooling
             and scaling are not counted.
+        pointwise: what attention does to each value of a map, one operation each: its part in the squeeze's mean and
+            the multiplication by the gate; of several branches also the sums over them.
     """
 
     table: pd.DataFrame
     macs: int
     macs_without: int
+    pointwise: int
 
     @property
     def attention(self) -> int:
@@ -124,7 +139,26 @@ def _cost(backbone: str, width: int, units: Sequence[int], groups: int, **attent
             hidden, channels = next(first.parameters()).shape[:2]
         rows.append((label, len(gates), channels, hidden, without[name], _count(part) - without[name]))
     table = pd.DataFrame(rows, columns=["part", "units", "channels", "hidden", "without", "attention"])
-    return Cost(table, macs(network), macs_without)
+    total, pointwise = _operations(network)
+    return Cost(table, total, macs_without, pointwise)
+
+
+def _operations(network: nn.Module, side: int = 224) -> tuple[int, int]:
+    """Multiply-accumulates of one picture, and what its gates do to each value of a map."""
+    found: list[int] = []
+
+    def look(module: nn.Module, _, output: torch.Tensor) -> None:
+        branches = len(module.branches) if isinstance(module, SelectiveKernel) else 1
+        # the squeeze; the products with the weights; M maps summed, and as many weighted ones (a product each)
+        found.append(output.numel() * (1 + branches + branches - 1))
+
+    handles = [module.register_forward_hook(look) for module in network.modules()
+               if isinstance(module, (SqueezeExcite, SelectiveKernel))]
+    try:
+        return macs(network, (side, side)), sum(found)
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _count(module: nn.Module) -> int:
@@ -162,6 +196,137 @@ def networks() -> pd.DataFrame:
                      "attention": 0 if plain else found.attention,
                      "macs": found.macs_without if plain else found.macs})
     return pd.DataFrame(rows)
+
+
+@lru_cache(64)
+def _counted(name: str) -> tuple[int, int, int, int]:
+    """Of one of ``NETWORKS``: parameters and multiply-accumulates, and what of each its SE blocks are."""
+    side = SIDES.get(name, 224)
+    with torch.device("meta"):
+        network = NETWORKS[name](1000).eval()
+    blocks = [module for module in network.modules() if isinstance(module, SqueezeExcite)]
+    # a block's layers meet one vector a picture: a weight is one product
+    products = sum(parameter.numel() for block in blocks for parameter in block.parameters() if parameter.dim() > 1)
+    return _count(network), macs(network, (side, side)), sum(map(_count, blocks)), products
+
+
+def se_networks() -> pd.DataFrame:
+    """The SE paper's networks without SE and with it: errors as published, cost as counted here (SE with biases).
+
+    For pictures of 224×224, and of 299×299 for Inception-ResNet-v2.
+
+    Columns: those of ``papers.SE_NETWORKS``, gain (points of top-1 error that SE saves), parameters (with SE),
+    attention (parameters that SE adds), macs (with SE), attention_macs.
+    """
+    table = papers.SE_NETWORKS
+    counts = pd.DataFrame([_counted(BUILT[name]) for name in table["name"]],
+                          columns=["parameters", "macs", "attention", "attention_macs"])
+    return table.assign(gain=table["top1"] - table["se_top1"], **counts[[
+        "parameters", "attention", "macs", "attention_macs"]])
+
+
+@lru_cache(16)
+def _placed(stage: int | None, place: str) -> tuple[int, int]:
+    """Parameters and multiply-accumulates of ResNet-50 with SE in one stage or in all, at a place of the unit."""
+    network = _build("SE-ResNet", 64, UNITS, 1)
+    with_attention(network.get_submodule(f"layer{stage - 1}") if stage else network, place=place, bias=False)
+    return _count(network), macs(network.eval())
+
+
+def _choice(choice: str) -> tuple[int, int] | None:
+    """The same of a row of ``papers.ABLATIONS``; None where no such network is built."""
+    if choice.startswith("none"):
+        return None
+    if choice == "no SE":
+        parameters, operations = _without("SE-ResNet", 64, UNITS, 1)
+        return sum(parameters.values()), operations
+    stage = int(choice.removeprefix("stage ")) if choice.startswith("stage ") else None
+    return _placed(stage, PLACES.get(choice, "standard"))  # another squeeze or excitation has the same layers
+
+
+def ablations() -> pd.DataFrame:
+    """The SE paper's ablations of SE-ResNet-50: errors as published, cost as counted here (SE without biases, r = 16).
+
+    Columns: those of ``papers.ABLATIONS``, parameters, attention, macs (counted; nan where no such network is built
+    here), note (``NOT_BUILT`` there, else "").
+    """
+    table = papers.ABLATIONS
+    return table.assign(**_columns([_choice(choice) for choice in table["choice"]],
+                                   sum(_without("SE-ResNet", 64, UNITS, 1)[0].values())))
+
+
+def competitors() -> pd.DataFrame:
+    """The SK paper's Table 2: errors and cost as published, and cost as counted here, of the Inceptions for 299×299.
+
+    Columns: those of ``papers.COMPETITORS``, parameters, macs (counted; nan where no such network is built here), note.
+    """
+    counted = networks().set_index("name")
+    counts: list[tuple[int, int] | None] = []
+    for name in papers.COMPETITORS["name"]:
+        if name in PLAIN:
+            whole, operations, *attention = _counted(PLAIN[name])
+            counts.append((whole - attention[0], operations - attention[1]))
+        else:
+            counts.append(tuple(counted.loc[name, ["parameters", "macs"]]) if name in counted.index else None)
+    return papers.COMPETITORS.assign(**_columns(counts))
+
+
+def kernels() -> pd.DataFrame:
+    """The SK paper's ablations of the kernels: errors as published, cost as counted here.
+
+    Columns: those of ``papers.KERNELS``, parameters, macs.
+    """
+    return papers.KERNELS.assign(**_columns([_kernels(choice) for choice in papers.KERNELS["choice"]])).drop(
+        columns="note")
+
+
+@lru_cache(32)
+def _kernels(choice: str) -> tuple[int, int]:
+    """Parameters and multiply-accumulates of a row of ``papers.KERNELS``."""
+    def convolution(i: int, o: int, stride: int, dilation: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(i, o, 3, stride, dilation, dilation, groups=32, bias=False), nn.BatchNorm2d(o),
+                             nn.ReLU())
+
+    def selective(i: int, o: int, stride: int, second: Callable[[int, int, int], nn.Module] | None = None,
+                  branches: int = 2) -> nn.Module:
+        unit = SelectiveKernel(i, o, branches=branches, groups=32, stride=stride)
+        if second is not None:
+            unit.branches[1] = second(i, o, stride)
+        return unit
+
+    def true(i: int, o: int, stride: int) -> nn.Module:
+        return nn.Sequential(nn.Conv2d(i, o, 5, stride, 2, groups=64, bias=False), nn.BatchNorm2d(o), nn.ReLU())
+
+    units: dict[str, Callable[[int, int, int], nn.Module]] = {
+        "3×3 alone": lambda i, o, s: convolution(i, o, s, 1), "5×5 alone": lambda i, o, s: convolution(i, o, s, 2),
+        "7×7 alone": lambda i, o, s: convolution(i, o, s, 3),
+        "3×3 + 5×5, summed": lambda i, o, s: _Sum(convolution(i, o, s, 1), convolution(i, o, s, 2)),
+        "3×3 + 5×5, SK": selective, "3×3 + 5×5 + 7×7, SK": lambda i, o, s: selective(i, o, s, branches=3),
+        "dilation 2, 32 groups (as 5×5)": selective,
+        "dilation 3, 32 groups (as 7×7)": lambda i, o, s: selective(i, o, s, lambda *sizes: convolution(*sizes, 3)),
+        "true 5×5, 64 groups": lambda i, o, s: selective(i, o, s, true)}
+    network = _build("ResNeXt", 128, UNITS, 32, sk=units[choice])
+    return _count(network), macs(network)
+
+
+class _Sum(nn.ModuleList):
+    """Branches whose outputs are added up, all alike."""
+
+    def __init__(self, *branches: nn.Module):
+        super().__init__(branches)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        first, *others = (branch(x) for branch in self)
+        return sum(others, first)
+
+
+def _columns(counts: Sequence[tuple[int, int] | None], plain: int | None = None) -> dict[str, list]:
+    """Counts as columns of a table; plain: the parameters without attention."""
+    columns: dict[str, list] = {"parameters": [float("nan") if count is None else count[0] for count in counts]}
+    if plain is not None:
+        columns["attention"] = [number - plain for number in columns["parameters"]]
+    return {**columns, "macs": [float("nan") if count is None else count[1] for count in counts],
+            "note": [NOT_BUILT if count is None else "" for count in counts]}
 
 
 def balance(table: pd.DataFrame, tie: float = 0.1) -> str:
@@ -212,8 +377,22 @@ def published_se(reduction: int, width: int) -> str:
     known = papers.REDUCTIONS.set_index("reduction")["top1"]
     if width != 64 or reduction not in known:
         return "For this choice the SE paper publishes no error."
-    return (f"For r = {reduction} the SE paper publishes a top-1 error of {known[reduction]:.2f} %, and of "
+    text = (f"For r = {reduction} the SE paper publishes a top-1 error of {known[reduction]:.2f} %, and of "
             f"{known[0]:.2f} % without SE.")
+    return f"{text} {published_macs()}" if reduction == 16 else text
+
+
+def published_macs() -> str:
+    """Where the SE paper's count of the operations that SE adds comes from, in a sentence."""
+    before, after = papers.COMPLEXITY.values()
+    most, found = (after + 0.005) / (before - 0.005) - 1, se_cost()
+    return (f"The paper's {after / before - 1:+.2%} of operations is the ratio of two rounded numbers, {after:.2f} and "
+            f"{before:.2f} GFLOPs, that stand for anything from none to {most:+.2%}; with squeeze and scaling counted "
+            f"SE adds {_pointwise_share(found):+.2%}.")
+
+
+def _pointwise_share(found: Cost) -> float:
+    return (found.macs + found.pointwise) / found.macs_without - 1
 
 
 def published_sk(branches: int, groups: int, reduction: int, min_width: int, width: int) -> str:
@@ -223,6 +402,36 @@ def published_sk(branches: int, groups: int, reduction: int, min_width: int, wid
         return "For this choice no error is known here from the SK paper."
     return (f"For it the SK paper publishes a top-1 error of {papers.NETWORKS[name]:.2f} %, and of "
             f"{papers.NETWORKS['ResNeXt-50']:.2f} % for ResNeXt-50.")
+
+
+def describe_se_networks(table: pd.DataFrame) -> str:
+    """What ``se_networks`` holds, in sentences."""
+    pairs = table.dropna(subset="gain")
+    least, most = pairs.loc[pairs["gain"].idxmin()], pairs.loc[pairs["gain"].idxmax()]
+    share = pairs["attention"] / (pairs["parameters"] - pairs["attention"])
+    return (f"With SE the published top-1 error is lower in {int((pairs['gain'] > 0).sum())} of {len(pairs)} networks; "
+            f"the gain runs from {least['gain']:.2f} ({least['name']}) to {most['gain']:.2f} points ({most['name']}). "
+            f"As counted here SE adds {share.min():.1%} ({pairs.loc[share.idxmin(), 'name']}) to {share.max():.1%} "
+            f"({pairs.loc[share.idxmax(), 'name']}) of parameters. The paper gives no spread between trainings.")
+
+
+def describe_choices(table: pd.DataFrame, tie: float = 0.1) -> str:
+    """Which choices come out best in ``ablations`` or ``kernels``, in a sentence a question.
+
+    Args:
+        table: columns question, choice, top1.
+        tie: percentage points of top-1 error within which choices tie.
+    """
+    said = []
+    for question, rows in table.groupby("question", sort=False):
+        best = rows.iloc[rows["top1"].argmin()]
+        near = rows[(rows["top1"] - best["top1"] <= tie) & (rows["choice"] != best["choice"])]
+        text = f"{question[0].upper()}{question[1:]}: lowest with {best['choice']} ({best['top1']:.2f} %)"
+        if len(near):
+            others = ", ".join(f"{row.choice} ({row.top1:.2f} %)" for row in near.itertuples())
+            text += f"; within {tie:g} points of it {others}"
+        said.append(f"{text}.")
+    return " ".join(said)
 
 
 def _grouped(count: int) -> str:
@@ -236,6 +445,7 @@ def describe(found: Cost) -> str:
     macs_share = found.macs / found.macs_without - 1
     return (f"Attention adds {found.attention:,} parameters to a network of {before:,}, "
             f"{found.attention / before:+.1%}, and {macs_share:+.2%} to its {found.macs_without / 1e9:.3f} G "
-            f"multiply-accumulates (convolutions and matrix products). {last['attention'] / found.attention:.0%} of "
+            f"multiply-accumulates (convolutions and matrix products); with squeeze and scaling counted, an operation "
+            f"a value of a map, {_pointwise_share(found):+.2%}. {last['attention'] / found.attention:.0%} of "
             f"those parameters are in the {last['units']} units of the last stage, whose hidden layers have "
             f"{last['hidden']} units for {last['channels']:,} channels.")

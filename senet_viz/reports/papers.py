@@ -45,15 +45,79 @@ REDUCTIONS = pd.DataFrame([
 """SE-ResNet-50 by reduction ratio (Hu et al., TPAMI version, Sec. 6.1): single-crop errors in %, parameters in
 millions."""
 
+COMPLEXITY = {"ResNet-50": 3.86, "SE-ResNet-50": 3.87}
+"""GFLOPs of one picture of 224×224 (the same, Sec. 4), from which the paper takes that SE adds 0.26 %."""
+
 SQUEEZES = {"mean": (22.28, 6.03), "max": (22.57, 6.09)}
 """Trained with this squeeze (the same, Sec. 6.2): top-1 and top-5 error in %."""
 
 EXCITATIONS = {"sigmoid": (22.28, 6.03), "tanh": (23.00, 6.38), "ReLU": (23.47, 6.98)}
 """Trained with this excitation (the same, Sec. 6.3): top-1 and top-5 error in %."""
 
+ABLATIONS = pd.DataFrame([
+    *[("squeeze", name, *errors, None, "6.2") for name, errors in SQUEEZES.items()],
+    ("squeeze", "none: 1×1 convolutions over the whole map", 22.93, 6.39, None, "7.1"),
+    *[("excitation", name, *errors, None, "6.3") for name, errors in EXCITATIONS.items()],
+    ("stages with SE", "no SE", 23.30, 6.55, 25.6, "6.4"),
+    ("stages with SE", "stage 2", 23.03, 6.48, None, "6.4"),
+    ("stages with SE", "stage 3", 23.04, 6.32, None, "6.4"),
+    ("stages with SE", "stage 4", 22.68, 6.22, None, "6.4"),
+    ("stages with SE", "all stages", 22.28, 6.03, 28.1, "6.4"),
+    ("placement", "standard", 22.28, 6.03, 28.1, "6.5"),
+    ("placement", "PRE", 22.23, 6.00, None, "6.5"),
+    ("placement", "POST", 22.78, 6.35, None, "6.5"),
+    ("placement", "Identity", 22.20, 6.15, None, "6.5"),
+    ("placement", "3×3", 22.48, 6.02, 25.8, "6.5"),
+], columns=["question", "choice", "top1", "top5", "published", "section"])
+"""SE-ResNet-50 trained with another squeeze, another excitation, SE in one stage, or SE at another place of the unit
+(Hu et al., TPAMI version): single-crop errors in %, parameters in millions (nan where the paper's table has none), and
+the section. Without FC biases, r = 16."""
+
+SE_NETWORKS = pd.DataFrame([
+    ("ResNet-50", 24.80, 7.48, 23.29, 6.62, "5.1"),
+    ("ResNet-101", 23.17, 6.52, 22.38, 6.07, "5.1"),
+    ("ResNet-152", 22.42, 6.34, 21.57, 5.73, "5.1"),
+    ("ResNeXt-50", 22.11, 5.90, 21.10, 5.49, "5.1"),
+    ("ResNeXt-101", 21.18, 5.57, 20.70, 5.01, "5.1"),
+    ("VGG-16 with BN", 27.02, 8.81, 25.22, 7.70, "5.1"),
+    ("BN-Inception", 25.38, 7.89, 24.23, 7.14, "5.1"),
+    ("Inception-ResNet-v2", 20.37, 5.21, 19.80, 4.79, "5.1"),
+    ("MobileNet", 28.4, 9.4, 25.3, 7.7, "5.1"),
+    ("ShuffleNet", 32.6, 12.5, 31.0, 11.1, "5.1"),
+    ("SENet-154", None, None, 18.68, 4.47, "5.4"),
+], columns=["name", "top1", "top5", "se_top1", "se_top5", "section"]).astype({"top1": float, "top5": float})
+"""Networks as the SE paper's authors trained them again, without and with SE (Hu et al., TPAMI version): single-crop
+errors in % on ImageNet's validation pictures, and the section. SENet-154 has no counterpart without SE there."""
+
 NETWORKS = {
     "ResNeXt-50": 22.23, "SENet-50": 21.12, "SKNet-50": 20.79, "SKNet-50, three kernels": 20.76,
     "ResNeXt-101": 21.11, "SENet-101": 20.58, "SKNet-101": 20.19,
 }
-"""Top-1 error in % at 224×224 (Li et al., Sec. 4.1 and 4.2); the SENets are SE-ResNeXts. The three kernels are 3×3,
+"""Top-1 error in % at 224×224 (Li et al., Sec. 4.1 and 4.3); the SENets are SE-ResNeXts. The three kernels are 3×3,
 5×5 and 7×7."""
+
+COMPETITORS = pd.DataFrame([
+    ("ResNeXt-50", 22.23, 21.05, 25.0, 4.24), ("AttentionNeXt-56", 21.76, None, 31.9, 6.32),
+    ("Inception-v3", None, 21.20, 27.1, 5.73), ("ResNeXt-50 + BAM", 21.70, 20.15, 25.4, 4.31),
+    ("ResNeXt-50 + CBAM", 21.40, 20.38, 27.7, 4.25), ("SENet-50", 21.12, 19.71, 27.7, 4.25),
+    ("SKNet-50", 20.79, 19.32, 27.5, 4.47), ("ResNeXt-101", 21.11, 19.86, 44.3, 7.99),
+    ("Attention-92", None, 19.50, 51.3, 10.43), ("DPN-92", 20.70, 19.30, 37.7, 6.50),
+    ("DPN-98", 20.20, 18.90, 61.6, 11.70), ("Inception-v4", None, 20.00, 42.0, 12.31),
+    ("Inception-ResNet-v2", None, 19.90, 55.0, 13.22), ("ResNeXt-101 + BAM", 20.67, 19.15, 44.6, 8.05),
+    ("ResNeXt-101 + CBAM", 20.60, 19.42, 49.2, 8.00), ("SENet-101", 20.58, 18.61, 49.2, 8.00),
+    ("SKNet-101", 20.19, 18.40, 48.9, 8.46),
+], columns=["name", "top1", "top1_320", "published", "published_macs"])
+"""SKNets and those that they are compared with (Li et al., Table 2, also in the authors' repository): top-1 error in %
+of a centre crop of 224×224 and of 320×320 (nan where the paper has none), parameters in millions and GFLOPs as
+published."""
+
+KERNELS = pd.DataFrame([
+    ("kernels", "3×3 alone", 22.23), ("kernels", "5×5 alone", 25.14), ("kernels", "7×7 alone", 25.51),
+    ("kernels", "3×3 + 5×5, summed", 21.76), ("kernels", "3×3 + 5×5, SK", 20.79),
+    ("kernels", "3×3 + 5×5 + 7×7, SK", 20.76),
+    ("second branch", "dilation 2, 32 groups (as 5×5)", 20.79),
+    ("second branch", "dilation 3, 32 groups (as 7×7)", 20.97),
+    ("second branch", "true 5×5, 64 groups", 20.80),
+], columns=["question", "choice", "top1"])
+"""SKNet-50 with other kernels, and with another dilation D and number of groups G in its second branch (Li et al.,
+Sec. 4.3): top-1 error in % at 224×224. Larger kernels are 3×3 with dilation 2 and 3."""
