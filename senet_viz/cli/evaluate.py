@@ -8,20 +8,24 @@ from ._runs import computing, over_data
 UNEDITED = ("edit", "images", "top1", "top5")  # which its row has; the others compare with it
 EDITS = (
     Column("edit", "edit"), Column("images", "pictures", ",", 3), Column("top1", "top-1 %", ".2f"),
-    Column("difference", "change", "+z.2f"), Column("interval", "95 % interval", right=True),
+    Column("difference", "change", "+z.2f"), Column("interval", "95 %, pictures", right=True),
+    Column("interval_classes", "95 %, classes", spare=1, right=True),
     Column("lost", "lost", ",", 2), Column("gained", "gained", ",", 2), Column("top5", "top-5 %", ".2f", 4),
-    Column("difference5", "top-5 change", "+z.2f", 5), Column("interval5", "95 % interval", spare=6, right=True))
+    Column("difference5", "top-5 change", "+z.2f", 5), Column("interval5", "95 %, pictures", spare=6, right=True),
+    Column("interval5_classes", "95 %, classes", spare=7, right=True))
 
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Its options."""
     command = commands.add_parser(
         "evaluate", help="accuracy with gates changed",
-        description="Top-1 and top-5 over labelled pictures, unedited and with each edit of the gates, with the 95 %% "
-                    "interval of the difference over the same pictures. VALUE is a number (1: no attention), mean (the "
-                    "gates' mean over a data set), \"shuffle images\" (another picture's gates), for kernels 3x3, "
-                    "uniform and the like. Nothing is trained anew. Run again with the same arguments, it goes on "
-                    "where it stopped.",
+        description="Top-1 and top-5 over labelled pictures, unedited and with each edit of the gates, with two 95 %% "
+                    "intervals of the difference over the same pictures: for other pictures of these classes, and for "
+                    "other classes of the same kind. VALUE is a number (1: no attention), mean (the gates' mean over a "
+                    "data set), \"rank 1\" (that and what lies along their first principal direction), \"shuffle "
+                    "images\" (another picture's gates), \"shuffle class\" (another's of the same class), \"shuffle "
+                    "classes\" (one's of another class), for kernels 3x3, uniform and the like. Nothing is trained "
+                    "anew. Run again with the same arguments, it goes on where it stopped.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add_model(command)
     command.add_argument("data", metavar="DATA", help="as for collect; every class must be one of the model's")
@@ -60,11 +64,12 @@ def run(args: argparse.Namespace) -> None:
         return
     percent = table.copy()
     percent[percent.filter(regex="^(top|difference|low|high)").columns] *= 100
-    for n in ("", "5"):
+    for n in ("", "5", "_classes", "5_classes"):
         pairs = zip(percent[f"low{n}"], percent[f"high{n}"])
-        percent[f"interval{n}"] = [f"{low:+z.2f} to {high:+z.2f}" for low, high in pairs]
+        percent[f"interval{n}"] = ["" if low != low else f"{low:+z.2f} to {high:+z.2f}" for low, high in pairs]
     unedited, *edits = records(percent)
     print_table(EDITS, [{key: value if key in UNEDITED else None for key, value in unedited.items()}, *edits])
-    print("Changes are in percentage points, over the same pictures; lost: right without the edit and wrong with it")
+    print("Changes are in percentage points, over the same pictures; lost: right without the edit and wrong with it\n"
+          "95 % intervals: for other pictures of these classes; for other classes of the same kind")
     if unreadable:
         print(f"{unreadable:,} could not be used" + (f", see {args.out}/unreadable.csv" if args.out else ""))

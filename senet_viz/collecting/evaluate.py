@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from scipy.stats import t
 
 from ..data.datasets import Pictures
 from ..data.files import replacing
@@ -24,7 +25,7 @@ from ..models import Model
 from ..models.identity import weights_hash
 from ..statistics.archive import IMAGES, METADATA, Statistics, StatisticsError, describe, open_statistics
 from .engines import engine_of
-from .evaluation import UNEDITED, Evaluation, deals_images, edits_hash
+from .evaluation import LEAST, UNEDITED, Evaluation, deals, edits_hash
 from .merge import Result, list_unreadable
 from .plan import Computing
 from .runs import open_data, run
@@ -59,8 +60,12 @@ def evaluate(
 
     The list of pictures, often sorted by class, is dealt out by a fixed permutation before it is cut into shards. So
     batches mix classes, and "shuffle images" gives a picture the gates of another of its batch, mostly of another class
-    (one and the same for all blocks). With such an edit a shard's last picture, were it alone, joins the batch before;
-    one that is alone because the others cannot be read is not used either, and is listed in ``unreadable.csv``.
+    (one and the same for all blocks); "shuffle class" those of another picture of its class, "shuffle classes" those of
+    a picture of another class. The other's gates are those of the same forward, in which it has another's gates, too.
+    For "shuffle class" pictures of one class stay together by two or three when they are dealt out. With any of these
+    edits a shard's last picture, were it alone, joins the batch before. A picture that finds no other for one of the
+    edits (its class has no second one, or the others cannot be read) is left out of every row, so that all rows are of
+    the same pictures, and listed in ``unreadable.csv``.
 
     Args:
         model: with attention blocks.
@@ -101,8 +106,10 @@ def evaluate(
     if not model.blocks:
         raise ValueError(f"{model.name} has no attention blocks, so there is nothing to edit.")
     named = _named(model, edits, statistics)
-    if settings.batch_size == 1 and any(map(deals_images, named.values())):
-        raise EditError("\"shuffle images\" takes batches of 2 pictures or more, not of 1")
+    for word in sorted(deals(edit for several in named.values() for edit in several)):
+        if settings.batch_size < LEAST[word]:
+            raise EditError(f"\"shuffle {word}\" takes batches of {LEAST[word]} pictures or more, not of "
+                            f"{settings.batch_size}")
     pictures, name = open_data(data, split, out, in_memory=True)  # they are read in no order
     labels = np.asarray(pictures.labels)
     labelled = int((labels >= 0).sum())
@@ -111,18 +118,33 @@ def evaluate(
     with computer as compute:
         plan = Evaluation(model, pictures, settings, name, min(labelled, limit or labelled),
                           *compute.device(model, device), named, class_targets(model, pictures))
+        _check_classes(plan)
         run(plan, out, compute, {"compact": compact}, partial(_merge, compact=compact), progress, stop)
     return open_evaluation(out)
+
+
+def _check_classes(plan: Evaluation) -> None:
+    """Whether there are pictures to take gates from."""
+    _, counts = np.unique([plan.target(index) for index in plan.order], return_counts=True)
+    if "class" in plan.deals and counts.max() < 2:
+        raise EditError(f"\"shuffle class\" takes two pictures of a class or more, and none of the {len(counts)} "
+                        f"classes has them")
+    if "classes" in plan.deals and len(counts) < 2:
+        raise EditError("\"shuffle classes\" takes pictures of two classes or more, and all are of one")
 
 
 def open_evaluation(path: str | Path) -> pd.DataFrame:
     """The table that ``evaluate`` wrote into a folder; its metadata are in ``.attrs``.
 
     A row an edit, the first one "unedited". Columns: edit, blocks (the labels of those that it changes), images;
-    top1 and top5 (0..1); difference (top1 minus the unedited), low, high (its 95 % interval, see
-    ``paired_interval``), lost and gained (pictures that were right and are wrong now, and the other way round);
-    difference5, low5 and high5 of top5; probability (of the right class, mean), and images_per_second (of the forward
-    passes with this edit, which begin at the first edited block).
+    top1 and top5 (0..1); difference (top1 minus the unedited), low and high (its 95 % interval for other pictures of
+    these classes, see ``paired_interval``), low_classes and high_classes (for other classes of the same kind, see
+    ``class_interval``; never narrower than the other), lost and gained (pictures that were right and are wrong now, and
+    the other way round); difference5, low5, high5, low5_classes and high5_classes of top5; probability (of the right
+    class, mean), and images_per_second (of the forward passes with this edit, which begin at the first edited block).
+
+    An evaluation from before there were intervals over classes gets them from its ``images.parquet``; they are nan
+    where there is none, or a single class.
 
     Raises:
         FileNotFoundError: when there is no such folder.
@@ -135,10 +157,12 @@ def open_evaluation(path: str | Path) -> pd.DataFrame:
         raise StatisticsError(f"{path} holds no finished evaluation")
     try:
         found = pd.read_csv(path / TABLE).fillna({"blocks": ""})
+        if "low_classes" not in found:
+            found = _with_classes(found, path / IMAGES)
         if (path / SPEED).is_file():
             found = found.merge(pd.read_csv(path / SPEED), on="edit", how="left")
         found.attrs = json.loads((path / METADATA).read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise StatisticsError(f"the evaluation in {path} is damaged ({error})") from error
     return found
 
@@ -235,6 +259,32 @@ def paired_interval(lost, gained, images) -> tuple[np.ndarray, np.ndarray, np.nd
     return shift / images, np.maximum(shift / n - half, -1), np.minimum(shift / n + half, 1)
 
 
+def class_interval(changes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The 95 % interval of a difference between two accuracies for other classes of the same kind.
+
+    Pictures of one class are not independent where the classes themselves are a sample: each class is one draw. With
+    n_k pictures of class k, of N, and d_k the difference over these, the difference over all is d = Σ n_k d_k / N, its
+    standard error √(K/(K−1) · Σ (n_k (d_k − d))²) / N, and the interval d ± t(0.975, K−1) of these. Where all classes
+    have as many pictures, that is the mean of d_k with the standard error of a mean of K values. (A. C. Cameron,
+    D. L. Miller: "A practitioner's guide to cluster-robust inference", Journal of Human Resources 50, 2015.)
+
+    Args:
+        changes: (edits, N) of −1, 0 and 1: right with the edit, less right without it.
+        labels: (N,), the class of each picture.
+
+    Returns:
+        low, high, (edits,); nan where there is one class.
+    """
+    _, of, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    classes, difference = len(counts), changes.mean(1)
+    if classes < 2:
+        return np.full(len(changes), np.nan), np.full(len(changes), np.nan)
+    sums = np.stack([np.bincount(of, weights=row, minlength=classes) for row in changes])
+    apart = ((sums - difference[:, None] * counts) ** 2).sum(1)
+    half = t.ppf(0.975, classes - 1) * np.sqrt(classes / (classes - 1) * apart) / len(labels)
+    return np.maximum(difference - half, -1), np.minimum(difference + half, 1)
+
+
 def gate_means(model: Model, statistics: Statistics | str | Path | None = None) -> dict[str, np.ndarray]:
     """The mean gate (M, C) of each block, by name, over all pictures of statistics.
 
@@ -308,9 +358,10 @@ def _merge(plan: Evaluation, shards: Sequence[Path], out: Path, compact: bool) -
     order = columns["index"].argsort()
     index, right1, right5, probability = (values[..., order] for values in columns.values())
     names = [UNEDITED, *plan.edits]
-    table = _table(plan, names, right1, right5, probability)
+    labels = plan.targets[plan.labels[index]]
+    table = _table(plan, names, labels, right1, right5, probability)
     described = {"index": index} | ({} if compact else {"file": [str(plan.pictures.files[i]) for i in index]}) | {
-        "label": plan.targets[plan.labels[index]]}
+        "label": labels}
     if compact:
         probability = probability.astype(np.float16)
     with replacing(out / IMAGES) as path:
@@ -335,8 +386,8 @@ def write_rows(path: Path, names: Sequence[str], described: dict, right1: np.nda
     pq.write_table(pa.concat_tables(parts), path, compression="zstd")
 
 
-def _table(plan: Evaluation, names: Iterable[str], right1: np.ndarray, right5: np.ndarray, probability: np.ndarray
-           ) -> pd.DataFrame:
+def _table(plan: Evaluation, names: Iterable[str], labels: np.ndarray, right1: np.ndarray, right5: np.ndarray,
+           probability: np.ndarray) -> pd.DataFrame:
     images = right1.shape[1]
     lost, gained = ((~right1 & right1[0]).sum(1), (right1 & ~right1[0]).sum(1))
     difference, low, high = paired_interval(lost, gained, images)
@@ -350,4 +401,25 @@ def _table(plan: Evaluation, names: Iterable[str], right1: np.ndarray, right5: n
         "probability": probability.astype(float).mean(1)})
     # with itself it is compared exactly
     table.loc[0, ["low", "high", "low5", "high5"]] = 0.0
+    return _add_classes(table, labels, right1, right5)
+
+
+def _add_classes(table: pd.DataFrame, labels: np.ndarray, right1: np.ndarray, right5: np.ndarray) -> pd.DataFrame:
+    """The same with intervals over classes behind those over pictures."""
+    for n, right in (("", right1), ("5", right5)):
+        low, high = class_interval(right.astype(int) - right[0], labels)
+        place = table.columns.get_loc(f"high{n}") + 1
+        # other classes' pictures are other pictures, too: less is not known of them
+        table.insert(place, f"low{n}_classes", np.minimum(low, table[f"low{n}"]))
+        table.insert(place + 1, f"high{n}_classes", np.maximum(high, table[f"high{n}"]))
     return table
+
+
+def _with_classes(table: pd.DataFrame, images: Path) -> pd.DataFrame:
+    """A table from before there were intervals over classes, with them, from its rows of pictures and edits."""
+    if not images.is_file():
+        return table.assign(**{f"{end}{n}_classes": np.nan for n in ("", "5") for end in ("low", "high")})
+    rows = pq.read_table(images, columns=["edit", "label", "right1", "right5"])
+    pictures = len(rows) // len(table)  # edit after edit, as ``write_rows`` has them, the unedited first
+    right1, right5 = (rows[name].to_numpy().reshape(len(table), pictures) for name in ("right1", "right5"))
+    return _add_classes(table, rows["label"].to_numpy()[:pictures], right1, right5)

@@ -11,17 +11,26 @@ import safetensors.torch
 import torch
 
 from ..gates import AttentionBlock, Edit
+from ..gates.dealing import donors
 from ..models.identity import digest
 from .edited import EditedNetwork
 from .plan import Batch, Plan, Worker
 
 UNEDITED = "unedited"
 TOP = 5
+ALONE = {  # by whose gates an edit deals: why a picture is not used
+    "images": "it is alone in its batch, and no other has gates for it",
+    "class": "its batch has no other picture of its class, whose gates it could have",
+    "classes": "its batch has no picture of another class, whose gates it could have"}
+LEAST = {"images": 2, "class": 6, "classes": 6}  # pictures in a batch: those of a class come as two or three
 
 
 @dataclass
 class Evaluation(Plan):
     """A run that evaluates edits. Its ``count`` pictures are labelled ones, dealt out by a fixed permutation.
+
+    Where an edit deals gates within a class, two pictures of one class (three where their number is odd) stay together,
+    so that each finds another of its class in its batch. A batch ends, and a shard, where the next of them do not fit.
 
     Attributes:
         edits: what is changed, by name.
@@ -35,17 +44,59 @@ class Evaluation(Plan):
         """What computes the shards."""
         return Evaluator(self, workers)
 
+    @property
+    def shards(self) -> int:
+        """How many there are."""
+        return len(self.paired) if "class" in self.deals else super().shards
+
     def indices(self, shard: int) -> np.ndarray:
         """The pictures of a shard."""
+        if "class" in self.deals:
+            return np.concatenate(self.paired[shard])
         size = self.settings.shard_size
         return self.order[shard * size:(shard + 1) * size]
 
     def batches(self, shard: int) -> list[list[int]]:
         """The pictures of a shard, forward by forward; a last one that needs another's gates joins those before it."""
+        if "class" in self.deals:
+            return self.paired[shard]
         *others, last = super().batches(shard)
-        if others and len(last) == 1 and any(map(deals_images, self.edits.values())):
+        if others and len(last) == 1 and self.deals:
             return [*others[:-1], others[-1] + last]
         return [*others, last]
+
+    @cached_property
+    def deals(self) -> set[str]:
+        """Whose gates edits give to pictures: of "images", "class" and "classes" those that occur."""
+        return deals(edit for edits in self.edits.values() for edit in edits)
+
+    @cached_property
+    def paired(self) -> list[list[list[int]]]:
+        """Shards of batches of pictures, in which pictures of one class stay together by two or three."""
+        by_class: dict[int, list[int]] = {}
+        for index in self.order.tolist():
+            by_class.setdefault(self.target(index), []).append(index)
+        place = {index: i for i, index in enumerate(self.order.tolist())}
+        units = [unit for members in by_class.values() for unit in _twos_and_threes(members)]
+        units.sort(key=lambda unit: place[unit[0]])
+        batches: list[list[int]] = [[]]
+        for unit in units:
+            if len(batches[-1]) + len(unit) > self.settings.batch_size:
+                batches.append([])
+            batches[-1] += unit
+        if len(batches) > 1 and len({self.target(index) for index in batches[-1]}) == 1:
+            last = batches.pop()  # by themselves they would find no other class
+            batches[-1] += last
+        shards: list[list[list[int]]] = [[]]
+        for batch in batches:
+            if shards[-1] and sum(map(len, shards[-1])) + len(batch) > self.settings.shard_size:
+                shards.append([])
+            shards[-1].append(batch)
+        return shards
+
+    def target(self, index: int) -> int:
+        """The model's class of a picture."""
+        return int(self.targets[self.labels[index]])
 
     @cached_property
     def order(self) -> np.ndarray:
@@ -82,9 +133,18 @@ def _arrays(edit: Edit, block: AttentionBlock) -> list[torch.Tensor]:
         torch.as_tensor(part) for part in (subspace.mean, subspace.directions)]
 
 
-def deals_images(edits: Iterable[Edit]) -> bool:
-    """Whether a picture gets another's gates."""
-    return any(isinstance(edit.value, str) and edit.value.split()[:2] == ["shuffle", "images"] for edit in edits)
+def deals(edits: Iterable[Edit]) -> set[str]:
+    """Whose gates they give to pictures: of "images", "class" and "classes" those that occur."""
+    return {edit.deals for edit in edits} - {""}
+
+
+def _twos_and_threes(members: list[int]) -> list[list[int]]:
+    """Cut into pairs, the last of three where the number is odd; a single one stays alone."""
+    twos = [members[start:start + 2] for start in range(0, len(members), 2)]
+    if len(twos) > 1 and len(twos[-1]) == 1:
+        last = twos.pop()
+        twos[-1] = twos[-1] + last
+    return twos
 
 
 class Evaluator(Worker):
@@ -105,25 +165,40 @@ class Evaluator(Worker):
         result.unreadable += batch.unreadable
         if batch.images is None:
             return
-        if len(batch.reads) == 1 and any(map(deals_images, self.plan.edits.values())):
-            result.unreadable.append((batch.reads[0].index, "it is alone in its batch, and no other has gates for it"))
+        if len(batch.reads) == 1 and self.plan.deals:
+            result.unreadable.append((batch.reads[0].index, ALONE["images"]))
             return
         images = batch.images[0].to(self.device, non_blocking=True)
         indices = np.array([read.index for read in batch.reads])
-        labels = torch.from_numpy(self.plan.targets[self.plan.labels[indices]]).to(self.device)
+        targets = self.plan.targets[self.plan.labels[indices]]
+        labels, left_out = torch.from_numpy(targets).to(self.device), self._without_donors(targets)
         answers = []
         for edits in (None, *self.plan.edits.values()):
             start = time.perf_counter()
-            logits = self.network.unedited(images) if edits is None else self.network.edited(edits)
+            logits = self.network.unedited(images) if edits is None else self.network.edited(
+                [edit.dealt(targets) for edit in edits])
             if edits is None:
                 finite = logits.isfinite().all(1).cpu()
             answers.append(_answers(logits, labels))
             result.seconds[len(answers) - 1] += time.perf_counter() - start
-        result.unreadable += [(index, "the network's output is not finite")
-                              for index, good in zip(indices.tolist(), finite.tolist()) if not good]
-        result.parts.append({"index": torch.from_numpy(indices)[finite]} | {
-            name: torch.stack(values)[:, finite] for name, *values in zip(("right1", "right5", "probability"),
-                                                                         *answers)})
+        left_out |= dict.fromkeys(np.flatnonzero(~finite).tolist(), "the network's output is not finite")
+        result.unreadable += [(int(indices[row]), reason) for row, reason in sorted(left_out.items())]
+        used = torch.tensor([row not in left_out for row in range(len(indices))])
+        result.parts.append({"index": torch.from_numpy(indices)[used]} | {
+            name: torch.stack(values)[:, used] for name, *values in zip(("right1", "right5", "probability"),
+                                                                       *answers)})
+
+    def _without_donors(self, targets: np.ndarray) -> dict[int, str]:
+        """Rows of a batch that find no other for some edit, and why: they are left out of all, which stay comparable.
+
+        Their own gates are there for others all the same.
+        """
+        found: dict[int, str] = {}
+        for word in ("classes", "class"):
+            if word in self.plan.deals:
+                alone = donors(word, targets, 0) == torch.arange(len(targets))
+                found |= dict.fromkeys(np.flatnonzero(alone).tolist(), ALONE[word])
+        return found
 
 
 def _answers(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:

@@ -2,7 +2,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from . import dealing
 from .blocks import AttentionBlock, blocks_of, eager
 from .hooks import Hooks, hooked
 from .points import on_gate
@@ -21,7 +22,7 @@ WORDS = {  # what a value may say, and how
     "scale": re.compile(rf"[*×]\s*({NUMBER})"), "top": re.compile(r"top\s+(\d+)"),
     "branch": re.compile(r"branch\s+(\d+)"), "kernel": re.compile(r"(\d+)\s*[x×]\s*\1"),
     "mix": re.compile(rf"mix((?:\s+{NUMBER})+)"), "uniform": re.compile("uniform()"),
-    "shuffle": re.compile(r"shuffle\s+(channels|images)(?:\s+(\d{1,9}))?"),
+    "shuffle": re.compile(r"shuffle\s+(channels|images|class|classes)(?:\s+(\d{1,9}))?"),
 }
 RANK = re.compile(r"rank\s+(\d{1,4})")
 HINT = ("a number, '*0.5' (scaled), 'top 8' (only the 8 most excited), 'shuffle channels', 'shuffle images'; for "
@@ -42,10 +43,12 @@ class Subspace:
     Attributes:
         mean: (M, C).
         directions: V, (k, M, C); in each branch of length 1 and at right angles to each other.
+        wanted: how many were asked for, where there may be fewer; an edit of such a block is refused.
     """
 
     mean: Array
     directions: Array
+    wanted: int = 0
 
     def nearest(self, gate: torch.Tensor, first: int) -> torch.Tensor:
         """What is kept of the gate (N, B, C) of the branches from ``first`` on."""
@@ -74,12 +77,15 @@ class Edit:
             the mean and what lies along a few directions (``Statistics.rank`` is one). Or words: "*0.5" scales; "top 8"
             keeps each picture's 8 most excited channels and sets the others to 0; "shuffle channels" gives every
             channel another one's values, the same for all pictures and branches; "shuffle images" every image another
-            one's, of the same batch (a number behind is the seed); "branch 0" or "3x3" forces a branch, "mix 0.3 0.7" a
-            mixture, "uniform" the even one.
+            one's, of the same batch (a number behind is the seed), "shuffle class" that of another image of its class,
+            "shuffle classes" that of an image of another class (both need to be told the classes, see ``dealt``);
+            "branch 0" or "3x3" forces a branch, "mix 0.3 0.7" a mixture, "uniform" the even one.
         channels: only these channels; all when None.
         rows: only these images of the batch; all when None.
         seed: of the shuffles.
         text: how the value is written in a list of edits; from the value when "".
+        donors: (N,), for "shuffle class" and "shuffle classes": whose gates each image of the batch gets; ``dealt``
+            finds them.
 
     Raises:
         EditError: for words that say none of this.
@@ -93,6 +99,7 @@ class Edit:
     rows: Sequence[int] | None = None
     seed: int = 0
     text: str = ""
+    donors: Array | None = None
     _said: tuple[str, str] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self):
@@ -120,6 +127,23 @@ class Edit:
             value = self.value if isinstance(self.value, str) else "array"
         return f"{self.where}{channels}={self.text or value}"
 
+    @property
+    def deals(self) -> str:
+        """Whose gates an image gets: "images", "class" or "classes"; "" where it does not get another's."""
+        verb, words = self._said or ("", "")
+        return words if verb == "shuffle" and words in dealing.WORDS else ""
+
+    def dealt(self, labels: Sequence[int]) -> "Edit":
+        """The same edit for a batch of images of these classes (N,): "shuffle class" and "shuffle classes" need them.
+
+        An image for which the batch holds no other that may give it gates keeps its own (``donors`` has its own place
+        there).
+
+        >>> sv.inspect(model, batch, edits=[sv.Edit("SE_4_*", "shuffle class").dealt([3, 3, 7, 7])])
+        """
+        return replace(self, donors=dealing.donors(self.deals, labels, self.seed)) if self.deals in (
+            "class", "classes") else self
+
     def matches(self, block: AttentionBlock) -> bool:
         """Whether the edit is of this block."""
         return any(pattern == f"stage {block.stage}" or fnmatchcase(block.label, pattern) or fnmatchcase(
@@ -143,6 +167,8 @@ class Edit:
         verb, words = self._said or ("", "")
         if verb == "shuffle" and words == "images" and rows == 1:
             raise EditError(f"{self}: there is only one image in the batch, and no other whose gates it could have")
+        if self.donors is not None and rows is not None and len(self.donors) != rows:
+            raise EditError(f"{self}: the gates were dealt to {len(self.donors)} images, and the batch has {rows}")
         if verb in ("branch", "kernel", "mix", "uniform") and block.branches == 1:
             raise EditError(f"{self}: {block.label} has no branches to choose between")
         if verb == "branch" and int(words) >= block.branches:
@@ -163,6 +189,9 @@ class Edit:
             if wanted != ((block.branches, block.channels),) * 2:
                 raise EditError(f"{self}: a mean of shape {wanted[0]} with directions of {wanted[1]} does not fit "
                                 f"{block.label}, whose gate is ({block.branches}, {block.channels})")
+            if subspace.wanted > len(subspace.directions):
+                raise EditError(f"{self}: the statistics hold the first {len(subspace.directions)} directions of "
+                                f"{block.label}, and no more")
         elif not verb and not isinstance(self.value, (int, float)):
             shape = tuple(self.array(block).shape)
             fits = (block.branches, block.channels) if len(shape) > 1 or block.branches > 1 else (block.channels,)
@@ -193,10 +222,11 @@ class Edit:
             kept = gate.topk(int(words), dim=-1)
             return torch.zeros_like(gate).scatter(-1, kept.indices, kept.values)
         if verb == "shuffle":
-            axis = {"images": 0, "channels": 2}[words]
-            if words == "images":
-                self.check(block, len(gate))  # in a loop of one's own the batch is not known before
-            return gate.index_select(axis, _others(gate.shape[axis], self.seed).to(gate.device))
+            if words == "channels":
+                return gate.index_select(2, dealing.others(gate.shape[2], self.seed).to(gate.device))
+            self.check(block, len(gate))  # in a loop of one's own the batch is not known before
+            order = dealing.others(len(gate), self.seed) if words == "images" else self._donors()
+            return gate.index_select(0, order.to(gate.device))
         if verb in ("branch", "kernel", "mix", "uniform"):
             weights = {"branch": lambda: [float(m == int(words)) for m in range(block.branches)],
                        "kernel": lambda: [float(kernel == int(words)) for kernel in block.kernels or ()],
@@ -210,6 +240,12 @@ class Edit:
             return subspace.nearest(gate, first)
         values = self.array(block).to(gate)
         return (values[..., branches, :] if values.dim() > 1 else values).expand_as(gate)
+
+    def _donors(self) -> torch.Tensor:
+        if self.donors is None:
+            raise EditError(f"{self}: nobody says here which classes the images are of; evaluate knows them, and "
+                            f"Edit.dealt takes them")
+        return torch.as_tensor(self.donors)
 
     def subspace(self, block: AttentionBlock) -> Subspace | None:
         """What an edit with a mapping keeps of a block's gate; None where it sets the gate to values."""
@@ -280,6 +316,8 @@ def install(hooks: Hooks, blocks: Iterable[AttentionBlock], edits: Sequence[Edit
         chosen = [edit for edit in edits if edit.matches(block)]
         for edit in chosen:
             edit.check(block, rows)
+            if edit.deals in ("class", "classes"):
+                edit._donors()
         if chosen:
             on_gate(hooks, block, partial(_apply, chosen, block))
 
@@ -321,14 +359,6 @@ def edited(model, edits: Sequence[Edit], *, example: torch.Tensor | None = None,
             blocks = blocks_of(module, example)
         install(hooks, blocks, edits)
         yield module
-
-
-def _others(count: int, seed: int) -> torch.Tensor:
-    """A random order in which none is in its own place (but a single one)."""
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
-    if (order == torch.arange(count)).any():  # then one cycle through all
-        order = torch.empty_like(order).index_copy_(0, order, order.roll(1))
-    return order
 
 
 def _numbers(text: str, part: str) -> tuple[int, ...]:

@@ -14,14 +14,14 @@ def test_evaluate(capsys, file, named, folder, tmp_path):
     for _ in range(2):  # again, when all is done
         assert main(arguments) == 0
         lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split("  ")[0] == "edit" and lines[0].endswith("  95 % interval")
+    assert lines[0].split("  ")[0] == "edit" and lines[0].endswith("  95 %, classes")
     table = open_evaluation(out)
     assert table["edit"].tolist() == [
         "unedited", "SE_5_*=1", "SE_2_1=0; SE_2_2=0", *(f"{block.label}=1" for block in sv.load(file).blocks),
         *(f"{where}={value}" for where in ("stage 2", "stage 3", "stage 4", "stage 5", "*")
           for value in ("0.5", "shuffle images"))]
     assert (table["images"] == 5).all()
-    assert len(lines) == len(table) + 2
+    assert len(lines) == len(table) + 3
     assert table.attrs["settings"] == {"precision": "fp32", "batch_size": 2, "shard_size": 3, "threads": 1}
     assert table.attrs["compact"]
     capsys.readouterr()
@@ -39,20 +39,22 @@ def test_evaluate(capsys, file, named, folder, tmp_path):
 def test_evaluate_prints_shares_in_percent(capsys, file, named):
     arguments = ["evaluate", file, named, "--edit", "SE_5_*=1", "*=0", *QUICK]
     edits = document(capsys, *arguments)["edits"]
-    _, unedited, *lines, foot = [line.split() for line in printed(capsys, *arguments).splitlines()]
+    _, unedited, *lines, foot, populations = [line.split() for line in printed(capsys, *arguments).splitlines()]
     assert unedited == ["unedited", "6", f"{100 * edits[0]['top1']:.2f}", f"{100 * edits[0]['top5']:.2f}"]
     for words, row in zip(lines, edits[1:], strict=True):
         change = [f"{100 * row['difference']:+z.2f}", f"{100 * row['low']:+z.2f}", "to", f"{100 * row['high']:+z.2f}"]
-        assert words[:9] == [row["edit"], "6", f"{100 * row['top1']:.2f}", *change, str(row["lost"]),
-                             str(row["gained"])]
+        wide = [f"{100 * row['low_classes']:+z.2f}", "to", f"{100 * row['high_classes']:+z.2f}"]
+        assert words[:12] == [row["edit"], "6", f"{100 * row['top1']:.2f}", *change, *wide, str(row["lost"]),
+                              str(row["gained"])]
     assert "percentage points" in " ".join(foot)
+    assert " ".join(populations).endswith("for other pictures of these classes; for other classes of the same kind")
 
 
 @pytest.mark.parametrize(("width", "kept", "left_out"), [
-    (80, "95 % interval", "top-5"), (100, "top-5 %", "top-5 change"), (140, "top-5 change", "anything")])
+    (80, "95 %, pictures", "top-5"), (100, "95 %, classes", "top-5 change"), (150, "top-5 change", "anything")])
 def test_evaluate_fits_the_terminal(capsys, monkeypatch, file, named, width, kept, left_out):
     monkeypatch.setenv("COLUMNS", str(width))
-    lines = printed(capsys, "evaluate", file, named, "--each-stage", "shuffle images", *QUICK).splitlines()[:-1]
+    lines = printed(capsys, "evaluate", file, named, "--each-stage", "shuffle images", *QUICK).splitlines()[:-2]
     assert max(map(len, lines)) <= width and len(lines) == 1 + 1 + 5
     assert kept in lines[0] and left_out not in lines[0]
 

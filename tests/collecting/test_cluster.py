@@ -36,7 +36,7 @@ def cluster():
     ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
 
 
-OPTIONS = {"zooms": (1, 1.5), "random_weights": True}
+OPTIONS = {"zooms": (1, 1.5), "random_weights": 2}
 
 
 def test_the_same_bytes_as_here(cluster, run, full, content, tmp_path):
@@ -62,7 +62,8 @@ def test_an_evaluation(cluster, data_set, network, content, tmp_path):
     model, found = network("se+sk"), []
     model.classes = [f"kind {k}, or so" for k in range(5)]
     for engine in ("ray", "local"):
-        evaluate(model, data_set, tmp_path / engine, ["SE_*=1", "*=shuffle images"], Computing("fp32", 3, 7),
+        evaluate(model, data_set, tmp_path / engine, ["SE_*=1", "*=shuffle images", "*=shuffle class",
+                 "*=shuffle classes"], Computing("fp32", 6, 7),
                  engine=engine, workers=1, progress=False)
         found.append(content(tmp_path / engine))
         assert found[-1].pop("speed.csv")  # measured

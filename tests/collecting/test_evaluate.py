@@ -7,13 +7,16 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from scipy import stats
 from torch import nn
 
 import senet_viz as sv
 from senet_viz.collecting import Computing, Stopped, collect, each_block, each_stage, evaluate, open_evaluation
-from senet_viz.collecting.evaluate import class_targets, harmless, paired_interval
+from senet_viz.collecting.evaluate import class_interval, class_targets, harmless, paired_interval
+from senet_viz.collecting.evaluation import Evaluation, Evaluator
 from senet_viz.data.datasets import Pictures
 from senet_viz.gates import EditError
+from senet_viz.gates.dealing import donors
 from senet_viz.models import Model
 from senet_viz.statistics import StatisticsError
 
@@ -139,6 +142,102 @@ def test_a_picture_alone_in_its_batch(run, model, tmp_path):
         run("third", edits=["*=shuffle images"], settings=Computing(batch_size=1))
 
 
+DEALT = ["*=shuffle class", "*=shuffle classes", "*=shuffle images", "*=0.5"]
+SIX = Computing(batch_size=6, shard_size=15)
+
+
+@pytest.fixture
+def looked(monkeypatch):
+    """The pictures of each batch that a run looks at, in order."""
+    batches, look = [], Evaluator.look
+
+    def watched(self, batch, result):
+        batches.append([read.index for read in batch.reads])
+        look(self, batch, result)
+
+    monkeypatch.setattr(Evaluator, "look", watched)
+    return batches
+
+
+def test_gates_dealt_by_class(run, model, tmp_path, looked):
+    """Every picture has another of its class beside it; answers as with the gates of each, put in by hand."""
+    run(edits=DEALT, settings=SIX)
+    rows = pd.read_parquet(tmp_path / "out" / "images.parquet")
+    chosen = [i for i, label in enumerate(LABELS) if label >= 0]
+    assert sorted(index for batch in looked for index in batch) == chosen
+    assert rows[rows["edit"] == "unedited"]["index"].tolist() == chosen
+    for batch in looked:
+        labels = [LABELS[i] for i in batch]
+        assert all(labels.count(label) > 1 for label in labels) and len(set(labels)) > 1 and len(batch) <= 6
+        tensors = model.batch([pixels(i) for i in batch]).contiguous(memory_format=torch.channels_last)
+        for text in DEALT[:2]:
+            given = donors(text.split()[1], [8 - label for label in labels], 0).tolist()
+            handles = [model.module.get_submodule(block.gate).register_forward_hook(
+                lambda _, __, gate, given=given: gate[given]) for block in model.blocks]
+            with torch.no_grad():
+                probability = model.module(tensors).softmax(1)[range(len(batch)), [8 - label for label in labels]]
+            for handle in handles:
+                handle.remove()
+            part = rows[rows["edit"] == text].set_index("index")["probability"]
+            np.testing.assert_allclose(part[batch], probability, rtol=1e-4)
+    assert rows.groupby("edit")["probability"].mean().nunique() == 5  # the edits differ
+
+
+def test_a_picture_without_another_of_its_class_is_left_out_of_every_row(run, tmp_path):
+    """One class has a single picture, of another only one can be read."""
+    labels = [0, 0, 0, 1, 2, 2, 3, 3, 3, 3]
+    data = pictures(labels)
+    data.read = lambda index: b"hello" if index == 4 else png(index)
+    table = run(edits=DEALT, settings=Computing(batch_size=6, shard_size=100), data=data)
+    assert (table["images"] == 7).all() and table.attrs["unreadable"] == 3
+    lines = pd.read_csv(tmp_path / "out" / "unreadable.csv").set_index("file")["reason"]
+    assert set(lines.index) == {3, 4, 5}
+    assert lines[3] == lines[5] == "its batch has no other picture of its class, whose gates it could have"
+    rows = pd.read_parquet(tmp_path / "out" / "images.parquet")
+    assert all(part["index"].tolist() == [0, 1, 2, 6, 7, 8, 9] for _, part in rows.groupby("edit"))
+    others = run("others", edits=DEALT[1:], data=data, settings=Computing(batch_size=10))
+    assert (others["images"] == 9).all()  # each finds one of another class
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"settings": Computing(batch_size=5)}, r'^"shuffle class" takes batches of 6 pictures or more, not of 5$'),
+    ({"data": pictures([0, 1, 2])}, r'^"shuffle class" takes two pictures of a class or more, and none of the 3 '),
+    ({"data": pictures([4, 4, 4, -1])}, r'^"shuffle classes" takes pictures of two classes or more, and all are of'),
+])
+def test_gates_that_cannot_be_dealt_by_class(run, tmp_path, options, message):
+    with pytest.raises(EditError, match=message):
+        run(edits=DEALT, **{"settings": SIX, **options})
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("size", "shard"), [(6, 6), (7, 20), (8, 1), (32, 512)])
+@pytest.mark.parametrize("seed", range(3))
+def test_shards_of_pictures_that_stay_together(model, size, shard, seed):
+    labels = np.random.default_rng(seed).integers(-1, 9, 150)
+    data, edits = pictures(labels), {"*=shuffle class": sv.parse_edits("*=shuffle class")}
+    count = int((labels >= 0).sum())
+    plan = Evaluation(model, data, Computing(batch_size=size, shard_size=shard), "", count, torch.device("cpu"), "",
+                      edits, np.arange(9))
+    found = [plan.batches(k) for k in range(plan.shards)]
+    for k, batches in enumerate(found):
+        assert plan.indices(k).tolist() == [index for batch in batches for index in batch]
+        assert len(batches) == 1 or len(plan.indices(k)) <= shard + 3
+    batches = [batch for shard in found for batch in shard]
+    assert sorted(index for batch in batches for index in batch) == np.flatnonzero(labels >= 0).tolist()
+    assert all(len(batch) <= size for batch in batches[:-1]) and len(batches[-1]) <= size + 3
+    for batch in batches:
+        of = labels[batch].tolist()
+        assert all(of.count(label) > 1 for label in of)
+
+
+def test_dealt_gates_stopped_and_run_again(run, content, tmp_path):
+    run("whole", edits=DEALT, settings=SIX)
+    with pytest.raises(Stopped):
+        run(edits=DEALT, settings=SIX, stop=lambda: len(list((tmp_path / "out" / "shards").glob("*"))) == 1)
+    run(edits=DEALT, settings=SIX, workers=1)
+    same(content, tmp_path / "out", tmp_path / "whole")
+
+
 def test_edits_that_differ_in_what_they_hold(run, model):
     arrays = [sv.Edit("SE_5_1", np.full(32, value)) for value in (0.25, 0.75, 0.5)]
     edits = [sv.Edit("SE_5_1", "shuffle channels", seed=0), sv.Edit("SE_5_1", "shuffle channels", seed=1),
@@ -192,8 +291,8 @@ def test_arrays_are_part_of_the_identity(run):
 
 
 def test_mean_of_statistics(run, model, tmp_path, network):
-    stats = collect(model, pictures(), tmp_path / "stats", workers=0, progress=False)
-    given = run(None, ["*=mean", [sv.Edit("*", {b.label: stats.overall_mean(b) for b in model.blocks})]],
+    archive = collect(model, pictures(), tmp_path / "stats", workers=0, progress=False)
+    given = run(None, ["*=mean", [sv.Edit("*", {b.label: archive.overall_mean(b) for b in model.blocks})]],
                 statistics=tmp_path / "stats")
     assert given["edit"].tolist() == ["unedited", "*=mean", "*=array"]
     assert given.loc[1, "top1":"probability"].tolist() == given.loc[2, "top1":"probability"].tolist()
@@ -256,6 +355,66 @@ def test_the_interval_covers_the_difference_in_95_of_100_samples(shares):
     lost, gained, _ = np.random.default_rng(0).multinomial(120, [*shares, 1 - sum(shares)], 20000).T
     _, low, high = paired_interval(lost, gained, 120)
     assert 0.93 < ((low <= shares[1] - shares[0]) & (shares[1] - shares[0] <= high)).mean() < 0.995
+
+
+def changes(shares: list[float], sizes: list[int], seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Changes of one edit over classes of these sizes, in each of which such a share is lost; and their labels."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(len(sizes)) * 3, sizes)
+    return -(rng.random(len(labels)) < np.repeat(shares, sizes)).astype(int)[None], labels
+
+
+def test_class_interval_is_that_of_the_mean_over_classes():
+    """SciPy's interval of a mean, where all classes have as many pictures; the order of pictures does not matter."""
+    found, labels = changes([0.1, 0.5, 0.2, 0.9], [10] * 4, 0)
+    each = pd.Series(found[0]).groupby(labels).mean()
+    wanted = stats.t.interval(0.95, 3, each.mean(), stats.sem(each))
+    order = np.random.default_rng(0).permutation(40)
+    low, high = class_interval(found[:, order], labels[order])
+    assert (low[0], high[0]) == pytest.approx(wanted)
+    assert np.isnan(class_interval(found, np.zeros(40))).all()
+
+
+def test_class_interval_of_unequal_classes_covers_the_difference():
+    """Over draws of classes with their own loss and size: 95 % of intervals hold what all classes lose together."""
+    rng, inside, narrow = np.random.default_rng(0), 0, 0
+    for seed in range(600):
+        sizes = rng.integers(20, 60, 30)
+        found, labels = changes(rng.beta(1, 4, 30), sizes.tolist(), seed)  # 1/5 on average
+        low, high = class_interval(found, labels)
+        inside += bool(low[0] <= -0.2 <= high[0])
+        _, low, high = paired_interval(-found.sum(), 0, len(labels))
+        narrow += bool(low <= -0.2 <= high)
+    assert 0.92 < inside / 600 < 0.98 and narrow / 600 < 0.7
+
+
+def test_both_intervals_are_in_the_table_and_old_evaluations_get_them(run, tmp_path):
+    table = run()
+    rows = pd.read_parquet(tmp_path / "out" / "images.parquet")
+    plain = rows[rows["edit"] == "unedited"].set_index("index")
+    for row, name in enumerate(table["edit"]):
+        part = rows[rows["edit"] == name].set_index("index")
+        for n, right in (("", "right1"), ("5", "right5")):
+            change = part[right].astype(int) - plain[right].astype(int)
+            each = change.groupby(part["label"]).agg(["sum", "size"])
+            wide = (each["sum"] - change.mean() * each["size"]).pow(2).sum() * 9 / 8
+            half = stats.t.ppf(0.975, 8) * np.sqrt(wide) / len(change)
+            line = table.loc[row]
+            low, high = max(change.mean() - half, -1), min(change.mean() + half, 1)
+            assert line[f"low{n}_classes"] == pytest.approx(min(low, line[f"low{n}"]))
+            assert line[f"high{n}_classes"] == pytest.approx(max(high, line[f"high{n}"]))
+    columns = [f"{end}{n}_classes" for n in ("", "5") for end in ("low", "high")]
+    assert (table["low_classes"] < table["low"]).any()
+    path = tmp_path / "out" / "evaluation.csv"
+    pd.read_csv(path).drop(columns=columns).to_csv(path, index=False)
+    pd.testing.assert_frame_equal(open_evaluation(tmp_path / "out"), table)
+    (tmp_path / "out" / "images.parquet").write_bytes(b"damaged")
+    with pytest.raises(StatisticsError, match="is damaged"):
+        open_evaluation(tmp_path / "out")
+    (tmp_path / "out" / "images.parquet").unlink()
+    found = open_evaluation(tmp_path / "out")
+    assert found[columns].isna().all(axis=None)
+    pd.testing.assert_frame_equal(found.drop(columns=columns), table.drop(columns=columns))
 
 
 # edits by rule

@@ -9,7 +9,7 @@ from torch import nn
 
 import senet_viz as sv
 from senet_viz.data.places import ASSETS
-from senet_viz.gates import Edit, EditError, edited, find_blocks, inspect, parse_edits
+from senet_viz.gates import Edit, EditError, Subspace, edited, find_blocks, inspect, parse_edits
 from senet_viz.gates.hooks import ModelBusy
 from senet_viz.layers import SqueezeExcite
 from tests.gates.test_search import FORMS, SKInUnit, SKSliced
@@ -203,7 +203,8 @@ def test_where(network, pictures, where, count):
 
 
 @pytest.mark.parametrize("text", ["SE_5_*=1", "SE_3_4[7,9-12]=0", "SK_2_1=branch 1", "stage 3=*0.5", "SE_2_1=top 8",
-                                  "layer1.*=shuffle images", "layer1.*=shuffle images 7", "SK_*=mix 0.3 0.7",
+                                  "layer1.*=shuffle images", "layer1.*=shuffle images 7",
+                                  "SE_2_1=shuffle class", "SE_2_1=shuffle classes 4", "SK_*=mix 0.3 0.7",
                                   "SE_4_1=mean", "SE_2_1=0.1234567891"])
 def test_text_there_and_back(text):
     edit, = parse_edits(text, mean={})
@@ -243,6 +244,21 @@ def test_one_sentence_for_what_cannot_be(network, pictures, unchanged, text, sen
 def test_one_sentence_for_values_that_do_not_fit(network, pictures, edit, sentence):
     with pytest.raises(EditError, match=sentence):
         inspect(network("slim/se"), pictures(2), edits=[edit])
+
+
+def test_too_few_directions_name_the_edited_block(network, pictures):
+    module = network("slim/se")
+    blocks = find_blocks(module, pictures(1))
+
+    def rank(k: int) -> dict[str, Subspace]:
+        return {block.name: Subspace(torch.full((1, block.channels), 0.5), torch.zeros(
+            min(k, 3 if block.label == "SE_4_1" else 8), 1, block.channels), k) for block in blocks}
+
+    edits = parse_edits("SE_5_1=rank 4; SE_4_1=rank 3", rank=rank)
+    assert torch.all(inspect(module, pictures(2), edits=edits).gates["layer4.0.se"] == 0.5)
+    sentence = "^SE_4_\\*=rank 4: the statistics hold the first 3 directions of SE_4_1, and no more$"
+    with pytest.raises(EditError, match=sentence):
+        inspect(module, pictures(1), edits=parse_edits("SE_4_*=rank 4", rank=rank))
 
 
 @pytest.mark.parametrize("value, sentence", [
