@@ -11,9 +11,10 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "prune", help="remove attention blocks for good",
         description="Write a smaller network, in which the gates of some attention blocks are held: at 1 the block "
-                    "goes, at another number or the gates' mean over a data set a number a channel stays, and of a "
-                    "selective-kernel unit one branch (3x3). Nothing is trained anew. Prints what that saves, with the "
-                    "median time of one picture on this device.",
+                    "goes, at another number or the gates' mean over a data set the numbers are folded into the "
+                    "layer before or behind it (where neither can take them a number a channel stays), and of a "
+                    "selective-kernel unit one branch (3x3) stays. Nothing is trained anew. Prints what that saves, "
+                    "with the median time of one picture on this device.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add_model(command)
     command.add_argument("out", metavar="OUT", help="file to write, ….safetensors")
@@ -60,14 +61,23 @@ def run(args: argparse.Namespace) -> None:
     arch = None if not args.arch and "architecture" in read_metadata(args.out) else args.arch or args.name
     if args.json:
         print_json({"file": args.out, "blocks": [change["name"] for change in removed], "arch": arch,
+                    "folded": {change["name"]: change["into"] for change in removed if "into" in change},
+                    "scaled": [change["name"] for change in removed if change["by"] == "scale"],
                     "parameters": {"before": model.parameters, "after": smaller.parameters},
                     "seconds": dict(zip(("before", "after"), seconds)), "device": str(model.device)})
         return
+    labels = {block.name: block.label for block in model.blocks}
+    folded = [f"{labels[change['name']]} into {change['into']}" for change in removed if "into" in change]
+    scaled = [labels[change["name"]] for change in removed if change["by"] == "scale"]
     before, after = (1e3 * value for value in seconds)
     megabytes = 4e-6 * saved
     print(f"{args.out}: {', '.join(change['name'] for change in removed)}\n"
           f"parameters {model.parameters:,} → {smaller.parameters:,} ({saved / model.parameters:.1%} and "
           f"{megabytes:.2f} MB of float32 saved)\n"
           f"one picture {before:.2f} ms → {after:.2f} ms on {model.device} (median of 30, in turn)")
+    if folded:
+        print(f"gates folded into weights, so that nothing is multiplied: {', '.join(folded)}")
+    if scaled:
+        print(f"a number a channel stays, for no layer beside takes it in: {', '.join(scaled)}")
     if arch:
         print(f"it is loaded with --arch {arch}")

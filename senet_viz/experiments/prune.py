@@ -17,6 +17,7 @@ from ..gates.hooks import hooked
 from ..gates.inspection import logits_of
 from ..models import Model
 from ..models.checkpoints import read_checkpoint, save_checkpoint
+from ..models.folding import fold
 from ..models.pruned import without
 
 SAME = 1e-4  # the most by which a logit may differ, relative to the largest
@@ -29,11 +30,13 @@ def prune(model: Model, blocks: str, by: Values = 1.0) -> tuple[Model, list[dict
         model: which is left as it is.
         blocks: which, as in ``Edit``: "SE_5_*", "stage 5".
         by: what their gates are held at, as in ``Edit``. 1: the block goes. Another number, or a mapping from block
-            names to arrays, such as the gates' mean over a data set: a number for each channel stays. For units that
-            weigh branches "3x3" or "branch 0": that branch alone stays.
+            names to arrays, such as the gates' mean over a data set: the numbers go into the weights of the layer
+            before or behind the block (``senet_viz.models.folding.fold``), and where neither can take them a number for
+            each channel stays. For units that weigh branches "3x3" or "branch 0": that branch alone stays.
 
     Returns:
-        The network, and the changes as ``senet_viz.models.pruned.without`` takes them.
+        The network, and the changes as ``senet_viz.models.pruned.without`` takes them; "into" names the layer that a
+        gate was folded into.
 
     Raises:
         EditError: for a block that is not there, that cannot be removed, or for gates that would not be held; and where
@@ -52,6 +55,7 @@ def prune(model: Model, blocks: str, by: Values = 1.0) -> tuple[Model, list[dict
     for change in removed:
         if change["by"] == "scale":
             module.get_submodule(change["name"]).weight.data = gates[change["name"]][0].to(model.device)
+    removed = _folded(module, removed, model)
     smaller = Model(module, model.transform, model.classes, name=model.name, info=model.info)
     batch = model.batch([model.noise()])
     with edited(model, [edit]) as whole, torch.no_grad():
@@ -89,6 +93,19 @@ def _change(block: AttentionBlock, gate: torch.Tensor) -> dict:
     return {"name": block.name, "by": "scale", "channels": block.channels}
 
 
+def _folded(module: nn.Module, removed: list[dict], model: Model) -> list[dict]:
+    """The changes, after what scales channels has gone into the layers beside it where these can take it."""
+    scales = [change["name"] for change in removed if change["by"] == "scale"]
+    if not scales:
+        return removed
+    draws = torch.randn(2, 3, *model.input_size, generator=torch.Generator().manual_seed(0))
+    batch = torch.cat([model.batch([model.noise()]).cpu(), draws])
+    into = fold(module.cpu(), scales, batch)  # on the CPU, where nothing is rounded to fewer bits than float32's
+    module.to(model.device)
+    return [{"name": change["name"], "by": "identity", "into": into[change["name"]]} if change["name"] in into
+            else change for change in removed]
+
+
 def save_pruned(path: str | Path, model: Model, removed: list[dict], source: str) -> None:
     """Write a pruned network, so that ``sv.load("file:…")`` reads it, with ``arch`` where ``source`` needed it.
 
@@ -97,7 +114,7 @@ def save_pruned(path: str | Path, model: Model, removed: list[dict], source: str
         model: that ``prune`` gave.
         removed: likewise.
         source: the name by which the whole network was loaded. What its file says of itself is kept, and its numbers'
-            precision.
+            precision, but for layers that a gate was folded into.
     """
     state = model.module.state_dict()
     known: dict[str, torch.Tensor] = {}
@@ -108,7 +125,9 @@ def save_pruned(path: str | Path, model: Model, removed: list[dict], source: str
                                      ASSETS / "models" / f"{rest}.safetensors")
         known, metadata = checkpoint.state, metadata | checkpoint.metadata
     metadata["removed"] = [*metadata.get("removed", []), *removed]
-    save_checkpoint(path, {key: value.cpu().to(known[key].dtype) if key in known else value.cpu()
+    changed = tuple(f"{change['into']}." for change in removed if "into" in change)
+    save_checkpoint(path, {key: value.cpu().to(known[key].dtype) if key in known and not key.startswith(changed)
+                           else value.cpu()
                            for key, value in state.items()}, metadata)
 
 

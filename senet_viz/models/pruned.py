@@ -24,8 +24,9 @@ def without(module: nn.Module, removed: Iterable[Any]) -> nn.Module:
 
     Args:
         module: as it was built, with all its blocks.
-        removed: as a file has it, for each the part's path ("name") and what stands there instead ("by"): "identity";
-            "scale", a number for each of "channels"; "part", that of its own parts that is at "path".
+        removed: as a file has it, for each the part's path ("name") and what stands there instead ("by"): "identity"
+            (its gate may have gone "into" the weights of a layer beside it, which changes nothing here); "scale", a
+            number for each of "channels"; "part", that of its own parts that is at "path".
 
     Raises:
         ValueError: for a part that is not there, or another replacement.

@@ -2,7 +2,7 @@ import senet_viz as sv
 from senet_viz.cli import main
 from senet_viz.collecting import open_evaluation
 from senet_viz.models.checkpoints import read_metadata
-from tests.cli.checks import QUICK, document, refused, usage
+from tests.cli.checks import QUICK, document, printed, refused, usage
 
 
 def test_prune(capsys, file, named, tmp_path):
@@ -46,6 +46,16 @@ def test_prune_as_json(capsys, file, tmp_path):
     assert (told["file"], told["blocks"], told["arch"]) == (
         str(out), ["layer4.0.se", "layer4.1.se", "layer4.2.se"], None)
     assert all(0 < told["seconds"][key] < 10 for key in ("before", "after"))
+    assert told["folded"] == {} and told["scaled"] == []
+    told = document(capsys, "prune", file, out, "--blocks", "SE_5_*", "--by", "0.5", "--device", "cpu")
+    assert told["folded"] == {f"layer4.{k}.se": f"layer4.{k}.bn3" for k in range(3)} and told["scaled"] == []
+
+
+def test_prune_says_what_was_folded(capsys, file, tmp_path):
+    out = tmp_path / "smaller.safetensors"
+    lines = printed(capsys, "prune", file, out, "--blocks", "SE_5_*", "--by", "0.5", "--device", "cpu").splitlines()
+    assert lines[3:] == ["gates folded into weights, so that nothing is multiplied: SE_5_1 into layer4.0.bn3, "
+                         "SE_5_2 into layer4.1.bn3, SE_5_3 into layer4.2.bn3"]
 
 
 def test_prune_usage(capsys):

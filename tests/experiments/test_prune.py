@@ -9,8 +9,8 @@ import senet_viz as sv
 from senet_viz.experiments.prune import latency, prune, save_pruned
 from senet_viz.gates import EditError
 from senet_viz.layers import SqueezeExcite
-from senet_viz.models import CheckpointError, Model, slim_resnet50
-from senet_viz.models.checkpoints import read_metadata, save_checkpoint
+from senet_viz.models import CheckpointError, Model, macs, slim_resnet50
+from senet_viz.models.checkpoints import read_checkpoint, read_metadata, save_checkpoint
 from senet_viz.models.pruned import Scale, without
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -43,8 +43,9 @@ def photos(count: int = 4) -> list[Image.Image]:
 
 
 @pytest.mark.parametrize(("attention", "blocks", "by", "kind"), [
-    ("se", "SE_5_*", 1, "identity"), ("se", "stage 3, SE_4_2", 0.25, "scale"), ("se", "*", "1", "identity"),
-    ("se", "SE_2_1", "mean", "scale"), ("sk", "SK_4_*", "5x5", "part"), ("sk", "*", "branch 0", "part")])
+    ("se", "SE_5_*", 1, "identity"), ("se", "stage 3, SE_4_2", 0.25, "identity"), ("se", "*", "1", "identity"),
+    ("se", "SE_2_1", "mean", "identity"), ("se", "*", "mean", "identity"), ("sk", "SK_4_*", "5x5", "part"),
+    ("sk", "*", "branch 0", "part")])
 def test_answers_as_the_edited_network(source, tmp_path, attention, blocks, by, kind):
     name = source(attention)
     model = sv.load(name, device="cpu")
@@ -63,8 +64,9 @@ def test_answers_as_the_edited_network(source, tmp_path, attention, blocks, by, 
     assert not torch.allclose(plain, wanted, atol=1e-4)
     gone = [block for block in model.blocks if edit.matches(block)]
     assert [(change["name"], change["by"]) for change in removed] == [(block.name, kind) for block in gone]
+    assert all("into" in change for change in removed) == (by not in (1, "1", "5x5", "branch 0"))
     assert [block.label for block in again.blocks] == [b.label for b in model.blocks if not edit.matches(b)]
-    left = 0 if kind == "identity" else sum(b.channels for b in gone) if kind == "scale" else sum(
+    left = 0 if kind == "identity" else sum(
         p.numel() for b in gone for p in model.module.get_submodule(b.paths[0]).parameters())
     inside = sum(p.numel() for b in gone for p in model.module.get_submodule(b.name).parameters())
     assert again.parameters == smaller.parameters == model.parameters - inside + left
@@ -72,6 +74,155 @@ def test_answers_as_the_edited_network(source, tmp_path, attention, blocks, by, 
     assert again.info["Removed"] == ", ".join(block.name for block in gone)
     assert again.info["Accuracy"].endswith(f", before {len(gone)} attention block{'s' * (len(gone) > 1)} were removed")
     assert "Removed" not in model.info
+
+
+# gates folded into weights
+
+def held(model: Model, seed: int = 0) -> dict[str, np.ndarray]:
+    """Gates that are the same for every picture, channel by channel all over 0..1."""
+    rng = np.random.default_rng(seed)
+    return {block.name: rng.random((1, block.channels)).astype(np.float32) for block in model.blocks}
+
+
+def fixed(module: nn.Module, gates: dict[str, np.ndarray], inputs: torch.Tensor) -> torch.Tensor:
+    """Logits of a network whose blocks multiply by these gates, in a loop of one's own."""
+    handles = [module.get_submodule(name).register_forward_hook(
+        lambda _, given, __, gate=gate: given[0] * torch.from_numpy(gate)[0, :, None, None])
+        for name, gate in gates.items()]
+    try:
+        with torch.no_grad():
+            return module(inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def draws(model: Model) -> torch.Tensor:
+    return torch.randn(3, 3, *model.input_size, generator=torch.Generator().manual_seed(7))
+
+
+def close(module: nn.Module, wanted: torch.Tensor, inputs: torch.Tensor) -> None:
+    with torch.no_grad():
+        found = module(inputs)
+    assert (found - wanted).abs().max() <= 1e-5 * wanted.abs().max()
+
+
+@pytest.mark.parametrize("name", ["demo/se_resnet50_slim", "timm/seresnet18"])
+def test_mean_gates_leave_no_multiplication(tmp_path, name):
+    """Logits, parameters and MACs; from the file, too, where weights that were in float16 are so no more."""
+    torch.manual_seed(0)
+    model = sv.load(name, device="cpu", pretrained=name.startswith("demo"))
+    with torch.no_grad():
+        for part in model.module.modules():
+            if isinstance(part, nn.BatchNorm2d) and not part.weight.any():  # timm begins with units that do nothing
+                part.weight.uniform_(0.5, 1.5)
+    gates, inputs = held(model), draws(model)
+    smaller, removed = prune(model, "*", gates)
+    plain, _ = prune(model, "*")
+    assert [(change["name"], change["into"].rpartition(".")[0]) for change in removed] == [
+        (block.name, block.name.rpartition(".")[0]) for block in model.blocks]
+    save_pruned(tmp_path / "out.safetensors", smaller, removed, name)
+    arch = None if name.startswith("demo") else name
+    again = sv.load(f"file:{tmp_path / 'out.safetensors'}", device="cpu", arch=arch)
+    wanted = fixed(model.module, gates, inputs)
+    for folded in (smaller, again):
+        close(folded.module, wanted, inputs)
+        assert (folded.parameters, macs(folded.module)) == (plain.parameters, macs(plain.module))
+        assert not folded.blocks and not any(isinstance(part, Scale) for part in folded.module.modules())
+    if name.startswith("demo"):
+        state, kinds = read_checkpoint(tmp_path / "out.safetensors").state, {torch.float16, torch.float32}
+        assert {value.dtype for key, value in state.items() if "num_batches" not in key} == kinds
+        assert state["layer1.0.bn3.weight"].dtype == torch.float32 and state["fc.weight"].dtype == torch.float16
+
+
+class Bare(nn.Module):
+    """Gates behind convolutions without batch normalisation; where each may go is another matter.
+
+    Of the first the map is used elsewhere, and what follows is a ReLU and a grouped convolution. The second's goes
+    through SiLU before and behind. The third's goes to the classifier, behind a mean over space.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.c = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 3, groups=2, padding=1), nn.Conv2d(8, 8, 3)
+        self.se1, self.se2, self.se3 = (SqueezeExcite(8, 2) for _ in range(3))
+        self.relu, self.silu, self.head = nn.ReLU(), nn.SiLU(), nn.Linear(8, 5)
+        self.d = nn.Conv2d(8, 8, 1)
+
+    def forward(self, x):
+        u = self.a(x)
+        v = self.b(self.relu(self.se1(u))) + u
+        v = self.silu(self.se2(self.silu(v)))
+        v = self.relu(self.c(v))
+        return self.head(self.se3(self.silu(self.d(v))).mean((2, 3)))
+
+
+def bare(module: nn.Module, source) -> Model:
+    return Model(module.eval(), sv.load(source("se"), device="cpu").transform, list("abcde"))
+
+
+def test_convolutions_without_normalisation(source):
+    torch.manual_seed(0)
+    model = bare(Bare(), source)
+    gates = held(model)
+    smaller, removed = prune(model, "*", gates)
+    assert [(change["by"], change.get("into")) for change in removed] == [
+        ("identity", "b"), ("scale", None), ("identity", "head")]
+    inputs = draws(model)
+    close(smaller.module, fixed(model.module, gates, inputs), inputs)
+    weight = model.module.b.weight.detach().numpy() * gates["se1"].reshape(2, 1, 4).repeat(4, 1).reshape(8, 4, 1, 1)
+    np.testing.assert_allclose(smaller.module.b.weight.detach(), weight, rtol=1e-6)
+    np.testing.assert_array_equal(smaller.module.a.weight.detach(), model.module.a.weight.detach())
+    np.testing.assert_array_equal(smaller.module.se2.weight.detach(), gates["se2"][0])
+
+
+class Before(nn.Module):
+    """A convolution with a bias whose output goes to the gate alone; with ``also`` elsewhere, too."""
+
+    def __init__(self, also: bool):
+        super().__init__()
+        self.conv, self.se, self.also = nn.Conv2d(3, 8, 3), SqueezeExcite(8, 2), also
+        self.silu, self.head = nn.SiLU(), nn.Linear(8, 5)
+
+    def forward(self, x):
+        u = self.conv(x)
+        v = self.silu(self.se(u))
+        return self.head((v + u if self.also else v).mean((2, 3)))
+
+
+@pytest.mark.parametrize("also", [False, True])
+def test_a_map_that_goes_elsewhere_too_is_not_scaled(source, also):
+    torch.manual_seed(0)
+    model = bare(Before(also), source)
+    gates = held(model)
+    smaller, removed = prune(model, "*", gates)
+    assert [(change["by"], change.get("into")) for change in removed] == [
+        ("scale", None) if also else ("identity", "conv")]
+    inputs = draws(model)
+    close(smaller.module, fixed(model.module, gates, inputs), inputs)
+    if not also:
+        wanted = model.module.conv.bias.detach().numpy() * gates["se"][0]
+        np.testing.assert_allclose(smaller.module.conv.bias.detach(), wanted, rtol=1e-6)
+
+
+def test_weights_that_two_layers_share_are_left_alone(source):
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.Conv2d(8, 8, 3, padding=1, bias=False)
+            self.b.weight = self.a.weight
+            self.stem, self.se, self.silu = nn.Conv2d(3, 8, 3), SqueezeExcite(8, 2), nn.SiLU()
+            self.head = nn.Linear(8, 5)
+
+        def forward(self, x):
+            return self.head(self.silu(self.se(self.b(self.silu(self.a(self.stem(x)))))).mean((2, 3)))
+
+    torch.manual_seed(0)
+    model = bare(Tied(), source)
+    gates, inputs = held(model), draws(model)
+    smaller, removed = prune(model, "*", gates)
+    assert removed == [{"name": "se", "by": "scale", "channels": 8}]
+    close(smaller.module, fixed(model.module, gates, inputs), inputs)
 
 
 def test_pruned_again(source, tmp_path):
