@@ -408,7 +408,7 @@ def _add_classes(table: pd.DataFrame, labels: np.ndarray, right1: np.ndarray, ri
     """The same with intervals over classes behind those over pictures."""
     for n, right in (("", right1), ("5", right5)):
         low, high = class_interval(right.astype(int) - right[0], labels)
-        place = table.columns.get_loc(f"high{n}") + 1
+        place = list(table.columns).index(f"high{n}") + 1
         # other classes' pictures are other pictures, too: less is not known of them
         table.insert(place, f"low{n}_classes", np.minimum(low, table[f"low{n}"]))
         table.insert(place + 1, f"high{n}_classes", np.maximum(high, table[f"high{n}"]))

@@ -15,7 +15,7 @@ def others(count: int, seed: int) -> torch.Tensor:
     return order
 
 
-def donors(word: str, labels: Sequence[int], seed: int) -> torch.Tensor:
+def donors(word: str, labels: Sequence[int] | np.ndarray, seed: int) -> torch.Tensor:
     """Whose gates each picture of a batch gets (N,), int64; its own where the batch holds no other that may give them.
 
     Everybody's gates go to one picture, but for "classes" where one class has more than half of the batch: then those

@@ -133,7 +133,7 @@ class Edit:
         verb, words = self._said or ("", "")
         return words if verb == "shuffle" and words in dealing.WORDS else ""
 
-    def dealt(self, labels: Sequence[int]) -> "Edit":
+    def dealt(self, labels: Sequence[int] | np.ndarray) -> "Edit":
         """The same edit for a batch of images of these classes (N,): "shuffle class" and "shuffle classes" need them.
 
         An image for which the batch holds no other that may give it gates keeps its own (``donors`` has its own place
