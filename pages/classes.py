@@ -16,9 +16,10 @@ from senet_viz.reports import papers
 from senet_viz.reports.text import file_name, plain
 from senet_viz.statistics import published, summaries
 from senet_viz.statistics.photos import SHOWN
-from senet_viz.statistics.sections import DataSections, PhotoSections
+from senet_viz.statistics.sections import DataSections, Finding, PhotoSections
 
 BANDS = {"none": None, "standard deviation": "std", "standard error": "error"}
+DRIVERS = {"what it is made of": False, "the picture": True}
 OVERALL = {"mean of class means": "class", "mean of pictures": "image", "none": None}
 UNLABELLED = "No picture of this data set has a label, so that nothing can be told by class."
 
@@ -39,6 +40,7 @@ def main() -> None:
     page.lines()
     page.depth()
     page.dimension()
+    page.driving()
     page.channels()
     page.pair()
     page.saturation()
@@ -155,19 +157,27 @@ class Page:
 
     def depth(self) -> None:
         self._heading("depth")
-        section = self.data.depth(_specificity(self.key, self.data.zoom, self.stats))
-        show(section, "depth", text=False)
-        st.markdown("".join(f"\n- {finding}" for finding in section.found))
-        st.caption(f"*{self.data.source}.*")
+        self._found(self.data.depth(_specificity(self.key, self.data.zoom, self.stats)), "depth")
 
     def dimension(self) -> None:
         self._heading("dimension")
-        section = self.data.dimension()
+        self._found(self.data.dimension(), "dimension")
+
+    @st.fragment
+    def driving(self) -> None:
+        self._heading("driving")
+        clear("driving")
+        chosen = st.segmented_control("Predicted from", list(DRIVERS), default=next(iter(DRIVERS)), required=True,
+                                      key="driven_by", bind="query-params")
+        self._found(self.data.driving(DRIVERS[chosen]), "driving")
+
+    def _found(self, section: Finding | None, key: str) -> None:
+        """A section that goes over all blocks, and what was found."""
         if section is None:
-            st.info("These statistics do not tell: they were collected without a sample of whole gates, or before "
-                    "there was one. Collect them anew.")
+            st.info("These statistics do not tell: they were collected without a sample of whole gates, or before this "
+                    "was measured. Collect them anew.")
             return
-        show(section, "dimension", text=False)
+        show(section, key, text=False)
         st.markdown("".join(f"\n- {finding}" for finding in section.found))
         st.caption(f"*{self.data.source}.*")
 

@@ -144,11 +144,11 @@ def content():
 @pytest.fixture(scope="session")
 def full(run, tmp_path_factory) -> Statistics:
     """A whole run with every source and two zooms, that nobody interrupted."""
-    return run(tmp_path_factory.mktemp("full") / "out", options={"zooms": (1, 1.5), "random_weights": True})
+    return run(tmp_path_factory.mktemp("full") / "out", options={"zooms": (1, 1.5), "random_weights": 2})
 
 
 @pytest.fixture(scope="session")
 def compact(run, tmp_path_factory) -> Statistics:
     """The same run, compact."""
     return run(tmp_path_factory.mktemp("compact") / "out", compact=True,
-               options={"zooms": (1, 1.5), "random_weights": True})
+               options={"zooms": (1, 1.5), "random_weights": 2})

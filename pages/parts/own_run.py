@@ -46,10 +46,12 @@ def collecting(loaded: Loaded) -> None:
         st.error(f"{len(files)} photos are too many for a run from here; the most is {MAX_PHOTOS}.",
                  icon=":material/error:")
         return
-    control = st.toggle("With the network with random weights as a control (twice the time)", value=True, key="control")
+    control = st.toggle("With the network with random weights as a control (four times the time)", value=True,
+                        key="control")
     if st.button("Collect", icon=":material/play_arrow:", type="primary", key="collect"):
         pictures = uploaded(files, [upload.getvalue() for upload in uploads])
-        settings = Settings(batch_size=SHARD, shard_size=SHARD, threads=torch.get_num_threads(), random_weights=control)
+        settings = Settings(batch_size=SHARD, shard_size=SHARD, threads=torch.get_num_threads(),
+                            random_weights=3 if control else 0)
         held.append(Job(len(files)).start(loaded.model, pictures, settings, RUNS))
         st.rerun()
 

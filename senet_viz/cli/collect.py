@@ -25,8 +25,9 @@ def add(commands: argparse._SubParsersAction) -> None:
                          help="look also, for each zoom but 1, at the picture with the same blur and no zoom, and at "
                               "as large a crop elsewhere")
     command.add_argument("--compile", action="store_true", help="run the network through torch.compile")
-    command.add_argument("--random-weights", action="store_true",
-                         help="look also at the same network with random weights, as a control")
+    command.add_argument("--random-weights", type=int, nargs="?", const=3, default=0, metavar="N",
+                         help="look also at the same network with random weights, drawn N times (3 without N), as a "
+                              "control")
     command.add_argument("--sample", type=int, default=1024, metavar="N",
                          help="pictures, evenly spread, whose gates are kept whole until the end, to tell in how many "
                               "directions they move; 0 for none")

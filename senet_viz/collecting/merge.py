@@ -1,7 +1,7 @@
 """Shard results → the archive, in shard order."""
 import csv
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 
 from ..data.files import replacing
 from ..statistics.archive import IMAGES, METADATA, TENSORS, describe
+from ..statistics.drivers import DRIVERS, drivers
 from .moments import Moments
 from .plan import Plan
-from .sample import components, hidden_measures, measures, on_threads, width
+from .sample import components, farthest, hidden_measures, measures, on_threads, rank_specificity, width
 from .shards import Collection
 
 COMPACT_BINS = 20
@@ -29,8 +30,8 @@ def merge(plan: Collection, shards: Sequence[Path], out: Path, compact: bool) ->
         plan: the run.
         shards: the files of all shards, in order.
         out: a folder.
-        compact: write means and standard deviations in float16, no extremes by class, fewer bins, and of each picture
-            only a number a block.
+        compact: write each class's deviation from the mean of all and standard deviation in float16, no extremes by
+            class, fewer bins, and of each picture only a number a block.
 
     Raises:
         ValueError: when no picture could be used.
@@ -42,15 +43,29 @@ def merge(plan: Collection, shards: Sequence[Path], out: Path, compact: bool) ->
     parts: dict[str, list[torch.Tensor]] = {}  # zoom after zoom
     sampled = 0
     for z in range(len(plan.settings.zooms)):
-        for source in ("gate", "squeeze", "shuffled", "random"):
+        sample = Sample(plan, files, z)
+        for source in ("gate", "squeeze", "shuffled"):
             moments = _merged(plan, files, z, source)
             if moments is not None:
                 _add(parts, plan, source, moments, compact)
-                if source != "shuffled":
+                if sample and source != "shuffled":
                     with on_threads(plan.settings.threads):
-                        sampled = max(sampled, _measure(parts, plan, files, z, source, moments, compact))
-        with on_threads(plan.settings.threads):
-            _measure_hidden(parts, plan, files, z)
+                        _measure(parts, plan, sample, source, moments, compact)
+        draws: dict[str, list[torch.Tensor]] = {}
+        for draw in range(plan.settings.random_weights):
+            moments = _merged(plan, files, z, f"random {draw}")
+            if moments is not None:
+                _add(draws, plan, f"random {draw}", moments, compact)
+                if sample:
+                    with on_threads(plan.settings.threads):
+                        _measure(draws, plan, sample, f"random {draw}", moments, compact)
+        for name, values in draws.items():
+            parts.setdefault(name, []).append(torch.stack(values))
+        if sample:
+            sampled = len(sample.index)
+            with on_threads(plan.settings.threads):
+                _measure_hidden(parts, plan, sample)
+                _measure_drivers(parts, plan, sample)
         counts = sum(file.get(f"{z}.histogram") for file in files if f"{z}.histogram" in file.names)
         if compact:
             counts = counts.unflatten(1, (COMPACT_BINS, -1)).sum(2).int()
@@ -86,6 +101,31 @@ def list_unreadable(plan: Plan, files: Sequence["Result"], out: Path) -> int:
     if len(unreadable) == plan.count:
         raise ValueError(f"none of the {plan.count:,} pictures could be used; the first: {unreadable[0][1]}")
     return len(unreadable)
+
+
+class Sample:
+    """The sampled pictures at one zoom, whole, read from the shards as they are asked for; false if there are none.
+
+    Attributes:
+        index: (n,) int64, their numbers in the data.
+        labels: (n,) int64, their classes, −1 for none.
+        properties: (n, 5), those of ``senet_viz.data.properties`` and the side of the object.
+    """
+
+    def __init__(self, plan: Collection, files: "list[Result]", z: int):
+        self.z, self.files = z, [file for file in files if f"{z}.index.whole" in file.names]
+        if self.files:
+            self.index = self("index")
+            self.labels = torch.from_numpy(plan.labels)[self.index]
+            self.properties = self("properties")
+
+    def __bool__(self) -> bool:
+        return bool(self.files)
+
+    def __call__(self, source: str, columns: slice | None = None) -> torch.Tensor:
+        """(n, columns) of a source."""
+        name = f"{self.z}.{source}.whole"
+        return torch.cat([file.get(name) if columns is None else file.part(name)[:, columns] for file in self.files])
 
 
 class Result:
@@ -124,8 +164,9 @@ def _add(tensors: dict[str, list[torch.Tensor]], plan: Collection, source: str, 
         spread = torch.full((2, sum(b.branches * b.channels for b in plan.model.blocks)), torch.nan).double()
         spread[:, plan.sampled] = torch.stack([between, within])
         between, within = spread
+    kind = source.split()[0]
     for name, values in (("between", between), ("within", within)):
-        add(f"{source}.{name}", values.float() if compact else values, _squeezed if source == "squeeze" else _parts)
+        add(f"{kind}.{name}", values.float() if compact else values, _squeezed if source == "squeeze" else _parts)
     if source != "gate":
         return
     tensors.setdefault("count", [labelled.count])  # the same at every zoom
@@ -136,52 +177,57 @@ def _add(tensors: dict[str, list[torch.Tensor]], plan: Collection, source: str, 
     by_class = labelled.tensors()
     del by_class["count"]
     if compact:
+        # float16 has steps of 5e-4 near 1, which differences of classes can be smaller than; of deviations from the
+        # mean of all, as it is kept, it has much finer ones
         std = (labelled.M2 / labelled.count.clamp_min(1)[:, None]).sqrt()
-        by_class = {"mean": labelled.mean.half(), "std": std.half()}
+        deviation = labelled.mean - overall.mean.float()
+        by_class = {"deviation": deviation.half(), "std": std.half()}
     for name, values in by_class.items():
         add(name, values)
 
 
-def _measure(tensors: dict[str, list[torch.Tensor]], plan: Collection, files: list["Result"], z: int, source: str,
-             moments: Moments, compact: bool) -> int:
-    """Put what the sample tells of one source at one zoom behind what is there; how many pictures are in it."""
-    read = _sample(files, f"{z}.{source}.whole")
-    if read is None:
-        return 0
+def _measure(tensors: dict[str, list[torch.Tensor]], plan: Collection, sample: Sample, source: str, moments: Moments,
+             compact: bool) -> None:
+    """Put what the sample tells of one source at one zoom behind what is there."""
     labelled = moments.take(torch.arange(len(moments.count) - 1))
     between = labelled.count[:, None] * (labelled.mean - labelled.total().mean).square()
-    start = pictures = 0
+    start, kind = 0, source.split()[0]
     for block in plan.model.blocks:
-        told, directions = [], []
+        found: dict[str, list[torch.Tensor]] = {}
         for _ in range(1 if source == "squeeze" else block.branches):
             columns = slice(start, start := start + block.channels)
-            values = read(columns)
-            pictures = len(values)
-            told.append(measures(values, between[:, columns].sum(1)))
-            if source == "gate":
-                directions.append(components(values))
-        tensors.setdefault(f"{block.name}.{source}.measures", []).append(torch.stack(told))
-        if directions:
-            kept = torch.stack(directions)
-            tensors.setdefault(f"{block.name}.components", []).append(kept.half() if compact else kept)
-    return pictures
+            values = sample(source, columns)
+            told = {f"{kind}.measures": measures(values, sample.labels, between[:, columns].sum(1)),
+                    f"{kind}.rank": rank_specificity(values, sample.labels)}
+            if kind != "random":
+                told[f"{kind}.farthest"] = farthest(values, sample.index)
+            if kind == "gate":
+                told["components"] = components(values)
+            for name, tensor in told.items():
+                short = compact and name != f"{kind}.measures" and tensor.is_floating_point()
+                found.setdefault(name, []).append(tensor.half() if short else tensor)
+        for name, several in found.items():
+            tensors.setdefault(f"{block.name}.{name}", []).append(torch.stack(several))
 
 
-def _measure_hidden(tensors: dict[str, list[torch.Tensor]], plan: Collection, files: list["Result"], z: int) -> None:
-    read, start = _sample(files, f"{z}.hidden.whole"), 0
-    if read is None:
-        return
+def _measure_hidden(tensors: dict[str, list[torch.Tensor]], plan: Collection, sample: Sample) -> None:
+    start = 0
     for name, layer in plan.hidden.items():
         if layer is not None:
             columns = slice(start, start := start + width(plan.model.module, layer))
             tensors.setdefault(f"{name}.hidden", []).append(
-                hidden_measures(read(columns), plan.model.module, layer))
+                hidden_measures(sample("hidden", columns), plan.model.module, layer))
 
 
-def _sample(files: list["Result"], name: str) -> Callable[[slice], torch.Tensor] | None:
-    """A function that reads some columns of the sample, (n, columns); None where there is none."""
-    found = [file for file in files if name in file.names]
-    return (lambda columns: torch.cat([file.part(name)[:, columns] for file in found])) if found else None
+def _measure_drivers(tensors: dict[str, list[torch.Tensor]], plan: Collection, sample: Sample) -> None:
+    start = squeezed = 0
+    for block in plan.model.blocks:
+        columns = slice(start, start := start + block.branches * block.channels)
+        gates = sample("gate", columns).unflatten(1, (block.branches, block.channels))
+        z = sample("squeeze", slice(squeezed, squeezed := squeezed + block.channels))
+        told = [drivers(gates, branch, z, sample.labels, sample.properties) for branch in range(block.branches)]
+        tensors.setdefault(f"{block.name}.drivers", []).append(torch.tensor(
+            [[of[name] for name in DRIVERS] for of in told], dtype=torch.float32))
 
 
 def _parts(plan: Collection, values: torch.Tensor) -> list[torch.Tensor]:

@@ -20,13 +20,14 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..data.datasets import Pictures
 from ..data.images import UnreadableImage, blur, elsewhere, open_image, zoom, zoom_window
+from ..data.properties import picture_properties
 from ..gates.blocks import eager
 from ..models import Model
 from ..models.identity import digest, weights_hash
 from .network import PRECISIONS, hardware
 
 LOOKS = {"zoom": zoom, "blur": lambda image, factor, centre: blur(image, factor), "elsewhere": elsewhere}
-FORMAT = 2  # raised when this program computes or writes anything differently
+FORMAT = 3  # raised when this program computes or writes anything differently
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,11 @@ class Plan:
         return [indices[start:start + size] for start in range(0, len(indices), size)]
 
     @cached_property
+    def kept_whole(self) -> np.ndarray:
+        """Whether a picture is in the sample that is looked at more closely, for all of the data set's: (n,) bool."""
+        return np.zeros(len(self.pictures), dtype=bool)
+
+    @cached_property
     def labels(self) -> np.ndarray:
         """Of all pictures, int64; −1 for none."""
         return np.asarray(self.pictures.labels, dtype=np.int64)
@@ -179,6 +185,7 @@ class Read:
     reason: str = ""
     box: float = math.nan  # the object's share of the picture
     fits: tuple[bool, ...] = ()  # whether the object lies whole in what a zoom leaves of the picture, look by look
+    properties: tuple[tuple[float, ...], ...] = ()  # of a picture of the sample, look by look
 
 
 class Batch:
@@ -203,6 +210,7 @@ class Reading(Dataset):
 
     def __init__(self, plan: Plan):
         self.pictures, self.transform, self.settings = plan.pictures, plan.model.transform, plan.settings
+        self.kept_whole = plan.kept_whole
 
     def __getitem__(self, index: int) -> Read:
         try:
@@ -217,8 +225,10 @@ class Reading(Dataset):
         if self.pictures.boxes is not None and not np.isnan(self.pictures.boxes[index]).any():
             box = x0, y0, x1, y1 = self.pictures.boxes[index].tolist()
             centre = ((x0 + x1) / 2, (y0 + y1) / 2) if self.settings.around_box else None
-        read = Read(index, torch.stack([
-            self.transform(LOOKS[name](image, factor, centre)) for name, factor in looks]))
+        seen = [LOOKS[name](image, factor, centre) for name, factor in looks]
+        read = Read(index, torch.stack([self.transform(picture) for picture in seen]))
+        if self.kept_whole[index]:
+            read.properties = tuple(map(picture_properties, seen))
         if box:
             windows = [zoom_window(image.size, factor, centre) for _, factor in looks]
             read.box = (x1 - x0) * (y1 - y0) / (image.width * image.height)

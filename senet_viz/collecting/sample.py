@@ -1,7 +1,8 @@
 """A sample of the pictures, whose gates are kept whole, and what is measured from them when shards are merged.
 
-Means and variances by channel can be added up picture by picture; how channels move together is told from whole
-vectors. So many pictures, evenly spread over the data, are enough for that, and bounded however large the data are.
+Means and variances by channel can be added up picture by picture; how channels move together, and what moves them, is
+told from whole vectors. So many pictures, evenly spread over the data, are enough for that, and bounded however large
+the data are.
 """
 import math
 from collections.abc import Iterator
@@ -9,11 +10,14 @@ from contextlib import contextmanager
 
 import numpy as np
 import torch
+from scipy.stats import rankdata
 from torch import nn
 
 from ..gates.hidden import RARE, outgoing
-from ..statistics.archive import COMPONENTS, MEASURES
-from ..statistics.dimension import NAN, Halves, effective, principal, tail
+from ..statistics.archive import COMPONENTS, FARTHEST, MEASURES
+from ..statistics.decoding import decoded
+from ..statistics.dimension import NAN, TAIL, Halves, distances, effective, principal, tail
+from ..statistics.summaries import omega_squared
 
 
 def evenly(count: int, wanted: int) -> np.ndarray:
@@ -22,20 +26,58 @@ def evenly(count: int, wanted: int) -> np.ndarray:
     return np.arange(size) * count // max(size, 1)
 
 
-def measures(values: torch.Tensor, between: torch.Tensor) -> torch.Tensor:
+def measures(values: torch.Tensor, labels: torch.Tensor, between: torch.Tensor) -> torch.Tensor:
     """What is told of one gate, in the order of ``MEASURES``, float32; nan where it cannot be told.
 
     Args:
         values: (n, C), of the sampled pictures in the order of the data.
+        labels: (n,) int64, under 0 for none.
         between: (K,), each class's share of the sum of squares between classes.
     """
-    values = values[values.isfinite().all(1)]
+    finite = values.isfinite().all(1)
+    values, labels = values[finite], labels[finite]
     halves = Halves(values)
     found = halves.measure()
+    without = NAN
+    if len(values) * TAIL >= 1:
+        near = distances(values).argsort(stable=True)[:len(values) - round(len(values) * TAIL)]
+        without = Halves(values[near.sort().values]).measure().dimension
     numbers = {"dimension": found.dimension, "error": NAN if math.isnan(found.dimension) else halves.error(),
                "first": found.first, "redundancy": halves.redundancy(), "tail": tail(values),
-               "classes": effective(between)}
+               "classes": effective(between), "trimmed": without, "decoded": decoded(values, labels)}
     return torch.tensor([numbers[name] for name in MEASURES], dtype=torch.float32)
+
+
+def rank_specificity(values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """ω² of each channel's ranks over the labelled pictures, (n, C) → (C,) float32, nan where it cannot be told.
+
+    Ranks (of equals the mean) leave a few outliers no more weight than any other picture.
+    """
+    kept = (labels >= 0) & values.isfinite().all(1)
+    labels = labels[kept].unique(return_inverse=True)[1]
+    classes = int(labels.max()) + 1 if len(labels) else 0
+    if classes < 2:
+        return torch.full((values.shape[1],), NAN)
+    ranks = torch.from_numpy(rankdata(values[kept].numpy(), axis=0))
+    ranks -= ranks.mean(0)
+    member = torch.nn.functional.one_hot(labels, classes).to(ranks)
+    between = ((member.T @ ranks).square() / member.sum(0)[:, None]).sum(0)
+    within = ranks.square().sum(0) - between
+    return torch.from_numpy(omega_squared(between.numpy(), within.numpy(), len(labels), classes)).float()
+
+
+def farthest(values: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """The pictures farthest from the mean of (n, C), the farthest first: (``FARTHEST``,) int64, −1 for no more.
+
+    Args:
+        values: of the sampled pictures.
+        index: (n,) int64, their numbers.
+    """
+    finite = values.isfinite().all(1)
+    order = distances(values[finite]).argsort(descending=True, stable=True)[:FARTHEST]
+    found = torch.full((FARTHEST,), -1)
+    found[:len(order)] = index[finite][order]
+    return found
 
 
 def components(values: torch.Tensor) -> torch.Tensor:

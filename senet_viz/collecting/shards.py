@@ -31,7 +31,8 @@ class Settings(Computing):
         controls: look also, for each zoom but 1, at the picture with the same blur and no zoom, and at as large a crop
             elsewhere; they are told of in the rows of pictures only.
         compiled: run the network through ``torch.compile``.
-        random_weights: look also at the same network with random weights, as a control.
+        random_weights: look also at so many networks like this one with random weights, drawn anew each time, as a
+            control; 0 for none.
         sample: pictures, evenly spread, whose gates are kept whole until the end, to tell how channels move together
             (``Statistics.measures``); 0 for none.
     """
@@ -40,11 +41,12 @@ class Settings(Computing):
     around: str = "centre"
     controls: bool = False
     compiled: bool = False
-    random_weights: bool = False
+    random_weights: int = 0
     sample: int = 1024
 
     def __post_init__(self):
         object.__setattr__(self, "zooms", tuple(map(float, self.zooms)))  # 1 and 1.0 would be written differently
+        object.__setattr__(self, "random_weights", int(self.random_weights))  # True is one
 
     @property
     def looks(self) -> list[tuple[str, float]]:
@@ -70,6 +72,8 @@ class Settings(Computing):
             raise ValueError(f"pictures are enlarged around their centre or a box, not {self.around!r}")
         if self.sample < 0:
             raise ValueError(f"the sample is a number of pictures, 0 or more, not {self.sample}")
+        if self.random_weights < 0:
+            raise ValueError(f"random weights are drawn 0 times or more, not {self.random_weights}")
         super().check()
 
 
@@ -91,6 +95,11 @@ class Collection(Plan):
         dealt = self.labels.copy()
         dealt[known] = np.random.default_rng(0).permutation(dealt[known])
         return dealt
+
+    @property
+    def weighs(self) -> bool:
+        """Whether there are units that weigh branches, whose choice is compared in the rows of pictures."""
+        return any(block.branches > 1 for block in self.model.blocks)
 
     @cached_property
     def hidden(self) -> dict[str, str | None]:
@@ -126,15 +135,16 @@ class Collector(Worker):
         compiled = settings.batch_size if settings.compiled else None
         self.network = GateNetwork(plan.model.module, blocks, self.device, settings.precision,
                                    plan.hidden if settings.sample else None, compiled)
-        self.random = None
+        self.random: list[GateNetwork] = []
         if settings.random_weights:
             spread = np.linspace(0, len(plan.pictures) - 1, min(CALIBRATION, plan.count)).round().astype(int)
             plain = Reading(replace(plan, settings=replace(settings, zooms=(1.0,), controls=False)))
             images = [read.images[0] for read in map(plain.__getitem__, spread)
                       if read.images is not None and read.images[0].isfinite().all()]
             if len(images) > 1:  # of one, batch normalisation knows no variance
-                module = random_weights(plan.model.module, torch.stack(images).to(self.device))
-                self.random = GateNetwork(module, blocks, self.device, settings.precision, None, compiled)
+                for seed in range(settings.random_weights):
+                    module = random_weights(plan.model.module, torch.stack(images).to(self.device), seed)
+                    self.random.append(GateNetwork(module, blocks, self.device, settings.precision, None, compiled))
 
     def empty(self, shard: int) -> "_Shard":
         """A shard before its first picture."""
@@ -145,7 +155,7 @@ class Collector(Worker):
         result.unreadable += batch.unreadable
         if batch.images is None:
             return
-        images = batch.images.to(self.device, non_blocking=True)
+        plan, images = self.plan, batch.images.to(self.device, non_blocking=True)
         outputs = [self.network(seen) for seen in images]
         # what overflowed says nothing, and would make its class's mean a nan
         finite = torch.stack([values.isfinite().all(1) for output in outputs for values in output]).all(0)
@@ -157,11 +167,14 @@ class Collector(Worker):
         for look, (seen, output) in enumerate(zip(images, outputs)):
             logits, gates, squeezed, units = (values[finite] for values in output)
             result.add_rows(look, used, logits, gates)
-            if look < len(self.plan.settings.zooms):
-                drawn = self.random(seen)[1][finite] if self.random else None
-                result.add(look, used, gates, squeezed, drawn)
-                result.keep(look, used, {"gate": gates, "squeeze": squeezed, "hidden": units} | (
-                    {} if drawn is None else {"random": drawn}))
+            if look < len(plan.settings.zooms):
+                drawn = {}
+                for draw, network in enumerate(self.random):
+                    logits, drawn[f"random {draw}"] = (part[finite] for part in network(seen)[:2])
+                    if plan.weighs:
+                        result.add_rows(look, used, logits, drawn[f"random {draw}"], f"random {draw}")
+                result.add(look, used, {"gate": gates, "squeeze": squeezed} | drawn)
+                result.keep(look, used, {"gate": gates, "squeeze": squeezed, "hidden": units} | drawn)
 
 
 class _Shard:
@@ -181,26 +194,31 @@ class _Shard:
         self.rows: list[pa.Table] = []
         self.unreadable: list[tuple[int, str]] = []
 
-    def add(self, z: int, items: list[Read], gates, squeezed, drawn) -> None:
-        """What the gates did at one zoom; ``drawn`` are those of the control with random weights."""
-        gates, squeezed = gates.to(self.device), squeezed.to(self.device)
-        self._accumulate(z, "gate", items, gates)
-        self._accumulate(z, "squeeze", items, squeezed)
-        self._accumulate(z, "shuffled", items, gates[:, self.plan.sampled.to(self.device)])
-        if drawn is not None:
-            finite = drawn.isfinite().all(1)
+    def add(self, z: int, items: list[Read], values: dict[str, torch.Tensor]) -> None:
+        """What the gates, their inputs and those of the controls did at one zoom, (N, columns) a source."""
+        values = {source: rows.to(self.device) for source, rows in values.items()}
+        gates = values["gate"]
+        values["shuffled"] = gates[:, self.plan.sampled.to(self.device)]
+        for source, rows in values.items():
+            finite = rows.isfinite().all(1)  # of random weights some may not be
             kept = [item for item, good in zip(items, finite.tolist()) if good]
             if kept:
-                self._accumulate(z, "random", kept, drawn[finite].to(self.device))
+                self._accumulate(z, source, kept, rows[finite])
         counts = histogram(gates)
         self.histograms[z] = self.histograms[z] + counts if z in self.histograms else counts
 
     def keep(self, z: int, items: list[Read], values: dict[str, torch.Tensor]) -> None:
         """The pictures of the sample, whole, from (N, columns) a source at one zoom."""
-        kept = torch.from_numpy(np.flatnonzero(self.plan.kept_whole[[item.index for item in items]]))
-        if len(kept):
-            for source, rows in values.items():
-                self.whole.setdefault((z, source), []).append(rows[kept.to(rows.device)])
+        kept = np.flatnonzero(self.plan.kept_whole[[item.index for item in items]])
+        if not len(kept):
+            return
+        chosen = [items[i] for i in kept]
+        found = {source: rows[torch.from_numpy(kept).to(rows.device)] for source, rows in values.items()}
+        found["index"] = torch.tensor([item.index for item in chosen])
+        # √(the object's share of the picture) is its side
+        found["properties"] = torch.tensor([(*item.properties[z], math.sqrt(item.box)) for item in chosen])
+        for source, rows in found.items():
+            self.whole.setdefault((z, source), []).append(rows)
 
     def _accumulate(self, z: int, source: str, items: list[Read], values: torch.Tensor) -> None:
         key = "shuffled" if source == "shuffled" else "labels"
@@ -209,9 +227,11 @@ class _Shard:
             self.moments[z, source] = Moments.empty(len(self.seen[key]), values.shape[1], self.device)
         self.moments[z, source].update(values, torch.from_numpy(groups))
 
-    def add_rows(self, look: int, items: list[Read], logits: torch.Tensor, gates: torch.Tensor) -> None:
-        """A row a picture, for one look."""
+    def add_rows(self, look: int, items: list[Read], logits: torch.Tensor, gates: torch.Tensor, network: str = ""
+                 ) -> None:
+        """A row a picture, for one look; a ``network`` other than the plan's is named in place of the look."""
         name, factor = self.plan.settings.looks[look]
+        name = network or name
         pictures, blocks = self.plan.pictures, self.plan.model.blocks
         probability, top = logits.softmax(1).max(1)
         indices = [item.index for item in items]

@@ -9,6 +9,7 @@ from .classes import class_panels
 from .contribution import contribution
 from .cost import cost_by_stage, error_against_parameters
 from .dimension import dimension
+from .driving import driving
 from .excitation import excitation
 from .heat_map import class_heat_map
 from .kernels import fig3_bars, fig3_lines, kernel_preference
@@ -24,8 +25,9 @@ from .what_if import edit_effects, edit_travel, evaluated, forced_sizes
 
 __all__ = [
     "all_blocks", "box_picker", "cam_grid", "channel_classes", "channel_histogram", "channel_maps", "class_changes",
-    "class_heat_map", "class_panels", "contribution", "cost_by_stage", "dimension", "edit_effects", "edit_travel",
-    "error_against_parameters", "evaluated", "excitation", "fig3_bars", "fig3_lines", "forced_sizes", "gate_change",
-    "kernel_preference", "last_branch", "nearest_classes", "saturation", "share_slopes", "signed_map", "size_bars",
-    "size_curves", "size_effects", "size_slopes", "specificity", "strips", "training_curves", "training_map",
+    "class_heat_map", "class_panels", "contribution", "cost_by_stage", "dimension", "driving", "edit_effects",
+    "edit_travel", "error_against_parameters", "evaluated", "excitation", "fig3_bars", "fig3_lines", "forced_sizes",
+    "gate_change", "kernel_preference", "last_branch", "nearest_classes", "saturation", "share_slopes", "signed_map",
+    "size_bars", "size_curves", "size_effects", "size_slopes", "specificity", "strips", "training_curves",
+    "training_map",
 ]

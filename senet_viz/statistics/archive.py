@@ -9,11 +9,14 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
 from ..gates import AttentionBlock, EditError, Subspace
+from .drivers import DRIVERS
 
 TENSORS, IMAGES, METADATA = "statistics.safetensors", "images.parquet", "metadata.json"
 SOURCES = ("gate", "shuffled", "squeeze", "random")
-MEASURES = ("dimension", "error", "first", "redundancy", "tail", "classes")  # of a gate's channels together
+# of a gate's channels together
+MEASURES = ("dimension", "error", "first", "redundancy", "tail", "classes", "trimmed", "decoded")
 COMPONENTS = 8  # principal directions that are kept of each gate
+FARTHEST = 20  # pictures that are named of each gate, and of its input
 DESCRIBED = (  # of each block
     "name", "label", "kind", "channels", "branches", "kernels", "stage", "index", "gate", "paths", "shortcut",
     "shortcut_is_input", "split_input", "squeeze")
@@ -53,6 +56,8 @@ class Statistics:
 
     def mean(self, block, zoom: float = 1.0) -> np.ndarray:
         """Mean gate of each class, (K, M, C) float64; nan for a class without pictures."""
+        if self.fine:
+            return self._by_class(block, "deviation", zoom) + self._overall(block, "mean", zoom)
         return self._by_class(block, "mean", zoom)
 
     def std(self, block, zoom: float = 1.0) -> np.ndarray:
@@ -97,7 +102,13 @@ class Statistics:
         """Counts of pictures in equal bins of the gate's value over 0..1, (M, C, bins) int64."""
         return self._get(f"{self.block(block).name}.histogram", zoom).astype(np.int64)
 
-    def variance(self, block, source: str = "gate", zoom: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    @property
+    def fine(self) -> bool:
+        """Whether a compact archive keeps each class's deviation from the mean of all, not its mean, in float16."""
+        return f"{self.blocks[0].name}.deviation" in self._names
+
+    def variance(self, block, source: str = "gate", zoom: float = 1.0, draw: int = 0
+                 ) -> tuple[np.ndarray, np.ndarray]:
         """Sums of squares between the classes and within them, over labelled pictures: two arrays (M, C).
 
         Args:
@@ -106,6 +117,7 @@ class Statistics:
                 not sampled), "squeeze" (the squeezed input z of the block; M = 1), "random" (the gate of the same
                 network with random weights).
             zoom: one of ``zooms``.
+            draw: which draw of random weights, 0 to ``draws`` − 1.
 
         Raises:
             ValueError: for a source that the run did not look at.
@@ -113,20 +125,39 @@ class Statistics:
         if source not in self.sources:
             raise ValueError(f"these statistics hold {', '.join(self.sources)}, not {source!r}")
         name = self.block(block).name
-        return self._get(f"{name}.{source}.between", zoom), self._get(f"{name}.{source}.within", zoom)
+        between, within = (self._get(f"{name}.{source}.{part}", zoom) for part in ("between", "within"))
+        if source == "random":
+            between, within = self._drawn(between, draw, 2), self._drawn(within, draw, 2)
+        return between, within
+
+    @property
+    def draws(self) -> int:
+        """How often random weights were drawn anew for the control "random"; 0 where the run had none."""
+        name = f"{self.blocks[0].name}.random.between"
+        if name not in self._names:
+            return 0
+        shape = self._tensors.get_slice(name).get_shape()
+        return int(shape[1]) if len(shape) == 4 else 1
+
+    @staticmethod
+    def _drawn(values: np.ndarray, draw: int, dimensions: int) -> np.ndarray:
+        """One draw's values; archives of before there were several have no axis for them."""
+        return values[draw] if values.ndim > dimensions else values
 
     @property
     def sources(self) -> list[str]:
         """What ``variance`` can tell of."""
         return [source for source in SOURCES if f"{self.blocks[0].name}.{source}.between" in self._names]
 
-    def measures(self, block, source: str = "gate", branch: int = -1, zoom: float = 1.0) -> dict[str, float]:
+    def measures(self, block, source: str = "gate", branch: int = -1, zoom: float = 1.0, draw: int = 0
+                 ) -> dict[str, float]:
         """How a block's channels move together, measured from the sampled pictures; nan where it cannot be told.
 
         Keys: dimension (participation ratio of the covariance, 1 or more), error (its standard error), first (share of
         the variance along the first direction), redundancy (mean squared correlation of two channels), tail (share of
         the variance that 1 % of the pictures hold), classes (effective number of classes among which the variance
-        between classes is spread). ``senet_viz.statistics.dimension`` says how.
+        between classes is spread), trimmed (the dimension without that 1 % of the pictures), decoded (share of pictures
+        whose class is told from it, 0..1). ``senet_viz.statistics.dimension`` and ``decoding`` say how.
 
         Args:
             block: whose gate.
@@ -134,6 +165,7 @@ class Statistics:
                 looked at it, "random" (the gate of the same network with random weights).
             branch: whose gate.
             zoom: one of ``zooms``.
+            draw: which draw of random weights, 0 to ``draws`` − 1.
 
         Raises:
             ValueError: for statistics without a sample of pictures, and a source that the run did not look at.
@@ -142,7 +174,36 @@ class Statistics:
         self._sampled()
         if name not in self._names:
             raise ValueError(f"the dimension was not measured of {source!r} in these statistics")
-        return dict(zip(MEASURES, self._get(name, zoom)[0 if source == "squeeze" else branch].tolist()))
+        values = self._get(name, zoom)
+        values = self._drawn(values, draw, 2) if source == "random" else values
+        told = values[0 if source == "squeeze" else branch].tolist()
+        return dict.fromkeys(MEASURES, np.nan) | dict(zip(MEASURES, told))  # earlier archives have fewer
+
+    def rank_specificity(self, block, source: str = "gate", branch: int = -1, zoom: float = 1.0, draw: int = 0
+                         ) -> np.ndarray:
+        """ω² of each channel's ranks over the sampled pictures that have a label, (C,); nan where it cannot be told.
+
+        A few outliers weigh no more in it than any other picture. Arguments and errors are those of ``measures``.
+        """
+        values = self._of_sample(block, f"{source}.rank", zoom)
+        values = self._drawn(values, draw, 2) if source == "random" else values
+        return values[0 if source == "squeeze" else branch].astype(float)
+
+    def farthest(self, block, source: str = "gate", branch: int = -1, zoom: float = 1.0) -> np.ndarray:
+        """The sampled pictures farthest from the mean of a gate or ("squeeze") of its input, the farthest first.
+
+        Up to ``FARTHEST`` numbers, as the column index of ``images`` has them, int64. Arguments and errors are those of
+        ``measures``.
+        """
+        values = self._of_sample(block, f"{source}.farthest", zoom)[0 if source == "squeeze" else branch]
+        return values[values >= 0]
+
+    def drivers(self, block, branch: int = -1, zoom: float = 1.0) -> dict[str, float]:
+        """What share of the gate's variance, before its activation, each of ``senet_viz.statistics.drivers`` predicts.
+
+        nan for what is not known of these pictures. Arguments and errors are those of ``measures``.
+        """
+        return dict(zip(DRIVERS, self._of_sample(block, "drivers", zoom)[branch].tolist()))
 
     def hidden(self, block, zoom: float = 1.0) -> dict[str, float]:
         """A block's hidden layer; {} for a block without one.
@@ -198,6 +259,14 @@ class Statistics:
     def sampled(self) -> int:
         """How many pictures' gates were kept whole to measure how channels move together; 0 for none."""
         return self.metadata.get("sampled", 0)
+
+    def _of_sample(self, block, name: str, zoom: float) -> np.ndarray:
+        self._sampled()
+        name = f"{self.block(block).name}.{name}"
+        if name not in self._names:
+            raise ValueError("these statistics do not tell: they were collected before it was measured, or the run did "
+                             "not look at it; collect them anew")
+        return self._get(name, zoom)
 
     def _sampled(self) -> None:
         if not self.sampled:

@@ -150,9 +150,14 @@ def tail(values: torch.Tensor) -> float:
     """
     if len(values) * TAIL < 1:
         return NAN
-    distances = (values.double() - values.double().mean(0)).square().sum(1)
-    held = distances.topk(round(len(values) * TAIL)).values.sum() / distances.sum()
-    return float(held)
+    far = distances(values)
+    return float(far.topk(round(len(values) * TAIL)).values.sum() / far.sum())
+
+
+def distances(values: torch.Tensor) -> torch.Tensor:
+    """Squared distance of each vector from their mean, (n, C) → (n,) float64."""
+    values = values.double()
+    return (values - values.mean(0)).square().sum(1)
 
 
 def effective(shares: torch.Tensor) -> float:

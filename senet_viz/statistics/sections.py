@@ -12,7 +12,7 @@ from ..gates import View
 from ..reports import papers, scripts
 from ..reports.html import Section
 from ..reports.text import plain
-from . import directions, photos, published, summaries
+from . import directions, driving, photos, published, summaries
 from .archive import Statistics
 
 
@@ -58,6 +58,16 @@ HEADS = {
         "(jackknife over runs of pictures). Beside it stand the block's input after the squeeze and the gate of the "
         "same network with random weights. Few directions do not make a block unimportant, nor many a useful one: "
         "what the network loses without a block is on the What if page."),
+    "driving": Head(
+        "What drives a {gate}?",
+        "How much of each block's {quantity} can be predicted, and from what: the squeezed input z, the picture's "
+        "class, or simple properties of the picture?",
+        "A gate is computed from z, the means of its block's channels over space. For each block a linear model is "
+        "fitted to the values before the sigmoid or softmax, and each picture is predicted by the model of all other "
+        "pictures, so that chance gives about 0. ECA computes a gate from the few channels around it, SE from all: the "
+        "lines say what each could tell here. Brightness and contrast are the mean and standard deviation of the luma, "
+        "colourfulness is Hasler and Süsstrunk's, detail the logarithm of the Laplacian's standard deviation, which "
+        "blur lowers; the object's size is the side of its box, where boxes are known."),
     "channels": Head(
         "The channels of a block",
         "One block in detail: which of its channels are open for which classes.",
@@ -124,7 +134,8 @@ class DataSections:
     def head(self, name: str) -> Head:
         """The words at the head of a section, one of ``HEADS``."""
         gate = self.quantity == "gate"
-        words = {"quantity": self.quantity, "gates": "gates" if gate else "kernel weights",
+        words = {"quantity": self.quantity, "gate": "gate" if gate else "kernel weight",
+                 "gates": "gates" if gate else "kernel weights",
                  "kernels": "" if gate else f" The gate is here the {self.quantity}.",
                  "not_enlarged": " for pictures that are not enlarged" if len(self.stats.zooms) > 1 else ""}
         return Head(*(part.format(**words) for part in HEADS[name]))
@@ -198,6 +209,20 @@ class DataSections:
         figure = figures.dimension(table, quantity=self.quantity) if table["dimension"].notna().any() else None
         return self._section("dimension", directions.dimension_findings(self.stats, table, units), figure, table,
                              self._script(f"summaries.dimension(stats{self._zoom})"))
+
+    def driving(self, properties: bool = False) -> Finding | None:
+        """What predicts each block's gate; None for statistics that do not tell.
+
+        Args:
+            properties: draw the properties of the picture one by one.
+        """
+        try:
+            table = driving.driving(self.stats, zoom=self.zoom)
+        except ValueError:
+            return None
+        figure = figures.driving(table, properties=properties, quantity=self.quantity) if len(table) else None
+        return self._section("driving", driving.driving_findings(self.stats, table), figure, table,
+                             self._script(f"driving.driving(stats{self._zoom})"))
 
     def heat_map(self, label: str, *, centred: bool = True, clustered: bool = True,
                  table: pd.DataFrame | None = None) -> Section:
@@ -335,8 +360,9 @@ class PhotoSections:
         if table.empty:
             return None
         text = ("For each photo and block the class whose mean gates are nearest: the root mean square over channels "
-                "of the difference in standard deviations within classes. A photo of a class is on average at "
-                f"about 1 from its own. {data.repeated()} *{data.source}.*".replace("  ", " "))
+                "of the difference in standard deviations within classes. Over the pictures of the data set the root "
+                "mean square distance of a picture from its own class is about 1; the mean is smaller. "
+                f"{data.repeated()} *{data.source}.*".replace("  ", " "))
         return Section("The nearest classes by excitation", text, figures.nearest_classes(table), table,
                        self._script(f"summaries.nearest_classes(stats, photos.gates_of(views){data._zoom})"))
 

@@ -25,7 +25,7 @@ SAMPLES = sorted((ROOT / "assets" / "samples").glob("*.jpg"))
 NAMES = [path.stem.replace("_", " ") for path in SAMPLES]
 STATISTICS = ROOT / "assets" / "statistics"
 SE, SK = "demo/se_resnet50_slim", "demo/sknet50_slim"
-OF_DATA = ["lines", "depth", "dimension", "heat_map", "selective", "channel_classes", "channel_histogram",
+OF_DATA = ["lines", "depth", "dimension", "driving", "heat_map", "selective", "channel_classes", "channel_histogram",
            "pair", "separating", "saturation"]
 OF_PHOTOS = ["photo_lines", "nearest", "mean_cams"]
 
@@ -72,7 +72,7 @@ def test_the_first_start_shows_the_statistics_of_the_model(first, se):
     assert list(sections(first)) == ["lines", "paper", *OF_DATA[1:], *OF_PHOTOS]  # in the order of the page
     assert [h.value for h in first.header] == [
         "Class by class, block by block", "How class-specific is each depth?", "How many directions?",
-        "The channels of a block", "Two classes", "Saturated and dead gates",
+        "What drives a gate?", "The channels of a block", "Two classes", "Saturated and dead gates",
         "Your photos beside the data set", "Statistics over your own photos", "The whole page"]
     assert se.metadata["data"] in first.selectbox(key="statistics").value
     assert f"**{se.metadata['images']:,}** pictures · **{(se.count > 0).sum()}** classes" in first.caption[0].value

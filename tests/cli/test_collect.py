@@ -42,7 +42,7 @@ def test_collect_options_reach_the_run(capsys, file, folder, tmp_path):
     stats = sv.open_statistics(out)
     assert stats.metadata["settings"] == {
         "zooms": [1.0, 2.5], "around": "centre", "controls": True, "precision": "bf16", "batch_size": 2,
-        "shard_size": 3, "threads": 1, "compiled": False, "random_weights": True, "sample": 9}
+        "shard_size": 3, "threads": 1, "compiled": False, "random_weights": 3, "sample": 9}
     assert (stats.metadata["count"], stats.metadata["compact"]) == (4, True)
     assert stats.metadata["model"] == sv.load(file, device="cpu").name
     assert stats.sources == ["gate", "shuffled", "squeeze", "random"]

@@ -103,7 +103,8 @@ def test_as_computed_by_hand(network, data_set, run, settings, tmp_path, attenti
     control = random_weights(model.module, calibration)
     dealt = labels.copy()
     dealt[labels >= 0] = np.random.default_rng(0).permutation(labels[labels >= 0])
-    rows = stats.images()
+    every = stats.images()
+    rows, of_control = every[every["look"] == "zoom"], every[every["look"] == "random 0"]
     for factor in stats.zooms:
         tensors = torch.stack([model.transform(zoom(image, factor)) for image in images])
         logits, gates, squeezed = seen_by(model.module, model.blocks, tensors, settings)
@@ -160,7 +161,12 @@ def test_as_computed_by_hand(network, data_set, run, settings, tmp_path, attenti
             for name, value in expected.items():
                 np.testing.assert_allclose(table[f"{block.label}_{name}"], value, rtol=1e-5, atol=1e-6)
             assert (f"{block.label}_difference" in table) == (block.kind == "SK")
-    assert len(rows) == 2 * len(labels)
+            if block.branches > 1:
+                np.testing.assert_allclose(
+                    of_control.loc[of_control["zoom"] == factor, f"{block.label}_difference"],
+                    (drawn[block.name][:, 1] - drawn[block.name][:, 0]).mean(1), rtol=1e-5, atol=1e-6)
+    assert len(rows) == 2 * len(labels) and len(every) == len(rows) + len(of_control)
+    assert len(of_control) == (0 if attention == "se" else len(rows))  # only units are compared picture by picture
     assert rows["index"].tolist() == sorted([*range(len(labels))] * 2)
 
 
@@ -330,7 +336,7 @@ def test_what_cannot_be_collected(run, network, tmp_path):
 # how it computes
 
 def test_the_same_bytes_again_with_any_number_of_workers(run, full, content, tmp_path):
-    options = {"zooms": (1, 1.5), "random_weights": True}
+    options = {"zooms": (1, 1.5), "random_weights": 2}
     state = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
     stats = run(tmp_path / "out", workers=2, options=options)
     assert torch.equal(torch.get_rng_state(), state[0])
@@ -646,7 +652,7 @@ OTHERS = {
     "zooms": ({"zooms": (1, 2)}, {}, r"zooms is \[1.0\] there, \[1.0, 2.0\] here"),
     "around": ({"around": "box"}, {}, "around is 'centre' there, 'box' here"),
     "compiled": ({"compiled": True}, {}, "compiled is False there, True here"),
-    "control": ({"random_weights": True}, {}, "random_weights is False there, True here"),
+    "control": ({"random_weights": True}, {}, "random_weights is 0 there, 1 here"),
     "limit": ({}, {"limit": 9}, "count is 23 there, 9 here"),
     "compact": ({}, {"compact": True}, "compact is False there, True here"),
     "split": ({}, {"split": "val"}, "data is 'data set0' there, 'data set0 val' here"),
@@ -807,7 +813,7 @@ def test_unreadable_pictures(run, tmp_path, content, workers):
     assert reasons[2] == "The file is not a picture in JPEG, PNG, WebP, GIF, BMP or TIFF format."
     good = [i for i in range(16) if i not in damaged]
     assert (stats.metadata["images"], stats.metadata["unreadable"]) == (11, 5)
-    assert stats.images(["index", "zoom"])["index"].tolist() == sorted(good * 2)
+    assert stats.images(["index", "zoom"])["index"].tolist() == sorted(good * 4)  # at each zoom, and of random weights
     alone = run(tmp_path / "good", data=Pictures(lambda i: intact[good[i]], [labels[i] for i in good],
                                                  pictures.classes))
     np.testing.assert_array_equal(stats.count, alone.count)

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.stats import rankdata
 
 import senet_viz as sv
 from senet_viz.collecting import Computing, evaluate
-from senet_viz.collecting.sample import evenly
+from senet_viz.collecting.sample import evenly, rank_specificity
 from senet_viz.data.datasets import open_pictures
+from senet_viz.data.properties import picture_properties
 from senet_viz.statistics import summaries
+from senet_viz.statistics.decoding import decoded
+from senet_viz.statistics.drivers import drivers
 from tests.runs import LABELS, make_model, picture
 
 
@@ -29,7 +33,7 @@ def many(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(run, many, tmp_path_factory):
     return run(tmp_path_factory.mktemp("whole") / "out", data=many,
-               options={"batch_size": 32, "shard_size": 50, "random_weights": True})
+               options={"batch_size": 32, "shard_size": 50, "random_weights": 3})
 
 
 @pytest.fixture(scope="module")
@@ -72,10 +76,78 @@ def test_every_measure_of_every_gate_and_its_input_is_numpys(whole, view):
                 between = np.array([(labels == k).sum() * np.square(
                     values[labels == k].mean(0) - values.mean(0)).sum() for k in range(3)])
                 assert row["classes"] == pytest.approx(between.sum() ** 2 / np.square(between).sum(), rel=1e-3)
+                near = values[np.sort(np.argsort(np.square(values - values.mean(0)).sum(1))[:-1])]  # 1 % is one of 130
+                assert math.isnan(row["trimmed"]) or row["trimmed"] == pytest.approx(ratio(near), rel=1e-3)
+                # what LDA tells is compared with scikit-learn's in test_decoding
+                assert row["decoded"] == pytest.approx(decoded(torch.from_numpy(values), torch.from_numpy(labels)),
+                                                       abs=0.02)
                 assert row == pytest.approx(whole.measures(block, source, branch - (
                     block.branches if source == "gate" else 1)), nan_ok=True)
         last = table.loc[(block.label, "gate")]
         assert last["dimension"] == pytest.approx(whole.measures(block)["dimension"], nan_ok=True)
+
+
+def test_the_specificity_of_ranks_is_scipys(whole, view):
+    found, labels, _ = view
+    for block in whole.blocks:
+        for source in ("gate", "squeeze"):
+            values = (found.gates[block.name][:, -1] if source == "gate" else
+                      found.features[block.name, "input"].mean((2, 3))).numpy()
+            omega = whole.rank_specificity(block, source)
+            assert omega.shape == (block.channels,)
+            for channel in range(block.channels):
+                ranks = rankdata(values[:, channel])
+                groups = [ranks[labels == k] for k in range(3)]
+                within = sum(np.square(group - group.mean()).sum() for group in groups)
+                total = np.square(ranks - ranks.mean()).sum()
+                error = within / (len(ranks) - 3)
+                assert omega[channel] == pytest.approx((total - within - 2 * error) / (total + error), abs=2e-3)
+
+
+def test_one_outlier_moves_omega_squared_and_not_that_of_ranks():
+    rng = np.random.default_rng(0)
+    values, labels = torch.from_numpy(rng.normal(size=(300, 4))), torch.arange(300) % 30
+    before = rank_specificity(values, labels)
+    values[7] = 1e4
+    np.testing.assert_allclose(rank_specificity(values, labels), before, atol=0.02)
+
+
+def test_the_farthest_pictures(whole, view):
+    for block in whole.blocks:
+        values = view[0].gates[block.name][:, -1].double().numpy()
+        distance = np.square(values - values.mean(0)).sum(1)
+        found = whole.farthest(block)
+        assert len(found) == len(set(found)) == 20
+        np.testing.assert_allclose(distance[found], np.sort(distance)[::-1][:20], rtol=1e-4)
+    files = whole.images(["index", "file"]).set_index("index")["file"]
+    assert files.loc[found].notna().all()
+
+
+def test_what_drives_each_gate(whole, view, many):
+    found, labels, _ = view
+    pictures = open_pictures(many)
+    told = torch.tensor([(*picture_properties(Image.open(io.BytesIO(pictures.read(i)))), math.nan)
+                         for i in range(len(pictures))])
+    for block in whole.blocks:
+        expected = drivers(found.gates[block.name], -1, found.features[block.name, "input"].mean((2, 3)),
+                           torch.from_numpy(labels), told)
+        assert whole.drivers(block) == pytest.approx(expected, abs=2e-3, nan_ok=True)
+        assert math.isnan(whole.drivers(block)["size"])  # no boxes are known of these
+        assert whole.drivers(block)["all"] > 0.3
+
+
+def test_random_weights_are_drawn_anew_each_time(whole, view, many, run, tmp_path):
+    assert whole.draws == 3
+    block = whole.blocks[-1]
+    seen = [whole.variance(block, "random", draw=draw)[0] for draw in range(3)]
+    assert not np.allclose(seen[0], seen[1]) and not np.allclose(seen[1], seen[2])
+    assert len({whole.measures(block, "random", draw=draw)["dimension"] for draw in range(3)}) == 3
+    one = run(tmp_path / "out", data=many, options={"batch_size": 32, "shard_size": 50, "random_weights": 1})
+    assert one.draws == 1
+    np.testing.assert_allclose(one.variance(block, "random")[0], seen[0], rtol=1e-6)
+    looks = whole.images()["look"]
+    assert set(looks) == {"zoom", "random 0", "random 1", "random 2"}
+    assert looks.value_counts().nunique() == 1
 
 
 def test_the_principal_directions_are_numpys(whole, view):

@@ -1,0 +1,102 @@
+"""What drives each gate, over depth: Statistics → a table and sentences."""
+import pandas as pd
+
+from .archive import Statistics
+from .directions import named
+from .drivers import DRIVERS, OUTLIERS, neighbourhood
+
+SINGLE = ("brightness", "contrast", "colour", "detail", "size")
+WORDS = {"brightness": "brightness", "contrast": "contrast", "colour": "colourfulness", "detail": "detail (sharpness)",
+         "size": "the object's size"}
+MOST = 0.9  # from this share on little is left to anything else
+HALF = 0.5
+
+
+def driving(stats: Statistics, branch: int = -1, zoom: float = 1.0) -> pd.DataFrame:
+    """What share of each gate's variance, before its activation, something else predicts: a row a block and driver.
+
+    Columns: block, label, stage, index, driver (one of ``senet_viz.statistics.drivers.DRIVERS``), share (1 for all of
+    the variance, about 0 for none, slightly negative by chance; of pictures left out, so that more predictors do not
+    raise it by themselves), channels, neighbours (how many channels "neighbours" looks at). Drivers of which nothing is
+    known, such as the object's size without boxes, are left out.
+
+    Raises:
+        ValueError: for statistics without a sample of pictures, or from before this was measured.
+    """
+    rows = [{"block": block.name, "label": block.label, "stage": block.stage, "index": block.index, "driver": name,
+             "share": share, "channels": block.channels, "neighbours": neighbourhood(block.channels)}
+            for block in stats.blocks for name, share in stats.drivers(block, branch, zoom).items()]
+    table = pd.DataFrame(rows)
+    return table[table.groupby("driver")["share"].transform(lambda share: share.notna().any())].reset_index(drop=True)
+
+
+def driving_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
+    """What the table says, in sentences (Markdown: block labels are bold).
+
+    Args:
+        stats: the statistics.
+        table: ``driving(stats)``.
+    """
+    shares = table.pivot(index="label", columns="driver", values="share").reindex(
+        index=table["label"].unique(), columns=list(DRIVERS)).dropna(subset="all")
+    if shares.empty:
+        return ["What drives the gates cannot be told: they do not move, or there are too few pictures."]
+    found = [_input(stats, shares, table)]
+    untold = [label for label in table["label"].unique() if label not in shares.index]
+    if untold:
+        found.append(f"Of {named(stats, untold)} it cannot be told: the gate does not move.")
+    if (picture := shares["picture"].dropna()).size:
+        found.append(_picture(shares, picture))
+    if (told := shares["class"].dropna()).size:
+        found.append(f"The class of a picture predicts {_range(told)} of the variance.")
+    if (dealt := shares["dealt"].dropna()).size:
+        found.append(f"With z dealt to other pictures, which is chance, it is at most {_percent(dealt.max())}.")
+    found.append(f"To predict is not to cause, and these shares overlap. The {OUTLIERS:.0%} of the pictures that lie "
+                 f"farthest out in z are left out of all of them.")
+    return found
+
+
+def _input(stats: Statistics, shares: pd.DataFrame, table: pd.DataFrame) -> str:
+    """The squeezed input: all of it, the same channel, the channels around it."""
+    whole, own, near = shares["all"], shares["own"], shares["neighbours"]
+    near_by = sorted(set(table["neighbours"]))
+    around = f"{near_by[0]}" if len(near_by) == 1 else f"{near_by[0]} to {near_by[-1]}"
+    linear = [label for label in whole.index if whole[label] >= MOST]
+    text = (f"A linear function of the squeezed input z predicts {_range(whole)} of the gate's variance before its "
+            f"activation; what is missing to 100% is not linear in z. Each channel's own z alone predicts "
+            f"{_range(own)}, and that of the {around} channels around it, as ECA looks at them, {_range(near)}.")
+    if linear and len(linear) < len(whole):
+        text += f" Nearly linear in z (over {MOST:.0%}) is the gate of {named(stats, linear)}."
+    enough = [label for label in whole.index if whole[label] > 0.1 and near[label] >= MOST * whole[label]]
+    few = [label for label in whole.index if whole[label] > 0.1 and near[label] < HALF * whole[label]]
+    if few:
+        text += (f" In {len(few)} of {len(whole)} block{'s' * (len(whole) != 1)} the channels around predict less than "
+                 f"half of what all of z does: there a gate depends on channels far from its own number.")
+    if enough:
+        text += f" In {named(stats, enough)} they predict nearly as much as all of z."
+    return text
+
+
+def _picture(shares: pd.DataFrame, picture: pd.Series) -> str:
+    """The picture's own properties, together and one by one."""
+    single = shares[[name for name in SINGLE if shares[name].notna().any()]]
+    best = single.max(axis=1).idxmax()
+    name = str(single.loc[best].idxmax())
+    *first, last = (WORDS[each] for each in single.columns)
+    highest = str(picture.idxmax())
+    return (f"{', '.join(first)} and {last} of the picture".capitalize() + f" together predict {_range(picture)} "
+            f"(the most in **{highest}**). Of each alone {WORDS[name]} says the most: "
+            f"{_percent(single.loc[best, name])} in **{best}**.")
+
+
+def _range(shares: pd.Series) -> str:
+    """From the smallest to the largest, and the median of more than two blocks."""
+    low, high = _percent(shares.min()), _percent(shares.max())
+    if low == high:
+        return low
+    return f"{low} to {high}" + (f" (median {_percent(shares.median())})" if len(shares) > 2 else "")
+
+
+def _percent(share: float) -> str:
+    """Whole percents; what is no more than chance is 0."""
+    return f"{max(round(100 * float(share)), 0)}%"

@@ -1,0 +1,66 @@
+"""The table and the sentences of what drives the gates."""
+import numpy as np
+import pandas as pd
+import pytest
+
+from senet_viz.statistics.drivers import DRIVERS
+from senet_viz.statistics.driving import driving, driving_findings
+
+
+def test_the_table_is_that_of_the_archive(full):
+    table = driving(full, zoom=1.5)
+    for block in full.blocks:
+        rows = table[table["block"] == block.name].set_index("driver")
+        for name, share in full.drivers(block, zoom=1.5).items():
+            assert rows.loc[name, "share"] == pytest.approx(share, nan_ok=True)
+        assert set(rows["channels"]) == {block.channels}
+    assert list(table["driver"].unique()) == list(DRIVERS)
+
+
+def test_without_a_sample_it_says_so(run, tmp_path):
+    stats = run(tmp_path / "out", options={"sample": 0})
+    with pytest.raises(ValueError, match="without a sample of whole gates"):
+        driving(stats)
+
+
+def made(full, **shares: list[float]) -> pd.DataFrame:
+    """A table of the archive's first blocks with these shares."""
+    count = len(next(iter(shares.values())))
+    rows = [{"block": block.name, "label": block.label, "stage": block.stage, "index": block.index, "driver": driver,
+             "share": shares[driver][i] if driver in shares else np.nan, "channels": 64, "neighbours": 3}
+            for i, block in enumerate(full.blocks[:count]) for driver in DRIVERS]
+    return pd.DataFrame(rows)
+
+
+def test_sentences_say_what_the_numbers_are(full):
+    first, second, third = (f"**{block.label}**" for block in full.blocks[:3])
+    table = made(full, all=[0.95, 0.5, 0.6], own=[0.02, 0.3, 0.1], neighbours=[0.1, 0.48, 0.25],
+                 dealt=[-0.01, 0.004, 0.0], picture=[0.4, 0.2, 0.1], brightness=[0.3, 0.05, 0.0],
+                 contrast=[0.1, 0.1, 0.0], **{"class": [0.2, 0.21, 0.22]})
+    made_of, picture, by_class, chance, caution = driving_findings(full, table)
+    assert "predicts 50% to 95% (median 60%) of the gate's variance" in made_of
+    assert "own z alone predicts 2% to 30% (median 10%), and that of the 3 channels around it" in made_of
+    assert f"Nearly linear in z (over 90%) is the gate of {first}." in made_of
+    assert "In 2 of 3 blocks the channels around predict less than half" in made_of
+    assert f"In {second} they predict nearly as much as all of z" in made_of
+    assert picture == (f"Brightness and contrast of the picture together predict 10% to 40% (median 20%) (the most in "
+                       f"{first}). Of each alone brightness says the most: 30% in {first}.")
+    assert by_class == "The class of a picture predicts 20% to 22% (median 21%) of the variance."
+    assert chance.endswith("it is at most 0%.")
+    assert caution.startswith("To predict is not to cause") and "1% of the pictures" in caution
+    assert third not in made_of
+
+
+def test_one_block_and_blocks_that_do_not_move(full):
+    one = driving_findings(full, made(full, all=[0.7], own=[0.6], neighbours=[0.6], dealt=[0.0]))
+    assert "predicts 70% of the gate's variance" in one[0] and "to" not in one[0].split("predicts 70%")[0]
+    some = driving_findings(full, made(full, all=[0.7, np.nan], own=[0.6, np.nan], neighbours=[0.6, np.nan],
+                                       dealt=[0.0, np.nan]))
+    assert some[1] == f"Of **{full.blocks[1].label}** it cannot be told: the gate does not move."
+    none = driving_findings(full, made(full, all=[np.nan], own=[np.nan]))
+    assert none == ["What drives the gates cannot be told: they do not move, or there are too few pictures."]
+
+
+def test_sentences_of_a_real_run_have_a_number_each(full):
+    found = driving_findings(full, driving(full))
+    assert len(found) == 5 and all("%" in sentence for sentence in found)
