@@ -6,10 +6,12 @@ import streamlit as st
 import senet_viz as sv
 from pages.parts.archives import statistics_of
 from pages.parts.model import Loaded, loaded_model
-from pages.parts.pictures import Picture, choose_one, choose_pictures
+from pages.parts.pictures import SAMPLES, Picture, choose_one, choose_pictures
+from pages.parts.published import HEADINGS, published
 from pages.parts.sections import clear, downloads, heading, show
 from pages.parts.sentences import SENTENCES, in_a_sentence
 from senet_viz import figures
+from senet_viz.data.places import APP
 from senet_viz.experiments import anatomy, cost, variants
 from senet_viz.reports import scripts
 from senet_viz.reports.html import Section
@@ -18,20 +20,18 @@ from senet_viz.statistics.directions import mark
 
 EXAMPLES = {1: "demo/se_resnet50_slim", 2: "demo/sknet50_slim"}  # a model with gates, and one that weighs branches
 NUMBER, PERCENT = st.column_config.NumberColumn, {"format": "percent"}
-HEADINGS = {
-    "name": "network", "reduction": None, "top1": NUMBER("top-1, published, %", format="%.2f"),
-    "top5": NUMBER("top-5, published, %", format="%.2f"), "published": "published, M",
-    "parameters": NUMBER("parameters, counted", format="localized"),
-    "attention": NUMBER("attention, counted", format="localized"),
-    "macs": NUMBER("MACs, counted", format="localized")}
 EFFECTS = {
-    "group": None, "correlation": NUMBER(help="With the block's own gate.", format="%.3f"),
+    "group": None, **{name: NUMBER(title, format="%.2f", help=(
+        "Of the variant's gate with the block's own across this photo and the sample pictures, channel by channel: "
+        "median and quartiles over the channels. Empty where it was not computed or a gate does not move."))
+        for name, title in (("correlation", "correlation"), ("lower", "25 %"), ("upper", "75 %"))},
     "difference": NUMBER("|difference|", help="Mean, from the block's own gate.", format="%.4f"),
     "lowest": NUMBER(format="%.3f"),
     "mean": NUMBER(format="%.3f"), "highest": NUMBER(format="%.3f"), "class": "most probable",
     "probability": NUMBER(**PERCENT),
     "own class": NUMBER("class as it is", **PERCENT,
                         help="Probability of the class that the network as it is finds most probable.")}
+BESIDE = {**HEADINGS, **{name: EFFECTS[name] for name in ("own class", "correlation")}}
 STRIPS = (
     "From top to bottom are the block's vectors in the order in which it computes them, a colour a channel or hidden "
     "unit; strips of one kind share a colour scale. RMS is the root mean square of a channel's map over space. The "
@@ -40,7 +40,7 @@ VARIANTS = (
     "Each strip is what another gate would be for the same maps of this photo: another squeeze, other layers, another "
     "excitation, or another structure. The network was trained with its own gate, so that this shows what the parts "
     "do, and not which of them would be best.")
-PHOTO = ("se_strips", "se_channel", "sk_strips", "sk_channel", "variants", "variant_effects")
+PHOTO = ("se_strips", "se_channel", "sk_strips", "sk_channel", "variants", "variant_effects", "variant_errors")
 
 
 def main() -> None:
@@ -89,8 +89,10 @@ def _dissect(key: str, digest: str, label: str, _model: sv.Model, _data: bytes) 
 
 @st.cache_resource(max_entries=16, show_spinner="Swapping in other gates")
 @in_a_sentence
-def _variants(key: str, digest: str, label: str, _model: sv.Model, _data: bytes) -> variants.Variants:
-    run = variants.variants(_model, _model.batch([sv.open_image(_data)]), label)
+def _variants(key: str, digest: str, label: str, _model: sv.Model, _data: bytes, _others: list[bytes]
+              ) -> variants.Variants:
+    batch, *others = (_model.batch([sv.open_image(data) for data in each]) for each in ([_data], _others) if each)
+    run = variants.variants(_model, batch, label, *others)
     if len(run.logits[variants.OWN]) != len(_model.classes):
         raise ValueError(f"The network gives {len(run.logits[variants.OWN])} logits, but there are "
                          f"{len(_model.classes)} class names.")
@@ -102,6 +104,7 @@ class Photo:
 
     def __init__(self, loaded: Loaded, picture: Picture, seen: np.ndarray):
         self.loaded, self.model, self.picture, self.seen = loaded, loaded.model, picture, seen
+        self.statistics = statistics_of(loaded)
         note = self.model.info.get("Note")
         self.source = plain(f"{self.model.name}{f' ({note})' if note else ''}, {picture.name}")
 
@@ -133,15 +136,14 @@ class Photo:
             return
         labels = [block.label for block in blocks]
         with st.container(horizontal=True):
-            label = st.selectbox(what, labels, index=len(labels) - 1, key=f"{key}_block", bind="query-params",
-                                 width=160)
+            label = self._choose(what, labels, f"{key}_block")
             block = blocks[labels.index(label)]
             # a link or a narrower block may leave a channel that this block lacks
             st.session_state[f"{key}_of"] = min(
                 max(int(st.session_state.get(f"{key}_of") or 0), 0), block.channels - 1)
             channel = int(st.number_input("Channel", 0, block.channels - 1, key=f"{key}_of", bind="query-params",
                                           width=160, help="Or click a channel in the strips."))
-        if directions := mark(statistics_of(self.loaded), label):
+        if directions := mark(self.statistics, label):
             st.caption(directions)
         try:
             found = _dissect(self.loaded.key, self.picture.digest, label, self.model, self.picture.data)
@@ -154,6 +156,11 @@ class Photo:
                 st.latex(line, width="content")
         self._channel(found, key, channel)
 
+    def _choose(self, what: str, labels: list[str], key: str) -> str:
+        """A block; at first the last one whose gate moves in more than one direction, as far as that is known."""
+        return st.selectbox(what, labels, index=labels.index(anatomy.default_block(labels, self.statistics)), key=key,
+                            bind="query-params", width=160)
+
     def _strips(self, found: anatomy.Anatomy, key: str, channel: int) -> None:
         label, table = found.block.label, anatomy.strips(found)
 
@@ -163,7 +170,7 @@ class Photo:
                 picked = points[0]["customdata"]
                 st.session_state[f"{key}_of"] = int(picked[0] if isinstance(picked, (list, tuple)) else picked)
 
-        text = f"{anatomy.describe(found)} Click a channel to see its maps. *{self.source}.*"
+        text = f"{anatomy.describe(found, self.statistics)} Click a channel to see its maps. *{self.source}.*"
         show(Section(f"{label} step by step", text, figures.strips(table, label, channel=channel), table,
                      self._script("anatomy", f"found = anatomy.dissect(model, batch, {label!r})\n"
                                              "result = anatomy.strips(found)")),
@@ -186,27 +193,38 @@ class Photo:
         """Other gates in the block's place."""
         heading("Other gates in its place", "variants",
                 "What would a block do with another squeeze, other layers, or another excitation?", VARIANTS)
-        clear("variants", "variant_effects")
-        labels = [block.label for block in self.model.blocks]
-        label = st.selectbox("Block", labels, index=len(labels) - 1, key="variant_block", bind="query-params",
-                             width=160)
+        clear("variants", "variant_effects", "variant_errors")
+        label = self._choose("Block", [block.label for block in self.model.blocks], "variant_block")
+        if directions := mark(self.statistics, label):
+            st.caption(directions)
+        others = {str(path.relative_to(APP)): data for path in sorted(SAMPLES.glob("*.jpg"))
+                  if (data := path.read_bytes()) != self.picture.data}
         try:
-            run = _variants(self.loaded.key, self.picture.digest, label, self.model, self.picture.data)
+            run = _variants(self.loaded.key, self.picture.digest, label, self.model, self.picture.data,
+                            list(others.values()))
         except SENTENCES as error:
             st.error(plain(str(error)), icon=":material/error:")
             return
         table = variants.table(run, self.model.class_labels)
         text = f"**Swapped in, not retrained.** {variants.effect(run, table)} *{self.source}.*"
-        ending = f"run = variants.variants(model, batch, {label!r})\nresult = "
+        ending = (f"others = model.batch([sv.open_image(path) for path in {list(others)}])\n"
+                  f"run = variants.variants(model, batch, {label!r}, others)\nresult = ")
         strips = variants.strips(run)
         show(Section(f"Other gates in the place of {label}", text, figures.strips(strips, label), strips,
                      self._script("variants", f"{ending}variants.strips(run)")), "variants")
-        findings = [*variants.findings(run), variants.published()]
+        findings = variants.findings(run)
         st.markdown("\n".join(f"- {finding}" for finding in findings))
         with st.expander("All variants in numbers"):
             show(Section(f"What the variants of {label} do", " ".join(findings), None, table,
                          self._script("variants", f"{ending}variants.table(run, model.class_labels)")),
                  "variant_effects", text=False, headings=EFFECTS)
+        with st.expander("Published: trained with such a squeeze or excitation"):
+            about = f"Beside them stands what {label} does with them here, swapped in and not retrained."
+            show(Section(f"Published errors beside the variants of {label}",
+                         f"{variants.published()} {about} *{self.source}.*", None,
+                         variants.beside(run, table), self._script("variants", (
+                             f"{ending}variants.beside(run, variants.table(run, model.class_labels))"))),
+                 "variant_errors", headings=BESIDE)
 
     def _script(self, module: str, ending: str) -> str:
         return scripts.of_block(self.loaded.code, self.picture.path, module, ending)
@@ -247,6 +265,12 @@ def squeeze_excite() -> None:
         f"{cost.describe(found)} {cost.published_se(reduction, width)}",
         figures.cost_by_stage(found.table), found.table,
         scripts.of_cost(f"cost.se_cost({reduction}, {width}, {bias}).table")), "se_cost")
+    published("Networks without SE and with it", "se_networks", cost.se_networks, cost.describe_se_networks,
+              "Errors as published (SE paper, Sec. 5.1 and 5.4: ImageNet, single crop); counted are the networks with "
+              "SE and its biases, for pictures of 224×224, of 299×299 for Inception-ResNet-v2")
+    published("Squeeze, excitation, stages and placement", "se_choices", cost.ablations, cost.describe_ablations,
+              "Errors as published (SE paper, Sec. 6.2 to 6.5 and 7.1: SE-ResNet-50, r = 16, single crop); counted "
+              "without biases")
 
 
 @st.fragment
@@ -280,6 +304,11 @@ def selective_kernel() -> None:
         "The SK paper's networks", text, figures.error_against_parameters(
             table, source="SK paper", mark="SKNet-50", at=found.parameters), table,
         scripts.of_cost("cost.networks()")), "sk_networks")
+    published("SKNets and their competitors", "sk_competitors", cost.competitors, cost.describe_competitors,
+              "Errors, parameters and GMACs as published (SK paper, Table 2: ImageNet, centre crop); counted for "
+              "224×224, the Inceptions for 299×299")
+    published("Kernels, dilation and groups", "sk_kernels", cost.kernels, cost.describe_choices,
+              "Errors as published (SK paper, Sec. 4.3: SKNet-50, 224×224); 5×5 and 7×7 are 3×3 with dilation 2 and 3")
 
 
 def _with_table(section: Section, key: str, **options) -> None:

@@ -59,7 +59,7 @@ def show(section: Section, key: str, *, about: str = "", on_select="ignore", tex
     if section.text and text:
         st.markdown(section.text)
     if headings is not None:
-        st.dataframe(section.table, hide_index=True, column_config=headings, alt=section.text)
+        st.dataframe(section.table, hide_index=True, column_config=headings, alt=section.text, placeholder="")
     if section.figure is not None:
         if width := section.figure.layout.width:
             st.html(f"<style>{FADE} .st-key-{key}_figure {{ {SCROLLS} }} "

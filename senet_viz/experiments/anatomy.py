@@ -3,7 +3,7 @@
 Everything is seen in one real forward of the network. The layers between the squeezed vector and the gate are found by
 what they are given, not by the names of their attributes, and how they squeeze and excite is verified by arithmetic.
 """
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,8 +15,12 @@ from torch.nn.modules.conv import _ConvNd
 
 from ..gates import AttentionBlock, View, contribution_points, inspect
 from ..gates.blocks import eager
+from ..gates.hidden import outgoing
 from ..gates.hooks import hooked
 from ..gates.inspection import Point
+from ..reports.text import plain
+from ..statistics import Statistics
+from ..statistics.dimension import ONE, effective
 from ..tables import cells as map_cells
 from ..tables import kernel_name
 
@@ -233,8 +237,40 @@ def strips(found: Anatomy) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def describe(found: Anatomy) -> str:
-    """What there is to say of a block on this picture, in sentences."""
+def effective_units(found: Anatomy) -> float:
+    """As how many equal hidden units those of a block count for this picture: (Σv)² / Σv².
+
+    v_j = ‖w_j‖² h_j² is what unit j adds to the last layer's output, w_j the weights by which it goes out.
+
+    Returns:
+        1 or more; nan for a block without a hidden layer, or where all units are 0.
+    """
+    layers = [step for step in found.steps if step.weighs]
+    weights = outgoing(layers[-1].module) if found.hidden is not None else None
+    return float("nan") if weights is None or found.hidden is None else effective(
+        weights.cpu() * found.hidden.double().square())
+
+
+def default_block(labels: Sequence[str], stats: Statistics | None) -> str:
+    """The last of these blocks whose gate moves in more than one direction; the last of all where that is not known.
+
+    Args:
+        labels: in network order, at least one.
+        stats: of the network; None where there are none.
+    """
+    if stats is None or not stats.sampled:
+        return labels[-1]
+    return next((label for label in reversed(labels) if stats.measures(label, zoom=stats.zooms[0])["dimension"] >= ONE),
+                labels[-1])
+
+
+def describe(found: Anatomy, stats: Statistics | None = None) -> str:
+    """What there is to say of a block on this picture, in sentences (Markdown).
+
+    Args:
+        found: the block.
+        stats: of the network, for what its hidden units do over many pictures; None where there are none.
+    """
     block, gate = found.block, found.gate
     name, (_, height, width) = f"**{block.label}**", found.output.shape
     layers = [step for step in found.steps if step.weighs]
@@ -253,14 +289,30 @@ def describe(found: Anatomy) -> str:
         if found.hidden is None:
             text += f" It has no hidden layer: one {first} leads from {vector} to the gate."
         else:
-            live = int((found.hidden > 0).sum())
-            text += f" {live} of its {len(found.hidden)} hidden units are above zero for this picture."
+            text += f" {_hidden(found, stats)}"
     text += (f" The gate runs from {float(gate.min()):.3f} to {float(gate.max()):.3f}"
              + (f", the {found.excitation} of the last layer's output" if found.excitation else "") + ".")
     product = "Σ a·U" if block.branches > 1 else "s·U"
     text += (f" {product} is computed here and was not seen, for no part of the network gives that sum" if
              found.error is None else f" {product} is the block's output {_exactly(found.error)}")
     return f"{text}; its largest value is {float(found.output.abs().max()):.2g}."
+
+
+def _hidden(found: Anatomy, stats: Statistics | None) -> str:
+    """How many hidden units are above zero, and as how many they count."""
+    assert found.hidden is not None
+    count, live = effective_units(found), int((found.hidden > 0).sum())
+    text = f"{live} of its {len(found.hidden)} hidden units are above zero for this picture"
+    if count == count:
+        text += (f"; by what each adds to the last layer's output, v = ‖w‖²h², they count as **{count:.1f}** equal "
+                 f"ones, (Σv)²/Σv²")
+    units = stats.hidden(found.block.label, zoom=stats.zooms[0]) if stats is not None and stats.sampled else {}
+    if units and stats is not None:
+        text += (f". Over {stats.sampled:,} pictures of {plain(stats.metadata['data'])} {units['alive']:.0f} live "
+                 f"(above zero in 1 to 99 %)")
+        if units["effective"] == units["effective"]:
+            text += f", and by the variance that each adds they count as **{units['effective']:.1f}**"
+    return f"{text}."
 
 
 def _exactly(error: float) -> str:

@@ -415,6 +415,26 @@ def describe_se_networks(table: pd.DataFrame) -> str:
             f"({pairs.loc[share.idxmax(), 'name']}) of parameters. The paper gives no spread between trainings.")
 
 
+def describe_ablations(table: pd.DataFrame) -> str:
+    """What ``ablations`` holds, in sentences."""
+    here, there = (rows["top1"].iloc[0] for rows in (table[table["choice"] == "no SE"], papers.SE_NETWORKS))
+    return (f"{describe_choices(table)} These networks were trained otherwise than those of the paper's first table: "
+            f"without SE the error is {here:.2f} % here and {there:.2f} % there, so that errors compare within a table "
+            f"alone.")
+
+
+def describe_competitors(table: pd.DataFrame) -> str:
+    """What ``competitors`` holds, in sentences."""
+    best = [table.loc[table[column].idxmin()] for column in ("top1", "top1_320")]
+    lowest = " and ".join(f"{row[column]:.2f} % ({row['name']}) at {size}×{size}" for row, column, size in zip(
+        best, ("top1", "top1_320"), (224, 320)))
+    built = table[table["note"] == ""]
+    off = (built["parameters"] / 1e6 / built["published"] - 1).abs()
+    return (f"The lowest published errors are {lowest}. {len(built)} of the {len(table)} networks are counted here; "
+            f"the count of parameters is within {off.max():.1%} of the published one, farthest for "
+            f"{built.loc[off.idxmax(), 'name']}.")
+
+
 def describe_choices(table: pd.DataFrame, tie: float = 0.1) -> str:
     """Which choices come out best in ``ablations`` or ``kernels``, in a sentence a question.
 

@@ -2,6 +2,10 @@
 
 The SE paper's ablations of the squeeze and the excitation (Sec. 6), and three structures in circulation that are no SE
 block. Every variant scales the same maps U, those of one picture; all of them go on to the prediction in one forward.
+
+Whether a variant's gate says the same as the block's own is told across pictures, channel by channel. Across the
+channels of one picture it would only say that both have large and small channels: a gate that is a mean pattern times
+one number is like almost any other gate that way.
 """
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,6 +27,9 @@ from ..tables import kernel_name
 from .anatomy import EXCITATIONS, SQUEEZES, Anatomy, Function, Step, dissect
 
 OWN = "as it is"
+FEWEST = 5  # pictures for a correlation across them
+STILL = 1e-6  # a gate whose values over the pictures lie within this does not move
+ALONG_ONE = 0.9  # the share of a gate's variance from which on it is said to lie along one direction
 NO_LAYERS, CONVOLUTION, PARALLEL = "no FC layers", "plain convolution", "from the unit's input"
 
 
@@ -39,6 +46,8 @@ class Variants:
         outputs: variant → (C, H, W), what a plain convolution puts in the place of s·U.
         vectors: variant → (C,), what is squeezed for it where that is not the block's own vector.
         left_out: variant → one sentence on why it is not there.
+        across: variant → (N, M, C), its gate in each of N pictures, this one first; also "vector" and "vector of …",
+            (N, C), what is squeezed. A variant that cannot be computed in all of them is not there.
     """
 
     found: Anatomy
@@ -48,34 +57,42 @@ class Variants:
     outputs: dict[str, torch.Tensor]
     vectors: dict[str, torch.Tensor]
     left_out: dict[str, str]
+    across: dict[str, torch.Tensor]
+
+    @property
+    def pictures(self) -> int:
+        """N, over how many pictures gates are compared."""
+        return len(self.across[OWN])
+
+    @property
+    def along_one(self) -> float:
+        """Share of the variance over the N pictures of the own gate's channels that lies along one direction, 0..1.
+
+        Of the last branch; nan for a gate that does not move, and for fewer than ``FEWEST`` pictures. So few pictures
+        have few directions: what is near 1 is, what is not is not told to be otherwise.
+        """
+        own = self.across[OWN][:, -1].double()
+        if len(own) < FEWEST or not (np.ptp(own.numpy(), 0) > STILL).any():
+            return float("nan")
+        powers = torch.linalg.svdvals(own - own.mean(0)).square()
+        return float(powers[0] / powers.sum())
 
 
-def variants(model, batch: torch.Tensor, label: str) -> Variants:
+def variants(model, batch: torch.Tensor, label: str, others: torch.Tensor | None = None) -> Variants:
     """All variants of a block that its own weights allow.
 
     Args:
         model: a ``senet_viz.Model``.
         batch: (1, 3, H, W).
         label: of the block, or its name.
+        others: (N − 1, 3, H, W), further pictures, over which the variants' gates are compared with the block's own;
+            a forward each.
 
     Raises:
         ValueError: as ``senet_viz.experiments.anatomy.dissect``.
     """
-    module, found = eager(model.module), dissect(model, batch, label)
-    block, run = found.block, _Run(found)
-    if found.steps:
-        run.plan()
-    else:
-        run.left_out = dict.fromkeys(("other squeezes, layers and excitations", PARALLEL), found.missing)
-    scope = block.name.partition("#")[0]
-    unit = scope if "#" in block.name or block.branches > 1 else scope.rpartition(".")[0]
-    # what is known now: the input of the unit, which the parallel gate looks at
-    if found.steps:
-        with hooked(module) as hooks:
-            entering: list[torch.Tensor] = []
-            hooks.before(unit, lambda x: entering.append(x.detach().float().cpu().clone()))
-            inspect(model, batch[:1])
-        run.parallel(entering[0] if len(entering) == 1 else None)
+    module, run = eager(model.module), _look(model, batch[:1], label)
+    found, block = run.found, run.found.block
     names = list(run.groups)
     rows = batch[:1].expand(len(names), -1, -1, -1)
     with hooked(module) as hooks:
@@ -91,7 +108,33 @@ def variants(model, batch: torch.Tensor, label: str) -> Variants:
                                            for name, gate in run.gates.items() if name not in run.outputs])
     gates = {name: run.gates.get(name, view.gates[block.name][i].cpu()) for i, name in enumerate(names)}
     logits = {name: view.logits[i].cpu() for i, name in enumerate(names)}
-    return Variants(found, gates, logits, run.groups, run.outputs, run.vectors, run.left_out)
+    return Variants(found, gates, logits, run.groups, run.outputs, run.vectors, run.left_out, _across(
+        [run.computed(), *(_look(model, other, label).computed() for other in (() if others is None else
+                                                                               others.split(1)))]))
+
+
+def _look(model, picture: torch.Tensor, label: str) -> "_Run":
+    """What there is to swap in for one picture, (1, 3, H, W), in one forward."""
+    entering: list[torch.Tensor] = []
+    block = next((block for block in model.blocks if label in (block.name, block.label)), None)
+    if block is None:
+        return _Run(dissect(model, picture, label))  # says that there is none
+    scope = block.name.partition("#")[0]
+    unit = scope if "#" in block.name or block.branches > 1 else scope.rpartition(".")[0]
+    with hooked(eager(model.module)) as hooks:
+        hooks.before(unit, lambda x: entering.append(x.detach().float().cpu().clone()))
+        run = _Run(dissect(model, picture, label))
+    if run.found.steps:
+        run.plan()
+        run.parallel(entering[0] if len(entering) == 1 else None)
+    else:
+        run.left_out = dict.fromkeys(("other squeezes, layers and excitations", PARALLEL), run.found.missing)
+    return run
+
+
+def _across(pictures: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {name: torch.stack([each[name] for each in pictures]) for name in pictures[0]
+            if all(name in each for each in pictures)}
 
 
 def _put(whole: torch.Tensor, values: dict[int, torch.Tensor]) -> torch.Tensor | None:
@@ -171,6 +214,19 @@ class _Run:
             self.groups[PARALLEL] = "structure"
             self.vectors[PARALLEL] = SQUEEZES[found.squeeze or "mean"](entering[0])
 
+    def computed(self) -> dict[str, torch.Tensor]:
+        """What can be computed of the gates without running the network again; and what is squeezed, as "vector"."""
+        found = self.found
+        gates = {OWN: found.gate, **self.gates}
+        if found.squeezed is not None:
+            gates["vector"] = found.squeezed
+        if found.excitation is not None:
+            with suppress(ValueError, RuntimeError):
+                for name, vector in self.vectors.items():
+                    gate = over(found, vector[None, :, None, None]).detach().reshape(found.gate.shape)
+                    gates |= {name: EXCITATIONS[found.excitation](gate), f"vector of {name}": vector}
+        return gates
+
 
 def over(found: Anatomy, x: torch.Tensor) -> torch.Tensor:
     """A block's layers, from the squeezed vector to what the gate's activation is given, at every place of a map.
@@ -207,6 +263,9 @@ def over(found: Anatomy, x: torch.Tensor) -> torch.Tensor:
 def dependence(found: Anatomy) -> float:
     """How much of a gate is decided by other channels: the share of Σ |∂s_c/∂z_k| with k ≠ c, in 0..1.
 
+    Layers that weigh all C channels alike have 1 − 1/C of it, which says nothing but that they are dense: see
+    ``own_weight``.
+
     Args:
         found: a block whose gate is a known function of its layers' output.
 
@@ -226,6 +285,15 @@ def dependence(found: Anatomy) -> float:
     return 1 - float(slopes.diagonal().sum() / slopes.sum())
 
 
+def own_weight(found: Anatomy) -> float:
+    """How many times as much a channel's own mean moves its gate as an average channel's: C (1 − ``dependence``).
+
+    1 for layers that know no own channel, C for a gate of its own channel alone. Raises ValueError as ``dependence``.
+    """
+    share = 1 - dependence(found)
+    return share * found.block.channels
+
+
 def _plain(module: nn.Module) -> TypeGuard[nn.Linear | nn.Conv2d]:
     """Whether a layer is one matrix from channels to channels."""
     return isinstance(module, nn.Linear) or (
@@ -242,16 +310,18 @@ def _other_form(layer: Step) -> Function:
 def table(run: Variants, classes: list[str]) -> pd.DataFrame:
     """What each variant does: a row a variant, the block's own first.
 
-    Columns: variant, group, correlation (Pearson's, with the block's own gate over branches and channels; nan for a
-    constant gate), difference (mean absolute, from the own gate), lowest, mean, highest, class (the most probable with
-    the variant swapped in), probability (its softmax), own class (that of the most probable class of the network as it
-    is).
+    Columns: variant, group, correlation, lower, upper (median and quartiles over branches and channels of Pearson's
+    correlation with the block's own gate across ``run.pictures`` pictures; nan of fewer than ``FEWEST``, of a gate that
+    does not move and where it was not computed), difference (mean absolute, from the own gate), lowest, mean, highest,
+    class (the most probable with the variant swapped in), probability (its softmax), own class (that of the most
+    probable class of the network as it is).
     """
     own, rows = run.gates[OWN].double().numpy(), []
     for name, gate in run.gates.items():
         values = gate.double().numpy()
         probable = run.logits[name].softmax(0)
-        rows.append({"variant": name, "group": run.groups[name], "correlation": correlation(values, own),
+        lower, median, upper = _quartiles(agreement(run, name))
+        rows.append({"variant": name, "group": run.groups[name], "correlation": median, "lower": lower, "upper": upper,
                      "difference": np.abs(values - own).mean(), "lowest": values.min(), "mean": values.mean(),
                      "highest": values.max(), "class": classes[int(probable.argmax())],
                      "probability": float(probable.max()),
@@ -274,6 +344,10 @@ def findings(run: Variants) -> list[str]:
     """What goes wrong in each structure, and what the other form of the layers changes, in sentences with numbers."""
     found, own, said = run.found, run.gates[OWN].double().numpy(), []
     label = found.block.label
+    if run.along_one >= ALONG_ONE:
+        said.append(f"Over these {run.pictures} pictures {run.along_one:.0%} of the variance of {label}'s own gate "
+                    f"lies along one direction: its {found.block.channels:,} channels are nearly one number for each "
+                    f"picture, and agree with another gate all together or not at all.")
     for name, gate in run.gates.items():
         values = gate.double().numpy()
         if run.groups[name] == "layers":
@@ -287,9 +361,12 @@ def findings(run: Variants) -> list[str]:
             text = (f"**{_capital(name)}**, the {found.excitation} of the pooled values themselves: a "
                     f"channel's gate can follow nothing but its own mean.")
             with suppress(ValueError, RuntimeError):
+                channels = found.block.channels
                 text += (f" In {label} as it is {dependence(found):.1%} of the gate's sensitivity to the squeezed "
-                         f"vector (Σ |∂s/∂z|) is to other channels.")
-            said.append(text + f" The new gate {_related(values, own, 'the own one')}.")
+                         f"vector (Σ |∂s/∂z|) is to other channels, which any dense layer has that weighs all channels "
+                         f"alike: 1 − 1/C is {1 - 1 / channels:.1%}. A channel's own value weighs "
+                         f"{own_weight(found):.2f} times as much as a channel's on average.")
+            said.append(f"{text} {_agrees(run, name)}")
         elif name == CONVOLUTION:
             u, out = found.maps[0].double(), run.outputs[name].double()
             both = u.square().sum((-2, -1)) * out.square().sum((-2, -1))
@@ -298,12 +375,13 @@ def findings(run: Variants) -> list[str]:
                     f"place of s·U: this is no gate, for it mixes channels.")
             if len(along):
                 text += (f" On average {float(along.mean()):.0%} of the energy of an output channel lies along its own "
-                         f"U (100 % for any gate); its strip has the nearest scaling.")
+                         f"U (100 % for any gate); its strip has the nearest scaling. {_agrees(run, name)}")
             said.append(text)
         elif name == PARALLEL:
-            pooled = _related(run.vectors[name], found.squeezed, "the pooled U")
-            said.append(f"**A gate {name}**, in parallel with the convolutions: it describes another tensor. The "
-                        f"pooled input {pooled}, and the gate {_related(values, own, 'the own one')}.")
+            pooled = _quartiles(_correlations(run.across.get(f"vector of {name}"), run.across.get("vector")))[1]
+            said.append(f"**A gate {name}**, in parallel with the convolutions: it describes another tensor. "
+                        + (f"Across these pictures the median channel's pooled input has a correlation of "
+                           f"{pooled:+.2f} with its pooled U. " if np.isfinite(pooled) else "") + _agrees(run, name))
     return said + [f"**{_capital(name)}** is left out. {why}" for name, why in run.left_out.items()]
 
 
@@ -340,17 +418,61 @@ def published() -> str:
             f"by {lists[0]}; excitation by {lists[1]}.")
 
 
+def beside(run: Variants, shown: pd.DataFrame) -> pd.DataFrame:
+    """The squeezes and excitations that the SE paper trained with, beside what they do when swapped in here.
+
+    Args:
+        run: the variants.
+        shown: their ``table``.
+
+    Returns:
+        A row a choice: question, choice, top1, top5 (published, %), section, variant (of ``shown``; "not tried here"),
+        own class, correlation (of ``shown``; nan where it was not tried).
+    """
+    own = {"squeeze": run.found.squeeze, "excitation": run.found.excitation}
+    rows = papers.ABLATIONS[papers.ABLATIONS["question"].isin(own)].drop(columns="published")
+    names = [OWN if row.choice == own[row.question] else f"{row.question}: {row.choice}" for row in rows.itertuples()]
+    tried = shown.set_index("variant")[["own class", "correlation"]].reindex(names).reset_index(drop=True)
+    return rows.reset_index(drop=True).assign(
+        variant=[name if name in run.gates else "not tried here" for name in names], **tried)
+
+
 def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
 
-def correlation(a, b) -> float:
-    """Pearson's; nan where one is constant."""
-    a, b = np.ravel(a).astype(float), np.ravel(b).astype(float)
-    return float(np.corrcoef(a, b)[0, 1]) if np.ptp(a) > 1e-9 and np.ptp(b) > 1e-9 else float("nan")
+def agreement(run: Variants, name: str) -> np.ndarray:
+    """Pearson's correlation of a variant's gate with the own one across the pictures, (M, C); nan as in ``table``."""
+    return _correlations(run.across.get(name), run.across[OWN])
 
 
-def _related(a, b, what: str) -> str:
-    value = correlation(a, b)
-    return f"has a correlation of {value:+.2f} with {what}" if np.isfinite(value) else (
-        f"has no correlation with {what}, for one of them is constant")
+def _correlations(a: torch.Tensor | None, b: torch.Tensor | None) -> np.ndarray:
+    """Across the first axis; nan where one does not move, and everywhere where one is not there or they are few."""
+    if a is None or b is None or len(a) < FEWEST:
+        return np.full(b.shape[1:] if b is not None else (1,), np.nan)
+    x, y = (each.double().numpy() for each in (a, b))
+    moves = (np.ptp(x, 0) > STILL) & (np.ptp(y, 0) > STILL)
+    x, y = x - x.mean(0), y - y.mean(0)
+    scale = np.sqrt(np.square(x).sum(0) * np.square(y).sum(0))
+    return np.divide((x * y).sum(0), scale, out=np.full(scale.shape, np.nan), where=moves)
+
+
+def _quartiles(values: np.ndarray) -> tuple[float, float, float]:
+    values = values[np.isfinite(values)]
+    lower, median, upper = np.quantile(values, [0.25, 0.5, 0.75]) if values.size else [float("nan")] * 3
+    return float(lower), float(median), float(upper)
+
+
+def _agrees(run: Variants, name: str) -> str:
+    """How a variant's gate goes with the block's own across pictures, in a sentence."""
+    found = agreement(run, name)
+    if run.pictures < FEWEST:
+        return f"Whether the new gate follows the own one is told by {FEWEST} pictures or more."
+    lower, median, upper = _quartiles(found)
+    if not np.isfinite(median):
+        return (f"Across these {run.pictures} pictures the new gate has no correlation with the own one, for one of "
+                f"them does not move." if name in run.across else "Its gate was not computed for the other pictures.")
+    still = found.size - int(np.isfinite(found).sum())
+    return (f"Across these {run.pictures} pictures the new gate's correlation with the own one is {median:+.2f} in the "
+            f"median channel ({lower:+.2f} to {upper:+.2f} in the middle half)"
+            + (f"; {still} of {found.size} do not move." if still else "."))

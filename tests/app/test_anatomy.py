@@ -3,6 +3,7 @@ import io
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -16,7 +17,7 @@ from tests.app.checks import fine, png, same, sections, sentences
 ROOT = Path(__file__).resolve().parents[2]
 SE, SK = "demo/se_resnet50_slim", "demo/sknet50_slim"
 OF_BLOCK = {SE: ["se_strips", "se_channel"], SK: ["sk_strips", "sk_channel"]}
-OF_VARIANTS = ["variants", "variant_effects"]
+OF_VARIANTS = ["variants", "variant_effects", "variant_errors"]
 OF_COST = ["se_cost", "sk_cost", "sk_networks", "ratio"]
 
 pytestmark = pytest.mark.skipif(not {SE, SK} <= set(embedded_models()), reason="the embedded models are missing")
@@ -49,8 +50,8 @@ def test_the_page_is_described_and_its_tables_are_offered(shown, name):
     assert {button.key for button in app.get("download_button")} == {"report", *(f"{key}_csv" for key in found)}
     for key, section in found.items():
         assert section.script and len(section.table), key
-        assert key == "variant_effects" or len(section.figure.layout.meta["alt"]) > 40, key
-    assert report("t", {}, found.values()).count("Plotly.newPlot(") == len(found) - 1
+        assert key in ("variant_effects", "variant_errors") or len(section.figure.layout.meta["alt"]) > 40, key
+    assert report("t", {}, found.values()).count("Plotly.newPlot(") == len(found) - 2
 
 
 @pytest.mark.parametrize(("name", "label", "channel", "other"), [
@@ -58,17 +59,22 @@ def test_the_page_is_described_and_its_tables_are_offered(shown, name):
 def test_numbers_and_sentences_are_the_librarys(shown, name, label, channel, other):
     model = sv.load(name, device="cpu")
     batch = model.batch([sv.open_image(ROOT / "assets/samples/ladybug.jpg")])
-    found, run = anatomy.dissect(model, batch, label), variants.variants(model, batch, other)
+    others = model.batch([sv.open_image(path) for path in sorted((ROOT / "assets/samples").glob("*.jpg"))
+                          if path.stem != "ladybug"])
+    found, run = anatomy.dissect(model, batch, label), variants.variants(model, batch, other, others)
+    stats = sv.open_statistics(ROOT / "assets" / "statistics" / name.partition("/")[2])
     strips, maps = (sections(shown[name])[key] for key in OF_BLOCK[name])
     same(strips.table, anatomy.strips(found))
     same(maps.table, anatomy.cells(found, channel))
-    assert anatomy.describe(found) in strips.text and anatomy.describe_channel(found, channel)[0] in maps.text
+    assert anatomy.describe(found, stats) in strips.text and "count as" in strips.text
+    assert anatomy.describe_channel(found, channel)[0] in maps.text
     formulae = anatomy.formulae(found)
     assert [line.value.strip("$\n") for line in shown[name].latex][:len(formulae)] == formulae
     assert {shape.x0 for shape in strips.figure.layout.shapes} == {channel - 0.5}
     effects = sections(shown[name])["variant_effects"].table
     same(effects.drop(columns="class"), variants.table(run, model.class_labels).drop(columns="class"))
     same(sections(shown[name])["variants"].table, variants.strips(run))
+    same(sections(shown[name])["variant_errors"].table, variants.beside(run, variants.table(run, model.class_labels)))
     said = "\n".join(sentences(shown[name].markdown))
     assert all(sentence.partition(":")[0] in said for sentence in variants.findings(run))
     assert "Swapped in, not retrained" in said and variants.published() in said
@@ -96,6 +102,22 @@ def test_the_script_gives_the_table(shown, name, key, monkeypatch, capsys):
     section, names = sections(shown[name])[key], {}
     exec(compile(section.script, "script", "exec"), names)
     same(names["result"], section.table)
+    assert capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("key", "table", "says"), [
+    ("se_networks", cost.se_networks, "SE paper, Sec. 5.1"), ("se_choices", cost.ablations, "SE paper, Sec. 6.2"),
+    ("sk_competitors", cost.competitors, "SK paper, Table 2"), ("sk_kernels", cost.kernels, "SK paper, Sec. 4.3")])
+def test_published_tables_are_counted_when_they_are_opened(page, key, table, says, capsys):
+    app = page(sample="teapot", **{f"{key}_open": "true"})
+    fine(app)
+    section = sections(app)[key]
+    pd.testing.assert_frame_equal(section.table, table())
+    assert says in section.text and {"se_networks", "se_choices", "sk_competitors", "sk_kernels"} & set(
+        sections(app)) == {key}
+    names = {}
+    exec(compile(section.script, "script", "exec"), names)
+    pd.testing.assert_frame_equal(names["result"], section.table)
     assert capsys.readouterr().out
 
 
@@ -164,7 +186,9 @@ def grey() -> bytes:
 def test_a_link_from_another_time_still_opens(page):
     app = page(se_block="SE_9_9", se_of="99999", variant_block="none", se_r="3", se_width="abc", sk_m="77", sk_g="5")
     fine(app)
-    assert app.selectbox(key="se_block").value == "SE_5_3" and app.number_input(key="se_of").value == 0
+    # of those that come first, the gates move in more than one direction
+    assert {app.selectbox(key=f"{key}_block").value for key in ("se", "variant")} == {"SE_4_1"}
+    assert app.number_input(key="se_of").value == 0
     assert list(sections(app)) == [*OF_BLOCK[SE], *OF_VARIANTS, *OF_COST]
 
 

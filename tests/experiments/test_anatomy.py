@@ -212,6 +212,42 @@ def test_an_unknown_block_is_a_sentence_and_no_hook_is_left(se, batch):
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in se.module.modules())
 
 
+class Told:
+    """What statistics say of a network, as far as sentences ask."""
+
+    zooms, metadata, sampled = (1.0,), {"data": "some_photos"}, 2048
+
+    def __init__(self, **dimension: float):
+        self.dimension = dimension
+
+    def hidden(self, label: str, zoom: float) -> dict[str, float]:
+        return {"units": 4.0, "alive": 3.0, "effective": 1.04} if label == "SE_5_3" else {}
+
+    def measures(self, label: str, zoom: float) -> dict[str, float]:
+        return {"dimension": self.dimension[label]}
+
+
+def test_hidden_units_are_counted_by_what_they_add(se, batch):
+    found, block = anatomy.dissect(se, batch, "SE_5_3"), se.module.get_submodule("layer4.2.se")
+    v = np.square(block.expand.weight.detach().numpy().astype(float)).sum(0) * np.square(found.hidden.numpy())
+    assert anatomy.effective_units(found) == pytest.approx(v.sum()**2 / np.square(v).sum(), rel=1e-5)
+    alone = anatomy.describe(found)
+    assert f"they count as **{v.sum()**2 / np.square(v).sum():.1f}** equal ones, (Σv)²/Σv²." in alone
+    assert ("Over 2,048 pictures of some\\_photos 3 live (above zero in 1 to 99 %), and by the variance that each adds "
+            "they count as **1.0**.") in anatomy.describe(found, Told())
+    assert anatomy.describe(anatomy.dissect(se, batch, "SE_2_1"), Told()) == anatomy.describe(
+        anatomy.dissect(se, batch, "SE_2_1"))  # what is not known of a block is not said
+    one = anatomy.dissect(model := odd(), batch, model.blocks[0].label)
+    assert np.isnan(anatomy.effective_units(one)) and "count as" not in anatomy.describe(one)
+
+
+def test_a_block_that_moves_comes_first():
+    stats = Told(SE_2_1=2.0, SE_3_1=1.5, SE_4_1=1.03, SE_5_1=float("nan"))
+    labels = list(stats.dimension)
+    assert anatomy.default_block(labels, stats) == "SE_3_1"
+    assert anatomy.default_block(labels[2:], stats) == anatomy.default_block(labels, None) == "SE_5_1"
+
+
 def test_sentences_are_the_numbers(se, batch):
     found = anatomy.dissect(se, batch, "SE_5_3")
     text, formulae = anatomy.describe(found), " ".join(anatomy.formulae(found))

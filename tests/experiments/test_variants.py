@@ -1,5 +1,6 @@
 """Other gates in the place of a block's own: each computed here by hand, and put into the network by hand."""
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 import senet_viz as sv
-from senet_viz.experiments import variants
+from senet_viz.experiments import anatomy, variants
+from senet_viz.layers import SqueezeExcite
 from senet_viz.models import slim_resnet50
 from senet_viz.reports import papers
 from tests.experiments.test_anatomy import close, entering, inline, model_of, odd
@@ -33,8 +35,14 @@ def se() -> sv.Model:
 
 
 @pytest.fixture(scope="module")
-def run(se, batch) -> variants.Variants:
-    return variants.variants(se, batch, "SE_5_3")  # its unit's input has as many channels
+def others() -> torch.Tensor:
+    return torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * torch.linspace(0.2, 2, 6)[
+        :, None, None, None]
+
+
+@pytest.fixture(scope="module")
+def run(se, batch, others) -> variants.Variants:
+    return variants.variants(se, batch, "SE_5_3", others)  # its unit's input has as many channels
 
 
 class Fixed(nn.Module):
@@ -108,12 +116,98 @@ def test_every_variant_of_a_selective_kernel(batch):
         gates[variants.OWN][1].numpy(), abs=1e-5)
 
 
+@torch.no_grad()
+def by_hand(se, pictures) -> dict[str, np.ndarray]:
+    """Variant → its gate in each picture, (N, C), in float64."""
+    module = copy.deepcopy(se.module).double()
+    block, found = module.get_submodule("layer4.2.se"), {}
+    for i, picture in enumerate(pictures.double()):
+        double = sv.Model(module, None, CLASSES)
+        u, x = (entering(double, path, picture[None])[0] for path in ("layer4.2.se", "layer4.2"))
+
+        def a(z):
+            return block.expand.weight @ torch.relu(block.reduce.weight @ z + block.reduce.bias) + block.expand.bias
+
+        z = u.mean((1, 2))
+        plain = F.conv2d(torch.relu(F.conv2d(u[None], block.reduce.weight[..., None, None], block.reduce.bias)),
+                         block.expand.weight[..., None, None], block.expand.bias)[0]
+        for name, gate in {variants.OWN: a(z).sigmoid(), "squeeze: max": a(u.amax((1, 2))).sigmoid(),
+                           "excitation: tanh": a(z).tanh(), variants.NO_LAYERS: z.sigmoid(),
+                           variants.PARALLEL: a(x.mean((1, 2))).sigmoid(),
+                           variants.CONVOLUTION: (plain * u).sum((1, 2)) / u.square().sum((1, 2)),
+                           "z": z, "x": x.mean((1, 2))}.items():
+            found.setdefault(name, np.zeros((len(pictures), len(gate))))[i] = gate.numpy()
+    return found
+
+
+def test_structures_are_compared_across_pictures(se, run, batch, others):
+    gates = by_hand(se, torch.cat([batch, others]))
+    shown, text = variants.table(run, CLASSES).set_index("variant"), "\n".join(variants.findings(run))
+    assert run.pictures == 7
+    for name in (set(gates) - {"z", "x"}):
+        assert run.across[name][:, 0].numpy() == pytest.approx(gates[name], abs=1e-4)
+        # a float32 gate that moves in its last digits only is still
+        own = [np.corrcoef(gates[name][:, c], gates[variants.OWN][:, c])[0, 1] if min(
+            np.ptp(gates[each][:, c]) for each in (name, variants.OWN)) > 1e-6 else np.nan for c in range(32)]
+        assert variants.agreement(run, name)[0] == pytest.approx(own, abs=0.02, nan_ok=True)
+        own = np.array(own)[np.isfinite(own)]
+        assert shown.loc[name, ["lower", "correlation", "upper"]].tolist() == pytest.approx(
+            np.quantile(own, [0.25, 0.5, 0.75]).tolist(), abs=0.01)
+        if name in (variants.NO_LAYERS, variants.CONVOLUTION, variants.PARALLEL):
+            assert f"correlation with the own one is {shown['correlation'][name]:+.2f} in the median channel" in text
+    pooled = np.median([np.corrcoef(gates["x"][:, c], gates["z"][:, c])[0, 1] for c in range(32) if min(
+        np.ptp(gates[each][:, c]) for each in "xz") > 1e-6])  # ReLUs before it leave some channels at 0
+    assert f"the median channel's pooled input has a correlation of {pooled:+.2f} with its pooled U" in text
+    powers = np.linalg.svd(gates[variants.OWN] - gates[variants.OWN].mean(0), compute_uv=False)**2
+    assert run.along_one == pytest.approx(powers[0] / powers.sum(), abs=1e-3)
+
+
+def test_a_pattern_that_all_pictures_share_is_no_agreement(run):
+    """Channels differ much and alike in both gates, pictures hardly and the other way round."""
+    generator = np.random.default_rng(0)
+    pattern, moves = generator.uniform(0.1, 0.9, (1, 32)), generator.normal(size=(6, 1)) * 0.01
+    same, other = (torch.from_numpy(pattern + sign * moves)[:, None] for sign in (1, -1))
+    assert np.corrcoef(same[0, 0], other[0, 0])[0, 1] > 0.999  # across channels, what was said before
+    collapsed = dataclasses.replace(run, across={variants.OWN: same, variants.NO_LAYERS: other})
+    assert variants.agreement(collapsed, variants.NO_LAYERS) == pytest.approx(np.full((1, 32), -1.0))
+    assert collapsed.along_one == pytest.approx(1) and variants.findings(collapsed)[0].startswith(
+        "Over these 6 pictures 100% of the variance of SE_5_3's own gate lies along one direction: its 32 channels")
+    assert "correlation with the own one is -1.00 in the median channel (-1.00 to -1.00" in "".join(
+        variants.findings(collapsed))
+    still = dataclasses.replace(run, across={variants.OWN: same, variants.NO_LAYERS: same[:1].expand(6, 1, 32)})
+    assert np.isnan(variants.agreement(still, variants.NO_LAYERS)).all()
+    assert "has no correlation with the own one, for one of them does not move" in "".join(variants.findings(still))
+
+
+def test_few_pictures_tell_no_correlation(se, batch):
+    run = variants.variants(se, batch, "SE_5_3")
+    assert run.pictures == 1 and np.isnan(run.along_one)
+    assert variants.table(run, CLASSES)[["lower", "correlation", "upper"]].isna().all(axis=None)
+    text = "".join(variants.findings(run))
+    assert "correlation of" not in text and "is told by 5 pictures or more" in text and "nan" not in text
+
+
+def test_published_errors_stand_beside_what_is_swapped_in(run):
+    shown = variants.table(run, CLASSES)
+    table = variants.beside(run, shown).set_index(["question", "choice"])
+    assert table["top1"].to_dict() == {
+        ("squeeze", "mean"): 22.28, ("squeeze", "max"): 22.57,
+        ("squeeze", "none: 1×1 convolutions over the whole map"): 22.93, ("excitation", "sigmoid"): 22.28,
+        ("excitation", "tanh"): 23.00, ("excitation", "ReLU"): 23.47}
+    assert table["variant"].tolist() == [variants.OWN, "squeeze: max", "not tried here", variants.OWN,
+                                         "excitation: tanh", "excitation: ReLU"]
+    own = shown.set_index("variant")
+    for row in table.itertuples():
+        if row.variant in own.index:
+            assert row.correlation == own.loc[row.variant, "correlation"]
+    assert table["own class"].isna().tolist() == [False, False, True, False, False, False]
+
+
 def test_the_table_is_what_numpy_says(run):
     table = variants.table(run, CLASSES).set_index("variant")
     own = run.gates[variants.OWN].numpy().ravel()
     for name, row in table.iterrows():
         gate = run.gates[name].numpy().ravel()
-        assert row["correlation"] == pytest.approx(np.corrcoef(gate, own)[0, 1], abs=1e-5)
         assert row["difference"] == pytest.approx(np.abs(gate - own).mean(), abs=1e-6)
         probable = np.exp(run.logits[name].numpy())
         probable /= probable.sum()
@@ -133,14 +227,28 @@ def test_dependence_is_that_of_finite_differences(se, run):
     slopes = torch.stack([(s(z + e) - s(z - e)) / 2e-6 for e in torch.eye(len(z), dtype=torch.float64) * 1e-6]).abs()
     expected = 1 - slopes.diagonal().sum() / slopes.sum()
     assert variants.dependence(run.found) == pytest.approx(float(expected), abs=1e-4) and expected > 0.8
+    mean = slopes.sum() / len(z)**2
+    assert variants.own_weight(run.found) == pytest.approx(float(slopes.diagonal().mean() / mean), abs=1e-2)
+    text = "".join(variants.findings(run))
+    assert f"{float(expected):.1%} of the gate's sensitivity" in text and f"1 − 1/C is {1 - 1 / 32:.1%}." in text
+    assert f"weighs {variants.own_weight(run.found):.2f} times as much as a channel's on average" in text
+
+
+def test_a_dense_layer_that_knows_no_own_channel_has_the_baseline():
+    module = nn.Sequential(nn.Conv2d(3, 8, 1), SqueezeExcite(8, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    with torch.no_grad():
+        for parameter in module[1].parameters():
+            parameter.fill_(0.1)
+    model = model_of(module)
+    found = anatomy.dissect(model, torch.rand(1, 3, 32, 32) + 1, model.blocks[0].label)
+    assert variants.dependence(found) == pytest.approx(1 - 1 / 8, abs=1e-6)
+    assert variants.own_weight(found) == pytest.approx(1, abs=1e-5)
 
 
 def test_findings_have_the_numbers(run, se):
     said = variants.findings(run)
-    assert len(said) == 5 and all("nan" not in sentence for sentence in said)
-    text, own = "\n".join(said), run.gates[variants.OWN].numpy().ravel()
-    for name in (variants.NO_LAYERS, variants.PARALLEL):
-        assert f"{np.corrcoef(run.gates[name].numpy().ravel(), own)[0, 1]:+.2f} with the own one" in text
+    assert len(said) == 5 + (run.along_one >= variants.ALONG_ONE) and all("nan" not in sentence for sentence in said)
+    text = "\n".join(said)
     assert f"{variants.dependence(run.found):.1%}" in text
     assert "which is rounding" in text or "are identical" in text
     shown = variants.table(run, CLASSES)
@@ -159,7 +267,7 @@ def test_what_a_blocks_weights_do_not_allow_is_left_out_with_a_sentence(se, batc
     assert variants.findings(run)[-1].startswith("**From the unit's input** is left out. ")
     model = odd(twice=True)
     run = variants.variants(model, batch, model.blocks[0].label)
-    assert list(run.gates) == [variants.OWN] and "more than once" in variants.findings(run)[0]
+    assert list(run.gates) == list(run.across) == [variants.OWN] and "more than once" in variants.findings(run)[0]
     variants.effect(run, variants.table(run, CLASSES))
 
 
