@@ -252,6 +252,8 @@ def _write_rows(plan: Collection, files: list, path: Path, compact: bool) -> Non
             dropped = [f"{block.label}_{name}" for block in plan.model.blocks
                        for name in ("std", "below", "above", *(["mean"] if block.branches > 1 else []))]
             rows = rows.drop_columns(dropped)
+            rows = rows.cast(pa.schema([field.with_type(pa.float16()) if field.type == pa.float32() else field
+                                        for field in rows.schema]))
         writer = writer or pq.ParquetWriter(path, rows.schema, compression="zstd")
         writer.write_table(rows)
     if writer is not None:

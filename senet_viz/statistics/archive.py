@@ -130,14 +130,19 @@ class Statistics:
             between, within = self._drawn(between, draw, 2), self._drawn(within, draw, 2)
         return between, within
 
+    def tells(self, name: str) -> bool:
+        """Whether something that is measured from the sample is there: "measures", "rank", "farthest" or "drivers"."""
+        first = self.blocks[0].name
+        return bool(self.sampled) and not self._names.isdisjoint({f"{first}.{name}", f"{first}.gate.{name}"})
+
     @property
     def draws(self) -> int:
         """How often random weights were drawn anew for the control "random"; 0 where the run had none."""
         name = f"{self.blocks[0].name}.random.between"
         if name not in self._names:
             return 0
-        shape = self._tensors.get_slice(name).get_shape()
-        return int(shape[1]) if len(shape) == 4 else 1
+        first = self._tensors.get_slice(name)[0]
+        return len(first) if first.ndim == 3 else 1
 
     @staticmethod
     def _drawn(values: np.ndarray, draw: int, dimensions: int) -> np.ndarray:

@@ -1,14 +1,17 @@
 """What the dimension of the gates says, in sentences (Markdown: block labels are bold) that follow from its numbers."""
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
+from ..data.class_names import short_names
 from ..reports.text import plain
 from .archive import Statistics
-from .dimension import ONE
+from .dimension import FEWEST, ONE, TAIL
 
 HEAVY = 0.3  # the share of the variance from which on 1 % of the pictures are said to make it
+NAMED = 3  # outlying pictures that are named
 NARROW = 0.1  # the share of the classes up to which the effective number of them is said to be small
 
 
@@ -60,19 +63,22 @@ def repeated(along: Sequence[str], labels: Iterable[str], stats: Statistics) -> 
             f"number many times.")
 
 
-def dimension_findings(stats: Statistics, table: pd.DataFrame, units: pd.DataFrame | None = None) -> list[str]:
+def dimension_findings(stats: Statistics, table: pd.DataFrame, units: pd.DataFrame | None = None, zoom: float = 1.0
+                       ) -> list[str]:
     """What the table says.
 
     Args:
         stats: the statistics.
         table: ``summaries.dimension(stats)``.
         units: ``summaries.hidden_units(stats)``.
+        zoom: that of the tables.
     """
+    drawn = "once" if stats.draws == 1 else f"{stats.draws} times"
     gate = _rows(table, "gate")
     told = gate["dimension"].dropna()
     if told.empty:
         return [f"In how many directions the gates move cannot be told from {stats.sampled:,} pictures: nothing moves, "
-                f"or there are fewer than three pictures for each direction."]
+                f"or there are fewer than {FEWEST} pictures for each direction."]
     found, one = [], [label for label in told.index if told[label] < ONE]
     if one:
         sizes = sorted({int(gate["channels"][label]) for label in one})
@@ -87,9 +93,9 @@ def dimension_findings(stats: Statistics, table: pd.DataFrame, units: pd.DataFra
         found.append(f"{where} the dimension is {rest[low]:.1f} (**{low}**)" + (
             f" to {rest[high]:.1f} (**{high}**)" if high != low else "") + f", of {_channels(gate, rest.index)}.")
     found += [_beside(gate, _rows(table, source), words) for source, words in (
-        ("squeeze", "its squeezed input z"), ("random", "the same network with random weights, drawn once,"))
+        ("squeeze", "its squeezed input z"), ("random", f"the same network with random weights, drawn {drawn},"))
         if (table["source"] == source).any()]
-    found += _tails(stats, table)
+    found += _tails(stats, table, zoom)
     spread = gate["classes"].dropna()
     few = [label for label in spread.index if spread[label] <= max(1.5, NARROW * (stats.count > 0).sum())]
     if few and (stats.count > 0).sum() > 2:
@@ -146,14 +152,42 @@ def _beside(gate: pd.DataFrame, other: pd.DataFrame, words: str) -> str:
             f"{other['dimension'].reindex(difference.index).median():.1f}).")
 
 
-def _tails(stats: Statistics, table: pd.DataFrame) -> list[str]:
+def _tails(stats: Statistics, table: pd.DataFrame, zoom: float) -> list[str]:
+    """Where a few pictures make the variance: which they are, and the number without them."""
     found = []
     for source, what in (("gate", "gate"), ("squeeze", "squeezed input z")):
-        tail = _rows(table, source)["tail"].dropna()
+        rows = _rows(table, source)
+        tail = rows["tail"].dropna()
         heavy = [label for label in tail.index if tail[label] > HEAVY]
-        if heavy:
-            most = str(tail[heavy].idxmax())
-            found.append(f"A few pictures move the {what} of {named(stats, heavy)} most: 1 % of them hold over "
-                         f"{HEAVY:.0%} of its variance ({tail[most]:.0%} in **{most}**). In other pictures the "
-                         f"number of directions may be another, by more than its standard error says.")
+        if not heavy:
+            continue
+        most = str(tail[heavy].idxmax())
+        text = (f"A few pictures move the {what} of {named(stats, heavy)} most: {TAIL:.0%} of them hold over "
+                f"{HEAVY:.0%} of its variance ({tail[most]:.0%} in **{most}**). In other pictures the number of "
+                f"directions may be another, by more than its standard error says.")
+        without = rows["trimmed"].reindex(heavy).dropna()
+        if len(without):
+            grown = str((without - rows["dimension"].reindex(without.index)).abs().fillna(0).idxmax())
+            known = rows["dimension"][grown]
+            text += (f" Without these {TAIL:.0%} it is {without[grown]:.1f} in **{grown}**" + (
+                f", with them {known:.1f}." if pd.notna(known) else "."))
+        found.append(text + _outliers(stats, heavy, source, zoom))
     return found
+
+
+def _outliers(stats: Statistics, labels: Sequence[str], source: str, zoom: float) -> str:
+    """The pictures that are among the ``TAIL`` farthest in most of some blocks; "" where that is not known."""
+    if not stats.tells("farthest"):
+        return ""
+    few = max(round(TAIL * stats.sampled), 1)
+    counts = Counter(int(index) for label in labels for index in stats.farthest(label, source, zoom=zoom)[:few])
+    chosen = counts.most_common(NAMED)
+    rows = stats.images(["index", "file", "label"]).drop_duplicates("index").set_index("index")
+    classes = short_names(stats.classes)
+    said = []
+    for index, count in chosen:
+        label = int(rows["label"][index])
+        known = f" ({plain(classes[label])})" if label >= 0 else ""
+        said.append(f"{plain(str(rows['file'][index]))}{known}" + (
+            f" in {count} of {len(labels)} blocks" if len(labels) > 1 else ""))
+    return f" Among the farthest: {'; '.join(said)}."

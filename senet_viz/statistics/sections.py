@@ -207,7 +207,8 @@ class DataSections:
         table = summaries.dimension(self.stats, zoom=self.zoom)
         units = summaries.hidden_units(self.stats, self.zoom)
         figure = figures.dimension(table, quantity=self.quantity) if table["dimension"].notna().any() else None
-        return self._section("dimension", directions.dimension_findings(self.stats, table, units), figure, table,
+        return self._section("dimension", directions.dimension_findings(
+            self.stats, table, units, self.zoom), figure, table,
                              self._script(f"summaries.dimension(stats{self._zoom})"))
 
     def driving(self, properties: bool = False) -> Finding | None:

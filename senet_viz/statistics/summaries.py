@@ -14,6 +14,7 @@ from scipy.spatial.distance import cdist
 from scipy.stats import beta, permutation_test, rankdata, spearmanr
 
 from ..data.class_names import short_names
+from ..gates import AttentionBlock
 from ..tables import HIGH, LOW
 from .archive import Statistics
 
@@ -108,7 +109,12 @@ def specificity(stats: Statistics, branch: int = -1, zoom: float = 1.0) -> pd.Da
 
     Columns: block, label, stage, index, source ("gate", or a control as in ``Statistics.variance``), channels (how many
     the quantiles are over), dead, open, constant (how many were left out as such), and q05, q25, median, q75, q95, mean
-    of ω² over the channels; nan where none is left, or ω² is not defined (see ``omega_squared``).
+    of ω² over the channels; nan where none is left, or ω² is not defined (see ``omega_squared``). From the sampled
+    pictures, nan where the statistics have none: rank (the median over the channels of ω² of ranks, in which a few
+    outliers weigh no more than others) and decoded (the share of pictures whose class is told from all channels
+    together, 0..1, see ``senet_viz.statistics.decoding``). Of random weights that were drawn several times all of these
+    are means over the draws, and low and high are the least and largest median among them; elsewhere both are median.
+    draws is how many there were.
 
     A channel is dead when its gate is under .05 in at least 99 % of all pictures, open when it is over .95 in as many,
     and constant when it is neither and does not vary. "gate" and "shuffled" leave out all three by the gate's state;
@@ -117,22 +123,40 @@ def specificity(stats: Statistics, branch: int = -1, zoom: float = 1.0) -> pd.Da
     rows = []
     images, classes = _labelled(stats)
     for block in stats.blocks:
-        dead, opened, constant = _states(stats, block, branch, zoom)
-        nobody = np.zeros_like(dead)
+        states = _states(stats, block, branch, zoom)
         for source in stats.sources:
-            # the squeezed input has no branches
-            between, within = (part[0 if source == "squeeze" else branch]
-                               for part in stats.variance(block, source, zoom))
-            looked, still = ~np.isnan(between), ~_varies(between, within, images) & (images > 0)
-            out = [dead, opened, (constant | still) & ~dead & ~opened] if source in ("gate", "shuffled") else [
-                nobody, nobody, still]
-            omega = omega_squared(between, within, images, classes)[looked & ~np.any(out, axis=0)]
-            omega = omega[~np.isnan(omega)]
+            draws = pd.DataFrame([
+                _specificity(stats, block, source, branch, zoom, draw, states, images, classes)
+                for draw in range(stats.draws if source == "random" else 1)])
             rows.append({"block": block.name, "label": block.label, "stage": block.stage, "index": block.index,
-                         "source": source, "channels": len(omega)}
-                        | {name: int((which & looked).sum()) for name, which in zip(("dead", "open", "constant"), out)}
-                        | _quantiles(omega))
-    return pd.DataFrame(rows)
+                         "source": source} | draws.mean().to_dict()
+                        | {"low": draws["median"].min(), "high": draws["median"].max(), "draws": len(draws)})
+    counts = ["channels", "dead", "open", "constant"]
+    table = pd.DataFrame(rows)
+    return table.astype(dict.fromkeys(counts, int)) if rows else table
+
+
+def _specificity(stats: Statistics, block: AttentionBlock, source: str, branch: int, zoom: float, draw: int,
+                 states: tuple[np.ndarray, ...], images: int, classes: int) -> dict[str, float]:
+    """What ``specificity`` tells of one block and source, of one draw."""
+    dead, opened, constant = states
+    nobody = np.zeros_like(dead)
+    # the squeezed input has no branches
+    between, within = (part[0 if source == "squeeze" else branch]
+                       for part in stats.variance(block, source, zoom, draw))
+    looked, still = ~np.isnan(between), ~_varies(between, within, images) & (images > 0)
+    out = [dead, opened, (constant | still) & ~dead & ~opened] if source in ("gate", "shuffled") else [
+        nobody, nobody, still]
+    kept = looked & ~np.any(out, axis=0)
+    omega = omega_squared(between, within, images, classes)[kept]
+    omega = omega[~np.isnan(omega)]
+    found = {"channels": len(omega)} | {
+        name: int((which & looked).sum()) for name, which in zip(("dead", "open", "constant"), out)} | _quantiles(omega)
+    if source == "shuffled" or not stats.tells("rank"):
+        return found | {"rank": np.nan, "decoded": np.nan}
+    ranks = stats.rank_specificity(block, source, branch, zoom, draw)[kept]
+    return found | {"rank": float(np.nanmedian(ranks)) if (~np.isnan(ranks)).any() else np.nan,
+                    "decoded": stats.measures(block, source, branch, zoom, draw)["decoded"]}
 
 
 def depth_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
@@ -163,7 +187,8 @@ def depth_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
         found += [chance, *_left_out(gate)]
         if above.any():  # what is said of noise would be noise
             margin = max(NEGLIGIBLE, _unrelated(0.95, images, classes))
-            found += [_range(median, margin), *_depth(median, margin), *_controls(median, rows, margin)]
+            found += [_range(median, margin), *_depth(median, margin), *_controls(median, rows, margin),
+                      *_decoded(rows, classes, stats.sampled)]
     found.append(_saturated(gate))
     few = int(((stats.count > 0) & (stats.count < FEW)).sum())
     if few:
@@ -197,8 +222,10 @@ def dimension(stats: Statistics, branch: int = -1, zoom: float = 1.0) -> pd.Data
     as in ``Statistics.measures`` dimension (the participation ratio of the covariance over pictures: 1 where all
     channels are one number, up to their number), error (its standard error), first (share of the variance along the
     first direction, 0..1), redundancy (mean squared correlation of two channels), tail (share of the variance that 1 %
-    of the pictures hold) and classes (effective number of classes that the variance between classes is spread over).
-    nan where the pictures are too few to tell, or nothing moves.
+    of the pictures hold), classes (effective number of classes that the variance between classes is spread over),
+    trimmed (the dimension without those 1 %) and decoded (the share of pictures whose class is told from it, 0..1).
+    nan where the pictures are too few to tell, or nothing moves. Of random weights that were drawn several times these
+    are means over the draws, and the error is that of one draw: it holds how they differ, too.
 
     Raises:
         ValueError: for statistics without a sample of pictures.
@@ -206,8 +233,18 @@ def dimension(stats: Statistics, branch: int = -1, zoom: float = 1.0) -> pd.Data
     sources = [source for source in ("gate", "squeeze", "random") if source in stats.sources]
     return pd.DataFrame([
         {"block": block.name, "label": block.label, "stage": block.stage, "index": block.index, "source": source,
-         "channels": block.channels, "images": stats.sampled} | stats.measures(block, source, branch, zoom)
+         "channels": block.channels, "images": stats.sampled} | _measures(stats, block, source, branch, zoom)
         for block in stats.blocks for source in sources])
+
+
+def _measures(stats: Statistics, block: AttentionBlock, source: str, branch: int, zoom: float) -> dict[str, float]:
+    """What is told of a gate; of several draws the means."""
+    draws = pd.DataFrame([stats.measures(block, source, branch, zoom, draw)
+                          for draw in range(stats.draws if source == "random" else 1)])
+    found = draws.mean()
+    if len(draws) > 1:
+        found["error"] = np.sqrt((draws["error"] ** 2).mean() + draws["dimension"].var())
+    return found.to_dict()
 
 
 def hidden_units(stats: Statistics, zoom: float = 1.0) -> pd.DataFrame:
@@ -381,7 +418,7 @@ def _varies(between: np.ndarray, within: np.ndarray, images: int) -> np.ndarray:
 
 def _scale(stats: Statistics, smallest: float) -> float:
     """The smallest standard deviation by which differences of class means may be divided."""
-    return COARSE if stats.metadata["compact"] else smallest
+    return COARSE if stats.metadata["compact"] and not stats.fine else smallest
 
 
 def _tails(stats: Statistics, block, branch: int, zoom: float) -> tuple[np.ndarray, np.ndarray]:
@@ -481,21 +518,61 @@ def trend(values: Sequence[float] | pd.Series) -> tuple[float, float]:
 def _controls(median: pd.Series, rows: dict[str, pd.DataFrame], margin: float) -> list[str]:
     """The gate beside random weights and its own input."""
     found, missing = [], []
+    draws = int(rows["random"]["draws"].iloc[0]) if "random" in rows else 1
+    drawn = "once" if draws == 1 else f"{draws} times"
     for source, words, more in (
-            ("random", "the same network with random weights, drawn once",
-             "Another draw of the weights may give other numbers."),
+            ("random", f"the same network with random weights, drawn {drawn}",
+             "Another draw of the weights may give other numbers." if draws == 1 else
+             "What lies within the range of the draws counts as being as much."),
             ("squeeze", "its own squeezed input z",
              "These are shares of variance, not of what can be known: a gate computed from z alone holds no more about "
              "the class than z does.")):
-        control = rows[source]["median"].reindex(median.index) if source in rows else median * np.nan
-        if control.isna().all():
+        control = rows.get(source)
+        if control is None or control["median"].reindex(median.index).isna().all():
             missing.append({"random": "random weights", "squeeze": "the squeezed input z"}[source])
-        else:  # ω² under 0 is 0: no class-specificity at all, of which there is no more or less
-            difference = median.clip(0) - control.clip(0)
-            found.append(f"Beside {words}, {_tally(difference, margin)}. {more}")
+            continue
+        # ω² under 0 is 0: no class-specificity at all, of which there is no more or less
+        gate, low, high = median.clip(0), *(control[name].reindex(median.index).clip(0) for name in ("low", "high"))
+        difference = (gate - gate.clip(low, high)).where(low.notna())
+        found.append(f"Beside {words}, {_tally(difference, margin)}. {more}")
+        if source == "squeeze" and (ranks := _ranked(rows, margin)):
+            found[-1] += f" {ranks}"
     if missing:
         found.append(f"There is no comparison with {' or '.join(missing)}: the table holds no numbers of it.")
     return found
+
+
+def _ranked(rows: dict[str, pd.DataFrame], margin: float) -> str:
+    """Gate and input once more, by ranks; "" where there are none."""
+    difference = (rows["gate"]["rank"].clip(0) - rows["squeeze"]["rank"].clip(0)).dropna()
+    if difference.empty:
+        return ""
+    more, less = int((difference > margin).sum()), int((difference < -margin).sum())
+    return (f"By ranks, in which a few outlying pictures weigh no more than others, it is more in {more} and less in "
+            f"{less} of {_number(len(difference), 'block')}.")
+
+
+def _decoded(rows: dict[str, pd.DataFrame], classes: int, sampled: int) -> list[str]:
+    """Of how many pictures the class is told from the gate, and of how many from its input."""
+    if "squeeze" not in rows:
+        return []
+    gate, given = rows["gate"]["decoded"], rows["squeeze"]["decoded"]
+    both = gate.notna() & given.notna()
+    gate, given = gate[both], given[both]
+    if gate.empty:
+        return []
+    level = (gate + given) / 2
+    margin = 2 * np.sqrt(2 * level * (1 - level) / sampled)  # two standard errors of a difference of shares
+    more, less = int((given - gate > margin).sum()), int((gate - given > margin).sum())
+
+    def of(shares: pd.Series) -> str:
+        low, high = (f"{share:.1%}" for share in (shares.min(), shares.max()))
+        return low if low == high else f"{low} to {high}"
+
+    return [f"How much of the class each of them holds: a linear classifier that looks at all channels tells the "
+            f"class of {of(given)} of {sampled:,} pictures from z, and of {of(gate)} from the gate; chance is "
+            f"{1 / classes:.1%}. From z more are told in {more} of {_number(len(gate), 'block')}, from the gate more in "
+            f"{less} (by over two standard errors)."]
 
 
 def _tally(difference: pd.Series, margin: float) -> str:

@@ -12,15 +12,28 @@ class Told:
     """Statistics of blocks with these measures."""
 
     sampled = 200
+    draws = 1
+    classes = ("cat", "dog")
     sources = ("gate", "shuffled", "squeeze", "random")
     count = pd.Series([2] * 100)
 
     def __init__(self, blocks, measures):
         self.blocks, self._measures = blocks, measures
 
-    def measures(self, block, source="gate", branch=-1, zoom=1.0):
+    def tells(self, name):
+        return name == "farthest"
+
+    def farthest(self, block, source="gate", branch=-1, zoom=1.0):
+        return [7, 3, 9, 1] if getattr(block, "label", block) == self.blocks[0].label else [7, 5, 9, 1]
+
+    def images(self, columns):
+        return pd.DataFrame({"index": range(10), "file": [f"{i}_.png" for i in range(10)],
+                             "label": [0, 1] * 4 + [0, -1]})
+
+    def measures(self, block, source="gate", branch=-1, zoom=1.0, draw=0):
         label = getattr(block, "label", block)
-        numbers = {"dimension": 4.0, "error": 0.1, "first": 0.4, "redundancy": 0.2, "tail": 0.05, "classes": 60.0}
+        numbers = {"dimension": 4.0, "error": 0.1, "first": 0.4, "redundancy": 0.2, "tail": 0.05, "classes": 60.0,
+                   "trimmed": 4.2, "decoded": 0.3}
         return numbers | self._measures.get((label, source), {})
 
 
@@ -101,6 +114,31 @@ def test_heavy_tails_few_classes_hidden_units_and_what_cannot_be_told(told):
     assert f"as over 1.5 of 100 classes in **{third}**" in text
     assert "Of the 24 hidden units of the excitation 11 live" in text and f"in **{second}**, 4 of 16" in text
     assert f"In **{fourth}** it cannot be told" in text
+
+
+def test_outliers_are_named_and_the_number_without_them_is_given(told):
+    first, second, *_ = labels(told())
+    heavy = {"tail": 0.5, "trimmed": 9.25}
+    text = " ".join(sentences(told(**{f"{first}_gate": heavy, f"{second}_gate": {**heavy, "trimmed": 5.0}})))
+    assert f"Without these 1% it is 9.2 in **{first}**, with them 4.0." in text
+    # 1 % of 200 pictures are two, the farthest of each block
+    assert (r"Among the farthest: 7\_\.png (dog) in 2 of 2 blocks; 3\_\.png (dog) in 1 of 2 blocks; "
+            r"5\_\.png (dog) in 1 of 2 blocks.") in text
+    one = " ".join(sentences(told(**{f"{second}_squeeze": {**heavy, "dimension": math.nan}})))
+    assert rf"Without these 1% it is 9.2 in **{second}**. Among the farthest: 7\_\.png (dog); 5\_\.png (dog)." in one
+
+
+def test_random_weights_drawn_several_times(told):
+    stats = told()
+    assert "drawn once," in " ".join(sentences(stats))
+    values = iter([2.0, 3.0, 7.0] * len(stats.blocks))
+    stats.draws, plain = 3, stats.measures
+    stats.measures = lambda block, source="gate", branch=-1, zoom=1.0, draw=0: plain(block, source, branch, zoom) | (
+        {"dimension": next(values), "error": 0.3} if source == "random" else {})
+    row = summaries.dimension(stats).query("source == 'random'").iloc[0]
+    assert row["dimension"] == pytest.approx(4) and row["error"] == pytest.approx(math.sqrt(0.09 + 7))
+    values = iter([2.0, 3.0, 7.0] * len(stats.blocks))
+    assert "drawn 3 times," in " ".join(sentences(stats))
 
 
 def test_nothing_can_be_told(told):

@@ -419,8 +419,12 @@ def test_nearest_classes_leave_out_what_has_no_scale():
 # the sentences: tables made by hand
 
 
-def findings(gate, *, count=(50, 50), drop=(), dead=None, **controls):
-    """What is said of medians of ω² a block, and of those of its controls ("shuffled": 95th percentiles)."""
+def findings(gate, *, count=(50, 50), drop=(), dead=None, draws=None, more=None, **controls):
+    """What is said of medians of ω² a block, and of those of its controls ("shuffled": 95th percentiles).
+
+    ``draws``: the least and largest median of several draws of random weights. ``more``: source → its further columns,
+    a list a block each.
+    """
     labels = [f"SE_{2 + i // 3}_{1 + i % 3}" for i in range(len(gate))]
     controls = {"shuffled": 0.0, "random": 0.0, "squeeze": 0.0} | controls
     rows = []
@@ -429,9 +433,14 @@ def findings(gate, *, count=(50, 50), drop=(), dead=None, **controls):
             if source not in drop:
                 value = values[i] if np.ndim(values) else values
                 left = {"channels": 10, "open": 0} if not np.isnan(value) else {"channels": 0, "open": 10}
-                rows.append({"label": label, "source": source, "median": value, "q95": value, "dead": 0, "constant": 0}
-                            | left | ((dead or {}).get(label, {}) if source == "gate" else {}))
+                rows.append({"label": label, "source": source, "median": value, "q95": value, "dead": 0, "constant": 0,
+                             "low": value, "high": value, "draws": 1, "rank": np.nan, "decoded": np.nan}
+                            | left | ((dead or {}).get(label, {}) if source == "gate" else {})
+                            | {name: values[i] for name, values in (more or {}).get(source, {}).items()})
+                if draws and source == "random":
+                    rows[-1] |= {"low": draws[0], "high": draws[1], "draws": 3}
     stats = archive(gates(np.repeat(np.arange(len(count)), count), 2), np.repeat(np.arange(len(count)), count))
+    stats.metadata["sampled"] = 1000
     return depth_findings(stats, pd.DataFrame(rows))
 
 
@@ -653,6 +662,47 @@ def test_a_gate_holds_no_more_of_the_class_than_its_input_whatever_its_share_of_
     assert table["gate"] > table["squeeze"] + 0.3
     told = "no more about the class than z does"
     assert told in the(depth_findings(stats, specificity(stats)), "squeezed input")
+
+
+def test_what_lies_within_the_range_of_the_draws_is_as_much():
+    found = findings([0.35, 0.2, 0.05], random=0.2, draws=(0.1, 0.3))
+    assert the(found, "random weights") == (
+        "Beside the same network with random weights, drawn 3 times, the class accounts for more of the median "
+        f"channel's variance in 1, for less in 1 and for as much (within {unrelated(0.95):.2g}) in 1 of 3 blocks "
+        "(median difference of ω² 0.00). What lies within the range of the draws counts as being as much.")
+
+
+def test_ranks_and_what_a_classifier_tells_beside_the_shares():
+    found = findings([0.4, 0.3, 0.2], squeeze=0.1, more={
+        "gate": {"rank": [0.1, 0.1, 0.3], "decoded": [0.20, 0.30, 0.25]},
+        "squeeze": {"rank": [0.3, 0.3, 0.1], "decoded": [0.40, 0.31, 0.10]}})
+    assert the(found, "squeezed input").endswith(
+        "By ranks, in which a few outlying pictures weigh no more than others, it is more in 1 and less in 2 of 3 "
+        "blocks.")
+    assert the(found, "classifier") == (
+        "How much of the class each of them holds: a linear classifier that looks at all channels tells the class of "
+        "10.0% to 40.0% of 1,000 pictures from z, and of 20.0% to 30.0% from the gate; chance is 50.0%. From z more "
+        "are told in 1 of 3 blocks, from the gate more in 1 (by over two standard errors).")
+    assert not [sentence for sentence in findings([0.4]) if "ranks" in sentence or "classifier" in sentence]
+
+
+def test_specificity_of_several_draws_and_of_ranks(full):
+    table = specificity(full).set_index(["label", "source"])
+    images, classes = int(full.count.sum()), int((full.count > 0).sum())
+    for block in full.blocks:
+        medians, ranks = [], []
+        for draw in range(2):
+            between, within = (part[-1] for part in full.variance(block, "random", draw=draw))
+            error = within / (images - classes)
+            medians.append(np.median((between - (classes - 1) * error) / (between + within + error)))
+            ranks.append(np.median(full.rank_specificity(block, "random", draw=draw)))
+        row = table.loc[block.label, "random"]
+        assert row["median"] == pytest.approx(np.mean(medians)) and row["rank"] == pytest.approx(np.mean(ranks))
+        assert (row["low"], row["high"]) == pytest.approx((min(medians), max(medians)))
+        gate = table.loc[block.label, "gate"]
+        assert gate["rank"] == pytest.approx(np.median(full.rank_specificity(block)))
+        assert gate["decoded"] == pytest.approx(full.measures(block)["decoded"], nan_ok=True)
+    assert set(table["draws"]) == {1, 2} and table.xs("shuffled", level="source")["rank"].isna().all()
 
 
 def test_missing_controls_are_said_to_be_missing():
