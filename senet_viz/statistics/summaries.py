@@ -571,8 +571,8 @@ def _decoded(rows: dict[str, pd.DataFrame], classes: int, sampled: int) -> list[
 
     return [f"How much of the class each of them holds: a linear classifier that looks at all channels tells the "
             f"class of {of(given)} of {sampled:,} pictures from z, and of {of(gate)} from the gate; chance is "
-            f"{1 / classes:.1%}. From z more are told in {more} of {_number(len(gate), 'block')}, from the gate more in "
-            f"{less} (by over two standard errors)."]
+            f"{1 / classes:.1%}. From z more are told in {more} of {_number(len(gate), 'block')}, from the gate more "
+            f"in {less} (by over two standard errors)."]
 
 
 def _tally(difference: pd.Series, margin: float) -> str:
