@@ -26,7 +26,8 @@ TOP_CLASS = "the most probable at each size"
 NO_OTHER = "no other model"
 SHOWN, BESIDE, HALF = 420, 460, 440  # pixels: a picture's width, that of a chart beside it, that of each of two charts
 PACE = 0.7  # seconds a size
-TABS = {"data_findings": "Change", "data_bars": "Bars", "data_classes": "Classes", "data_share": "Without zoom"}
+TABS = {"data_findings": "Change", "data_doses": "All sizes", "data_bars": "Bars", "data_classes": "Classes",
+        "data_share": "Without zoom"}
 
 
 def main() -> None:
@@ -276,7 +277,7 @@ def data_set(loaded: Loaded) -> None:
     """The same over a data set."""
     title, lead, more = HEAD
     heading(title, "data-set", lead, more)
-    clear("data_findings", "data_bars", "data_classes", "data_share")
+    clear(*TABS)
     found = {name: stats for name, stats in collected().items()
              if any(block.branches > 1 for block in stats.blocks)}
     if not found:

@@ -278,11 +278,13 @@ def describe_slopes(slopes: pd.DataFrame, largest: float = SIZES[-1]) -> str:
         slopes: ``size_slopes`` of a sweep.
         largest: size that it went to.
     """
-    left = slopes.set_index("label")["left"]
+    left = slopes.set_index("label")["left"].dropna()
+    if left.empty:
+        return "Whether weight moves as the object grows cannot be told: that takes two sizes or more from 1× up."
     up, down = (left > NEGLIGIBLE).sum(), (left < -NEGLIGIBLE).sum()
     text = (f"As the object grows from 1× to {name_of(largest)}, beyond both controls, weight moves to the larger "
-            f"kernel in **{up}** and to the smaller in **{down}** of {len(left)} units, by more than "
-            f"{NEGLIGIBLE:g} per doubling of its size")
+            f"kernel in **{up}** and to the smaller in **{down}** of {len(left)} unit{'s' * (len(left) > 1)}, by more "
+            f"than {NEGLIGIBLE:g} per doubling of its size")
     if up or down:
         most = str(left.abs().idxmax())
         text += f", most in **{most}** ({left[most]:+.3f})"
@@ -304,7 +306,11 @@ def describe_cam(sweep: Sweep, size: float, classes: Sequence[str], target: int 
     def named(index: int) -> str:
         return f"**{plain(classes[index])}**"
 
+    def share(index: int) -> str:
+        value = float(probable[index])
+        return f"probability {'under 1%' if value < 0.01 else 'over 99%' if value > 0.99 else f'{value:.0%}'}"
+
     if target in (None, top):
-        return f"Grad-CAM at {name_of(size)} of {named(top)} ({float(probable[top]):.0%}), the most probable class."
-    return (f"Grad-CAM at {name_of(size)} of {named(target)} ({float(probable[target]):.0%}), not of the most probable "
-            f"class, {named(top)} ({float(probable[top]):.0%}).")
+        return f"Grad-CAM at {name_of(size)} of {named(top)}, the most probable class there ({share(top)})."
+    return (f"Grad-CAM at {name_of(size)} of {named(target)} ({share(target)}), not of the most probable class there, "
+            f"{named(top)} ({share(top)}).")

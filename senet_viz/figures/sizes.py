@@ -160,8 +160,8 @@ def size_effects(table: pd.DataFrame, *, quantity: str = "change of the weight d
 
     Args:
         table: columns block, label, stage, change, low, high, blur, elsewhere, left, beyond (is the change more than
-            the controls': filled dots), d (effect size), images_up, classes_up (shares whose preference grew), images,
-            classes (how many); a row a unit.
+            the controls': filled dots), detectable (how much more would be found), d (effect size), images_up,
+            classes_up (shares whose preference grew), images, classes (how many); a row a unit.
         quantity: what the change is, for the axis.
     """
     figure = go.Figure()
@@ -169,13 +169,13 @@ def size_effects(table: pd.DataFrame, *, quantity: str = "change of the weight d
         _symbols(figure, table, look)
     beyond = table["beyond"].eq(True)
     rest = "zoom, not beyond the controls" if figure.data else "zoom"
-    left = "beyond the controls %{customdata[2]:+.4f}, " if figure.data else ""
+    left = ("beyond the controls %{customdata[2]:+.4f} (would be found: %{customdata[8]:.4f}), " if figure.data else "")
     for part, name, symbol in ((beyond, "zoom, beyond the controls", "circle"), (~beyond, rest, "circle-open")):
         if part.any():
             _intervals(
                 figure, table[part], "change", name, symbol, f"{left}d = %{{customdata[3]:.2f}}<br>up in "
                 "%{customdata[4]:.0%} of %{customdata[5]:,} images and %{customdata[6]:.0%} of %{customdata[7]:,} "
-                "classes", ["left", "d", "images_up", "images", "classes_up", "classes"])
+                "classes", ["left", "d", "images_up", "images", "classes_up", "classes", "detectable"])
     return _finish_units(figure, table, "change", quantity, f"; it is beyond the controls in {int(beyond.sum())}")
 
 

@@ -1,16 +1,30 @@
 """What a data set shows of the choice of kernels, section by section: words, figure, table, and its script."""
+import pandas as pd
+
 from .. import figures
 from ..reports import scripts
 from ..reports.html import Section
 from ..reports.text import plain
 from .archive import Statistics
-from .kernels import bars, by_share, class_changes, enlarged, kernel_findings, low_middle_high, size_effects, stage_ends
+from .kernels import (
+    bars,
+    by_share,
+    class_changes,
+    dose_response,
+    enlarged,
+    kernel_findings,
+    low_middle_high,
+    size_effects,
+    stage_ends,
+)
 
 HEAD = (  # title, lead, how to read it
     "Over a data set", "Does it hold for many objects? The same question, put to a data set.",
     "The sentences follow from the tables. Under the first tab, dots are the change of the mean difference between the "
-    "kernels' weights with its 95 % interval, over all units together and clustered by class; they are filled where it "
-    "exceeds both controls.")
+    "kernels' weights with its 95% interval, over all units together and clustered by class; they are filled where it "
+    "surely exceeds both controls. Where a dot is not filled, a change may be there that is too small to be found.")
+
+PER_DOUBLING = "change of the weight difference<br>per doubling of the object's side"
 
 
 class KernelSections:
@@ -34,14 +48,18 @@ class KernelSections:
         self._path = str(stats.path) if path is None else path
         self._effects, self._shares = size_effects(stats, self.zoom), by_share(stats)
         self._bars, self._changes = bars(stats), class_changes(stats, self.zoom)
+        self._doses = dose_response(stats) if len(enlarged(stats)) > 1 else None
         self._ends, self._chosen = stage_ends(stats), low_middle_high(stats)
-        self.findings = kernel_findings(stats, self._effects, self._shares)
+        self.findings = kernel_findings(stats, self._effects, self._shares, self._doses)
         about = stats.metadata
         self.source = plain(f"{about['model']} on {about['data']}, {about['images']:,} pictures")
 
     def all(self) -> dict[str, Section]:
-        """All of them: name → section; "data_share" is left out where no boxes are known."""
-        found = {"data_findings": self.effects(), "data_bars": self.paper_bars(), "data_classes": self.classes()}
+        """All of them: name → section; "data_doses" takes two larger zooms or more, "data_share" boxes."""
+        found = {"data_findings": self.effects()}
+        if self._doses is not None:
+            found["data_doses"] = self.doses(self._doses)
+        found |= {"data_bars": self.paper_bars(), "data_classes": self.classes()}
         return found if self._shares.empty else {**found, "data_share": self.shares()}
 
     def _script(self, ending: str) -> str:
@@ -52,6 +70,13 @@ class KernelSections:
         return Section(
             f"What {self.zoom:g}× changes", f"{' '.join(self.findings)} *{self.source}.* {HEAD[2]}",
             figures.size_effects(self._effects), self._effects, self._script(f"size_effects(stats, zoom={self.zoom})"))
+
+    def doses(self, table: pd.DataFrame) -> Section:
+        """What all zooms together change in each unit."""
+        return Section(
+            "All sizes together", "A line through all zooms from 1× up, in the pictures whose object is whole in each "
+            "of them: how the difference changes per doubling of the object's side, beside the controls.",
+            figures.size_effects(table, quantity=PER_DOUBLING), table, self._script("dose_response(stats)"))
 
     def paper_bars(self) -> Section:
         """The last unit of each stage at every zoom."""

@@ -15,18 +15,21 @@ from ..tables import beyond, kernel_name, panels
 from .archive import Statistics
 from .summaries import FEW, _named, _number, class_names
 
-# A change of the difference below this counts as none, however sure: it is a thousandth of its range, −1..1, and less
-# than half of the smallest change that the paper shows, .0045 in SK_2_3.
+# A change of the difference whose whole interval is closer to 0 than this counts as none: it is a thousandth of the
+# difference's range, −1..1, and less than half of the smallest change that the paper shows, .0045 in SK_2_3.
 NEGLIGIBLE = 0.002
 CONFIDENCE = 0.95
+POWER = 0.8  # the share of repetitions in which a change as large as ``detectable`` would be found
 CONTROLS = {"blur": "the same blur without the zoom", "elsewhere": "as large a crop elsewhere"}
 PUBLISHED = {"SK_2_3": (-0.069, -0.0645), "SK_3_4": (-0.043, -0.028), "SK_5_3": (0.094, 0.079)}
 """Unit → mean difference at 1 and at 1.5, read off the paper's Fig. 4: SKNet-50, all ImageNet validation pictures."""
+PUBLISHED_ZOOM = 1.5
 RISING = ("SK_2_3", "SK_3_4")  # in the paper in every class; in the other unit without direction
 
 _UNIT = ["block", "label", "stage"]
-_EFFECTS = [*_UNIT, "smallest", "largest", "zoom", "images", "truncated", "classes", "before", "after", "change", "std",
-            "d", "images_up", "classes_up", "low", "high", *CONTROLS, "left", "beyond"]
+_KERNELS = [*_UNIT, "smallest", "largest"]
+_COUNTS = ["images", "truncated", "classes"]
+_CHANGE = ["change", "std", "d", "images_up", "classes_up", "low", "high", *CONTROLS, "left", "beyond", "detectable"]
 
 
 def enlarged(stats: Statistics) -> list[float]:
@@ -56,7 +59,9 @@ def size_effects(stats: Statistics, zoom: float = 1.5) -> pd.DataFrame:
     the change over the pictures, dividing by their number), d (change / std), images_up and classes_up (share in which
     the larger kernel gains, in 0..1; of classes, by their mean), low and high (the change's confidence interval), blur
     and elsewhere (mean change in the controls, from zoom 1 as well; nan where the run had none), left (what the change
-    has beyond both, ``senet_viz.tables.beyond``) and beyond (bool).
+    has beyond both, ``senet_viz.tables.beyond``), beyond (bool), and detectable (a true change that is beyond
+    the controls by this much would be found to be ``beyond`` in at least ``POWER`` of all repetitions; nan without a
+    control).
 
     Means are over the classes' means, so that each class counts alike however many of its pictures are left, and the
     intervals cluster by class: the sample are the class means, of K classes, with a t distribution of K − 1 degrees of
@@ -65,6 +70,11 @@ def size_effects(stats: Statistics, zoom: float = 1.5) -> pd.DataFrame:
     change, and of its difference, picture by picture, from each control that there is, lie on the change's side of 0.
     Without any control there is nothing to be beyond of, and it is False.
 
+    detectable = max(``NEGLIGIBLE``, t(1 − .05 / 2m)·SE) + t(1 − (1 − ``POWER``) / J)·SE, of m units and J comparisons
+    (the change and its difference from each control), with t's quantiles for K − 1 degrees of freedom and SE the
+    largest standard error of the J means over class means. The first part is what a mean must reach to be found; the
+    second keeps each of them from falling short of it in more than (1 − ``POWER``) / J of the repetitions.
+
     Args:
         stats: at zoom 1 and ``zoom``.
         zoom: above 1.
@@ -72,29 +82,37 @@ def size_effects(stats: Statistics, zoom: float = 1.5) -> pd.DataFrame:
     Raises:
         ValueError: for other zooms.
     """
-    pairs, rows = _pairs(stats, zoom), []
-    change = pairs.after - pairs.before
-    moved = {name: seen - pairs.before for name, seen in pairs.controls.items()}
-    by_class = _class_means(change, pairs.label)
-    low, high = _interval(by_class)
-    # all of these must hold, so that together they are no surer of themselves than each: nothing more to correct for
-    sides = [_side(low, high),
-             *(_side(*_interval(_class_means(change - control, pairs.label))) for control in moved.values())]
-    before, after, mean = (_mean(values, pairs.label) for values in (pairs.before, pairs.after, change))
-    controls = pd.DataFrame({name: _mean(values, pairs.label) for name, values in moved.items()}, mean.index).reindex(
-        columns=list(CONTROLS))
-    for block in _units(stats):
-        label, std = block.label, change[block.label].std(ddof=0)
-        left = beyond(mean[label], *controls.loc[label]) + 0.0  # without a sign, where it is 0
-        rows.append({
-            "block": block.name, "label": label, "stage": block.stage, "smallest": kernel_name(block, 0),
-            "largest": kernel_name(block, -1), "zoom": zoom, "images": len(change), "truncated": pairs.truncated,
-            "classes": len(by_class), "before": before[label], "after": after[label], "change": mean[label], "std": std,
-            "d": mean[label] / std if std else np.nan, "images_up": _up(change[label]),
-            "classes_up": _up(by_class[label]), "low": low[label], "high": high[label], **controls.loc[label],
-            "left": left, "beyond": bool(moved and abs(left) >= NEGLIGIBLE
-                                         and all(side[label] == np.sign(mean[label]) for side in sides))})
-    return pd.DataFrame(rows, columns=_EFFECTS)
+    seen = _seen(stats, [zoom])
+    before, after = seen.looks["zoom"]
+    table = _table(stats, seen, {look: values[-1] - before for look, values in seen.looks.items()})
+    ends = {"zoom": zoom, "before": _mean(before, seen.label), "after": _mean(after, seen.label)}
+    return table.assign(**{name: np.asarray(value) for name, value in ends.items()})[
+        [*_KERNELS, "zoom", *_COUNTS, "before", "after", *_CHANGE]]
+
+
+def dose_response(stats: Statistics) -> pd.DataFrame:
+    """How each unit's preference goes with the object's size over all zooms from 1 up: a row a unit.
+
+    Of the pictures that count in ``size_effects`` at every zoom, so that they are the same ones throughout. Each
+    picture has a slope, by least squares over the base-2 logarithm of the zoom, and so does each control, which starts
+    at the picture as it is. With one zoom above 1 that is the change of ``size_effects`` over its logarithm.
+
+    Columns as of ``size_effects``, where change, and what is made of it, is the slope: the change of the difference per
+    doubling of the object's side. Instead of zoom, before and after there are zooms (how many, 1 counts) and steady
+    (bool: from each zoom to the next the mean moves the slope's way).
+
+    Raises:
+        ValueError: where there is no zoom 1, or none above it.
+    """
+    zooms = [1.0, *(zoom for zoom in stats.zooms if zoom > 1)]
+    seen, sizes = _seen(stats, zooms[1:]), np.log2(zooms)
+    weights = (sizes - sizes.mean()) / np.square(sizes - sizes.mean()).sum()
+    slopes = {look: sum(weight * value for weight, value in zip(weights, values))
+              for look, values in seen.looks.items()}
+    table = _table(stats, seen, slopes)
+    means = np.array([_mean(values, seen.label) for values in seen.looks["zoom"]]).reshape(len(zooms), len(table))
+    steady = (np.sign(np.diff(means, axis=0)) == np.sign(table["change"].to_numpy())).all(0) & table["change"].ne(0)
+    return table.assign(zooms=len(zooms), steady=steady)[[*_KERNELS, "zooms", *_COUNTS, *_CHANGE, "steady"]]
 
 
 def class_changes(stats: Statistics, zoom: float = 1.5) -> pd.DataFrame:
@@ -110,9 +128,9 @@ def class_changes(stats: Statistics, zoom: float = 1.5) -> pd.DataFrame:
     Raises:
         ValueError: for other zooms.
     """
-    pairs, names = _pairs(stats, zoom), np.array(class_names(stats), dtype=object)
-    before, after = (_class_means(values, pairs.label) for values in (pairs.before, pairs.after))
-    count = pairs.label.value_counts().reindex(before.index).to_numpy()
+    seen, names = _seen(stats, [zoom]), np.array(class_names(stats), dtype=object)
+    before, after = (_class_means(values, seen.label) for values in seen.looks["zoom"])
+    count = seen.label.value_counts().reindex(before.index).to_numpy()
     parts = [pd.DataFrame({
         "block": block.name, "label": block.label, "class": names[before.index], "count": count,
         "before": before[block.label].to_numpy(), "after": after[block.label].to_numpy(),
@@ -172,61 +190,103 @@ def by_share(stats: Statistics) -> pd.DataFrame:
         low[block.label], high[block.label], rho[block.label]) for block in units], columns=columns)
 
 
-def kernel_findings(stats: Statistics, effects: pd.DataFrame, shares: pd.DataFrame) -> list[str]:
+def kernel_findings(stats: Statistics, effects: pd.DataFrame, shares: pd.DataFrame,
+                    doses: pd.DataFrame | None = None) -> list[str]:
     """What the tables found, in sentences (Markdown: unit labels are bold) whose claims follow from their numbers.
 
     They go by the size of changes beside the controls, not by p-values, which thousands of pictures make small for any
-    change: one below ``NEGLIGIBLE`` counts as none.
+    change. A change is called negligible where its whole interval is within ±``NEGLIGIBLE``; where that is not so, and
+    the interval holds 0, it cannot be told.
 
     Args:
         stats: the statistics.
         effects: ``size_effects(stats, zoom)``, of any zoom.
         shares: ``by_share(stats)``.
+        doses: ``dose_response(stats)``, of which nothing is said where there is one zoom above 1.
     """
     if effects.empty:
         return [f"{stats.metadata['model']} has no units that choose between kernels."]
     rows = effects.set_index("label")
     images, classes = (int(rows[name].iloc[0]) for name in ("images", "classes"))
-    truncated, zoom = int(rows["truncated"].iloc[0]), f"{rows['zoom'].iloc[0]:g}×"
+    truncated, zoom = int(rows["truncated"].iloc[0]), float(rows["zoom"].iloc[0])
     found = []
     if truncated:
         found.append(f"Of {_number(truncated + images, 'picture')} {truncated:,} {'is' if truncated == 1 else 'are'} "
-                     f"left out, whose object does not fit into what is left at {zoom}, or has no box: what follows is "
-                     f"of {_number(images, 'picture')} of smaller objects, of {_number(classes, 'class', 'classes')}.")
+                     f"left out: enlarged to {zoom:g}× their object would be cut, or it has no box. " + (
+                         f"What follows is of {'the one' if images == 1 else f'the other {images:,}'}, of smaller "
+                         f"objects, in {_number(classes, 'class', 'classes')}." if images else "None is left."))
     if images:
         found += _moves(rows, zoom) if classes > 1 else [
-            f"Enlarged to {zoom}, an object moves weight to the larger kernel on average in "
-            f"{int((rows['change'] > 0).sum())} of {_number(len(rows), 'unit')}; whether by more than chance cannot be "
-            "told without labels of at least two classes."]
+            f"Enlarged to {zoom:g}×, an object moves weight to the larger kernel on average in "
+            f"{_units_of(rows['change'] > 0)}; whether by more than chance cannot be told without labels of at least "
+            "two classes."]
         if missing := [words for name, words in CONTROLS.items() if rows[name].isna().all()]:
             found.append(f"There is no comparison with {' or '.join(missing)}: the run had no such control.")
+        found += _over_all_zooms(stats, doses)
         found += _beside_the_paper(rows, zoom)
     return [*found, _without_zoom(rows, shares)]
 
 
 @dataclass
-class _Pairs:
-    """What pictures show at 1 and at a zoom; each table has a row a picture (its index) and a column a unit's label."""
+class _Seen:
+    """What pictures show in each look, at 1 and at zooms; the tables have a row a picture and a column a unit's label.
+
+    Attributes:
+        label: of the pictures (−1 for none), by their index.
+        looks: "zoom" and the controls that there are → a table at 1, the picture as it is, and at each zoom.
+        truncated: how many pictures are left out.
+    """
 
     label: pd.Series
-    before: pd.DataFrame
-    after: pd.DataFrame
-    controls: dict[str, pd.DataFrame]
+    looks: dict[str, list[pd.DataFrame]]
     truncated: int
 
 
-def _pairs(stats: Statistics, zoom: float) -> _Pairs:
-    _check(stats, 1.0, zoom)
-    if not zoom > 1:
-        raise ValueError(f"an object grows at a zoom above 1, not at {zoom:g}")
+def _seen(stats: Statistics, zooms: list[float]) -> _Seen:
+    _check(stats, 1.0, *zooms)
+    if not zooms:
+        raise ValueError("these statistics have no zoom above 1, at which an object is larger")
+    if not min(zooms) > 1:
+        raise ValueError(f"an object grows at a zoom above 1, not at {min(zooms):g}")
     rows, units = stats.images(), _units(stats)
-    at = rows[(rows["look"] == "zoom") & (rows["zoom"] == zoom)].set_index("index")
-    boxes = "fits" in at and at["fits"].notna().any()
-    kept = at.index[at["fits"].eq(True)] if boxes else at.index
-    before, after = (_look(rows, "zoom", factor, units).loc[kept] for factor in (1.0, zoom))
-    controls = {name: _look(rows, name, zoom, units) for name in CONTROLS}
-    controls = {name: seen.loc[kept] for name, seen in controls.items() if len(seen)}
-    return _Pairs(at["label"][kept], before, after, controls, len(at) - len(kept))
+    at = [rows[(rows["look"] == "zoom") & (rows["zoom"] == zoom)].set_index("index") for zoom in zooms]
+    kept = every = at[0].index
+    for part in at:
+        if "fits" in part and part["fits"].notna().any():
+            kept = kept[part["fits"].reindex(kept).eq(True)]
+    before = _look(rows, "zoom", 1.0, units).loc[kept]
+    looks = {}
+    for name in ("zoom", *CONTROLS):
+        seen = [_look(rows, name, zoom, units) for zoom in zooms]
+        if all(len(part) for part in seen) or name == "zoom":
+            looks[name] = [before, *(part.loc[kept] for part in seen)]
+    return _Seen(at[0]["label"][kept], looks, len(every) - len(kept))
+
+
+def _table(stats: Statistics, seen: _Seen, moved: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """What is common to ``size_effects`` and ``dose_response``; ``moved``: look → change of each picture."""
+    units, label, change = _units(stats), seen.label, moved["zoom"]
+    controls = {name: moved[name] for name in CONTROLS if name in moved}
+    by_class = _class_means(change, label)
+    # all of these must hold, so that together they are no surer of themselves than each: nothing more to correct for
+    compared = [by_class, *(_class_means(change - control, label) for control in controls.values())]
+    intervals = [_interval(each) for each in compared]
+    (low, high), mean = intervals[0], _mean(change, label)
+    of_controls = pd.DataFrame({name: _mean(control, label) for name, control in controls.items()}, mean.index).reindex(
+        columns=list(CONTROLS))
+    detectable = _detectable(compared) if controls else mean * np.nan
+    rows = []
+    for block in units:
+        name, std = block.label, change[block.label].std(ddof=0)
+        left = beyond(mean[name], *of_controls.loc[name]) + 0.0  # without a sign, where it is 0
+        rows.append({
+            "block": block.name, "label": name, "stage": block.stage, "smallest": kernel_name(block, 0),
+            "largest": kernel_name(block, -1), "images": len(change), "truncated": seen.truncated,
+            "classes": len(by_class), "change": mean[name], "std": std, "d": mean[name] / std if std else np.nan,
+            "images_up": _up(change[name]), "classes_up": _up(by_class[name]), "low": low[name], "high": high[name],
+            **of_controls.loc[name], "left": left, "beyond": bool(controls and abs(left) >= NEGLIGIBLE and all(
+                _side(*ends)[name] == np.sign(mean[name]) for ends in intervals)), "detectable": detectable[name]})
+    return pd.DataFrame(rows, columns=[*_KERNELS, *_COUNTS, *_CHANGE])
 
 
 def _check(stats: Statistics, *zooms: float) -> None:
@@ -263,14 +323,31 @@ def _mean(values: pd.DataFrame, label: pd.Series) -> pd.Series:
 
 def _interval(sample: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
     """Of each column's mean, so that all together hold with ``CONFIDENCE``; a row a class, nan below two."""
-    count, columns = sample.shape
-    half = sample.sem() * t.ppf(1 - (1 - CONFIDENCE) / 2 / max(1, columns), count - 1)
+    half = sample.sem() * _quantile(sample)
     return sample.mean() - half, sample.mean() + half
+
+
+def _quantile(sample: pd.DataFrame) -> float:
+    """How many standard errors a confidence interval reaches from the mean."""
+    count, columns = sample.shape
+    return t.ppf(1 - (1 - CONFIDENCE) / 2 / max(1, columns), count - 1)
+
+
+def _detectable(samples: list[pd.DataFrame]) -> pd.Series:
+    """The smallest change beyond the controls that would be found; samples: of each comparison, a row a class."""
+    error = pd.concat([sample.sem() for sample in samples], axis=1).max(axis=1)
+    short = t.ppf(1 - (1 - POWER) / len(samples), len(samples[0]) - 1)
+    return (error * _quantile(samples[0])).clip(NEGLIGIBLE) + error * short
 
 
 def _side(low: pd.Series, high: pd.Series) -> pd.Series:
     """On which side of 0 intervals lie: 1, −1, or 0 for those that hold it or are nan."""
     return (low > 0).astype(int) - (high < 0).astype(int)
+
+
+def _within(low: pd.Series, high: pd.Series) -> pd.Series:
+    """Which intervals lie within ±``NEGLIGIBLE``; nan ones do not."""
+    return (low >= -NEGLIGIBLE) & (high <= NEGLIGIBLE)
 
 
 def _up(change: pd.Series) -> float:
@@ -283,9 +360,9 @@ def _controls(rows: pd.DataFrame) -> str:
     return (f"{'both controls' if len(there) == 2 else 'its control'} ({'; '.join(there)})") if there else ""
 
 
-def _moves(rows: pd.DataFrame, zoom: str) -> list[str]:
-    """Where the weight goes, where no further than in the controls, and where nowhere."""
-    controls, units, rest = _controls(rows), _number(len(rows), "unit"), ~rows["beyond"]
+def _moves(rows: pd.DataFrame, zoom: float) -> list[str]:
+    """Where the weight goes, where no further than in the controls, where nowhere, and where that cannot be told."""
+    controls, rest = _controls(rows), ~rows["beyond"]
     kernels = {sign: f"the {word} kernel" + (f" ({rows[column].iloc[0]})" if rows[column].nunique() == 1 else "")
                for sign, word, column in ((1, "larger", "largest"), (-1, "smaller", "smallest"))}
     found = []
@@ -294,82 +371,137 @@ def _moves(rows: pd.DataFrame, zoom: str) -> list[str]:
         if which.any():
             part = rows[which]
             found.append(
-                f"Enlarged to {zoom}, an object moves weight to {kernel} beyond {controls} in {which.sum()} of "
-                f"{units}: {_named(which)}. The difference changes by {_between(part['change'])}, beyond the controls "
-                f"by {_between(part['left'])}, and in this direction in {_agreeing(part, sign)}.")
+                f"Enlarged to {zoom:g}×, an object moves weight to {kernel} beyond {controls} in {_units_of(which)}: "
+                f"{_named(which)}. The difference changes by {_between(part['change'])}, beyond the controls by "
+                f"{_between(part['left'])}, and in this direction in {_agreeing(part, sign)}.")
         elif controls and not (rest.all() and sign < 0):  # neither is said once
-            found.append(f"In none of {units} does an object enlarged to {zoom} move weight to "
-                         f"{'the larger or the smaller kernel' if rest.all() else kernel} beyond {controls}.")
-    small, side = rows["change"].abs() < NEGLIGIBLE, _side(rows["low"], rows["high"])
-    moved, unsure, small = rest & ~small & (side != 0), rest & ~small & (side == 0), rest & small
+            found.append(f"An object enlarged to {zoom:g}× is not found to move weight to "
+                         f"{'the larger or the smaller kernel' if rest.all() else kernel} beyond {controls} in "
+                         f"{'the one unit' if len(rows) == 1 else f'any of {len(rows)} units'}.")
+    if controls:
+        found.append(_found(rows["detectable"]))
+    side, small = _side(rows["low"], rows["high"]), rest & _within(rows["low"], rows["high"])
+    moved, unsure = rest & ~small & (side != 0), rest & ~small & (side == 0)
     if moved.any():
         ways = [f"to {kernel} in {_named(moved & (side == sign))}" for sign, kernel in kernels.items()
                 if (moved & (side == sign)).any()]
-        found.append(f"In {moved.sum()} of {units} weight moves, but " + (
+        found.append(f"In {_units_of(moved)} weight moves, but " + (
             "not surely further than in the controls" if controls else
             "nothing tells an object's size from a loss of detail or from any other crop") + f": {', '.join(ways)}.")
     if small.any():
-        found.append(f"In {small.sum()} of {units} the change is negligible, under {NEGLIGIBLE:g}, however "
-                     f"sure: {_named(small)}.")
+        found.append(f"In {_units_of(small)} the change is negligible, its whole 95% interval within "
+                     f"±{NEGLIGIBLE:g}: {_named(small)}.")
     if unsure.any():
-        found.append(f"In {unsure.sum()} of {units} the change has no sure direction: {_named(unsure)}.")
+        reach = float(rows.loc[unsure, ["low", "high"]].abs().to_numpy().max())
+        found.append(f"In {_units_of(unsure)} it cannot be told whether weight moves: {_named(unsure)}. The 95% "
+                     f"interval has 0 in it and goes beyond ±{NEGLIGIBLE:g}, as far as {reach:.4f} from 0.")
     return found
 
 
-def _beside_the_paper(rows: pd.DataFrame, zoom: str) -> list[str]:
+def _found(detectable: pd.Series) -> str:
+    """How large a change would have been found."""
+    low, high = str(detectable.idxmin()), str(detectable.idxmax())
+    sizes = f"{detectable[low]:.4f}" + (f" (**{low}**) to {detectable[high]:.4f} (**{high}**), depending on the unit,"
+                                        if len(detectable) > 1 else "")
+    return (f"A change beyond the controls of {sizes} would be found in at least {POWER:.0%} of repetitions; a smaller "
+            "one may be missed.")
+
+
+def _over_all_zooms(stats: Statistics, doses: pd.DataFrame | None) -> list[str]:
+    """How the weights go with the zoom, where there is more than one above 1."""
+    if doses is None or doses.empty or doses["zooms"].iloc[0] < 3 or doses["classes"].iloc[0] < 2:
+        return []
+    rows = doses.set_index("label")
+    zooms = [f"{zoom:g}×" for zoom in (1.0, *enlarged(stats))]
+    found = (f"Over {', '.join(zooms[:-1])} and {zooms[-1]} together, in the "
+             f"{_number(int(rows['images'].iloc[0]), 'picture')} that show the whole object in each of them, ")
+    side = _side(rows["low"], rows["high"]).mask(_within(rows["low"], rows["high"]), 0)
+    which, words = (rows["beyond"], " beyond the controls") if _controls(rows) else (side != 0, "")
+    ways = [f"{verb} in {_named(part)} (by {_between(rows['change'][part])})" for sign, verb in (
+        (1, "rises"), (-1, "falls")) if (part := which & (np.sign(rows["change"]) == sign)).any()]
+    found += (f"the difference {' and '.join(ways)} per doubling of the object's side{words}." if ways else
+              f"the difference is not found to rise or fall with the object's size{words}.")
+    if (side != 0).any():
+        sure = side[side != 0].index
+        steady = int(rows["steady"][sure].sum())
+        found += (f" Controls aside, the interval of its slope leaves out 0 in {_units_of(side != 0)}, and in "
+                  f"{'all' if steady == len(sure) else f'{steady:,}'} of these the mean goes that way from each size "
+                  "to the next.")
+    return [found]
+
+
+def _beside_the_paper(rows: pd.DataFrame, zoom: float) -> list[str]:
     own = [label for label in PUBLISHED if label in rows.index]
     if not own:
         return [f"The paper's Fig. 4 shows {', '.join(f'**{label}**' for label in PUBLISHED)}, which this network does "
                 "not have."]
-    published = ", ".join(
-        f"**{label}** {_weight(before)} → {_weight(after)} "
-        f"({'up in every class' if label in RISING else 'no direction'})"
-        for label, (before, after) in PUBLISHED.items() if label in own)
-    here = ", ".join(
-        f"**{label}** {_weight(row['before'])} → {_weight(row['after'])} (up in {_gaining(row)}: {word})"
-        for (label, row), word in zip(rows.loc[own].iterrows(), _as_published(rows.loc[own])))
-    found = [f"In the paper, SKNet-50 on ImageNet without controls, from 1× to 1.5×: {published}. Here, from 1× to "
-             f"{zoom}: {here}."]
+    if zoom != PUBLISHED_ZOOM:
+        found = [f"The paper's Fig. 4 is of {PUBLISHED_ZOOM:g}×: sizes of change are compared with it only there."]
+    else:
+        published = ", ".join(
+            f"**{label}** {_weight(after - before)} ({'up in every class' if label in RISING else 'no one direction'})"
+            for label, (before, after) in PUBLISHED.items() if label in own)
+        here = "; ".join(f"**{label}** {_weight(row['change'])} ({_ends(row)}up in {_gaining(row)}), "
+                         f"{_beside(row, *PUBLISHED[label])}"
+                         for label, (_, row) in zip(own, rows.loc[own].iterrows(), strict=True))
+        found = [f"In the paper's Fig. 4 (SKNet-50 on ImageNet, without controls, read off by eye) the difference "
+                 f"changes from 1× to {zoom:g}× by: {published}. Here by: {here}."]
     early, up = rows["stage"] < rows["stage"].max(), rows["beyond"] & (rows["change"] > 0)
     if early.any() and _controls(rows) and rows["classes"].iloc[0] > 1:
         found.append("In the paper a larger object gives the larger kernel more weight in low and middle units, and "
-                     f"not in the last. Here it does so, beyond the controls, in {(up & early).sum()} of "
+                     f"not in the last. Here it is found to, beyond the controls, in {(up & early).sum()} of "
                      f"{_number(early.sum(), 'unit')} before the last stage and in {(up & ~early).sum()} of "
                      f"{(~early).sum()} in it.")
     return found
 
 
-def _as_published(rows: pd.DataFrame) -> list[str]:
-    """How units compare with the paper, unit by unit, by their changes alone: it had no controls."""
-    if rows["low"].isna().any():
-        return ["how sure, cannot be told"] * len(rows)
-    small, sure = rows["change"].abs() < NEGLIGIBLE, _side(rows["low"], rows["high"])
-    beside = ", but not beyond the controls" if _controls(rows) else ""
-    found = []
-    for label, way in zip(rows.index, sure.mask(small, 0)):
-        word = {1: "up", -1: "down", 0: "negligible" if small[label] else "no direction"}[way]
-        partly = ", though not in every class" if way and rows["classes_up"][label] < 1 else ""
-        found.append(f"{word}, " + ("unlike the paper" if way != (label in RISING) else
-                                    "as published" + partly + (beside if way and not rows["beyond"][label] else "")))
-    return found
+def _beside(row: pd.Series, before: float, after: float) -> str:
+    """How a unit's change compares with the paper's, by its interval; the paper had no controls."""
+    published = after - before
+    low, high = sorted(np.sign(published) * np.array([row["low"], row["high"]]))
+    published = abs(published)
+    if np.isnan(low):
+        return "and how sure that is cannot be told"
+    beside = ", though not beyond the controls" if row[list(CONTROLS)].notna().any() and not row["beyond"] else ""
+    if high < 0:
+        return "the other way" + beside
+    if low > 0:
+        word = "smaller" if high < published else "larger" if low > published else "as large, within the interval"
+        return word + beside
+    return "smaller, if any" if high < published else "not told from none, nor from the paper's"
+
+
+def _ends(row: pd.Series) -> str:
+    return "" if np.isnan(row["low"]) else f"{_weight(row['low'])} to {_weight(row['high'])}; "
 
 
 def _without_zoom(rows: pd.DataFrame, shares: pd.DataFrame) -> str:
     """What pictures of large and small objects tell, and whether the zoom told the same."""
-    if shares.empty:
+    if shares.empty or shares["low"].isna().all():
         return ("How the weights go with the object's size in the pictures as they are cannot be told: that takes "
-                f"boxes, and classes of at least {FEW} pictures.")
+                f"boxes, and two classes or more of at least {FEW} pictures with boxes of different sizes.")
     shares = shares.set_index("label")
-    slope = shares["slope"]
-    side = _side(shares["low"], shares["high"]).mask(slope.abs() < NEGLIGIBLE, 0)
-    ways = [f"{verb} in {_named(side == sign)} (by {_between(slope[side == sign])} per doubling of its side)"
+    small = _within(shares["low"], shares["high"])
+    side = _side(shares["low"], shares["high"]).mask(small, 0)
+    unsure = (side == 0) & ~small
+    ways = [f"{verb} in {_named(side == sign)} (by {_between(shares['slope'][side == sign])})"
             for sign, verb in ((1, "rises"), (-1, "falls")) if (side == sign).any()]
-    agree = rows["beyond"] & (side == np.sign(rows["change"]))
-    return ("In the pictures as they are, and within classes, the difference " + (
-        f"surely {' and '.join(ways)} as the object is larger" if ways else
-        f"goes surely with the object's size in no unit, by {NEGLIGIBLE:g} or more per doubling of its side") + (
-        f"; that agrees with the zoom in {agree.sum()} of {_number(int(rows['beyond'].sum()), 'unit')} that it moves "
-        "beyond the controls" if rows["beyond"].any() else "") + ".")
+    rest = [f"in {_units_of(which)} {words}" for which, words in (
+        (small, f"it changes negligibly, the whole 95% interval within ±{NEGLIGIBLE:g}"),
+        (unsure, "it cannot be told")) if which.any()]
+    agree = rows["beyond"] & (side.reindex(rows.index) == np.sign(rows["change"]))
+    return ("In the pictures as they are, within classes and per doubling of the object's side, the difference "
+            + (f"{' and '.join(ways)}" if ways else "is not found to rise or fall")
+            + "".join(f"; {words}" for words in rest) + "." + (
+        f" That agrees with the zoom in {agree.sum()} of {_number(int(rows['beyond'].sum()), 'unit')} that it moves "
+        "beyond the controls." if rows["beyond"].any() else ""))
+
+
+def _units_of(which: pd.Series) -> str:
+    """How many of the units: "the one unit", "both units", "all 16 units", "3 of 16 units"."""
+    if which.all():
+        return {1: "the one unit", 2: "both units"}.get(len(which), f"all {len(which)} units")
+    return f"{int(which.sum())} of {_number(len(which), 'unit')}"
 
 
 def _gaining(row: pd.Series) -> str:

@@ -25,7 +25,7 @@ SE, SK = "demo/se_resnet50_slim", "demo/sknet50_slim"
 BOX = (150, 100, 450, 330)
 OF_PHOTO = ["size_cam", "size_preference", "size_curves", "size_slopes", "fig3_lines", "fig3_bars", "branch_maps",
             "branch_shares"]
-OF_DATA = ["data_findings", "data_bars", "data_classes", "data_share"]
+OF_DATA = ["data_findings", "data_doses", "data_bars", "data_classes", "data_share"]
 
 pytestmark = pytest.mark.skipif(
     not {SE, SK} <= set(embedded_models()) or not (STATISTICS / "metadata.json").is_file(),
@@ -129,12 +129,18 @@ def test_numbers_of_a_data_set_are_the_librarys(first, chosen, stats):
     for app, size in ((first, 1.5), (chosen, 2.0)):
         shown = {key: section.table for key, section in sections(app).items()}
         same(shown["data_findings"], kernels.size_effects(stats, size))
+        same(shown["data_doses"], kernels.dose_response(stats))
         same(shown["data_bars"], kernels.bars(stats))
         same(shown["data_classes"], kernels.class_changes(stats, size))
         same(shown["data_share"], kernels.by_share(stats))
         said = "\n".join(sentences(app.markdown))
-        findings = kernels.kernel_findings(stats, shown["data_findings"], shown["data_share"])
+        findings = kernels.kernel_findings(stats, *(shown[f"data_{name}"] for name in ("findings", "share", "doses")))
         assert findings and all(finding in said for finding in findings)
+
+
+def share(probability: float) -> str:
+    return "probability " + ("under 1%" if probability < 0.01 else "over 99%" if probability > 0.99 else
+                             f"{probability:.0%}")
 
 
 def true(text: str, slopes: pd.DataFrame) -> None:
@@ -158,11 +164,11 @@ def test_sentences_follow_from_the_tables(which, request, expected, model):
     probable = swept.views["zoom"].logits[row].softmax(0)
     top = model.class_labels[int(probable.argmax())]
     if which == "first":
-        assert text == f"Grad-CAM at 1× of **{top}** ({probable.max():.0%}), the most probable class."
+        assert text == f"Grad-CAM at 1× of **{top}**, the most probable class there ({share(probable.max())})."
     else:
         own = probable[model.class_labels.index("espresso")]
-        assert text == (f"Grad-CAM at 1.75× of **espresso** ({own:.0%}), not of the most probable class, **{top}** "
-                        f"({probable.max():.0%}).")
+        assert text == (f"Grad-CAM at 1.75× of **espresso** ({share(own)}), not of the most probable class there, "
+                        f"**{top}** ({share(probable.max())}).")
     assert "weight of 5×5 less that of 3×3" in sections(app)["size_preference"].text
     marks = {shape.x0 for shape in sections(app)["size_curves"].figure.layout.shapes if shape.x0 == shape.x1}
     assert marks == {1.0 if which == "first" else 1.75}
@@ -296,7 +302,7 @@ def test_a_link_from_another_time_still_opens(page):
     assert "no such class" in said[0] and "nothing" in said[1]
     assert app.select_slider(key="size").value == 1 and app.selectbox(key="kernel_unit").value == "SK_3_4"
     assert list(sections(app)) == OF_PHOTO + OF_DATA
-    assert "the most probable class." in sections(app)["size_cam"].text
+    assert "the most probable class there" in sections(app)["size_cam"].text
 
 
 def test_beside_another_network(page, monkeypatch):
@@ -394,5 +400,5 @@ def test_statistics_of_one_size_and_of_few_pictures(operator, model, tmp_path):
         if name in ("large", "one size"):
             assert "--zoom 1 1.5 2" in sentences(app.info)[-1] and not sections(app)
         else:
-            assert list(sections(app)) == OF_DATA[:3]
+            assert list(sections(app)) == ["data_findings", "data_bars", "data_classes"]
             assert app.segmented_control(key="data_zoom").options == ["1.5×" if name == "few" else "2×"]

@@ -338,22 +338,37 @@ def test_one_size_and_the_papers_bars_by_hand():
                                      "0.002 per doubling of its size, most in **SK_1** (-0.030). One"),
     ([0.0, 0.001], "larger kernel in **0** and to the smaller in **0** of 2 units, by more than 0.002 per doubling of "
                    "its size. One"),
-    ([math.nan, 0.5], "larger kernel in **1** and to the smaller in **0** of 2 units, by more than 0.002 per doubling "
+    ([math.nan, 0.5], "larger kernel in **1** and to the smaller in **0** of 1 unit, by more than 0.002 per doubling "
                       "of its size, most in **SK_1** (+0.500). One")])
 def test_slopes_in_a_sentence(left, said):
     text = describe_slopes(pd.DataFrame({"label": [f"SK_{i}" for i in range(len(left))], "left": left}), 2.5)
     assert said in text and text.startswith("As the object grows from 1× to 2.5×, beyond both controls")
 
 
+@pytest.mark.parametrize("left", [[], [math.nan, math.nan]])
+def test_without_two_sizes_no_slope_is_said_to_be_none(left):
+    table = pd.DataFrame({"label": [f"SK_{i}" for i in range(len(left))], "left": np.array(left, float)})
+    assert describe_slopes(table, 0.5) == (
+        "Whether weight moves as the object grows cannot be told: that takes two sizes or more from 1× up.")
+
+
 def test_the_class_of_a_grad_cam_in_a_sentence():
     logits = torch.tensor([[0.0, math.log(3.0)], [math.log(4.0), 0.0]])
     found = Sweep(SimpleNamespace(blocks=[]), {"zoom": (1.0, 1.5)}, {}, {"zoom": View(logits, {}, {}, {}, {}, [])})
     classes = ["a*b", "c"]
-    assert describe_cam(found, 1, classes) == "Grad-CAM at 1× of **c** (75%), the most probable class."
-    assert describe_cam(found, 1.5, classes) == r"Grad-CAM at 1.5× of **a\*b** (80%), the most probable class."
+    assert describe_cam(found, 1, classes) == (
+        "Grad-CAM at 1× of **c**, the most probable class there (probability 75%).")
+    assert describe_cam(found, 1.5, classes) == (
+        r"Grad-CAM at 1.5× of **a\*b**, the most probable class there (probability 80%).")
     assert describe_cam(found, 1.5, classes, 0) == describe_cam(found, 1.5, classes)
     assert describe_cam(found, 1.5, classes, 1) == (
-        r"Grad-CAM at 1.5× of **c** (20%), not of the most probable class, **a\*b** (80%).")
+        r"Grad-CAM at 1.5× of **c** (probability 20%), not of the most probable class there, **a\*b** (probability "
+        "80%).")
+    surely = torch.tensor([[0.0, 9.0]])
+    found = Sweep(SimpleNamespace(blocks=[]), {"zoom": (1.0,)}, {}, {"zoom": View(surely, {}, {}, {}, {}, [])})
+    assert describe_cam(found, 1, classes, 0) == (
+        r"Grad-CAM at 1× of **a\*b** (probability under 1%), not of the most probable class there, **c** (probability "
+        "over 99%).")
 
 
 # boxes

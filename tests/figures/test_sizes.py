@@ -37,7 +37,7 @@ def changes(labels=("SK_2_1", "SK_3_1"), classes=("cat", "dog", "cat"), seed=0) 
 def effects() -> pd.DataFrame:
     return slopes().rename(columns={"zoom": "change"}).assign(
         low=lambda t: t["change"] - 0.003, high=lambda t: t["change"] + 0.005, beyond=[True, False, False], d=0.4,
-        images_up=0.6, classes_up=0.75, images=1234, classes=8)
+        images_up=0.6, classes_up=0.75, images=1234, classes=8, detectable=0.004)
 
 
 def shares() -> pd.DataFrame:
@@ -260,7 +260,9 @@ def test_effects_are_the_table(stage_marks):
         np.testing.assert_allclose(trace.y + trace.error_y.array, rows["high"])
         np.testing.assert_allclose(trace.y - trace.error_y.arrayminus, rows["low"])
         np.testing.assert_array_equal(
-            trace.customdata, rows[["low", "high", "left", "d", "images_up", "images", "classes_up", "classes"]])
+            trace.customdata, rows[["low", "high", "left", "d", "images_up", "images", "classes_up", "classes",
+                                    "detectable"]])
+        assert "would be found: %{customdata[8]:.4f}" in trace.hovertemplate
     for look, name in zip(("blur", "elsewhere"), CONTROLS):
         [control] = named(figure, name)
         np.testing.assert_array_equal(control.y, table[look])

@@ -22,16 +22,16 @@ def stats() -> sv.Statistics:
 def test_tables_and_findings_are_the_librarys(stats, zoom, monkeypatch):
     monkeypatch.chdir(APP)
     sections = KernelSections(stats, zoom, STATISTICS)
-    effects, shares = kernels.size_effects(stats, zoom), kernels.by_share(stats)
+    effects, shares, doses = kernels.size_effects(stats, zoom), kernels.by_share(stats), kernels.dose_response(stats)
     found = sections.all()
-    assert list(found) == ["data_findings", "data_bars", "data_classes", "data_share"]
+    assert list(found) == ["data_findings", "data_doses", "data_bars", "data_classes", "data_share"]
     for section, table in zip(found.values(), (
-            effects, kernels.bars(stats), kernels.class_changes(stats, zoom), shares), strict=True):
+            effects, doses, kernels.bars(stats), kernels.class_changes(stats, zoom), shares), strict=True):
         pd.testing.assert_frame_equal(section.table, table)
         names: dict = {}
         exec(compile(section.script, "script", "exec"), names)
         pd.testing.assert_frame_equal(names["result"], table)
-    assert sections.findings == kernels.kernel_findings(stats, effects, shares)
+    assert sections.findings == kernels.kernel_findings(stats, effects, shares, doses)
     assert all(finding in found["data_findings"].text for finding in sections.findings)
     assert "5,000 pictures" in sections.source.replace("\\", "") and f"{zoom:g}×" in found["data_findings"].title
     shown = {label for bar in found["data_bars"].figure.data for label in bar.x}
