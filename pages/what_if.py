@@ -17,8 +17,8 @@ from pages.parts.sentences import SENTENCES, in_a_sentence
 from senet_viz import tables
 from senet_viz.collecting import open_evaluation
 from senet_viz.data.places import APP, ASSETS
-from senet_viz.experiments import edit_text, what_if
-from senet_viz.experiments.what_if_sections import AFTER, BEFORE, LEAD, Sections, head, of_evaluation
+from senet_viz.experiments import edit_text, over_data, over_data_sections, what_if
+from senet_viz.experiments.what_if_sections import AFTER, BEFORE, LEAD, Sections, head
 from senet_viz.reports.html import Section
 from senet_viz.reports.text import file_name, plain
 
@@ -31,9 +31,12 @@ HEADINGS = {
     "lead_change": NUMBER("against all classes", format="%+.2f", help=LEAD), "spread": None,
     "probability_before": NUMBER("probability", format="percent"),
     "probability_after": NUMBER("edited ", format="percent"), "probability_change": None}
-OF_DATA = {"blocks": None, "images": None, "probability": None, "difference5": None, "low5": None, "high5": None,
-           "images_per_second": None, **{name: NUMBER(title, format="percent") for name, title in (
-               ("top1", "top-1"), ("difference", "change"), ("low", "from"), ("high", "to"), ("top5", "top-5"))}}
+OF_DATA = {
+    **dict.fromkeys(("blocks", "images", "probability", "difference5", "low5", "high5", "low5_classes", "high5_classes",
+                     "images_per_second")),
+    **{name: NUMBER(title, format="percent") for name, title in (
+        ("top1", "top-1"), ("difference", "change"), ("low", "from (other pictures)"), ("high", "to (other pictures)"),
+        ("low_classes", "from (other classes)"), ("high_classes", "to (other classes)"), ("top5", "top-5"))}}
 
 
 def main() -> None:
@@ -299,10 +302,26 @@ class Page:
         else:
             return
         self._head("data-set")
-        section = of_evaluation(found, _path(path), self.model.name)
+        source, table = over_data_sections.source_of(found, self.model.name), over_data.static_or_dynamic(
+            found, self.model.blocks)
+        self._static(table, source, _path(path))
+        title, lead, more = head("every-edit", self.model.blocks)
+        self.about = heading(title, "every-edit", lead, more, part=True)
+        section = over_data_sections.every_edit(found, source, _path(path))
         self._show(section, "what_data")
         with st.expander(f"The table of {len(found)} rows"):
             st.dataframe(found, hide_index=True, column_config=OF_DATA, alt=section.text)
+
+    def _static(self, table: pd.DataFrame, source: str, path: str) -> None:
+        """Whether gates have to be those of their picture, stage by stage or block by block."""
+        if not (levels := over_data_sections.levels(table)):
+            st.info(over_data.missing(table, self.model.blocks))
+            return
+        level = levels[0] if len(levels) == 1 else st.segmented_control(
+            "Gates replaced in each", levels, default=levels[0], required=True, key="what_static_level",
+            bind="query-params")
+        self._show(over_data_sections.static(table, self.model.blocks, level, source, self.loaded.code, path),
+                   "what_static")
 
 
 def _quantity(key: str, default: str = LOGIT) -> str:

@@ -552,20 +552,6 @@ def describe_sizes(table: pd.DataFrame) -> str:
             f"network's own choice is at least as high as everything forced at {best} of {len(ahead)} sizes.")
 
 
-def describe_evaluation(table: pd.DataFrame) -> str:
-    """What ``senet_viz.collecting.open_evaluation`` holds, in sentences (Markdown)."""
-    unedited, rows = table.iloc[0], table.iloc[1:]
-    worse, better = rows[rows["high"] < 0], rows[rows["low"] > 0]
-    low = rows.iloc[rows["difference"].argmin()]
-    text = (f"Over {unedited['images']:,} pictures top-1 is **{unedited['top1']:.1%}** without edits. By its 95\u00a0% "
-            f"interval it is lower with **{len(worse)}** and higher with **{len(better)}** of {len(rows)} edits")
-    if len(worse):
-        text += f", lowest with **{plain(low['edit'])}** ({low['top1']:.1%})"
-    if len(worse) + len(better) < len(rows):
-        text += "; the others cannot be told from none"
-    return f"{text}. Nothing was trained anew: a network may miss what another has learned to do without."
-
-
 def _apart(row) -> str:
     """How far an edit moves the logits of all classes apart or together, where it is much."""
     if 1 / WIDER < row["spread"] < WIDER or not np.isfinite(row["spread"]):

@@ -42,9 +42,15 @@ HEADS = {  # of groups of sections: title, lead, what one needs to read it
     "sizes": ("Forced kernels and the object's size", "Does a larger object ask for a larger kernel? All units are "
               "forced to one kernel, at every size of the object.", f"{LEFT_OUT} The photo's centre is enlarged and "
               f"shrunk, as on the Kernels page. {LEAD}"),
-    "data-set": ("Over a data set", "One photo is one photo. This is what edits do to the accuracy over a whole data "
-                 "set.", "A dot is the change of top-1 against the network without edits, over the same pictures, "
-                 "with its 95 % interval. It is filled where the interval leaves 0 out."),
+    "data-set": ("Over a data set", "One photo is one photo. Over a whole data set: has a gate to be that of its "
+                 "picture, or does a fixed one do as well?", "A dot is the change of top-1 against the network without "
+                 "edits, over the same pictures. Its thick bar is the 95 % interval for other pictures of these "
+                 "classes, the thin one for other classes of the same kind. *Mean gate*: each channel's mean over the "
+                 "data set, the same for every picture; *rank k*: that and what lies along the first k principal "
+                 "directions. Gates of others are those of another picture, of the same class or another. *No "
+                 "attention*: gates that leave the map as it is; where branches are weighed, all weights alike."),
+    "every-edit": ("Every edit", "All that was evaluated, on the same pictures.", "Bars as above. A dot is filled "
+                   "where the interval for other classes leaves 0 out."),
 }
 
 
@@ -176,16 +182,3 @@ class Sections:
     def _both(self, call: str, **arguments: str) -> str:
         return edit_scripts.before_and_after(self.loading, self.path, call, (BEFORE, AFTER), self.text,
                                              self.statistics, self.other, **arguments)
-
-
-def of_evaluation(table: pd.DataFrame, path: str, name: str) -> Section:
-    """What edits do over a data set.
-
-    Args:
-        table: of ``senet_viz.collecting.open_evaluation``.
-        path: its folder, as a script opens it.
-        name: of the model.
-    """
-    return Section("Over a data set", f"{what_if.describe_evaluation(table)} "
-                   f"*{plain(name)} on {plain(table.attrs['data'])}.*", figures.evaluated(table), table,
-                   edit_scripts.of_evaluation(path))

@@ -18,6 +18,7 @@ from .neighbours import nearest_classes
 from .saturation import saturation
 from .sizes import class_changes, share_slopes, size_bars, size_curves, size_effects, size_slopes
 from .specificity import specificity
+from .static import static_or_dynamic
 from .strips import strips
 from .style import last_branch
 from .training import training_curves, training_map
@@ -28,6 +29,6 @@ __all__ = [
     "class_heat_map", "class_panels", "contribution", "cost_by_stage", "dimension", "driving", "edit_effects",
     "edit_travel", "error_against_parameters", "evaluated", "excitation", "fig3_bars", "fig3_lines", "forced_sizes",
     "gate_change", "kernel_preference", "last_branch", "nearest_classes", "saturation", "share_slopes", "signed_map",
-    "size_bars", "size_curves", "size_effects", "size_slopes", "specificity", "strips", "training_curves",
-    "training_map",
+    "size_bars", "size_curves", "size_effects", "size_slopes", "specificity", "static_or_dynamic", "strips",
+    "training_curves", "training_map",
 ]

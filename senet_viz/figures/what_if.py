@@ -123,28 +123,45 @@ def forced_sizes(table: pd.DataFrame) -> go.Figure:
 
 
 def evaluated(table: pd.DataFrame) -> go.Figure:
-    """A dot and an interval an edit: the change of top-1 over a data set, filled where the interval leaves 0 out.
+    """A dot and two intervals an edit: the change of top-1 over a data set.
+
+    A thick bar is the interval for other pictures of these classes, a thin one with caps for other classes of the same
+    kind. A dot is filled where the latter (the former, where that is not known) leaves 0 out.
 
     Args:
         table: what ``senet_viz.collecting.open_evaluation`` gives; the unedited row is left out.
     """
     rows = table.iloc[1:]
-    clear = (rows["low"] > 0) | (rows["high"] < 0)
-    figure = go.Figure(go.Scatter(
-        x=rows["difference"], y=[shorten(edit, 40) for edit in rows["edit"]], mode="markers",
+    wide = rows["low_classes"].notna().all()
+    ends = rows[["low_classes", "high_classes"] if wide else ["low", "high"]].to_numpy()
+    clear = (ends[:, 0] > 0) | (ends[:, 1] < 0)
+    names = [shorten(edit, 40) for edit in rows["edit"]]
+    figure = go.Figure()
+    if wide:  # below the dots
+        figure.add_scatter(x=rows["difference"], y=names, mode="markers", marker={"color": COLOURS[0], "size": 1},
+                           hoverinfo="skip", error_x=_bar(rows, "_classes", 1.2, 4))
+    figure.add_scatter(
+        x=rows["difference"], y=names, mode="markers",
         marker={"color": COLOURS[0], "size": 9, "line": {"color": COLOURS[0], "width": 1.5},
                 "symbol": ["circle" if each else "circle-open" for each in clear]},
-        error_x={"type": "data", "symmetric": False, "array": rows["high"] - rows["difference"],
-                 "arrayminus": rows["difference"] - rows["low"], "color": COLOURS[0], "thickness": 1.5, "width": 3},
-        customdata=rows[["top1", "low", "high", "lost", "gained", "top5"]],
-        hovertemplate="<b>%{y}</b><br>top-1 %{customdata[0]:.1%} (%{x:+.1%}, %{customdata[1]:+.1%} to "
-                      "%{customdata[2]:+.1%}), top-5 %{customdata[5]:.1%}<br>%{customdata[3]} pictures lost, "
-                      "%{customdata[4]} gained<extra></extra>"))
+        error_x=_bar(rows, "", 3.5, 0),
+        customdata=list(zip(*(rows[name] for name in ("top1", "low", "high", "lost", "gained", "top5")), [
+            f"<br>other classes {low:+.1%} to {high:+.1%}" if wide else "" for low, high in ends])),
+        hovertemplate="<b>%{y}</b><br>top-1 %{customdata[0]:.1%} (%{x:+.1%}), top-5 %{customdata[5]:.1%}<br>other "
+                      "pictures %{customdata[1]:+.1%} to %{customdata[2]:+.1%}%{customdata[6]}<br>%{customdata[3]} "
+                      "pictures lost, %{customdata[4]} gained<extra></extra>")
     figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
-    figure.update_xaxes(title="change of top-1, with its 95\u00a0% interval", tickformat="+.0%", zeroline=False)
+    figure.update_xaxes(title="change of top-1, with its 95\u00a0% interval for other pictures"
+                              + " and for other classes" * bool(wide), tickformat="+.0%", zeroline=False)
     figure.update_yaxes(autorange="reversed", type="category", automargin=True, dtick=1)
     low, high = rows.iloc[rows["difference"].argmin()], rows.iloc[rows["difference"].argmax()]
     alt = (f"Change of top-1 under {len(rows)} edits, with 95 % intervals: from {low['difference']:+.1%} "
-           f"({low['edit']}) to {high['difference']:+.1%} ({high['edit']}); the interval leaves 0 out for "
-           f"{int(clear.sum())}.")
+           f"({low['edit']}) to {high['difference']:+.1%} ({high['edit']}); the interval for other "
+           f"{'classes' if wide else 'pictures'} leaves 0 out for {int(clear.sum())}.")
     return finish(figure, alt=alt, height=110 + 20 * len(rows), legend=False)
+
+
+def _bar(rows: pd.DataFrame, of: str, thickness: float, cap: int) -> dict:
+    return {"type": "data", "symmetric": False, "array": rows[f"high{of}"] - rows["difference"],
+            "arrayminus": rows["difference"] - rows[f"low{of}"], "color": COLOURS[0], "thickness": thickness,
+            "width": cap}

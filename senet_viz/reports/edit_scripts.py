@@ -47,3 +47,23 @@ def before_and_after(loading: str, path: str, call: str, names: tuple[str, str],
 def of_evaluation(path: str) -> str:
     """A script that opens an evaluation over a data set, of this folder."""
     return f"from senet_viz.collecting import open_evaluation\n\nresult = open_evaluation({path!r})\nprint(result)\n"
+
+
+def static_or_dynamic(loading: str, path: str, level: str) -> str:
+    """A script of ``over_data.static_or_dynamic`` at a level.
+
+    Args:
+        loading: the line that makes ``model``.
+        path: of the evaluation's folder.
+        level: "stage" or "block".
+    """
+    return f"""\
+import senet_viz as sv
+from senet_viz.collecting import open_evaluation
+from senet_viz.experiments import over_data
+
+{loading}
+table = over_data.static_or_dynamic(open_evaluation({path!r}), model.blocks)
+result = table[table["level"] == {level!r}]
+print(result)
+"""

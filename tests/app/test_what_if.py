@@ -11,7 +11,7 @@ from torch import nn
 import senet_viz as sv
 from senet_viz import tables
 from senet_viz.collecting import open_evaluation
-from senet_viz.experiments import what_if
+from senet_viz.experiments import over_data, what_if
 from senet_viz.models import embedded_models
 from senet_viz.reports.html import report
 from tests.app.checks import fine, png, same, sections, sentences
@@ -23,7 +23,7 @@ LOOKED = ["what_overview", "what_block"]
 OF_EDITS = ["what_changes", "what_cams", "what_travel"]
 TRIED = ["what_blocks", "what_stages", "what_channels", "what_swap"]
 EVALUATION = ROOT / "assets" / "evaluation"
-OF_DATA = ["what_data"] * EVALUATION.is_dir()
+OF_DATA = ["what_static", "what_data"] * EVALUATION.is_dir()
 EDITS = {SE: "SE_5_1=mean\nSE_5_2=rank 2\nstage 4=*0.5\nSE_2_1=photo\nSE_5_3[7,9-12]=0",
          SK: "SK_4_1=5x5\nstage 3=mix 0.3 0.7"}
 
@@ -122,14 +122,18 @@ def test_the_script_gives_the_table(shown, name, key, monkeypatch, capsys):
 @pytest.mark.skipif(not OF_DATA, reason="the embedded models were not evaluated")
 @pytest.mark.parametrize("name", [SE, SK])
 def test_the_evaluation_is_that_of_the_model(shown, name, monkeypatch):
-    section = sections(shown[name])["what_data"]
+    section, static = (sections(shown[name])[key] for key in ("what_data", "what_static"))
     table = open_evaluation(EVALUATION / name.partition("/")[2])
+    found = over_data.static_or_dynamic(table, sv.load(name, device="cpu").blocks)
     pd.testing.assert_frame_equal(section.table, table)
-    assert what_if.describe_evaluation(table) in section.text and name in section.script.replace("evaluation/", "demo/")
+    pd.testing.assert_frame_equal(static.table, found[found["level"] == "stage"])
+    assert over_data.describe_evaluation(table) in section.text and over_data.describe_static(found) in static.text
     monkeypatch.chdir(ROOT)
-    names = {}
-    exec(compile(section.script, "script", "exec"), names)
-    pd.testing.assert_frame_equal(names["result"], table)
+    for part in (section, static):
+        assert name in part.script.replace("evaluation/", "demo/")
+        names = {}
+        exec(compile(part.script, "script", "exec"), names)
+        pd.testing.assert_frame_equal(names["result"], part.table)
 
 
 def test_a_page_reaches_into_the_package_by_imports_alone():

@@ -357,15 +357,3 @@ def test_what_cannot_be_tried_is_said(network):
     model.classes.pop()
     with pytest.raises(ValueError, match="10 logits, but there are 9 class names"):
         what_if.each_block(model, picture())
-
-
-def test_sentences_of_an_evaluation():
-    table = pd.DataFrame({
-        "edit": ["unedited", "SE_5_*=1", "a", "b"], "images": 1200, "top1": [0.6, 0.4, 0.61, 0.65],
-        "difference": [0.0, -0.2, 0.01, 0.05], "low": [0.0, -0.23, -0.01, 0.02], "high": [0.0, -0.17, 0.03, 0.08]})
-    text = what_if.describe_evaluation(table)
-    assert text.startswith(
-        "Over 1,200 pictures top-1 is **60.0%** without edits. By its 95\u00a0% interval it is lower with **1** and "
-        "higher with **1** of 3 edits, lowest with **SE\\_5\\_\\*\\=1** (40.0%); the others cannot be told from none.")
-    text = what_if.describe_evaluation(table.iloc[[0, 2]])
-    assert "lower with **0** and higher with **0** of 1 edits; the others cannot" in text

@@ -8,7 +8,7 @@ import torch
 
 import senet_viz as sv
 from senet_viz.experiments import what_if
-from senet_viz.experiments.what_if_sections import AFTER, BEFORE, HEADS, Sections, head, of_evaluation
+from senet_viz.experiments.what_if_sections import AFTER, BEFORE, HEADS, Sections, head
 from tests.experiments.test_what_if import NAMES
 from tests.gates.conftest import make
 
@@ -85,12 +85,3 @@ def test_heads_say_what_the_network_has(model):
     assert "A gate of 1" in head("blocks", se)[2] and "cannot be off" not in head("blocks", se)[2]
     assert "cannot be off" in head("blocks", sk)[2] and "A gate of 1" not in head("blocks", sk)[2]
     assert "cannot be off" in head("blocks", [*se, *sk])[2] and "A gate of 1" in head("blocks", [*se, *sk])[2]
-
-
-def test_an_evaluation_says_its_model_and_data():
-    table = pd.DataFrame({
-        "edit": ["unedited", "*=1"], "images": 1200, "top1": [0.6, 0.4], "top5": [0.8, 0.7], "difference": [0.0, -0.2],
-        "low": [0.0, -0.23], "high": [0.0, -0.17], "lost": [0, 9], "gained": [0, 1]})
-    table.attrs["data"] = "some_photos"
-    section = of_evaluation(table, "there", "demo/net")
-    assert section.text.endswith("*demo\\/net on some\\_photos.*") and "open_evaluation('there')" in section.script

@@ -83,14 +83,22 @@ def test_a_line_a_choice_of_kernels():
     assert "5x5 from 1.00 to 4.00" in figure.layout.meta["alt"]
 
 
-def test_a_dot_and_its_interval_an_edit(ugly):
+def test_a_dot_and_its_intervals_an_edit(ugly):
     table = pd.DataFrame({
-        "edit": ["unedited", "SE_5_*=1", ugly], "top1": [0.6, 0.4, 0.61], "difference": [0.0, -0.2, 0.01],
-        "low": [0.0, -0.23, -0.01], "high": [0.0, -0.17, 0.03], "lost": [0, 30, 4], "gained": [0, 10, 6],
-        "top5": [0.8, 0.7, 0.8]})
-    figure = evaluated(table)
+        "edit": ["unedited", "SE_5_*=1", "SE_4_1=0", ugly], "top1": [0.6, 0.4, 0.57, 0.61],
+        "difference": [0.0, -0.2, -0.03, 0.01], "low": [0.0, -0.23, -0.05, -0.01], "high": [0.0, -0.17, -0.01, 0.03],
+        "low_classes": [0.0, -0.25, -0.07, -0.02], "high_classes": [0.0, -0.15, 0.01, 0.04], "lost": [0, 30, 9, 4],
+        "gained": [0, 10, 1, 6], "top5": [0.8, 0.7, 0.8, 0.8]})
+    wide, dots = evaluated(table).data
+    assert list(dots.x) == list(wide.x) == [-0.2, -0.03, 0.01]
+    assert list(dots.marker.symbol) == ["circle", "circle-open", "circle-open"]
+    for trace, end in ((dots, ""), (wide, "_classes")):
+        assert list(trace.error_x.array) == pytest.approx((table[f"high{end}"] - table["difference"]).tolist()[1:])
+        assert list(trace.error_x.arrayminus) == pytest.approx((table["difference"] - table[f"low{end}"]).tolist()[1:])
+    assert "<b>bold" not in dots.y[2]
+    assert "the interval for other classes leaves 0 out for 1." in evaluated(table).layout.meta["alt"]
+    figure = evaluated(table.assign(low_classes=float("nan"), high_classes=float("nan")))
     [dots] = figure.data
-    assert list(dots.x) == [-0.2, 0.01] and list(dots.marker.symbol) == ["circle", "circle-open"]
-    assert list(dots.error_x.array) == pytest.approx([0.03, 0.02])
-    assert list(dots.error_x.arrayminus) == pytest.approx([0.03, 0.02])
-    assert "<b>bold" not in dots.y[1] and "the interval leaves 0 out for 1." in figure.layout.meta["alt"]
+    assert list(dots.marker.symbol) == ["circle", "circle", "circle-open"] and not dots.customdata[0][6]
+    assert "the interval for other pictures leaves 0 out for 2." in figure.layout.meta["alt"]
+    assert "classes" not in figure.layout.xaxis.title.text

@@ -1,0 +1,227 @@
+"""What edits of gates do to the accuracy over a data set, and whether a gate has to be that of its picture.
+
+A gate is static where a fixed one, its mean over all pictures, does as well, and another picture's, too; it is dynamic
+where accuracy is lost with these. Everything is read from the table of ``senet_viz.collecting.open_evaluation``.
+"""
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from ..gates import AttentionBlock, Edit, EditError, parse_edits
+from ..gates.edits import RANK
+from ..gates.removals import removals
+from ..reports.text import plain
+
+MARGIN = 0.01  # of top-1: a change is small where its whole interval is no farther from 0
+WITHOUT, MEAN = "no attention", "mean gate"
+DEALT = {"class": "gate of the same class", "images": "another picture's gate", "classes": "gate of another class"}
+SAME, ANOTHER, OTHER = DEALT.values()
+ALL = "all blocks"
+STATIC, DYNAMIC, OPEN = "nearly static", "dynamic", "not told"
+FEW = 6  # places that get a sentence each
+COLUMNS = ["level", "place", "blocks", "gate", "edit", "top1", "difference", "low", "high", "low_classes",
+           "high_classes", "worth", "kept"]
+
+
+def static_or_dynamic(table: pd.DataFrame, blocks: Sequence[AttentionBlock]) -> pd.DataFrame:
+    """Accuracy with each stage's, or block's, gates replaced: by their mean, and by another picture's.
+
+    Args:
+        table: of ``senet_viz.collecting.open_evaluation``. Edits of one whole block, one whole stage or all blocks are
+            looked at, others are not.
+        blocks: all of the network's.
+
+    Returns:
+        A row a place and gate; stages before blocks, places in network order. Columns: level ("stage", with all blocks
+        together among them, or "block"), place, blocks (their labels), gate, edit; top1, difference, low, high,
+        low_classes and high_classes of the table; worth (top-1 lost with "no attention"; nan where that was not
+        evaluated) and kept (the share of it that is left, where the interval of worth for other pictures leaves 0 out;
+        else nan).
+        Gates are "no attention" (1, or where branches are weighed all alike), "mean gate", "rank k" (that and what lies
+        along the first k principal directions), and those of other pictures. A level of which nothing but "no
+        attention" was evaluated has no rows.
+    """
+    rows: dict[tuple[str, str, str], dict[Any, Any]] = {}
+    for evaluated in table.iloc[1:].to_dict("records"):
+        edit = _whole(evaluated["edit"])
+        where, gate = (_place(edit, blocks), _gate(edit, blocks)) if edit else (None, None)
+        if where and gate:
+            rows.setdefault((where["level"], where["place"], gate), where | {"gate": gate} | evaluated)
+    found = []
+    for (level, place, _), row in rows.items():
+        without = rows.get((level, place, WITHOUT))
+        row["worth"] = -without["difference"] if without else float("nan")
+        row["kept"] = 1 + row["difference"] / row["worth"] if without and without["high"] < 0 else float("nan")
+        if any(other[0] == level and other[2] != WITHOUT for other in rows):
+            found.append(row)
+    found.sort(key=lambda row: (row["level"] != "stage", row["order"], _order(row["gate"])))
+    return pd.DataFrame(found, columns=COLUMNS)
+
+
+def _whole(text: str) -> Edit | None:
+    """The edit of a row, where it is a single one of all channels; its words stand for nothing."""
+    try:
+        edits = parse_edits(text, mean={}, rank=lambda _: {})
+    except EditError:  # an array's, or a list's with a number behind
+        return None
+    return edits[0] if len(edits) == 1 and edits[0].channels is None else None
+
+
+def _place(edit: Edit, blocks: Sequence[AttentionBlock]) -> dict[str, Any] | None:
+    """Which place it is of: level, place, blocks, and order in the network."""
+    touched = [i for i, block in enumerate(blocks) if edit.matches(block)]
+    if not touched:
+        return None
+    first, stage = blocks[touched[0]], {blocks[i].stage for i in touched}
+    if len(touched) == 1 and edit.where in (first.label, first.name):
+        return {"level": "block", "place": first.label, "order": touched[0]}
+    if len(stage) == 1 and len(touched) == sum(block.stage in stage for block in blocks) < len(blocks):
+        return {"level": "stage", "place": f"stage {first.stage}", "order": touched[0]}
+    if len(touched) == len(blocks):
+        return {"level": "stage", "place": ALL, "order": len(blocks)}
+    return None
+
+
+def _gate(edit: Edit, blocks: Sequence[AttentionBlock]) -> str | None:
+    """What takes the gates' place."""
+    if edit.deals:
+        return DEALT[edit.deals]
+    if edit.text == "mean":
+        return MEAN
+    if RANK.fullmatch(edit.text):
+        return edit.text
+    written = str(edit)[len(edit.where) + 1:]
+    return WITHOUT if all(removals(block)[-1] == written for block in blocks if edit.matches(block)) else None
+
+
+def _order(gate: str) -> tuple[int, int]:
+    rank = RANK.fullmatch(gate)
+    names = [WITHOUT, MEAN, "", *DEALT.values()]
+    return (names.index(""), int(rank[1])) if rank else (names.index(gate), 0)
+
+
+# --- what was found, in sentences (Markdown)
+# -----------------------------------------------------------------------------
+
+
+def verdict(rows: pd.DataFrame) -> str:
+    """What the rows of one place say of its gates.
+
+    "nearly static" where neither the mean gate nor another picture's (of another class, where that was evaluated)
+    changes top-1 by more than ``MARGIN``, by the whole interval; "dynamic" where one of them costs more by the whole
+    interval; else "not told". Intervals are for other classes, where they are known.
+    """
+    judged = rows[rows["gate"].isin([MEAN, OTHER if OTHER in set(rows["gate"]) else ANOTHER])]
+    ends = [_interval(row) for row in judged.to_dict("records")]
+    if any(high < -MARGIN for _, high in ends):
+        return DYNAMIC
+    # a verdict that the mean suffices without a look at another's gate, or the other way round, would be half of one
+    return STATIC if len(ends) == 2 and all(-MARGIN <= low and high <= MARGIN for low, high in ends) else OPEN
+
+
+def describe_static(table: pd.DataFrame, level: str = "stage") -> str:
+    """What ``static_or_dynamic`` found at a level ("stage" or "block"), in sentences; "" where it has no rows."""
+    rows = table[table["level"] == level]
+    if rows.empty:
+        return ""
+    parts = {str(place): part for place, part in rows.groupby("place", sort=False)}
+    verdicts = {place: verdict(part) for place, part in parts.items()}
+    wide = _over_classes(rows)
+    of = "other classes of the same kind" if wide else "other pictures of these classes"
+    if len(parts) > FEW:
+        named = [f"{said} in **{len(names)}** ({', '.join(names)})" for said in (STATIC, DYNAMIC, OPEN)
+                 if (names := [place for place, its in verdicts.items() if its == said])]
+        found = f"Of {len(parts)} {level}s the gate is {'; '.join(named)}."
+    else:
+        found = " ".join(f"{'With' if place == ALL else 'In'} **{place}** {_found(part)}: **{verdicts[place]}**."
+                         for place, part in parts.items())
+        found += (f" Changes are of top-1, in points, in brackets their 95\u00a0% interval for {of}"
+                  f"{' (for other pictures of these classes it is the thick bar)' if wide else ''}.")
+    return (f"{found} *{STATIC.capitalize()}*: neither the mean gate nor another's changes top-1 by more than "
+            f"{100 * MARGIN:g} point, by the whole interval for {of}; *{DYNAMIC}*: one of them costs more than that by "
+            f"the whole interval; *{OPEN}*: neither can be said.")
+
+
+def _found(rows: pd.DataFrame) -> str:
+    """One place's numbers."""
+    gates = {row["gate"]: row for row in rows.to_dict("records")}
+    parts = []
+    if mean := gates.get(MEAN):
+        text = "the mean gate"
+        if mean["kept"] == mean["kept"]:
+            left = mean["worth"] + min(mean["difference"], 0)
+            even = (edit := _whole(gates[WITHOUT]["edit"])) and edit.value == "uniform"
+            text += (f" keeps **{100 * left:.1f}** of the {100 * mean['worth']:.1f} points that "
+                     f"{'weights are worth over even ones' if even else 'attention is worth'},")
+        parts.append(f"{text} {_change(mean)}")
+    if mean and not _small(mean):
+        ranks = {int(gate[5:]): row for gate, row in gates.items() if RANK.fullmatch(gate) and gate != "rank 0"}
+        enough = next((k for k, row in sorted(ranks.items()) if _small(row)), max(ranks, default=None))
+        if enough:  # the first that does, or the last that does not
+            parts.append(f"with {enough} direction{'s' * (enough > 1)} beside the mean {_change(ranks[enough])}")
+    parts += [f"{gate.replace('gate of', 'a gate of')} {_change(gates[gate])}" for gate in DEALT.values()
+              if gate in gates]
+    if not mean and WITHOUT in gates:
+        parts.append(f"no attention {_change(gates[WITHOUT])}")
+    if SAME in gates and OTHER in gates and _interval(gates[SAME])[0] > _interval(gates[OTHER])[1]:
+        parts.append("another class's costs more than the same class's, by intervals that do not meet")
+    return "; ".join(parts)
+
+
+def missing(table: pd.DataFrame, blocks: Sequence[AttentionBlock], level: str = "stage") -> str:
+    """Which gates were not evaluated at a level, and the command that gives them all; "" where none is missing.
+
+    Args:
+        table: of ``static_or_dynamic``.
+        blocks: all of the network's.
+        level: "stage" or "block".
+    """
+    there = set(table[table["level"] == level]["gate"])
+    words = dict.fromkeys(removals(block)[-1] for block in blocks)
+    values = dict.fromkeys(words, WITHOUT) | {"mean": MEAN, "rank 1": "rank 1"} | {
+        f"shuffle {word}": gate for word, gate in DEALT.items()}
+    lacks = list(dict.fromkeys(gate for gate in values.values() if gate not in there))
+    if not lacks:
+        return ""
+    written = " ".join(f'"{value}"' if " " in value else value for value in values)
+    return (f"Not evaluated: {', '.join(lacks)}. All are with `senet-viz evaluate MODEL DATA FOLDER "
+            f"--each-{level} {written}`, into a new folder.")
+
+
+def describe_evaluation(table: pd.DataFrame) -> str:
+    """What ``senet_viz.collecting.open_evaluation`` holds, in sentences (Markdown)."""
+    unedited, rows = table.iloc[0], table.iloc[1:]
+    wide = _over_classes(rows)
+    ends = pd.DataFrame([_interval(row) for row in rows.to_dict("records")], columns=["low", "high"])
+    worse, better = int((ends["high"] < 0).sum()), int((ends["low"] > 0).sum())
+    low = rows.iloc[rows["difference"].argmin()]
+    text = (f"Over {unedited['images']:,} pictures top-1 is **{unedited['top1']:.1%}** without edits. By the 95\u00a0% "
+            f"interval for {'other classes of the same kind' if wide else 'other pictures of these classes'} it is "
+            f"lower with **{worse}** and higher with **{better}** of {len(rows)} edits")
+    if worse:
+        text += f", lowest with **{plain(low['edit'])}** ({low['top1']:.1%})"
+    if worse + better < len(rows):
+        text += "; the others cannot be told from none"
+    return f"{text}. Nothing was trained anew: a network may miss what another has learned to do without."
+
+
+def _over_classes(rows: pd.DataFrame) -> bool:
+    """Whether there are intervals for other classes."""
+    return "low_classes" in rows and bool(rows["low_classes"].notna().all())
+
+
+def _interval(row: dict) -> tuple[float, float]:
+    """For other classes where it is known, else for other pictures."""
+    low, high = row.get("low_classes", float("nan")), row.get("high_classes", float("nan"))
+    return (low, high) if low == low else (row["low"], row["high"])
+
+
+def _small(row: dict) -> bool:
+    low, high = _interval(row)
+    return -MARGIN <= low and high <= MARGIN
+
+
+def _change(row: dict) -> str:
+    low, high = _interval(row)
+    return f"{100 * row['difference']:+z.1f} ({100 * low:+z.1f} to {100 * high:+z.1f})"

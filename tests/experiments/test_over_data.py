@@ -1,0 +1,173 @@
+"""Edits over a data set: what is read from an evaluation, and what is said of it."""
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import senet_viz as sv
+from senet_viz.experiments import over_data, over_data_sections
+from senet_viz.experiments.over_data import describe_evaluation, describe_static, missing, static_or_dynamic, verdict
+from tests.gates.conftest import make
+
+GATES = ["no attention", "mean gate", "rank 0", "rank 1", "rank 2", "gate of the same class", "another picture's gate",
+         "gate of another class"]
+VALUES = {"se": "1", "sk": "uniform"}
+
+
+@pytest.fixture(scope="module")
+def blocks():
+    """``blocks("se")``: those of a small network."""
+    found = {}
+
+    def of(name: str) -> list:
+        if name not in found:
+            found[name] = sv.find_blocks(make(f"slim/{name}"), torch.randn(1, 3, 64, 64))
+        return found[name]
+    return of
+
+
+def evaluation(rows: dict[str, tuple], classes: bool = True) -> pd.DataFrame:
+    """A table as ``open_evaluation`` gives it: edit → change of top-1, halves of its intervals, that of classes last."""
+    table = pd.DataFrame([("unedited", 0.0, 0.0, 0.0), *((edit, *values) for edit, values in rows.items())],
+                         columns=["edit", "difference", "half", "wide"])
+    table["images"], table["top1"], table["top5"] = 5000, 0.6 + table["difference"], 0.8
+    table["low"], table["high"] = table["difference"] - table["half"], table["difference"] + table["half"]
+    for end, sign in (("low", -1), ("high", 1)):
+        table[f"{end}_classes"] = table["difference"] + sign * table["wide"] if classes else np.nan
+    table["blocks"], table["lost"], table["gained"] = "some", 9, 4
+    table.attrs["data"] = "some_photos"
+    return table.drop(columns=["half", "wide"])
+
+
+@pytest.mark.parametrize("name", ["se", "sk"])
+def test_places_and_gates(blocks, name):
+    kind, off, half = name.upper(), VALUES[name], (0.01, 0.02)
+    found = static_or_dynamic(evaluation({
+        "*=shuffle images": (-0.3, *half), f"*={off}": (-0.5, *half), f"{kind}_3_2=mean": (-0.011, *half),
+        "stage 4=shuffle classes": (-0.04, *half), "stage 4=rank 2": (-0.01, *half), "stage 4=rank 0": (-0.03, *half),
+        "stage 4=shuffle class 3": (-0.035, *half), "stage 4=mean": (-0.03, *half), f"stage 4={off}": (-0.2, *half),
+        "stage 4=rank 1": (-0.02, *half), "stage 4=shuffle images": (-0.037, *half), f"{kind}_2_*=mean": (-0.1, *half),
+        # none of these is of one whole place, or says what takes the gates' place
+        f"{kind}_4_1,{kind}_4_2=mean": (-0.1, *half), f"{kind}_3_1[3]=mean": (-0.1, *half), "stage 2=array": (0, *half),
+        "stage 2=*0.5": (-0.1, *half), "stage 2=shuffle channels": (-0.1, *half), "stage 5=mean; stage 4=mean": (
+            -0.2, *half), "stage 2=0.7": (-0.1, *half), "stage 3=array (2)": (0, *half)}), blocks(name))
+    assert found[["level", "place", "gate"]].to_numpy().tolist() == [
+        ["stage", "stage 2", "mean gate"], *(["stage", "stage 4", gate] for gate in GATES),
+        ["stage", "all blocks", "no attention"], ["stage", "all blocks", "another picture's gate"],
+        ["block", f"{kind}_3_2", "mean gate"]]
+    rows = found[found["place"] == "stage 4"].set_index("gate")
+    assert (rows["worth"] == 0.2).all() and rows.loc["gate of the same class", "edit"] == "stage 4=shuffle class 3"
+    assert rows["kept"].tolist() == pytest.approx([1 + change / 0.2 for change in rows["difference"]])
+    assert rows.loc["mean gate", "low_classes"] == pytest.approx(-0.05)
+    assert found[found["place"].isin(["stage 2", f"{kind}_3_2"])][["worth", "kept"]].isna().all(axis=None)
+
+
+def test_attention_without_worth_and_levels_without_other_gates(blocks):
+    found = static_or_dynamic(evaluation({
+        "stage 5=1": (-0.004, 0.006, 0.008), "stage 5=mean": (0.001, 0.002, 0.003), "SE_5_1=1": (-0.1, 0.01, 0.02)}),
+        blocks("se"))
+    assert found["place"].tolist() == ["stage 5"] * 2  # of blocks nothing but 1 was evaluated
+    assert found["kept"].isna().all() and found["worth"].tolist() == [0.004] * 2
+    assert "stage 5** the mean gate +0.1 (-0.2 to +0.4): **not told**" in describe_static(found)
+    assert static_or_dynamic(evaluation({"SE_5_1=1": (-0.1, 0.01, 0.02)}), blocks("se")).empty
+
+
+@pytest.mark.parametrize(("changes", "wanted"), [
+    ({"mean": (-0.002, 0.007), "shuffle images": (-0.003, 0.006)}, "nearly static"),
+    ({"mean": (-0.002, 0.007)}, "not told"), ({"shuffle classes": (-0.002, 0.007)}, "not told"),
+    ({"mean": (-0.002, 0.007), "shuffle images": (-0.03, 0.01), "shuffle classes": (-0.003, 0.006)}, "nearly static"),
+    ({"mean": (-0.002, 0.009), "shuffle classes": (-0.003, 0.006)}, "not told"),
+    ({"mean": (-0.002, 0.007), "shuffle images": (-0.03, 0.01)}, "dynamic"),
+    ({"mean": (-0.03, 0.019), "shuffle images": (-0.004, 0.004)}, "dynamic"),
+    ({"mean": (-0.03, 0.021), "shuffle images": (-0.02, 0.015)}, "not told")])
+@pytest.mark.parametrize("classes", [True, False])
+def test_verdicts_are_by_the_whole_interval(blocks, changes, wanted, classes):
+    rows = {f"stage 4={value}": (change, half if not classes else half / 50, half)
+            for value, (change, half) in changes.items()}
+    found = static_or_dynamic(evaluation(rows, classes), blocks("se"))
+    assert verdict(found) == wanted
+    text = describe_static(found)
+    assert f": **{wanted}**." in text
+    of = "other classes of the same kind" if classes else "other pictures of these classes"
+    assert f"in brackets their 95\u00a0% interval for {of}" in text and f"by the whole interval for {of};" in text
+
+
+def test_sentences_of_stages(blocks):
+    found = static_or_dynamic(evaluation({
+        "stage 4=1": (-0.477, 0.01, 0.02), "stage 4=mean": (-0.023, 0.007, 0.011),
+        "stage 4=rank 1": (-0.012, 0.004, 0.005), "stage 4=rank 2": (-0.004, 0.004, 0.005),
+        "stage 4=rank 4": (-0.001, 0.004, 0.005),
+        "stage 4=shuffle class": (-0.024, 0.002, 0.003), "stage 4=shuffle images": (-0.032, 0.004, 0.006),
+        "stage 4=shuffle classes": (-0.034, 0.004, 0.005)}), blocks("se"))
+    assert describe_static(found).startswith(
+        "In **stage 4** the mean gate keeps **45.4** of the 47.7 points that attention is worth, -2.3 (-3.4 to -1.2); "
+        "with 2 directions beside the mean -0.4 (-0.9 to +0.1); a gate of the same class -2.4 (-2.7 to -2.1); another "
+        "picture's gate -3.2 (-3.8 to -2.6); a gate of another class -3.4 (-3.9 to -2.9); another class's costs more "
+        "than the same class's, by intervals that do not meet: **dynamic**. Changes are of top-1, in points,")
+    meeting = found.assign(low_classes=found["low_classes"] - 0.01)
+    assert "do not meet" not in describe_static(meeting) and "with 4 directions" in describe_static(meeting)
+    assert describe_static(found, "block") == ""
+
+
+def test_sentences_of_many_blocks(blocks):
+    changes = {block.label: -0.003 * i for i, block in enumerate(blocks("se"))}
+    found = static_or_dynamic(evaluation({
+        f"{label}={value}": (change, 0.004, 0.004) for label, change in changes.items()
+        for value in ("mean", "shuffle images")}), blocks("se"))
+    static = [label for label, change in changes.items() if change - 0.004 >= -0.01]
+    dynamic = [label for label, change in changes.items() if change + 0.004 < -0.01]
+    undecided = [label for label in changes if label not in static + dynamic]
+    assert min(map(len, (static, dynamic, undecided))) > 0
+    assert describe_static(found, "block").startswith(
+        f"Of 16 blocks the gate is nearly static in **{len(static)}** ({', '.join(static)}); dynamic in "
+        f"**{len(dynamic)}** ({', '.join(dynamic)}); not told in **{len(undecided)}** ({', '.join(undecided)}). *")
+
+
+def test_weights_of_branches_are_compared_with_even_ones(blocks):
+    found = static_or_dynamic(evaluation({
+        "*=uniform": (-0.1, 0.01, 0.01), "*=mean": (0.01, 0.001, 0.002)}), blocks("sk"))
+    assert describe_static(found).startswith("With **all blocks** the mean gate keeps **10.0** of the 10.0 points that "
+                                             "weights are worth over even ones, +1.0 (+0.8 to +1.2): **not told**.")
+
+
+@pytest.mark.parametrize("name", ["se", "sk"])
+def test_what_is_missing_and_the_command_that_gives_it(blocks, name):
+    off = VALUES[name]
+    everything = [off, "mean", "rank 1", "shuffle class", "shuffle images", "shuffle classes"]
+    some, whole = (static_or_dynamic(evaluation({f"stage 4={value}": (-0.1, 0.01, 0.01) for value in values}),
+                                     blocks(name)) for values in (everything[:2], everything))
+    text = missing(some, blocks(name))
+    assert text.startswith(
+        "Not evaluated: rank 1, gate of the same class, another picture's gate, gate of another class. All are with")
+    written = text.split("`")[1].split("--each-stage ")[1]
+    assert written == f'{off} mean "rank 1" "shuffle class" "shuffle images" "shuffle classes"'
+    assert missing(whole, blocks(name)) == ""
+    assert "--each-block" in missing(whole, blocks(name), "block")
+
+
+def test_sentences_of_an_evaluation():
+    table = evaluation({"SE_5_*=1": (-0.2, 0.03, 0.06), "a": (0.01, 0.02, 0.03), "b": (0.05, 0.03, 0.06)})
+    assert describe_evaluation(table).startswith(
+        "Over 5,000 pictures top-1 is **60.0%** without edits. By the 95\u00a0% interval for other classes of the same "
+        "kind it is lower with **1** and higher with **0** of 3 edits, lowest with **SE\\_5\\_\\*\\=1** (40.0%); the "
+        "others cannot be told from none.")
+    pictures = table.assign(low_classes=np.nan, high_classes=np.nan)
+    assert "interval for other pictures of these classes it is lower with **1** and higher with **1** of 3" in (
+        describe_evaluation(pictures))
+    assert "lower with **0** and higher with **0** of 1 edits; the others cannot" in describe_evaluation(
+        table.iloc[[0, 2]])
+
+
+def test_sections(blocks):
+    table = evaluation({"stage 4=mean": (-0.1, 0.01, 0.01), "SE_4_1=mean": (-0.1, 0.01, 0.01)})
+    found = static_or_dynamic(table, blocks("se"))
+    assert over_data_sections.levels(found) == ["stage", "block"]
+    source = over_data_sections.source_of(table, "demo/net")
+    for level in ("stage", "block"):
+        section = over_data_sections.static(found, blocks("se"), level, source, "model = given", "there")
+        assert over_data.describe_static(found, level) in section.text
+        assert "*demo\\/net on some\\_photos.*" in section.text
+        assert missing(found, blocks("se"), level) in section.text and set(section.table["level"]) == {level}
+        assert "open_evaluation('there')" in section.script and f"'{level}'" in section.script
+    every = over_data_sections.every_edit(table, source, "there")
+    assert every.text.endswith(f"*{source}.*") and "open_evaluation('there')" in every.script
