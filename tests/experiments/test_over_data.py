@@ -27,7 +27,7 @@ def blocks():
 
 
 def evaluation(rows: dict[str, tuple], classes: bool = True) -> pd.DataFrame:
-    """A table as ``open_evaluation`` gives it: edit → change of top-1, halves of its intervals, that of classes last."""
+    """A table as ``open_evaluation`` gives it: edit → change of top-1, and halves of both its intervals."""
     table = pd.DataFrame([("unedited", 0.0, 0.0, 0.0), *((edit, *values) for edit, values in rows.items())],
                          columns=["edit", "difference", "half", "wide"])
     table["images"], table["top1"], table["top5"] = 5000, 0.6 + table["difference"], 0.8
