@@ -3,7 +3,7 @@ import json
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -38,7 +38,7 @@ def evaluate(
         model: Model,
         data: str | Path | Pictures,
         out: str | Path | None = None,
-        edits: Sequence[str | Edit | Sequence[Edit]] = (),
+        edits: Sequence[str | Edit | Sequence[Edit]] | Mapping[str, str | Sequence[Edit]] = (),
         settings: Computing | None = None,
         *,
         statistics: Statistics | str | Path | None = None,
@@ -75,7 +75,8 @@ def evaluate(
             ``speed.csv``, ``metadata.json``; nothing is kept when None.
         edits: each is evaluated by itself: text ("SE_5_*=1; SE_4_6=mean", see ``parse_edits``), an edit, or several
             together. "mean" stands for the mean of a block's gates over a data set. ``each_block`` and ``each_stage``
-            make lists. Other edits that are written alike (arrays) get numbers: "*=array", "*=array (2)".
+            make lists. Other edits that are written alike (arrays) get numbers: "*=array", "*=array (2)"; a mapping
+            gives names to them.
         settings: how to compute; part of the run's identity, as are the model's weights and device, data, and edits.
         statistics: where "mean" is taken from; the embedded ones for an embedded model.
         split: of the data.
@@ -316,19 +317,20 @@ def statistics_of(model: Model, statistics: Statistics | str | Path | None = Non
     return stats
 
 
-def _named(model: Model, edits: Sequence[str | Edit | Sequence[Edit]],
+def _named(model: Model, edits: Sequence[str | Edit | Sequence[Edit]] | Mapping[str, str | Sequence[Edit]],
            statistics: Statistics | str | Path | None) -> dict[str, list[Edit]]:
     """Edits by name, each of them one that can be made."""
     words: dict[str, Any] = {}
-    if any(isinstance(edit, str) and re.search(r"=\s*(mean|rank\s+\d+)\s*(;|$)", edit, re.M) for edit in edits):
+    pairs = edits.items() if isinstance(edits, Mapping) else [("", edit) for edit in edits]
+    if any(isinstance(edit, str) and re.search(r"=\s*(mean|rank\s+\d+)\s*(;|$)", edit, re.M) for _, edit in pairs):
         stats = statistics_of(model, statistics)
         words = {"mean": gate_means(model, stats), "rank": stats.rank}
     named: dict[str, list[Edit]] = {}
     contents = set()
-    for given in edits:
+    for said, given in pairs:
         several = parse_edits(given, **words) if isinstance(given, str) else [given] if isinstance(
             given, Edit) else list(given)
-        name = "; ".join(map(str, several))
+        name = said if said and not isinstance(given, str) else "; ".join(map(str, several))
         if not several:
             raise EditError("an edit without any change would be the unedited network")
         for edit in several:
@@ -339,7 +341,7 @@ def _named(model: Model, edits: Sequence[str | Edit | Sequence[Edit]],
             for block in touched:
                 edit.check(block)
         content = edits_hash(several, model.blocks)
-        if content in contents:
+        if content in contents and name != said:
             raise EditError(f"the edit {name} is given twice")
         contents.add(content)
         if name in named:

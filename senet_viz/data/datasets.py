@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import torch
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
 from pyarrow import types
@@ -71,6 +72,24 @@ class Pictures(Dataset):
         except UnreadableImage as error:
             raise UnreadableImage(f"Picture {index} of the data set: {error}") from error
         return (self.transform(image) if self.transform else image), self.labels[index]
+
+    def spread(self, count: int, transform: Callable) -> torch.Tensor:
+        """Up to ``count`` pictures, evenly spread over those there are, transformed: (N, 3, H, W).
+
+        Pictures that cannot be read are left out.
+
+        Raises:
+            ValueError: when none of them can be read.
+        """
+        found = []
+        for index in np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)).tolist():
+            try:
+                found.append(transform(open_image(self.read(index))))
+            except (UnreadableImage, OSError):
+                continue
+        if not found:
+            raise ValueError(f"none of {count:,} pictures of the data could be read")
+        return torch.stack(found)
 
     @cached_property
     def fingerprint(self) -> str:

@@ -16,6 +16,7 @@ from .kernels import fig3_bars, fig3_lines, kernel_preference
 from .maps import cam_grid, channel_maps, gate_change, signed_map
 from .neighbours import nearest_classes
 from .saturation import saturation
+from .selectivity import channel_effects, removal
 from .sizes import class_changes, share_slopes, size_bars, size_curves, size_effects, size_slopes
 from .specificity import specificity
 from .static import static_or_dynamic
@@ -25,10 +26,10 @@ from .training import training_curves, training_map
 from .what_if import edit_effects, edit_travel, evaluated, forced_sizes
 
 __all__ = [
-    "all_blocks", "box_picker", "cam_grid", "channel_classes", "channel_histogram", "channel_maps", "class_changes",
-    "class_heat_map", "class_panels", "contribution", "cost_by_stage", "dimension", "driving", "edit_effects",
-    "edit_travel", "error_against_parameters", "evaluated", "excitation", "fig3_bars", "fig3_lines", "forced_sizes",
-    "gate_change", "kernel_preference", "last_branch", "nearest_classes", "saturation", "share_slopes", "signed_map",
-    "size_bars", "size_curves", "size_effects", "size_slopes", "specificity", "static_or_dynamic", "strips",
-    "training_curves", "training_map",
+    "all_blocks", "box_picker", "cam_grid", "channel_classes", "channel_effects", "channel_histogram", "channel_maps",
+    "class_changes", "class_heat_map", "class_panels", "contribution", "cost_by_stage", "dimension", "driving",
+    "edit_effects", "edit_travel", "error_against_parameters", "evaluated", "excitation", "fig3_bars", "fig3_lines",
+    "forced_sizes", "gate_change", "kernel_preference", "last_branch", "nearest_classes", "removal", "saturation",
+    "share_slopes", "signed_map", "size_bars", "size_curves", "size_effects", "size_slopes", "specificity",
+    "static_or_dynamic", "strips", "training_curves", "training_map",
 ]

@@ -65,3 +65,27 @@ def test_evaluate_as_json(capsys, file, named, tmp_path):
     table = open_evaluation(out)
     assert (told["model"], told["unreadable"]) == (table.attrs["model"], 0)
     pd.testing.assert_frame_equal(pd.DataFrame(told["edits"]), table, check_dtype=False)
+
+
+def test_single_channels_and_removed_ones(capsys, file, named, tmp_path):
+    stats, out = tmp_path / "statistics", tmp_path / "out"
+    assert main(["collect", file, str(named), str(stats), *QUICK]) == 0
+    capsys.readouterr()
+    arguments = ["evaluate", file, named, "--each-channel", "SE_2_1", "stage 5", "--channels", "3",
+                 "--remove-channels", "0.5", "--statistics", stats, *QUICK]
+    text = printed(capsys, *arguments[:3], out, *arguments[3:])
+    edits = open_evaluation(out)["edit"].tolist()
+    channels = [edit for edit in edits if edit.endswith("=mean")]
+    blocks = [block for block in sv.load(file).blocks if block.label == "SE_2_1" or block.stage == 5]
+    assert len(channels) == 3 * len(blocks) and channels[0] == "SE_2_1[0]=mean"
+    assert [edit for edit in edits if edit.startswith("remove")] == [
+        f"remove 50% by {score}" for score in ("gate", "output", "gamma", "random 1", "random 2", "random 3")]
+    assert "Without 50% of each block's channels, of " in text
+    assert f"Of {len(channels)} channels, each fixed at its mean by itself, " in text and "**" not in text
+    found = document(capsys, *arguments)["found"]  # nothing is kept, so that single pictures are not known
+    assert len(found) == 1 and found[0].startswith("Without 50%")
+    refused(capsys, [*arguments[:3], "--each-channel", "SE_9_9", *QUICK], "SE_9_9 matches no block; the network's are: ")
+    refused(capsys, [*arguments[:3], "--each-channel", "SE_2_1", "SE_2_*", "--statistics", stats, *QUICK],
+            "the edit SE_2_1[0]=mean is given twice")
+    refused(capsys, [*arguments[:3], "--remove-channels", "1.5", "--statistics", stats, *QUICK],
+            "the share of channels to remove is between 0 and 1, not 1.5")

@@ -555,3 +555,14 @@ def test_the_data_at_hand(data, name, classes, training, validation, side):
         assert min(image.size) == side
         assert 0 <= label < classes
     assert sum(pq.read_metadata(file).num_rows for file in (data / "data" / name).glob("train*")) == training
+
+
+def test_pictures_spread_over_the_data():
+    red = [png(value) if value % 4 else b"" for value in range(40)]
+    pictures = Pictures(red.__getitem__, [0] * 40, ["a"])
+    found = pictures.spread(14, transforms.PILToTensor())
+    chosen = [value for value in np.linspace(0, 39, 14).round().astype(int).tolist() if value % 4]
+    assert found[:, 0, 0, 0].tolist() == chosen and found.shape == (len(chosen), 3, 4, 4)
+    assert len(pictures.spread(1000, transforms.PILToTensor())) == 30
+    with pytest.raises(ValueError, match="none of 5 pictures of the data could be read"):
+        Pictures([b""].__getitem__, [0], ["a"]).spread(5, transforms.PILToTensor())

@@ -1,0 +1,130 @@
+"""Single channels fixed at their mean, beside a loop of one's own."""
+import io
+import math
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+from scipy import stats as st
+
+import senet_viz as sv
+from senet_viz.collecting import Computing, Settings, collect, evaluate
+from senet_viz.data.datasets import open_pictures
+from senet_viz.experiments.selectivity import channel_effects, correlation, each_channel, selectivity_findings
+from tests.runs import make_model, picture
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """48 pictures of three classes."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for i in range(48):
+        path = folder / f"class {i % 3}" / f"{i:02}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.open(io.BytesIO(picture(i, i % 3))).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model():
+    return make_model("se")
+
+
+@pytest.fixture(scope="module")
+def stats(folder, model, tmp_path_factory):
+    return collect(model, folder, tmp_path_factory.mktemp("statistics") / "out", Settings(batch_size=16),
+                   workers=0, progress=False)
+
+
+@pytest.fixture(scope="module")
+def evaluated(folder, model, stats, tmp_path_factory):
+    out = tmp_path_factory.mktemp("evaluation") / "out"
+    edits = ["SE_2_1=1", *each_channel(model.blocks[:2], 5), "SE_3_1[1,2]=mean"]
+    evaluate(model, folder, out, edits, Computing(batch_size=16), statistics=stats, workers=0, progress=False)
+    return out
+
+
+def test_channels_are_spread_over_a_block(model):
+    first, second, *_ = model.blocks
+    assert each_channel([first], 3) == [f"{first.label}[{c}]=mean" for c in (0, 8, 15)]
+    assert len(each_channel([first, second], 1000)) == first.channels + second.channels
+    assert each_channel([first], 1, "0") == [f"{first.label}[0]=0"]
+    with pytest.raises(ValueError, match="one channel of a block or more, not 0"):
+        each_channel([first], 0)
+
+
+def test_effects_are_those_of_a_loop_of_ones_own(folder, model, stats, evaluated):
+    table = channel_effects(evaluated, stats, model.classes)
+    assert len(table) == 10 and set(table["label"]) == {"SE_2_1", "SE_3_1"}  # neither whole blocks nor two channels
+    pictures = open_pictures(folder)
+    batch = torch.stack([model.transform(Image.open(io.BytesIO(pictures.read(i)))) for i in range(48)])
+    labels = np.asarray(pictures.labels)
+    plain = sv.inspect(model, batch)
+    right = plain.logits.softmax(1).numpy()[np.arange(48), labels]
+    for row in table.to_dict("records"):
+        gate = plain.gates[row["block"]][:, 0, row["channel"]].double().numpy()
+        edit = sv.Edit(row["label"], {row["block"]: np.full(stats.block(row["block"]).channels, gate.mean())},
+                       channels=[row["channel"]])
+        change = sv.inspect(model, batch, edits=[edit]).logits.softmax(1).numpy()[np.arange(48), labels] - right
+        deviations = [gate[labels == k].mean() - gate.mean() for k in range(3)]
+        own = int(np.argmax(np.abs(deviations)))
+        assert row["class"] == stats.classes[own] and row["deviation"] == pytest.approx(deviations[own], abs=1e-6)
+        mine = change[labels == own]
+        assert (row["own_images"], row["images"]) == (16, 48)
+        assert row["own"] == pytest.approx(mine.mean(), abs=1e-6)
+        low, high = st.t.interval(0.95, 15, mine.mean(), st.sem(mine))
+        assert (row["own_low"], row["own_high"]) == pytest.approx((low, high), abs=1e-6)
+        others = [change[labels == k].mean() for k in range(3) if k != own]
+        assert row["others"] == pytest.approx(np.mean(others), abs=1e-6)
+        half = 1.959964 * math.hypot(st.sem(mine), st.sem(others))
+        assert row["excess_high"] == pytest.approx(mine.mean() - np.mean(others) + half, abs=1e-5)
+        assert row["omega_squared"] == stats.rank_specificity(row["block"])[row["channel"]]
+
+
+def test_classes_that_the_network_numbers_otherwise(folder, model, stats, evaluated):
+    """Rows have the network's classes, statistics the data's."""
+    table = channel_effects(evaluated, stats, model.classes)
+    rows = pq.read_table(evaluated / "images.parquet").to_pandas()
+    assert table["own_images"].tolist() == [16] * 10 and set(rows["label"]) == {0, 1, 2}
+    unknown = channel_effects(evaluated, stats, [f"{name}!" for name in model.classes])
+    assert (unknown["own_images"] == 0).all() and unknown["own"].isna().all()
+
+
+def made(count: int, slope: float, label: str = "SE_2_1", noise: float = 0.1) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    omega = np.linspace(0, 0.5, count)
+    own = -(0.01 + slope * omega + noise * rng.normal(size=count) * 0.1)
+    return pd.DataFrame({"label": label, "omega_squared": omega, "own": own, "others": 0.0,
+                         "excess_low": own - 0.001, "excess_high": own + 0.001})
+
+
+def test_the_correlation_and_its_interval():
+    table = made(40, 0.1)
+    rho, low, high = correlation(table)
+    assert rho == pytest.approx(st.spearmanr(table["omega_squared"], -table["own"]).statistic)
+    half = 1.959964 * math.sqrt(1.06 / 37)
+    assert (low, high) == pytest.approx((math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half)))
+    assert all(map(math.isnan, correlation(table[:7])))
+    assert all(map(math.isnan, correlation(table.assign(own=0.0))))
+    # of unrelated numbers the interval holds 0 in 19 of 20 cases
+    rng = np.random.default_rng(1)
+    held = sum(low <= 0 <= high for _, low, high in (
+        correlation(pd.DataFrame({"omega_squared": rng.random(30), "own": rng.random(30)})) for _ in range(300)))
+    assert 270 <= held <= 297
+
+
+def test_sentences(stats):
+    strong, none = made(40, 0.1), made(40, 0.0, "SE_3_1", noise=1.0)
+    found = selectivity_findings(stats, pd.concat([strong, none]))
+    hurt = int((pd.concat([strong, none])["excess_high"] < 0).sum())
+    assert found[0].startswith(f"Of 80 channels, each fixed at its mean by itself, {hurt} cost their own class more")
+    assert "by chance it would be about 2 each" in found[0]
+    assert found[1].startswith("Where a channel is more selective, fixing it moves its own class more in **SE_2_1** (")
+    assert found[2].startswith("Whether a more selective channel moves its own class more cannot be told in **SE_3_1**")
+    assert selectivity_findings(stats, strong[:0]) == []
+    assert len(selectivity_findings(stats, strong[:5])) == 1  # of five channels nothing is said of a correlation
