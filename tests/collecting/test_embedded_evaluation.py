@@ -1,14 +1,15 @@
 """The evaluations that come with the program are those of the networks that come with it."""
-
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import sem, t
 
 import senet_viz as sv
-from senet_viz.collecting import each_block, each_stage, open_evaluation
+from senet_viz.collecting import open_evaluation
 from senet_viz.collecting.evaluate import gate_means, paired_interval
 from senet_viz.collecting.evaluation import edits_hash
 from senet_viz.data.places import ASSETS
+from senet_viz.experiments.over_data import static_or_dynamic
 from senet_viz.gates import parse_edits
 from senet_viz.models import embedded_models
 from senet_viz.models.identity import weights_hash
@@ -31,17 +32,20 @@ def test_evaluation(name):
     table, model = open_evaluation(FOLDER / name), sv.load(f"demo/{name}", device="cpu")
     assert table.attrs["weights"] == weights_hash(model.module), "stale: evaluate them anew"
     assert (table.attrs["images"], table.attrs["unreadable"], table.attrs["unlabelled"]) == (5000, 0, 0)
-    kinds = ["3x3", "5x5", "uniform"] if "sk" in name else ["1"]
-    edits = [*(each_block(model) if kinds == ["1"] else []), *each_stage(model, [*kinds, "mean", "shuffle images"])]
-    assert table["edit"].tolist() == ["unedited", *edits]
-    mean = gate_means(model)  # of the statistics that are embedded now
-    assert table.attrs["edits"] == [[edit, edits_hash(parse_edits(edit, mean=mean), model.blocks)] for edit in edits]
+    stats = open_statistics(ASSETS / "statistics" / name)
+    words = {"mean": gate_means(model), "rank": stats.rank}  # of the statistics that are embedded now
+    assert table.attrs["edits"] == [
+        [edit, edits_hash(parse_edits(edit, **words), model.blocks)] for edit in table["edit"][1:]]
+    found = static_or_dynamic(table, model.blocks)
+    stages = [f"stage {stage}" for stage in dict.fromkeys(block.stage for block in model.blocks)]
+    for place in (*stages, "all blocks"):
+        assert {"no attention", "mean gate", "another picture's gate"} <= set(found[found["place"] == place]["gate"])
 
     rows = pd.read_parquet(FOLDER / name / "images.parquet")
     assert len(rows) == 5000 * len(table)
     right = {top: rows.pivot(index="index", columns="edit", values=top) for top in ("right1", "right5")}
     unedited = right["right1"]["unedited"]
-    statistics = open_statistics(ASSETS / "statistics" / name).images(["index", "look", "zoom", "label", "top1"])
+    statistics = stats.images(["index", "look", "zoom", "label", "top1"])
     plain = statistics[(statistics["look"] == "zoom") & (statistics["zoom"] == 1)].set_index("index")
     # the same network on the same pictures in other batches: a tie may fall otherwise
     assert ((plain["label"] == plain["top1"]) != unedited).sum() <= 2
@@ -52,3 +56,6 @@ def test_evaluation(name):
         assert (line.lost, line.gained) == (lost, gained)
         if line.edit != "unedited":
             np.testing.assert_allclose((line.difference, line.low, line.high), paired_interval(lost, gained, 5000))
+            each = (right["right1"][line.edit].astype(int) - unedited.astype(int)).groupby(plain["label"]).mean()
+            low, high = t.interval(0.95, len(each) - 1, each.mean(), sem(each))  # all classes have as many pictures
+            assert (line.low_classes, line.high_classes) == pytest.approx((min(low, line.low), max(high, line.high)))
