@@ -306,7 +306,7 @@ def selective_kernel() -> None:
         scripts.of_cost("cost.networks()")), "sk_networks")
     published("SKNets and their competitors", "sk_competitors", cost.competitors, cost.describe_competitors,
               "Errors, parameters and GMACs as published (SK paper, Table 2: ImageNet, centre crop); counted for "
-              "224×224, the Inceptions for 299×299")
+              "224×224, Inception-v3 (without its auxiliary head) and Inception-ResNet-v2 for 299×299")
     published("Kernels, dilation and groups", "sk_kernels", cost.kernels, cost.describe_choices,
               "Errors as published (SK paper, Sec. 4.3: SKNet-50, 224×224); 5×5 and 7×7 are 3×3 with dilation 2 and 3")
 

@@ -303,7 +303,8 @@ def _kernels(choice: str) -> tuple[int, int]:
         "3×3 + 5×5, summed": lambda i, o, s: _Sum(convolution(i, o, s, 1), convolution(i, o, s, 2)),
         "3×3 + 5×5, SK": selective, "3×3 + 5×5 + 7×7, SK": lambda i, o, s: selective(i, o, s, branches=3),
         "dilation 2, 32 groups (as 5×5)": selective,
-        "dilation 3, 32 groups (as 7×7)": lambda i, o, s: selective(i, o, s, lambda *sizes: convolution(*sizes, 3)),
+        "dilation 3, 32 groups (as 7×7)": lambda i, o, s: selective(
+            i, o, s, lambda inputs, outputs, stride: convolution(inputs, outputs, stride, 3)),
         "true 5×5, 64 groups": lambda i, o, s: selective(i, o, s, true)}
     network = _build("ResNeXt", 128, UNITS, 32, sk=units[choice])
     return _count(network), macs(network)
@@ -407,32 +408,33 @@ def published_sk(branches: int, groups: int, reduction: int, min_width: int, wid
 def describe_se_networks(table: pd.DataFrame) -> str:
     """What ``se_networks`` holds, in sentences."""
     pairs = table.dropna(subset="gain")
-    least, most = pairs.loc[pairs["gain"].idxmin()], pairs.loc[pairs["gain"].idxmax()]
+    least, most = pairs.iloc[pairs["gain"].argmin()], pairs.iloc[pairs["gain"].argmax()]
     share = pairs["attention"] / (pairs["parameters"] - pairs["attention"])
+    low, high = (pairs["name"].iloc[i] for i in (share.argmin(), share.argmax()))
     return (f"With SE the published top-1 error is lower in {int((pairs['gain'] > 0).sum())} of {len(pairs)} networks; "
             f"the gain runs from {least['gain']:.2f} ({least['name']}) to {most['gain']:.2f} points ({most['name']}). "
-            f"As counted here SE adds {share.min():.1%} ({pairs.loc[share.idxmin(), 'name']}) to {share.max():.1%} "
-            f"({pairs.loc[share.idxmax(), 'name']}) of parameters. The paper gives no spread between trainings.")
+            f"As counted here SE adds {share.min():.1%} ({low}) to {share.max():.1%} ({high}) of parameters. The paper "
+            f"gives no spread between trainings.")
 
 
 def describe_ablations(table: pd.DataFrame) -> str:
     """What ``ablations`` holds, in sentences."""
     here, there = (rows["top1"].iloc[0] for rows in (table[table["choice"] == "no SE"], papers.SE_NETWORKS))
-    return (f"{describe_choices(table)} These networks were trained otherwise than those of the paper's first table: "
+    return (f"{describe_choices(table)} These networks were trained otherwise than those of the paper's Sec. 5.1: "
             f"without SE the error is {here:.2f} % here and {there:.2f} % there, so that errors compare within a table "
             f"alone.")
 
 
 def describe_competitors(table: pd.DataFrame) -> str:
     """What ``competitors`` holds, in sentences."""
-    best = [table.loc[table[column].idxmin()] for column in ("top1", "top1_320")]
+    best = [table.iloc[table[column].argmin()] for column in ("top1", "top1_320")]
     lowest = " and ".join(f"{row[column]:.2f} % ({row['name']}) at {size}×{size}" for row, column, size in zip(
         best, ("top1", "top1_320"), (224, 320)))
     built = table[table["note"] == ""]
     off = (built["parameters"] / 1e6 / built["published"] - 1).abs()
     return (f"The lowest published errors are {lowest}. {len(built)} of the {len(table)} networks are counted here; "
             f"the count of parameters is within {off.max():.1%} of the published one, farthest for "
-            f"{built.loc[off.idxmax(), 'name']}.")
+            f"{built['name'].iloc[off.argmax()]}.")
 
 
 def describe_choices(table: pd.DataFrame, tie: float = 0.1) -> str:
@@ -446,7 +448,7 @@ def describe_choices(table: pd.DataFrame, tie: float = 0.1) -> str:
     for question, rows in table.groupby("question", sort=False):
         best = rows.iloc[rows["top1"].argmin()]
         near = rows[(rows["top1"] - best["top1"] <= tie) & (rows["choice"] != best["choice"])]
-        text = f"{question[0].upper()}{question[1:]}: lowest with {best['choice']} ({best['top1']:.2f} %)"
+        text = f"{str(question)[:1].upper()}{str(question)[1:]}: lowest with {best['choice']} ({best['top1']:.2f} %)"
         if len(near):
             others = ", ".join(f"{row.choice} ({row.top1:.2f} %)" for row in near.itertuples())
             text += f"; within {tie:g} points of it {others}"

@@ -13,6 +13,7 @@ from ..reports import scripts
 from ..reports.html import Section
 from ..reports.text import plain
 
+FEWEST = 5  # blocks over which a correlation is given: of two it is always 1
 BY_INDEX, BY_VALUE, BY_DIFFERENCE = ORDERS = (
     "channel index", "value in the first picture", "difference of the two pictures")
 CAMS = ("Each map runs from 0 to its own maximum, so that brightness cannot be compared between panels; the values are "
@@ -178,8 +179,10 @@ class PictureSections:
         means = figures.last_branch(table).groupby("label", sort=False)[["gate", "share"]].mean()
         found = ""
         if means.nunique().min() > 1:
-            found = (f"Over the blocks the two correlate with r = {means['gate'].corr(means['share']):+.2f}; the share "
-                     f"is largest in **{means['share'].idxmax()}** ({means['share'].max():.0%}) and least in "
+            found = (f"Over the {len(means)} blocks the two correlate with r = "
+                     f"{means['gate'].corr(means['share']):+.2f}; the share "
+                     if len(means) >= FEWEST else "The share ")
+            found += (f"is largest in **{means['share'].idxmax()}** ({means['share'].max():.0%}) and least in "
                      f"**{means['share'].idxmin()}** ({means['share'].min():.0%}).")
         return Section("Gate and contribution", self._text(found), figures.contribution(table), table, self._script(
             scripts.CONTRIBUTIONS, inspect=scripts.CONTRIBUTION_FEATURES, imports=scripts.CONTRIBUTION_IMPORT))

@@ -86,7 +86,7 @@ def variants(model, batch: torch.Tensor, label: str, others: torch.Tensor | None
         batch: (1, 3, H, W).
         label: of the block, or its name.
         others: (N − 1, 3, H, W), further pictures, over which the variants' gates are compared with the block's own;
-            a forward each.
+            a forward each. Fewer than four tell nothing.
 
     Raises:
         ValueError: as ``senet_viz.experiments.anatomy.dissect``.
@@ -431,7 +431,8 @@ def beside(run: Variants, shown: pd.DataFrame) -> pd.DataFrame:
     """
     own = {"squeeze": run.found.squeeze, "excitation": run.found.excitation}
     rows = papers.ABLATIONS[papers.ABLATIONS["question"].isin(own)].drop(columns="published")
-    names = [OWN if row.choice == own[row.question] else f"{row.question}: {row.choice}" for row in rows.itertuples()]
+    names = [OWN if choice == own[question] else f"{question}: {choice}"
+             for question, choice in zip(rows["question"], rows["choice"])]
     tried = shown.set_index("variant")[["own class", "correlation"]].reindex(names).reset_index(drop=True)
     return rows.reset_index(drop=True).assign(
         variant=[name if name in run.gates else "not tried here" for name in names], **tried)

@@ -136,6 +136,17 @@ def test_what_the_kernels_prefer(made):
     assert f"highest in **{means.idxmax()}**" in section.text and f"lowest in **{means.idxmin()}**" in section.text
 
 
+def test_a_correlation_takes_more_blocks_than_two(of):
+    sections = of("se", "pot")
+    table = sections.contribution().table
+    whole = table.groupby("label", sort=False)[["gate", "share"]].mean()
+    assert f"Over the 16 blocks the two correlate with r = {np.corrcoef(whole.T)[0, 1]:+.2f}; the share is largest" in (
+        sections.contribution().text)
+    sections.__dict__["_contributions"] = table[table["label"].isin(["SE_2_1", "SE_3_1"])]  # r of two is 1 or -1
+    assert "correlate" not in sections.contribution().text and "The share is largest in **" in (
+        sections.contribution().text)
+
+
 def test_names_are_shown_letter_by_letter(made):
     assert "a \\*bug\\*" not in made["se", "opinion"][0].text and "class \\*5\\*" in made["se", "opinion"][0].text
     assert made["se", "cams"][1].class_labels[3] in made["se", "cams"][0].figure.layout.meta["alt"]
