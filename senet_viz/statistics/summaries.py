@@ -244,7 +244,7 @@ def _measures(stats: Statistics, block: AttentionBlock, source: str, branch: int
     found = draws.mean()
     if len(draws) > 1:
         found["error"] = np.sqrt((draws["error"] ** 2).mean() + draws["dimension"].var())
-    return found.to_dict()
+    return {str(name): float(value) for name, value in found.items()}
 
 
 def hidden_units(stats: Statistics, zoom: float = 1.0) -> pd.DataFrame:
@@ -462,7 +462,8 @@ def _unrelated(share: float, images: int, classes: int) -> float:
 
 
 def _range(median: pd.Series, margin: float) -> str:
-    """Where ω² is smallest and largest."""
+    """Where ω² is smallest and largest; under 0 it is none at all."""
+    median = median.clip(0)
     low, high = str(median.idxmin()), str(median.idxmax())
     if median[high] <= margin:
         return (f"But the class accounts for little in any block: the median channel's ω² is at most "
@@ -548,8 +549,9 @@ def _ranked(rows: dict[str, pd.DataFrame], margin: float) -> str:
     if difference.empty:
         return ""
     more, less = int((difference > margin).sum()), int((difference < -margin).sum())
-    return (f"By ranks, in which a few outlying pictures weigh no more than others, it is more in {more} and less in "
-            f"{less} of {_number(len(difference), 'block')}.")
+    count = len(difference)
+    where = _word(more, less, margin) if count == 1 else f"more in {more} and less in {less} of {count} blocks"
+    return f"By ranks, in which a few outlying pictures weigh no more than others, it is {where}."
 
 
 def _decoded(rows: dict[str, pd.DataFrame], classes: int, sampled: int) -> list[str]:
@@ -575,11 +577,19 @@ def _decoded(rows: dict[str, pd.DataFrame], classes: int, sampled: int) -> list[
             f"in {less} (by over two standard errors)."]
 
 
+def _word(more: int, less: int, margin: float) -> str:
+    """How the one block compares."""
+    return "more" if more else "less" if less else f"as much (within {margin:.2g})"
+
+
 def _tally(difference: pd.Series, margin: float) -> str:
     """In how many blocks the class accounts for more of the gate than of a control; nan where there is none."""
     told = difference.dropna()
     more, less = int((told > margin).sum()), int((told < -margin).sum())
     unknown = difference.isna()
+    if len(difference) == 1:
+        return (f"the class accounts for {_word(more, less, margin)} of the median channel's variance (difference of "
+                f"ω² {_decimal(told.iloc[0], sign=True)})")
     return (f"the class accounts for more of the median channel's variance in {more}, for less in {less} and for as "
             f"much (within {margin:.2g}) in {len(told) - more - less} of {_number(len(told), 'block')} (median "
             f"difference of ω² {_decimal(told.median(), sign=True)})"

@@ -548,6 +548,8 @@ def test_where_the_class_accounts_for_most():
                         f"it is not. {chance(3, '5,000')}")
     assert found[1] == (
         "But the class accounts for little in any block: the median channel's ω² is at most 0.004 (**SE_2_2**).")
+    # under 0 it is none
+    assert "for least in **SE_2_2** (0.00): 0.30 apart." in findings([0.3, -0.02, 0.1])[1]
     assert findings([0.2])[1] == "In **SE_2_1** the class accounts for 0.20 of the median channel's variance (ω²)."
 
 
@@ -623,7 +625,8 @@ def test_differences_count_from_what_chance_gives_a_channel(half, margin):
         assert any("depth" in sentence for sentence in found) == counts
         assert (f"variance in {int(counts)}, for less in 0 and for as much (within {margin:.2g}) in {3 - counts} of"
                 in the(found, "random weights"))
-        found = findings([0.5], count=(half, half), random=0.5 + difference, squeeze=0.5 - difference)
+        found = findings([0.5, 0.5], count=(half, half), random=[0.5 + difference, 0.5],
+                         squeeze=[0.5 - difference, 0.5])
         assert f"for less in {int(counts)} and" in the(found, "random weights")
         assert f"variance in {int(counts)}, for less in 0" in the(found, "squeezed input")
 
@@ -715,6 +718,17 @@ def test_missing_controls_are_said_to_be_missing():
     # a control of some blocks is compared in those
     assert "of 1 block (median difference of ω² +0.10); in **SE_2_1** the control does not vary." in the(
         findings([0.1, 0.2], random=[np.nan, 0.1]), "random weights")
+
+
+@pytest.mark.parametrize(("control", "word"), [
+    (0.3, "more of the median channel's variance (difference of ω² +0.20)"),
+    (0.7, "less of the median channel's variance (difference of ω² -0.20)"),
+    (0.49, f"as much (within {unrelated(0.95):.2g}) of the median channel's variance (difference of ω² +0.01)")])
+def test_of_one_block_nothing_is_counted(control, word):
+    found = findings([0.5], random=control, squeeze=control)
+    for source in ("random weights", "squeezed input"):
+        assert f"the class accounts for {word}. " in the(found, source)
+    assert not [sentence for sentence in found if "of 1 block" in sentence]
 
 
 def test_a_block_that_falls_out_is_named_with_the_reason():
