@@ -134,7 +134,9 @@ def selectivity_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
         f"than other classes and {int(helped.sum()):,} less, by the 95% interval; by chance it would be about "
         f"{chance:.0f} each. The median change of the right class's probability is {_points(table['own'].median())} in "
         f"the own class and {_points(table['others'].median())} in the others."]
-    sure, weak, unsure = [], [], []
+    sure: list[tuple[str, float]] = []
+    weak: list[tuple[str, float]] = []
+    unsure: list[tuple[str, float]] = []
     for label, part in table.groupby("label", sort=False):
         rho, low, high = correlation(part)
         if math.isnan(rho):

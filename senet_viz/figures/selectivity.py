@@ -28,7 +28,7 @@ def channel_effects(table: pd.DataFrame) -> go.Figure:
     figure.add_hline(y=0, line={"color": "#808080", "width": 1, "dash": "dot"}, layer="below")
     figure.update_xaxes(title="how class-specific the channel is (ω² of ranks)")
     figure.update_yaxes(title="change in its own class", tickformat="+.1%")
-    low = table.loc[table["own"].idxmin()] if table["own"].notna().any() else None
+    low = table.iloc[table["own"].argmin()] if table["own"].notna().any() else None
     alt = f"{len(table)} channels of {table['label'].nunique()} blocks, each fixed at its mean by itself." + (
         "" if low is None else f" The most is lost in the own class of channel {low['channel']} of {low['label']}: "
                                f"{low['own']:+.2%} of the right class's probability.")

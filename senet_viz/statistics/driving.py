@@ -80,13 +80,13 @@ def _input(stats: Statistics, shares: pd.DataFrame, table: pd.DataFrame) -> str:
 def _picture(shares: pd.DataFrame, picture: pd.Series) -> str:
     """The picture's own properties, together and one by one."""
     single = shares[[name for name in SINGLE if shares[name].notna().any()]]
-    best = single.max(axis=1).idxmax()
-    name = str(single.loc[best].idxmax())
+    most, best, name = max((float(share), str(label), str(name)) for name in single
+                           for label, share in single[name].dropna().items())
     *first, last = (WORDS[each] for each in single.columns)
     highest = str(picture.idxmax())
     return (f"{', '.join(first)} and {last} of the picture".capitalize() + f" together predict {_range(picture)} "
             f"(the most in **{highest}**). Of each alone {WORDS[name]} says the most: "
-            f"{_percent(single.loc[best, name])} in **{best}**.")
+            f"{_percent(most)} in **{best}**.")
 
 
 def _range(shares: pd.Series) -> str:

@@ -84,7 +84,8 @@ def test_single_channels_and_removed_ones(capsys, file, named, tmp_path):
     assert f"Of {len(channels)} channels, each fixed at its mean by itself, " in text and "**" not in text
     found = document(capsys, *arguments)["found"]  # nothing is kept, so that single pictures are not known
     assert len(found) == 1 and found[0].startswith("Without 50%")
-    refused(capsys, [*arguments[:3], "--each-channel", "SE_9_9", *QUICK], "SE_9_9 matches no block; the network's are: ")
+    refused(capsys, [*arguments[:3], "--each-channel", "SE_9_9", *QUICK],
+            "SE_9_9 matches no block; the network's are: ")
     refused(capsys, [*arguments[:3], "--each-channel", "SE_2_1", "SE_2_*", "--statistics", stats, *QUICK],
             "the edit SE_2_1[0]=mean is given twice")
     refused(capsys, [*arguments[:3], "--remove-channels", "1.5", "--statistics", stats, *QUICK],
