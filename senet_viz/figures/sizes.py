@@ -168,7 +168,7 @@ def size_effects(table: pd.DataFrame, *, quantity: str = "change of the weight d
     for look in ("blur", "elsewhere"):
         _symbols(figure, table, look)
     beyond = table["beyond"].eq(True)
-    rest = "zoom, not beyond the controls" if figure.data else "zoom"
+    rest = "zoom, not surely beyond the controls" if figure.data else "zoom"
     left = ("beyond the controls %{customdata[2]:+.4f} (would be found: %{customdata[8]:.4f}), " if figure.data else "")
     for part, name, symbol in ((beyond, "zoom, beyond the controls", "circle"), (~beyond, rest, "circle-open")):
         if part.any():
@@ -176,7 +176,7 @@ def size_effects(table: pd.DataFrame, *, quantity: str = "change of the weight d
                 figure, table[part], "change", name, symbol, f"{left}d = %{{customdata[3]:.2f}}<br>up in "
                 "%{customdata[4]:.0%} of %{customdata[5]:,} images and %{customdata[6]:.0%} of %{customdata[7]:,} "
                 "classes", ["left", "d", "images_up", "images", "classes_up", "classes", "detectable"])
-    return _finish_units(figure, table, "change", quantity, f"; it is beyond the controls in {int(beyond.sum())}")
+    return _finish_units(figure, table, "change", quantity, f"; it is surely beyond the controls in {int(beyond.sum())}")
 
 
 def share_slopes(

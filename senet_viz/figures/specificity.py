@@ -74,9 +74,12 @@ def _hover(rows: pd.DataFrame, name: str) -> dict:
 def _alt(table: pd.DataFrame, quantity: str) -> str:
     parts = []
     for source in ("gate", *CONTROLS):
-        medians = table[table["source"] == source].set_index("label")["median"].dropna()
+        medians = table[table["source"] == source].set_index("label")["median"]
+        none = list(medians.index[medians.isna()])
+        medians = medians.dropna()
         if len(medians):
             parts.append(f"{CONTROLS[source][0] if source in CONTROLS else quantity} from {medians.min():.2f} in "
-                         f"{medians.idxmin()} to {medians.max():.2f} in {medians.idxmax()}")
+                         f"{medians.idxmin()} to {medians.max():.2f} in {medians.idxmax()}"
+                         + (f", without a channel to tell of in {', '.join(none)}" if none else ""))
     return (f"Share of the variance over pictures that lies between classes (ω²), in "
             f"{table['block'].nunique()} blocks; median over channels: " + ("; ".join(parts) or "none known") + ".")

@@ -93,6 +93,8 @@ def test_nan_is_left_out():
     data.loc[(data["label"] == "SE_2_2"), [*QUANTILES, "mean"]] = np.nan
     figure = specificity(data)
     assert "nan" not in figure.layout.meta["alt"] and np.isfinite(figure.layout.yaxis.range).all()
+    assert figure.layout.meta["alt"].count(", without a channel to tell of in SE_2_2") == 4  # the gate and its controls
+    assert "without" not in specificity(table()).layout.meta["alt"]
     for band in bands(figure):
         assert list(band.x) == ["SE_3_1", "SE_3_1", None, "SE_2_1", "SE_2_1"]
 
