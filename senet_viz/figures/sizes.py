@@ -176,7 +176,8 @@ def size_effects(table: pd.DataFrame, *, quantity: str = "change of the weight d
                 figure, table[part], "change", name, symbol, f"{left}d = %{{customdata[3]:.2f}}<br>up in "
                 "%{customdata[4]:.0%} of %{customdata[5]:,} images and %{customdata[6]:.0%} of %{customdata[7]:,} "
                 "classes", ["left", "d", "images_up", "images", "classes_up", "classes", "detectable"])
-    return _finish_units(figure, table, "change", quantity, f"; it is surely beyond the controls in {int(beyond.sum())}")
+    return _finish_units(figure, table, "change", quantity,
+                         f"; it is surely beyond the controls in {int(beyond.sum())}")
 
 
 def share_slopes(

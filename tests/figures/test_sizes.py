@@ -252,7 +252,7 @@ def test_names_are_shown_as_they_stand(ugly):
 def test_effects_are_the_table(stage_marks):
     table = effects()
     figure = size_effects(table, quantity="change")
-    [filled], [hollow] = named(figure, "zoom, beyond the controls"), named(figure, "zoom, not surely beyond the controls")
+    [filled], [hollow] = (named(figure, f"zoom, {word} the controls") for word in ("beyond", "not surely beyond"))
     assert list(filled.x) == ["SK_3_1"] and list(hollow.x) == ["SK_2_2", "SK_2_1"]
     assert filled.marker.symbol == "circle" and hollow.marker.symbol == "circle-open"
     for trace, rows in ((filled, table[:1]), (hollow, table[1:])):
