@@ -112,7 +112,7 @@ def verdict(rows: pd.DataFrame) -> str:
     changes top-1 by more than ``MARGIN``, by the whole interval; "dynamic" where one of them costs more by the whole
     interval; else "not told". Intervals are for other classes, where they are known.
     """
-    judged = rows[rows["gate"].isin([MEAN, OTHER if OTHER in set(rows["gate"]) else ANOTHER])]
+    judged = rows[rows["gate"].isin([MEAN, *(gate for gate in _foreign(rows) if gate != SAME)])]
     ends = [_interval(row) for row in judged.to_dict("records")]
     if any(high < -MARGIN for _, high in ends):
         return DYNAMIC
@@ -138,6 +138,7 @@ def describe_static(table: pd.DataFrame, level: str = "stage") -> str:
                          for place, part in parts.items())
         found += (f" Changes are of top-1, in points, in brackets their 95\u00a0% interval for {of}"
                   f"{' (for other pictures of these classes it is the thick bar)' if wide else ''}.")
+    found += _by_class(parts, level)
     return (f"{found} *{STATIC.capitalize()}*: neither the mean gate nor another's changes top-1 by more than "
             f"{100 * MARGIN:g} point, by the whole interval for {of}; *{DYNAMIC}*: one of them costs more than that by "
             f"the whole interval; *{OPEN}*: neither can be said.")
@@ -160,13 +161,31 @@ def _found(rows: pd.DataFrame) -> str:
         enough = next((k for k, row in sorted(ranks.items()) if _small(row)), max(ranks, default=None))
         if enough:  # the first that does, or the last that does not
             parts.append(f"with {enough} direction{'s' * (enough > 1)} beside the mean {_change(ranks[enough])}")
-    parts += [f"{gate.replace('gate of', 'a gate of')} {_change(gates[gate])}" for gate in DEALT.values()
-              if gate in gates]
+    parts += [f"{'a ' * (gate != ANOTHER)}{gate} {_change(gates[gate])}" for gate in _foreign(rows)]
     if not mean and WITHOUT in gates:
         parts.append(f"no attention {_change(gates[WITHOUT])}")
-    if SAME in gates and OTHER in gates and _interval(gates[SAME])[0] > _interval(gates[OTHER])[1]:
-        parts.append("another class's costs more than the same class's, by intervals that do not meet")
     return "; ".join(parts)
+
+
+def _foreign(rows: pd.DataFrame) -> list[str]:
+    """Which gate of another picture is spoken of: of another class where that was evaluated."""
+    there = set(rows["gate"])
+    return [gate for gate in (OTHER, ANOTHER, SAME) if gate in there][:1]
+
+
+def _by_class(parts: dict[str, pd.DataFrame], level: str) -> str:
+    """Whether it matters that the other picture is of the same class."""
+    less, both = [], 0
+    for place, rows in parts.items():
+        gates = {row["gate"]: _interval(row) for row in rows.to_dict("records")}
+        if SAME in gates and OTHER in gates:
+            both += 1
+            less += [place] if gates[SAME][0] > gates[OTHER][1] else []
+    if not both:
+        return ""
+    named = f" ({', '.join(less)})" if less else ""
+    return (f" That a gate of the same class costs less than one of another shows, by intervals that do not meet, in "
+            f"**{len(less)}** of {both} {'places' if level == 'stage' else 'blocks'}{named}.")
 
 
 def missing(table: pd.DataFrame, blocks: Sequence[AttentionBlock], level: str = "stage") -> str:
@@ -196,6 +215,7 @@ def describe_evaluation(table: pd.DataFrame) -> str:
     ends = pd.DataFrame([_interval(row) for row in rows.to_dict("records")], columns=["low", "high"])
     worse, better = int((ends["high"] < 0).sum()), int((ends["low"] > 0).sum())
     low = rows.iloc[rows["difference"].argmin()]
+    chance = round(0.05 * len(rows))
     text = (f"Over {unedited['images']:,} pictures top-1 is **{unedited['top1']:.1%}** without edits. By the 95\u00a0% "
             f"interval for {'other classes of the same kind' if wide else 'other pictures of these classes'} it is "
             f"lower with **{worse}** and higher with **{better}** of {len(rows)} edits")
@@ -203,6 +223,8 @@ def describe_evaluation(table: pd.DataFrame) -> str:
         text += f", lowest with **{plain(low['edit'])}** ({low['top1']:.1%})"
     if worse + better < len(rows):
         text += "; the others cannot be told from none"
+    if chance:
+        text += f". If no edit changed anything, about {chance} of {len(rows)} would still seem to"
     return f"{text}. Nothing was trained anew: a network may miss what another has learned to do without."
 
 

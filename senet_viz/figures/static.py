@@ -10,7 +10,7 @@ LOOKS = {  # gate → colour, symbol
     WITHOUT: ("#808080", "x"), "mean gate": (COLOURS[0], "circle"), "gate of the same class": (COLOURS[2], "diamond"),
     "another picture's gate": (COLOURS[5], "square"), "gate of another class": (COLOURS[1], "triangle-down")}
 RANKS = ("triangle-up", "star", "hexagon", "pentagon", "cross")  # of the mean with so many directions
-WIDTH = 0.72  # of a place's width that its gates are spread over
+WIDTH = 0.72  # of a place's width that its gates are spread over at most
 
 
 def static_or_dynamic(table: pd.DataFrame) -> go.Figure:
@@ -25,11 +25,11 @@ def static_or_dynamic(table: pd.DataFrame) -> go.Figure:
     below = WITHOUT in set(table["gate"])
     figure = make_subplots(rows=1 + below, cols=1, shared_xaxes=True, vertical_spacing=0.06,
                            row_heights=[0.72, 0.28] if below else [1.0])
-    step = WIDTH / max(1, len(gates) - 1)
+    step = min(WIDTH / max(1, len(gates) - 1), 0.2)
     ranks = [gate for gate in gates if gate not in LOOKS]
     for i, gate in enumerate(gates):
         look = LOOKS.get(gate) or (COLOURS[4], RANKS[ranks.index(gate) % len(RANKS)])
-        shift = i * step - WIDTH / 2 if len(gates) > 1 else 0.0
+        shift = step * (i - (len(gates) - 1) / 2)
         _dots(figure, table[table["gate"] == gate], places, gate, look, shift, 1)
     if below:
         _dots(figure, table[table["gate"] == WITHOUT], places, WITHOUT, LOOKS[WITHOUT], 0.0, 2)

@@ -153,7 +153,7 @@ def evaluated(table: pd.DataFrame) -> go.Figure:
     figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
     figure.update_xaxes(title="change of top-1, with its 95\u00a0% interval for other pictures"
                               + " and for other classes" * bool(wide), tickformat="+.0%", zeroline=False)
-    figure.update_yaxes(autorange="reversed", type="category", automargin=True, dtick=1)
+    figure.update_yaxes(range=[len(set(names)) - 0.4, -0.6], type="category", automargin=True, dtick=1)
     low, high = rows.iloc[rows["difference"].argmin()], rows.iloc[rows["difference"].argmax()]
     alt = (f"Change of top-1 under {len(rows)} edits, with 95 % intervals: from {low['difference']:+.1%} "
            f"({low['edit']}) to {high['difference']:+.1%} ({high['edit']}); the interval for other "

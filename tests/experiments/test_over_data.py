@@ -101,11 +101,15 @@ def test_sentences_of_stages(blocks):
         "stage 4=shuffle classes": (-0.034, 0.004, 0.005)}), blocks("se"))
     assert describe_static(found).startswith(
         "In **stage 4** the mean gate keeps **45.4** of the 47.7 points that attention is worth, -2.3 (-3.4 to -1.2); "
-        "with 2 directions beside the mean -0.4 (-0.9 to +0.1); a gate of the same class -2.4 (-2.7 to -2.1); another "
-        "picture's gate -3.2 (-3.8 to -2.6); a gate of another class -3.4 (-3.9 to -2.9); another class's costs more "
-        "than the same class's, by intervals that do not meet: **dynamic**. Changes are of top-1, in points,")
+        "with 2 directions beside the mean -0.4 (-0.9 to +0.1); a gate of another class -3.4 (-3.9 to -2.9): "
+        "**dynamic**. Changes are of top-1, in points,")
+    assert "by intervals that do not meet, in **1** of 1 places (stage 4). *Nearly" in describe_static(found)
     meeting = found.assign(low_classes=found["low_classes"] - 0.01)
-    assert "do not meet" not in describe_static(meeting) and "with 4 directions" in describe_static(meeting)
+    assert "by intervals that do not meet, in **0** of 1 places. *Nearly" in describe_static(meeting)
+    assert "with 4 directions" in describe_static(meeting)
+    without = found[found["gate"] != "gate of another class"]
+    assert "; another picture's gate -3.2 (-3.8 to -2.6): **dynamic**" in describe_static(without)
+    assert "do not meet" not in describe_static(without)
     assert describe_static(found, "block") == ""
 
 
@@ -156,6 +160,9 @@ def test_sentences_of_an_evaluation():
         describe_evaluation(pictures))
     assert "lower with **0** and higher with **0** of 1 edits; the others cannot" in describe_evaluation(
         table.iloc[[0, 2]])
+    assert "would still seem to" not in describe_evaluation(table)
+    many = pd.concat([table.iloc[:1], *[table.iloc[[2]]] * 39])
+    assert "If no edit changed anything, about 2 of 39 would still seem to. Nothing" in describe_evaluation(many)
 
 
 def test_sections(blocks):
