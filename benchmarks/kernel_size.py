@@ -4,7 +4,8 @@
 ``python -m senet_viz collect demo/sknet50_slim DATA FOLDER --zoom 1 1.5 2 --controls``.
 
 For each unit the mean over channels of the largest kernel's weight minus the smallest's; its change when the object is
-enlarged; that of the two controls; what is left beyond both (``senet_viz.statistics.kernels.size_effects``).
+enlarged; that of the two controls; what is left beyond both, and how much would be found
+(``senet_viz.statistics.kernels.size_effects``).
 """
 import argparse
 import sys
@@ -18,7 +19,7 @@ from senet_viz.statistics import kernels
 
 COLUMNS = {"label": "unit", "before": "at 1×", "change": "change", "low": "from", "high": "to", "blur": "blur",
            "elsewhere": "elsewhere", "left": "left", "images_up": "images up", "classes_up": "classes up",
-           "beyond": "beyond"}
+           "beyond": "beyond", "detectable": "would be found"}
 SHARES = ("images up", "classes up")
 
 
@@ -28,12 +29,14 @@ def report(folder: Path) -> str:
     made = stats.metadata
     parts = [f"## {made['model']} over {Path(made['data']).name}: {made['images']:,} pictures, {len(stats.classes)} "
              f"classes, zoomed around the {made['settings']['around']}"]
-    for zoom in [zoom for zoom in stats.zooms if zoom > 1]:
+    zooms = kernels.enlarged(stats)
+    doses = kernels.dose_response(stats) if len(zooms) > 1 else None
+    for zoom in zooms:
         effects = kernels.size_effects(stats, zoom)
         count, cut = effects["images"].iloc[0], effects["truncated"].iloc[0]
         parts.append(f"### Enlarged to {zoom:g}×: {count:,} pictures{f', {cut:,} left out as cut' if cut else ''}")
         parts.append(table(effects[list(COLUMNS)].rename(columns=COLUMNS)))
-        parts += kernels.kernel_findings(stats, effects, kernels.by_share(stats))
+        parts += kernels.kernel_findings(stats, effects, kernels.by_share(stats), doses)
     return "\n\n".join(parts)
 
 

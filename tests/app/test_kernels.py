@@ -91,7 +91,7 @@ def test_the_page_is_described_and_its_tables_are_offered(first, chosen):
         assert [h.anchor for h in app.subheader] == ["size", "curves", "beyond", "paper-sizes", "decided"]
         explained = [e for e in app.expander if e.label == "How to read this"]
         assert len(explained) == 6 and all(len(e.markdown[0].value) > 80 for e in explained)
-        assert [tab.label for tab in app.tabs] == ["Change", "Bars", "Classes", "Without zoom"]
+        assert [tab.label for tab in app.tabs] == ["Change", "All sizes", "Bars", "Classes", "Without zoom"]
         buttons = {button.key for button in app.get("download_button")}
         assert {"report", "film", *(f"{key}_csv" for key in sections(app))} == buttons
         for key, section in sections(app).items():

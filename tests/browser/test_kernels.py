@@ -15,8 +15,8 @@ STATISTICS = ROOT / "assets" / "statistics" / "sknet50_slim"
 SK = "demo/sknet50_slim"
 OF_PHOTO = ["size_cam", "size_preference", "size_curves", "size_slopes", "fig3_lines", "fig3_bars", "branch_maps",
             "branch_shares"]
-OF_DATA = ["data_findings", "data_bars", "data_classes", "data_share"]
-TABS = dict(zip(OF_DATA, ("Change", "Bars", "Classes", "Without zoom")))
+OF_DATA = ["data_findings", "data_doses", "data_bars", "data_classes", "data_share"]
+TABS = dict(zip(OF_DATA, ("Change", "All sizes", "Bars", "Classes", "Without zoom")))
 
 pytestmark = [pytest.mark.browser, pytest.mark.skipif(
     not (STATISTICS / "metadata.json").is_file(), reason="the embedded statistics are missing")]
