@@ -1,7 +1,7 @@
 """What edits of gates do to the accuracy over a data set, and whether a gate has to be that of its picture.
 
 A gate is static where a fixed one, its mean over all pictures, does as well, and another picture's, too; it is dynamic
-where accuracy is lost with these. Everything is read from the table of ``senet_viz.collecting.open_evaluation``.
+where accuracy is lost with its mean. Everything is read from the table of ``senet_viz.collecting.open_evaluation``.
 """
 from collections.abc import Sequence
 from typing import Any
@@ -13,12 +13,12 @@ from ..gates.edits import RANK
 from ..gates.removals import removals
 from ..reports.text import plain
 
-MARGIN = 0.01  # of top-1: a change is small where its whole interval is no farther from 0
+MARGIN = 0.01  # of top-1: a gate does as well where no more is lost, by the whole interval
 WITHOUT, MEAN = "no attention", "mean gate"
 DEALT = {"class": "gate of the same class", "images": "another picture's gate", "classes": "gate of another class"}
 SAME, ANOTHER, OTHER = DEALT.values()
 ALL = "all blocks"
-STATIC, DYNAMIC, OPEN = "nearly static", "dynamic", "not told"
+STATIC, REPLACEABLE, DYNAMIC, OPEN = "nearly static", "replaceable", "dynamic", "not told"
 FEW = 6  # places that get a sentence each
 COLUMNS = ["level", "place", "blocks", "gate", "edit", "top1", "difference", "low", "high", "low_classes",
            "high_classes", "worth", "kept"]
@@ -108,16 +108,17 @@ def _order(gate: str) -> tuple[int, int]:
 def verdict(rows: pd.DataFrame) -> str:
     """What the rows of one place say of its gates.
 
-    "nearly static" where neither the mean gate nor another picture's (of another class, where that was evaluated)
-    changes top-1 by more than ``MARGIN``, by the whole interval; "dynamic" where one of them costs more by the whole
-    interval; else "not told". Intervals are for other classes, where they are known.
+    "dynamic" where the mean gate loses more top-1 than ``MARGIN``, by the whole interval. Where it does not, by the
+    whole interval, a fixed gate does as well: "nearly static" where another picture's (of another class, where that was
+    evaluated) does not either, else "replaceable". And else "not told". Intervals are for other classes, where they are
+    known.
     """
-    judged = rows[rows["gate"].isin([MEAN, *(gate for gate in _foreign(rows) if gate != SAME)])]
-    ends = [_interval(row) for row in judged.to_dict("records")]
-    if any(high < -MARGIN for _, high in ends):
-        return DYNAMIC
-    # a verdict that the mean suffices without a look at another's gate, or the other way round, would be half of one
-    return STATIC if len(ends) == 2 and all(-MARGIN <= low and high <= MARGIN for low, high in ends) else OPEN
+    gates = {row["gate"]: row for row in rows.to_dict("records")}
+    if MEAN not in gates:
+        return OPEN
+    if _small(gates[MEAN]):
+        return STATIC if any(_small(gates[gate]) for gate in _foreign(rows) if gate != SAME) else REPLACEABLE
+    return DYNAMIC if _interval(gates[MEAN])[1] < -MARGIN else OPEN
 
 
 def describe_static(table: pd.DataFrame, level: str = "stage") -> str:
@@ -130,7 +131,7 @@ def describe_static(table: pd.DataFrame, level: str = "stage") -> str:
     wide = _over_classes(rows)
     of = "other classes of the same kind" if wide else "other pictures of these classes"
     if len(parts) > FEW:
-        named = [f"{said} in **{len(names)}** ({', '.join(names)})" for said in (STATIC, DYNAMIC, OPEN)
+        named = [f"{said} in **{len(names)}** ({', '.join(names)})" for said in (STATIC, REPLACEABLE, DYNAMIC, OPEN)
                  if (names := [place for place, its in verdicts.items() if its == said])]
         found = f"Of {len(parts)} {level}s the gate is {'; '.join(named)}."
     else:
@@ -139,9 +140,9 @@ def describe_static(table: pd.DataFrame, level: str = "stage") -> str:
         found += (f" Changes are of top-1, in points, in brackets their 95\u00a0% interval for {of}"
                   f"{' (for other pictures of these classes it is the thick bar)' if wide else ''}.")
     found += _by_class(parts, level)
-    return (f"{found} *{STATIC.capitalize()}*: neither the mean gate nor another's changes top-1 by more than "
-            f"{100 * MARGIN:g} point, by the whole interval for {of}; *{DYNAMIC}*: one of them costs more than that by "
-            f"the whole interval; *{OPEN}*: neither can be said.")
+    return (f"{found} *{DYNAMIC.capitalize()}*: the mean gate loses more than {100 * MARGIN:g} point of top-1, by the "
+            f"whole interval for {of}; *{STATIC}*: neither it nor another's does, by the whole interval; "
+            f"*{REPLACEABLE}*: it does not, another's may; *{OPEN}*: none of this can be said.")
 
 
 def _found(rows: pd.DataFrame) -> str:
@@ -240,8 +241,8 @@ def _interval(row: dict) -> tuple[float, float]:
 
 
 def _small(row: dict) -> bool:
-    low, high = _interval(row)
-    return -MARGIN <= low and high <= MARGIN
+    """Whether no more than ``MARGIN`` is lost, by the whole interval."""
+    return _interval(row)[0] >= -MARGIN
 
 
 def _change(row: dict) -> str:
