@@ -120,6 +120,12 @@ def test_photos_are_drawn_beside_their_classes(photo_sections, data):
     assert "The data set has none of their classes." in strange.lines().text
 
 
+def test_the_distance_from_the_own_class_is_about_1_as_a_root_mean_square_alone(photo_sections):
+    text = photo_sections.nearest().text
+    assert "the root mean square distance of a picture from its own class is about 1; the mean is smaller." in text
+    assert "average" not in text
+
+
 def test_grad_cam_is_averaged_by_class(photo_sections, data):
     names = list(photo_sections.views)
     maps = {name: {"stage 2": np.array([[0.0, 1.0 + i], [2.0, 0.5]])} for i, name in enumerate(names)}
