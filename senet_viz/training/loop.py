@@ -22,6 +22,7 @@ from ..layers import SelectiveKernel, SqueezeExcite
 from ..models.checkpoints import load_state, save_checkpoint
 from ..models.devices import fastest_precision
 from ..models.resnet import slim_resnet50
+from .cards import card
 from .monitor import Monitor
 from .recipe import Recipe
 
@@ -232,36 +233,3 @@ def _replace(path: Path, content: dict) -> None:
     temporary = path.with_suffix(".part")
     torch.save(content, temporary)
     os.replace(temporary, path)
-
-
-def card(name: str, metadata: dict) -> str:
-    """The model card, as Markdown; every figure in it is read from the metadata that ``train`` measured."""
-    recipe, data, accuracy, made = (metadata[key] for key in ("recipe", "data", "accuracy", "made"))
-    size = recipe["image_size"]
-    decayed = "on all weights" if recipe["decay_gates"] else "on all weights but the gates'"
-    clipped = f"gradients clipped at norm {recipe['clip']:g}, " if recipe["clip"] else ""
-    rows = {
-        "Architecture": f"bottleneck network of 3/4/6/3 units, attention {recipe['attention'].upper()}, "
-                        f"widths {'/'.join(map(str, recipe['widths']))} (×4 out), strides "
-                        f"{'/'.join(map(str, recipe['strides']))} after a 3×3 stem of stride 2",
-        "Attention": f"reduction {recipe['reduction']}, hidden layer of at least {recipe['min_width']}",
-        "Input": f"{size}×{size} pixels",
-        "Classes": str(len(metadata["classes"])),
-        "Data": f"{data['name']}: {data['training']:,} training and {data['validation']:,} validation pictures",
-        "Recipe": f"{recipe['epochs']} epochs, batch {recipe['batch_size']}, SGD with Nesterov momentum "
-                  f"{recipe['momentum']}, learning rate {recipe['lr']} after {recipe['warmup']} epochs of warm-up, "
-                  f"cosine to 0, weight decay {recipe['weight_decay']} {decayed}, {clipped}label smoothing "
-                  f"{recipe['label_smoothing']}",
-        "Augmentation": f"random crops of {recipe['scale']:.0%} of the area or more, mirroring; training pictures of "
-                        f"{recipe['start_size']} growing to {size} pixels over {recipe['grow']:.0%} of the epochs",
-        "Precision": f"{recipe['precision']} (stored in fp16)",
-        "Seed": str(recipe["seed"]),
-        "Accuracy": f"top-1 {accuracy['top1']:.1%}, top-5 {accuracy['top5']:.1%} on the {accuracy['images']:,} "
-                    f"validation pictures",
-        "Made": f"{made['date']}, torch {made['torch']}, timm {made['timm']}, on {made['device']}",
-    }
-    lines = [f"# {name}", "", "| | |", "| --- | --- |"]
-    lines += [f"| {key} | {value} |" for key, value in rows.items()]
-    if data["note"]:
-        lines += ["", data["note"]]
-    return "\n".join(lines) + "\n"

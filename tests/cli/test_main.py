@@ -14,7 +14,7 @@ from senet_viz.cli import main
 from tests.cli.checks import refused, usage
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["app", "collect", "evaluate", "export", "fetch", "inspect", "kernels", "models", "prune", "train"]
+COMMANDS = ["app", "card", "collect", "evaluate", "export", "fetch", "inspect", "kernels", "models", "prune", "train"]
 
 
 def help_of(capsys, *command: str) -> str:
@@ -34,7 +34,7 @@ def test_help(capsys):
 def test_help_of_each_command(capsys, command):
     text = help_of(capsys, command)
     assert text.startswith(f"usage: python -m senet_viz {command} ")
-    assert ("--device" in text) == (command not in ("app", "export", "fetch"))
+    assert ("--device" in text) == (command not in ("app", "card", "export", "fetch"))
     assert ("--json" in text) == (command in ("evaluate", "inspect", "kernels", "models", "prune"))
 
 

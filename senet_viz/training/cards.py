@@ -1,0 +1,134 @@
+"""Model cards: what a network is, how it was trained, how well it does, and whether its attention lives."""
+from pathlib import Path
+
+import pandas as pd
+
+from ..models.checkpoints import CheckpointError, read_metadata
+from ..statistics import Statistics, summaries
+
+OF_ATTENTION = ("attention", "reduction", "min_width", "history", "decay_gates")  # in which a baseline may differ
+
+
+def card(name: str, metadata: dict, statistics: Statistics | None = None, baseline: dict | None = None) -> str:
+    """The model card, as Markdown; every figure in it was measured.
+
+    Args:
+        name: the network's.
+        metadata: what ``train`` wrote into the file.
+        statistics: of this network, for the number of directions of each gate.
+        baseline: metadata of a network of the same recipe without attention, for its accuracy.
+
+    Raises:
+        ValueError: for a baseline with attention, of another recipe or other data.
+    """
+    recipe, data, accuracy, made = (metadata[key] for key in ("recipe", "data", "accuracy", "made"))
+    size = recipe["image_size"]
+    decayed = "on all weights" if recipe.get("decay_gates", True) else "on all weights but the gates'"
+    clipped = f"gradients clipped at norm {recipe['clip']:g}, " if recipe.get("clip") else ""
+    rows = {
+        "Architecture": f"bottleneck network of 3/4/6/3 units, attention {recipe['attention'].upper()}, "
+                        f"widths {'/'.join(map(str, recipe['widths']))} (×4 out), strides "
+                        f"{'/'.join(map(str, recipe['strides']))} after a 3×3 stem of stride 2",
+        "Attention": f"reduction {recipe['reduction']}, hidden layer of at least {recipe['min_width']}",
+        "Input": f"{size}×{size} pixels",
+        "Classes": str(len(metadata["classes"])),
+        "Data": f"{data['name']}: {data['training']:,} training and {data['validation']:,} validation pictures",
+        "Recipe": f"{recipe['epochs']} epochs, batch {recipe['batch_size']}, SGD with Nesterov momentum "
+                  f"{recipe['momentum']}, learning rate {recipe['lr']} after {recipe['warmup']} epochs of warm-up, "
+                  f"cosine to 0, weight decay {recipe['weight_decay']} {decayed}, {clipped}label smoothing "
+                  f"{recipe['label_smoothing']}",
+        "Augmentation": f"random crops of {recipe['scale']:.0%} of the area or more, mirroring; training pictures of "
+                        f"{recipe['start_size']} growing to {size} pixels over {recipe['grow']:.0%} of the epochs",
+        "Precision": f"{recipe['precision']} (stored in fp16)",
+        "Seed": str(recipe["seed"]),
+        "Accuracy": _accuracy(accuracy),
+    }
+    if baseline is not None:
+        rows["Without attention"] = _without_attention(metadata, baseline)
+    rows["Made"] = f"{made['date']}, torch {made['torch']}, timm {made['timm']}, on {made['device']}"
+    lines = [f"# {name}", "", "| | |", "| --- | --- |"]
+    lines += [f"| {key} | {value} |" for key, value in rows.items()]
+    if statistics is not None:
+        lines += ["", *_directions(statistics)]
+    if data["note"]:
+        lines += ["", data["note"]]
+    return "\n".join(lines) + "\n"
+
+
+def write_card(path: str | Path, statistics: Statistics | None = None, baseline: str | Path | None = None) -> Path:
+    """Write the card of a network that ``train`` made beside its file, with what was measured since.
+
+    Args:
+        path: its safetensors file.
+        statistics: of this network.
+        baseline: the file of a network of the same recipe without attention.
+
+    Returns:
+        The card.
+
+    Raises:
+        CheckpointError: for a file that ``train`` did not write.
+        ValueError: for statistics of another network, and a baseline that is none.
+    """
+    path = Path(path)
+    metadata = _metadata(path)
+    if statistics is not None and statistics.metadata["weights"] != _weights(path):
+        raise ValueError(f"the statistics in {statistics.path} are of other weights than those of {path.name}")
+    text = card(path.stem, metadata, statistics, None if baseline is None else _metadata(Path(baseline)))
+    target = path.with_suffix(".md")
+    target.write_text(text, encoding="utf-8")
+    return target
+
+
+def _metadata(path: Path) -> dict:
+    metadata = read_metadata(path)
+    if not {"recipe", "data", "accuracy", "made", "classes"} <= set(metadata):
+        raise CheckpointError(f"{path.name} does not say how it was trained: senet-viz train did not write it.")
+    return metadata
+
+
+def _weights(path: Path) -> str:
+    """The hash of the weights as a network holds them."""
+    from ..models import load
+    from ..models.identity import weights_hash
+
+    return weights_hash(load(f"file:{path}", device="cpu").module)
+
+
+def _accuracy(accuracy: dict) -> str:
+    return (f"top-1 {accuracy['top1']:.1%}, top-5 {accuracy['top5']:.1%} on the {accuracy['images']:,} validation "
+            f"pictures")
+
+
+def _without_attention(metadata: dict, baseline: dict) -> str:
+    """The accuracy of the same network without attention."""
+    if baseline["recipe"]["attention"] != "none":
+        raise ValueError(f"the baseline is a network without attention, not with {baseline['recipe']['attention']}")
+    ours, theirs = ({key: value for key, value in each["recipe"].items() if key not in OF_ATTENTION}
+                    | {"data": [each["data"][key] for key in ("name", "training", "validation")]}
+                    for each in (metadata, baseline))
+    other = [key.replace("_", " ") for key in ours if ours[key] != theirs.get(key)]
+    if other:
+        raise ValueError(f"the baseline has another {' and '.join(other)}, so that it is none")
+    gained = metadata["accuracy"]["top1"] - baseline["accuracy"]["top1"]
+    return f"{_accuracy(baseline['accuracy'])}, of the same recipe: attention makes {100 * gained:+.1f} points of top-1"
+
+
+def _directions(statistics: Statistics) -> list[str]:
+    """A table of how many directions each block's gate and its input have."""
+    table = summaries.dimension(statistics)
+    rows = {source: part.set_index("label") for source, part in table.groupby("source", sort=False)}
+    lines = [f"In how many directions each gate moves over {statistics.sampled:,} pictures of "
+             f"{statistics.metadata['data']} (participation ratio ± standard error):", "",
+             "| block | channels | gate | its squeezed input z | hidden units that live |",
+             "| --- | --- | --- | --- | --- |"]
+    hidden = summaries.hidden_units(statistics).set_index("label")
+    for label, row in rows["gate"].iterrows():
+        units = f"{hidden['alive'][label]} of {hidden['units'][label]}" if label in hidden.index else ""
+        lines.append(f"| {label} | {row['channels']} | {_number(row)} | {_number(rows['squeeze'].loc[str(label)])} | "
+                     f"{units} |")
+    return lines
+
+
+def _number(row: pd.Series) -> str:
+    return f"{row['dimension']:.1f} ± {row['error']:.1f}" if pd.notna(row["dimension"]) else "not told"

@@ -1,0 +1,74 @@
+"""Cards with what was measured after a training."""
+import json
+from dataclasses import replace
+
+import pytest
+from safetensors.torch import save_file
+
+from senet_viz.cli import main
+from senet_viz.collecting import Settings, collect
+from senet_viz.models import load
+from senet_viz.models.checkpoints import CheckpointError, read_metadata
+from senet_viz.statistics import summaries
+from senet_viz.training.cards import write_card
+from tests.cli.checks import refused
+from tests.training.test_loop import RECIPE, pictures, run  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def trained(pictures, tmp_path_factory):  # noqa: F811
+    """A network, the same without attention, and statistics of the first."""
+    folder = tmp_path_factory.mktemp("trained")
+    short = replace(RECIPE, epochs=1)
+    run(pictures / "parquet", folder / "se.safetensors", short)
+    run(pictures / "parquet", folder / "none.safetensors", replace(short, attention="none", reduction=2))
+    model = load(f"file:{folder / 'se.safetensors'}", device="cpu")
+    stats = collect(model, pictures / "parquet", folder / "statistics", Settings(batch_size=8), split="val", workers=0,
+                    progress=False)
+    return folder, stats
+
+
+def test_directions_and_a_baseline(trained, capsys):
+    folder, stats = trained
+    plain = (folder / "se.md").read_text()
+    assert "Without attention" not in plain and "SE_2_1" not in plain
+    assert main(["card", str(folder / "se.safetensors"), "--statistics", str(stats.path),
+                 "--baseline", str(folder / "none.safetensors")]) == 0
+    assert capsys.readouterr().out == f"{folder / 'se.md'}\n"
+    text = (folder / "se.md").read_text()
+    ours, theirs = (read_metadata(folder / f"{name}.safetensors")["accuracy"]["top1"] for name in ("se", "none"))
+    assert (f"| Without attention | top-1 {theirs:.1%}, top-5 100.0% on the 30 validation pictures, of the same "
+            f"recipe: attention makes {100 * (ours - theirs):+.1f} points of top-1 |") in text
+    table = summaries.dimension(stats).set_index(["label", "source"])
+    hidden = summaries.hidden_units(stats).set_index("label")
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| SE_")]
+    assert [row[0] for row in rows] == [f"| {block.label}" for block in stats.blocks] and len(rows) == 16
+    for row, block in zip(rows, stats.blocks):
+        for cell, source in ((row[2], "gate"), (row[3], "squeeze")):
+            told = table.loc[(block.label, source)]
+            assert cell == (f"{told['dimension']:.1f} ± {told['error']:.1f}" if told["dimension"] > 0 else "not told")
+        assert row[1] == str(block.channels)
+        assert row[4] == f"{hidden['alive'][block.label]} of {hidden['units'][block.label]} |"
+    assert all(line in text for line in plain.splitlines())  # nothing else is changed
+    write_card(folder / "se.safetensors")
+    assert (folder / "se.md").read_text() == plain
+
+
+def test_what_is_refused(trained, capsys, tmp_path, pictures):  # noqa: F811
+    folder, stats = trained
+    refused(capsys, ["card", str(folder / "se.safetensors"), "--baseline", str(folder / "se.safetensors")],
+            "the baseline is a network without attention, not with se")
+    other = replace(RECIPE, epochs=1, attention="none", lr=0.01, seed=3)
+    run(pictures / "parquet", tmp_path / "other.safetensors", other)
+    refused(capsys, ["card", str(folder / "se.safetensors"), "--baseline", str(tmp_path / "other.safetensors")],
+            "the baseline has another lr and seed, so that it is none")
+    refused(capsys, ["card", str(folder / "none.safetensors"), "--statistics", str(stats.path)],
+            f"the statistics in {stats.path} are of other weights than those of none.safetensors")
+    (tmp_path / "text.safetensors").write_text(json.dumps({}))
+    with pytest.raises(CheckpointError, match="is not a safetensors file"):
+        write_card(tmp_path / "text.safetensors")
+    save_file({}, tmp_path / "foreign.safetensors")
+    with pytest.raises(CheckpointError, match="does not say how it was trained"):
+        write_card(tmp_path / "foreign.safetensors")
