@@ -506,7 +506,7 @@ def trend(values: Sequence[float] | pd.Series) -> tuple[float, float]:
     Returns:
         Both nan where the values are all the same, or fewer than two.
     """
-    if np.ptp(values) == 0 if len(values) > 1 else True:
+    if len(values) < 2 or np.ptp(values) == 0:
         return np.nan, np.nan
     order = np.arange(len(values)) - (len(values) - 1) / 2
     correlation, p = map(float, spearmanr(order, values))
