@@ -28,7 +28,7 @@ HEADS = {  # name, which is also the anchor → title, lead, how to read it
         "channels of the weight of {largest} less that of {smallest}; all sizes are drawn on one scale. Below 1× the "
         "picture is shrunk onto a blurred copy of itself: its mirror image would double the object."),
     "curves": (
-        "Kernel choice against size", "What size does is what is left of each curve against both of its controls.",
+        "Kernel choice against size", "What a curve does and neither of its controls does may be due to the size.",
         "Enlarging a picture also blurs it, and cutting it also takes its surroundings away. So each curve stands "
         "beside two controls: the same blur without the zoom, and as large a crop from the corner farthest from the "
         "object."),
