@@ -269,8 +269,8 @@ def squeeze_excite() -> None:
               "Errors as published (SE paper, Sec. 5.1 and 5.4: ImageNet, single crop); counted are the networks with "
               "SE and its biases, for pictures of 224×224, of 299×299 for Inception-ResNet-v2")
     published("Squeeze, excitation, stages and placement", "se_choices", cost.ablations, cost.describe_ablations,
-              "Errors as published (SE paper, Sec. 6.2 to 6.5 and 7.1: SE-ResNet-50, r = 16, single crop); counted "
-              "without biases")
+              "Errors as published (SE paper, Sec. 6.2 to 6.5 and 7.1: SE-ResNet-50, r = 16, single crop; no squeeze "
+              "is 1×1 convolutions over the whole map); counted without biases")
 
 
 @st.fragment

@@ -221,8 +221,9 @@ def se_networks() -> pd.DataFrame:
     table = papers.SE_NETWORKS
     counts = pd.DataFrame([_counted(BUILT[name]) for name in table["name"]],
                           columns=["parameters", "macs", "attention", "attention_macs"])
-    return table.assign(gain=table["top1"] - table["se_top1"], **counts[[
+    table = table.assign(gain=table["top1"] - table["se_top1"], **counts[[
         "parameters", "attention", "macs", "attention_macs"]])
+    return table[[*table.columns.drop("section"), "section"]]
 
 
 @lru_cache(16)
@@ -235,7 +236,7 @@ def _placed(stage: int | None, place: str) -> tuple[int, int]:
 
 def _choice(choice: str) -> tuple[int, int] | None:
     """The same of a row of ``papers.ABLATIONS``; None where no such network is built."""
-    if choice.startswith("none"):
+    if choice == "none":
         return None
     if choice == "no SE":
         parameters, operations = _without("SE-ResNet", 64, UNITS, 1)
@@ -251,8 +252,9 @@ def ablations() -> pd.DataFrame:
     here), note (``NOT_BUILT`` there, else "").
     """
     table = papers.ABLATIONS
-    return table.assign(**_columns([_choice(choice) for choice in table["choice"]],
-                                   sum(_without("SE-ResNet", 64, UNITS, 1)[0].values())))
+    table = table.assign(**_columns([_choice(choice) for choice in table["choice"]],
+                                    sum(_without("SE-ResNet", 64, UNITS, 1)[0].values())))
+    return table[[*table.columns.drop("section"), "section"]]
 
 
 def competitors() -> pd.DataFrame:

@@ -56,7 +56,7 @@ EXCITATIONS = {"sigmoid": (22.28, 6.03), "tanh": (23.00, 6.38), "ReLU": (23.47, 
 
 ABLATIONS = pd.DataFrame([
     *[("squeeze", name, *errors, None, "6.2") for name, errors in SQUEEZES.items()],
-    ("squeeze", "none: 1×1 convolutions over the whole map", 22.93, 6.39, None, "7.1"),
+    ("squeeze", "none", 22.93, 6.39, None, "7.1"),
     *[("excitation", name, *errors, None, "6.3") for name, errors in EXCITATIONS.items()],
     ("stages with SE", "no SE", 23.30, 6.55, 25.6, "6.4"),
     ("stages with SE", "stage 2", 23.03, 6.48, None, "6.4"),
@@ -71,7 +71,7 @@ ABLATIONS = pd.DataFrame([
 ], columns=["question", "choice", "top1", "top5", "published", "section"])
 """SE-ResNet-50 trained with another squeeze, another excitation, SE in one stage, or SE at another place of the unit
 (Hu et al., TPAMI version): single-crop errors in %, parameters in millions (nan where the paper's table has none), and
-the section. Without FC biases, r = 16."""
+the section. Without FC biases, r = 16. No squeeze means the two layers as 1×1 convolutions over the whole map."""
 
 SE_NETWORKS = pd.DataFrame([
     ("ResNet-50", 24.80, 7.48, 23.29, 6.62, "5.1"),

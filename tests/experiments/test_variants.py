@@ -192,7 +192,7 @@ def test_published_errors_stand_beside_what_is_swapped_in(run):
     table = variants.beside(run, shown).set_index(["question", "choice"])
     assert table["top1"].to_dict() == {
         ("squeeze", "mean"): 22.28, ("squeeze", "max"): 22.57,
-        ("squeeze", "none: 1×1 convolutions over the whole map"): 22.93, ("excitation", "sigmoid"): 22.28,
+        ("squeeze", "none"): 22.93, ("excitation", "sigmoid"): 22.28,
         ("excitation", "tanh"): 23.00, ("excitation", "ReLU"): 23.47}
     assert table["variant"].tolist() == [variants.OWN, "squeeze: max", "not tried here", variants.OWN,
                                          "excitation: tanh", "excitation: ReLU"]
