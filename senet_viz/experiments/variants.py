@@ -402,8 +402,8 @@ def effect(run: Variants, shown: pd.DataFrame) -> str:
     change = others["own class"] - own["own class"]
     most = others.loc[change.abs().idxmax()]
     turned = others[others["class"] != own["class"]]
-    text += (f"At this one block {len(turned) or 'none'} of {len(others)} variants change{'s' * (len(turned) == 1)} the "
-             "most probable class"
+    verb = "changes" if len(turned) == 1 else "change"
+    text += (f"At this one block {len(turned) or 'none'} of {len(others)} variants {verb} the most probable class"
              + (f" ({', '.join(turned['variant'])})" if len(turned) else "")
              + f"; the probability of {plain(own['class'])} moves most with **{most['variant']}**, to "
              + f"{most['own class']:.1%}. ")
