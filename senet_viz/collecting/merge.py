@@ -190,14 +190,13 @@ def _measure(tensors: dict[str, list[torch.Tensor]], plan: Collection, sample: S
              compact: bool) -> None:
     """Put what the sample tells of one source at one zoom behind what is there."""
     labelled = moments.take(torch.arange(len(moments.count) - 1))
-    between = labelled.count[:, None] * (labelled.mean - labelled.total().mean).square()
     start, kind = 0, source.split()[0]
     for block in plan.model.blocks:
         found: dict[str, list[torch.Tensor]] = {}
         for _ in range(1 if source == "squeeze" else block.branches):
             columns = slice(start, start := start + block.channels)
             values = sample(source, columns)
-            told = {f"{kind}.measures": measures(values, sample.labels, between[:, columns].sum(1)),
+            told = {f"{kind}.measures": measures(values, sample.labels, labelled.channels(columns)),
                     f"{kind}.rank": rank_specificity(values, sample.labels)}
             if kind != "random":
                 told[f"{kind}.farthest"] = farthest(values, sample.index)

@@ -71,6 +71,10 @@ class Moments:
         """Some of the groups."""
         return Moments(**{name: tensor[rows.to(tensor.device)] for name, tensor in self.tensors().items()})
 
+    def channels(self, columns: slice) -> "Moments":
+        """Of some of the S values."""
+        return Moments(self.count, *(tensor[:, columns] for name, tensor in self.tensors().items() if name != "count"))
+
     def variance(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Sums of squares between the groups and within them, (S,) each; they add up to that of all vectors."""
         grand = self.total().mean

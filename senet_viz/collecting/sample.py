@@ -17,7 +17,8 @@ from ..gates.hidden import RARE, outgoing
 from ..statistics.archive import COMPONENTS, FARTHEST, MEASURES
 from ..statistics.decoding import decoded
 from ..statistics.dimension import NAN, TAIL, Halves, distances, effective, principal, tail
-from ..statistics.summaries import omega_squared
+from ..statistics.summaries import SCALE, omega_squared
+from .moments import Moments
 
 
 def evenly(count: int, wanted: int) -> np.ndarray:
@@ -26,14 +27,15 @@ def evenly(count: int, wanted: int) -> np.ndarray:
     return np.arange(size) * count // max(size, 1)
 
 
-def measures(values: torch.Tensor, labels: torch.Tensor, between: torch.Tensor) -> torch.Tensor:
+def measures(values: torch.Tensor, labels: torch.Tensor, moments: Moments) -> torch.Tensor:
     """What is told of one gate, in the order of ``MEASURES``, float32; nan where it cannot be told.
 
     Args:
         values: (n, C), of the sampled pictures in the order of the data.
         labels: (n,) int64, under 0 for none.
-        between: (K,), each class's share of the sum of squares between classes.
+        moments: of all pictures by class, (K, C).
     """
+    between = (moments.count[:, None] * (moments.mean - moments.total().mean).square()).sum(1)
     finite = values.isfinite().all(1)
     values, labels = values[finite], labels[finite]
     halves = Halves(values)
@@ -44,8 +46,33 @@ def measures(values: torch.Tensor, labels: torch.Tensor, between: torch.Tensor) 
         without = Halves(values[near.sort().values]).measure().dimension
     numbers = {"dimension": found.dimension, "error": NAN if math.isnan(found.dimension) else halves.error(),
                "first": found.first, "redundancy": halves.redundancy(), "tail": tail(values),
-               "classes": effective(between), "trimmed": without, "decoded": decoded(values, labels)}
+               "classes": effective(between), "trimmed": without, "decoded": decoded(values, labels),
+               "nearest": own_class_nearest(values, labels, moments)}
     return torch.tensor([numbers[name] for name in MEASURES], dtype=torch.float32)
+
+
+def own_class_nearest(values: torch.Tensor, labels: torch.Tensor, moments: Moments) -> float:
+    """The share of pictures to which their own class's mean is nearer than any other's, 0..1.
+
+    By the distance of ``summaries.nearest_classes``; a picture does not count to the mean of its own class. nan where
+    there is no other picture of the class, or nothing to scale by.
+    """
+    images, classes = int(moments.count.sum()), int((moments.count > 0).sum())
+    kept = (labels >= 0) & (moments.count[labels] > 1)
+    if images <= classes or not kept.any() or classes < 2:
+        return NAN
+    std = (moments.M2.sum(0) / (images - classes)).sqrt()
+    moving = std >= SCALE
+    if not moving.any():
+        return NAN
+    values, labels, std = values[kept].double()[:, moving] / std[moving], labels[kept], std[moving]
+    means, there = moments.mean[:, moving] / std, moments.count > 0
+    distance = torch.cdist(values, means)
+    distance[:, ~there] = torch.inf
+    count = moments.count[labels][:, None]
+    own = (means[labels] * count - values) / (count - 1)
+    distance[torch.arange(len(labels)), labels] = (values - own).norm(dim=1)
+    return float((distance.argmin(1) == labels).double().mean())
 
 
 def rank_specificity(values: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -159,7 +159,8 @@ def size_effects(table: pd.DataFrame, *, quantity: str = "change of the weight d
     """What a zoom does to each unit over a data set, with an interval, beside its controls.
 
     Args:
-        table: columns block, label, stage, change, low, high, blur, elsewhere, left, beyond (is the change more than
+        table: columns block, label, stage, change, low, high, blur, elsewhere, draws, random, random_low, random_high
+            (of networks with random weights), left, beyond (is the change more than
             the controls': filled dots), detectable (how much more would be found), d (effect size), images_up,
             classes_up (shares whose preference grew), images, classes (how many); a row a unit.
         quantity: what the change is, for the axis.
@@ -167,6 +168,7 @@ def size_effects(table: pd.DataFrame, *, quantity: str = "change of the weight d
     figure = go.Figure()
     for look in ("blur", "elsewhere"):
         _symbols(figure, table, look)
+    _draws(figure, table)
     beyond = table["beyond"].eq(True)
     rest = "zoom, not surely beyond the controls" if figure.data else "zoom"
     left = ("beyond the controls %{customdata[2]:+.4f} (would be found: %{customdata[8]:.4f}), " if figure.data else "")
@@ -259,6 +261,22 @@ def _symbols(figure: go.Figure, table: pd.DataFrame, look: str) -> None:
             x=table["label"], y=table[look], name=name, mode="markers", legendrank=FIRST if look == "zoom" else None,
             marker={"color": colour, "symbol": symbol, "size": 9, "line": {"width": 2 if "open" in symbol else 0}},
             hovertemplate=f"<b>%{{x}}</b> {name}<br>%{{y:+.4f}}<extra></extra>")
+
+
+def _draws(figure: go.Figure, table: pd.DataFrame) -> None:
+    """The same zoom in networks with random weights: their mean, and a bar from the least to the largest draw."""
+    rows = table[table["random"].notna()]
+    if rows.empty:
+        return
+    draws = int(rows["draws"].max())
+    name = f"control: random weights ({draws} draws)" if draws > 1 else "control: random weights"
+    figure.add_scatter(
+        x=rows["label"], y=rows["random"], name=name, mode="markers", customdata=rows[["random_low", "random_high"]],
+        marker={"color": COLOURS[7], "symbol": "x-thin-open", "size": 8, "line": {"width": 2}},
+        error_y={"type": "data", "symmetric": False, "array": rows["random_high"] - rows["random"],
+                 "arrayminus": rows["random"] - rows["random_low"], "color": COLOURS[7], "thickness": 1, "width": 3},
+        hovertemplate=f"<b>%{{x}}</b> {name}<br>mean %{{y:+.4f}}, from %{{customdata[0]:+.4f}} to "
+                      "%{customdata[1]:+.4f}<extra></extra>")
 
 
 def _intervals(

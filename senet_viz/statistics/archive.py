@@ -14,7 +14,7 @@ from .drivers import DRIVERS
 TENSORS, IMAGES, METADATA = "statistics.safetensors", "images.parquet", "metadata.json"
 SOURCES = ("gate", "shuffled", "squeeze", "random")
 # of a gate's channels together
-MEASURES = ("dimension", "error", "first", "redundancy", "tail", "classes", "trimmed", "decoded")
+MEASURES = ("dimension", "error", "first", "redundancy", "tail", "classes", "trimmed", "decoded", "nearest")
 COMPONENTS = 8  # principal directions that are kept of each gate
 FARTHEST = 20  # pictures that are named of each gate, and of its input
 DESCRIBED = (  # of each block
@@ -162,7 +162,9 @@ class Statistics:
         the variance along the first direction), redundancy (mean squared correlation of two channels), tail (share of
         the variance that 1 % of the pictures hold), classes (effective number of classes among which the variance
         between classes is spread), trimmed (the dimension without that 1 % of the pictures), decoded (share of pictures
-        whose class is told from it, 0..1). ``senet_viz.statistics.dimension`` and ``decoding`` say how.
+        whose class is told from it, 0..1), nearest (share of pictures to whose gate the mean of their own class is the
+        nearest, as ``summaries.nearest_classes`` measures it). ``senet_viz.statistics.dimension`` and ``decoding`` say
+        how.
 
         Args:
             block: whose gate.

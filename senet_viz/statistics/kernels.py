@@ -29,7 +29,9 @@ RISING = ("SK_2_3", "SK_3_4")  # in the paper in every class; in the other unit 
 _UNIT = ["block", "label", "stage"]
 _KERNELS = [*_UNIT, "smallest", "largest"]
 _COUNTS = ["images", "truncated", "classes"]
-_CHANGE = ["change", "std", "d", "images_up", "classes_up", "low", "high", *CONTROLS, "left", "beyond", "detectable"]
+_RANDOM = ["draws", "random", "random_low", "random_high"]
+_CHANGE = ["change", "std", "d", "images_up", "classes_up", "low", "high", *CONTROLS, *_RANDOM, "left", "beyond",
+           "detectable"]
 
 
 def enlarged(stats: Statistics) -> list[float]:
@@ -58,8 +60,10 @@ def size_effects(stats: Statistics, zoom: float = 1.5) -> pd.DataFrame:
     many do not), classes (with such pictures), before and after (mean difference at 1 and at the zoom), change, std (of
     the change over the pictures, dividing by their number), d (change / std), images_up and classes_up (share in which
     the larger kernel gains, in 0..1; of classes, by their mean), low and high (the change's confidence interval), blur
-    and elsewhere (mean change in the controls, from zoom 1 as well; nan where the run had none), left (what the change
-    has beyond both, ``senet_viz.tables.beyond``), beyond (bool), and detectable (a true change that is beyond
+    and elsewhere (mean change in the controls, from zoom 1 as well; nan where the run had none), draws (of random
+    weights), random, random_low and random_high (mean, least and largest of the changes that the same zoom makes in
+    networks with random weights, over the draws; nan without any), left (what the change has beyond all of these,
+    ``senet_viz.tables.beyond``), beyond (bool), and detectable (a true change that is beyond
     the controls by this much would be found to be ``beyond`` in at least ``POWER`` of all repetitions; nan without a
     control).
 
@@ -67,8 +71,9 @@ def size_effects(stats: Statistics, zoom: float = 1.5) -> pd.DataFrame:
     intervals cluster by class: the sample are the class means, of K classes, with a t distribution of K − 1 degrees of
     freedom; all units' together hold with 95 % (Bonferroni). Below two classes the intervals are nan and the means are
     over the pictures. A unit's change is ``beyond`` when |left| is at least ``NEGLIGIBLE`` and the intervals of the
-    change, and of its difference, picture by picture, from each control that there is, lie on the change's side of 0.
-    Without any control there is nothing to be beyond of, and it is False.
+    change, and of its difference, picture by picture, from each control that there is, lie on the change's side of 0;
+    where random weights were drawn it has to be beyond the draw that goes farthest its way, too. Without any control
+    there is nothing to be beyond of, and it is False.
 
     detectable = max(``NEGLIGIBLE``, t(1 − .05 / 2m)·SE) + t(1 − (1 − ``POWER``) / J)·SE, of m units and J comparisons
     (the change and its difference from each control), with t's quantiles for K − 1 degrees of freedom and SE the
@@ -84,7 +89,7 @@ def size_effects(stats: Statistics, zoom: float = 1.5) -> pd.DataFrame:
     """
     seen = _seen(stats, [zoom])
     before, after = seen.looks["zoom"]
-    table = _table(stats, seen, {look: values[-1] - before for look, values in seen.looks.items()})
+    table = _table(stats, seen, {look: values[-1] - values[0] for look, values in seen.looks.items()})
     ends = {"zoom": zoom, "before": _mean(before, seen.label), "after": _mean(after, seen.label)}
     return table.assign(**{name: np.asarray(value) for name, value in ends.items()})[
         [*_KERNELS, "zoom", *_COUNTS, "before", "after", *_CHANGE]]
@@ -220,8 +225,11 @@ def kernel_findings(stats: Statistics, effects: pd.DataFrame, shares: pd.DataFra
             f"Enlarged to {zoom:g}×, an object moves weight to the larger kernel on average in "
             f"{_units_of(rows['change'] > 0)}; whether by more than chance cannot be told without labels of at least "
             "two classes."]
-        if missing := [words for name, words in CONTROLS.items() if rows[name].isna().all()]:
-            found.append(f"There is no comparison with {' or '.join(missing)}: the run had no such control.")
+        found += _random(rows)
+        if missing := [words for name, words in [*CONTROLS.items(), ("random", "networks with random weights")]
+                       if rows[name].isna().all()]:
+            named = " or ".join(filter(None, [", ".join(missing[:-1]), missing[-1]]))
+            found.append(f"There is no comparison with {named}: the run had no such control.")
         found += _over_all_zooms(stats, doses)
         found += _beside_the_paper(rows, zoom)
     return [*found, _without_zoom(rows, shares)]
@@ -233,7 +241,8 @@ class _Seen:
 
     Attributes:
         label: of the pictures (−1 for none), by their index.
-        looks: "zoom" and the controls that there are → a table at 1, the picture as it is, and at each zoom.
+        looks: "zoom" and the controls that there are → a table at 1, the picture as it is, and at each zoom. Those of
+            random weights are "random 0" and so on.
         truncated: how many pictures are left out.
     """
 
@@ -260,6 +269,10 @@ def _seen(stats: Statistics, zooms: list[float]) -> _Seen:
         seen = [_look(rows, name, zoom, units) for zoom in zooms]
         if all(len(part) for part in seen) or name == "zoom":
             looks[name] = [before, *(part.loc[kept] for part in seen)]
+    for draw in range(stats.draws):
+        seen = [_look(rows, f"random {draw}", zoom, units) for zoom in (1.0, *zooms)]
+        if all(kept.isin(part.index).all() and len(part) for part in seen):
+            looks[f"random {draw}"] = [part.loc[kept] for part in seen]
     return _Seen(at[0]["label"][kept], looks, len(every) - len(kept))
 
 
@@ -275,16 +288,21 @@ def _table(stats: Statistics, seen: _Seen, moved: dict[str, pd.DataFrame]) -> pd
     of_controls = pd.DataFrame({name: _mean(control, label) for name, control in controls.items()}, mean.index).reindex(
         columns=list(CONTROLS))
     detectable = _detectable(compared) if controls else mean * np.nan
+    drawn = pd.DataFrame([_mean(values, label) for look, values in moved.items() if look.startswith("random")],
+                         columns=mean.index)
     rows = []
     for block in units:
         name, std = block.label, change[block.label].std(ddof=0)
-        left = beyond(mean[name], *of_controls.loc[name]) + 0.0  # without a sign, where it is 0
+        # + 0.0: without a sign, where it is 0
+        left = beyond(mean[name], *of_controls.loc[name], *drawn[name]) + 0.0
         rows.append({
             "block": block.name, "label": name, "stage": block.stage, "smallest": kernel_name(block, 0),
             "largest": kernel_name(block, -1), "images": len(change), "truncated": seen.truncated,
             "classes": len(by_class), "change": mean[name], "std": std, "d": mean[name] / std if std else np.nan,
             "images_up": _up(change[name]), "classes_up": _up(by_class[name]), "low": low[name], "high": high[name],
-            **of_controls.loc[name], "left": left, "beyond": bool(controls and abs(left) >= NEGLIGIBLE and all(
+            **of_controls.loc[name], "draws": len(drawn), "random": drawn[name].mean(),
+            "random_low": drawn[name].min(), "random_high": drawn[name].max(), "left": left,
+            "beyond": bool((controls or len(drawn)) and abs(left) >= NEGLIGIBLE and all(
                 _side(*ends)[name] == np.sign(mean[name]) for ends in intervals)), "detectable": detectable[name]})
     return pd.DataFrame(rows, columns=[*_KERNELS, *_COUNTS, *_CHANGE])
 
@@ -357,7 +375,31 @@ def _up(change: pd.Series) -> float:
 def _controls(rows: pd.DataFrame) -> str:
     """The controls that there are, in words; "" for none."""
     there = [words for name, words in CONTROLS.items() if rows[name].notna().any()]
-    return (f"{'both controls' if len(there) == 2 else 'its control'} ({'; '.join(there)})") if there else ""
+    if rows["random"].notna().any():
+        there.append(f"the same zoom in networks with random weights{_drawn(rows)}")
+    which = {1: "its control", 2: "both controls"}.get(len(there), f"all {len(there)} controls")
+    return f"{which} ({'; '.join(there)})" if there else ""
+
+
+def _drawn(rows: pd.DataFrame) -> str:
+    draws = int(rows["draws"].iloc[0])
+    return f", drawn {draws} times" if draws > 1 else ", drawn once"
+
+
+def _random(rows: pd.DataFrame) -> list[str]:
+    """What the zoom does to networks that learned nothing."""
+    told = rows["random"].notna()
+    if not told.any():
+        return []
+    part = rows[told]
+    reach = part[["random_low", "random_high"]].abs().max(axis=1)
+    most = str(reach.idxmax())
+    within = (part["change"] >= part["random_low"]) & (part["change"] <= part["random_high"])
+    further = np.sign(part["change"]) * part["random"] >= part["change"].abs()
+    return [f"Networks with random weights{_drawn(rows)}, change as well when the object is enlarged: the difference "
+            f"moves by up to {reach[most]:.4f} (**{most}**). The trained network's change is within the range of the "
+            f"draws, or they go farther the same way, in {int((within | further).sum())} of "
+            f"{_number(len(part), 'unit')}."]
 
 
 def _moves(rows: pd.DataFrame, zoom: float) -> list[str]:
@@ -378,7 +420,7 @@ def _moves(rows: pd.DataFrame, zoom: float) -> list[str]:
             found.append(f"An object enlarged to {zoom:g}× is not found to move weight to "
                          f"{'the larger or the smaller kernel' if rest.all() else kernel} beyond {controls} in "
                          f"{'the one unit' if len(rows) == 1 else f'any of {len(rows)} units'}.")
-    if controls:
+    if rows["detectable"].notna().any():
         found.append(_found(rows["detectable"]))
     side, small = _side(rows["low"], rows["high"]), rest & _within(rows["low"], rows["high"])
     moved, unsure = rest & ~small & (side != 0), rest & ~small & (side == 0)

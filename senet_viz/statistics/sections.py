@@ -363,9 +363,20 @@ class PhotoSections:
         text = ("For each photo and block the class whose mean gates are nearest: the root mean square over channels "
                 "of the difference in standard deviations within classes. Over the pictures of the data set the root "
                 "mean square distance of a picture from its own class is about 1; the mean is smaller. "
-                f"{data.repeated()} *{data.source}.*".replace("  ", " "))
+                f"{self._hits(table)} {data.repeated()} *{data.source}.*".replace("  ", " "))
         return Section("The nearest classes by excitation", text, figures.nearest_classes(table), table,
                        self._script(f"summaries.nearest_classes(stats, photos.gates_of(views){data._zoom})"))
+
+    def _hits(self, table: pd.DataFrame) -> str:
+        """Of how many pictures of the data set the own class is the nearest; "" where that is not known."""
+        hits = table.drop_duplicates("label").set_index("label")["hits"].dropna()
+        if hits.empty:
+            return ""
+        low, high = str(hits.idxmin()), str(hits.idxmax())
+        chance = 1 / len(self.data.classes)
+        return (f"Of {self.data.stats.sampled:,} of these pictures the nearest class is the own one in {hits[low]:.1%} "
+                f"(**{low}**)" + (f" to {hits[high]:.1%} (**{high}**)" if hits[high] > hits[low] else "")
+                + f"; by chance it would be in {chance:.1%}.")
 
     def mean_cams(self, stages: Mapping[str, str], cams: Mapping[str, Mapping[str, np.ndarray]],
                   targets: Mapping[str, int], seen: Mapping[str, np.ndarray]) -> Section:

@@ -22,6 +22,7 @@ ALL = "all"  # the line over all classes, as the SE paper calls it
 FEW = 5  # a class of fewer pictures is marked: its mean is unsure
 MOST = 0.99  # the share of pictures in which a dead or an open channel is beyond LOW or HIGH
 CONSTANT = 1e-6  # a standard deviation up to this is rounding in float32
+SCALE = 1e-4  # below this a standard deviation is no scale for distances
 COARSE = 2e-3  # below this a standard deviation is no scale for class means kept in float16, whose steps are up to 5e-4
 NEGLIGIBLE = 0.01  # a difference in ω² up to this counts as none (Cohen's bound of a small effect)
 STEADY = 0.5  # from this on a rank correlation with depth is called a rise or a fall, if chance seldom gives it
@@ -379,8 +380,10 @@ def nearest_classes(stats: Statistics, gates: Mapping[str, Mapping[str, np.ndarr
     branches) of (g − class mean) / s, where s is the channel's pooled standard deviation within classes,
     √(SSW / (N − k)). Over the pictures behind the statistics the root mean square of the distance from their own class
     is thus √((N − k) / N), about 1; the mean is smaller, the more so where a few pictures are far from their class.
-    Channels with s under 1e-4 are left out (under ``COARSE`` in a compact archive). No rows come of a block without
-    others, or where there are no more labelled pictures than classes, for want of s.
+    Channels with s under ``SCALE`` are left out (under ``COARSE`` in a compact archive of means in float16). No rows
+    come of a block without others, or where there are no more labelled pictures than classes, for want of s. hits is
+    the share of the sampled pictures of the data set, 0..1, to which their own class is the nearest; nan where that was
+    not measured.
 
     Args:
         stats: of the network that the gates are of.
@@ -388,19 +391,20 @@ def nearest_classes(stats: Statistics, gates: Mapping[str, Mapping[str, np.ndarr
         top: classes a picture and block.
         zoom: of the pictures behind the statistics.
     """
-    columns = ["picture", "block", "label", "stage", "rank", "class", "distance"]
+    columns = ["picture", "block", "label", "stage", "rank", "class", "distance", "hits"]
     images, classes = _labelled(stats)
     there, rows = stats.count > 0, []
     names = np.array(class_names(stats), dtype=object)[there]
     for block in stats.blocks if images > classes and gates else ():
         std = np.sqrt(stats.variance(block, zoom=zoom)[1].astype(float).ravel() / (images - classes))
-        kept = std >= _scale(stats, 1e-4)
+        kept = std >= _scale(stats, SCALE)
         if kept.any():
             means = stats.mean(block, zoom)[there].reshape(classes, -1)
             pictures = np.stack([np.ravel(of[block.name]) for of in gates.values()])
             distance = cdist(pictures[:, kept] / std[kept], means[:, kept] / std[kept]) / np.sqrt(kept.sum())
             nearest = distance.argsort(axis=1, kind="stable")[:, :top]
-            rows += [(picture, block.name, block.label, block.stage, rank, names[i], distance[p, i])
+            hits = stats.measures(block, zoom=zoom)["nearest"] if stats.sampled else np.nan
+            rows += [(picture, block.name, block.label, block.stage, rank, names[i], distance[p, i], hits)
                      for p, picture in enumerate(gates) for rank, i in enumerate(nearest[p], 1)]
     table = pd.DataFrame(rows, columns=columns)
     order = table["picture"].map({picture: i for i, picture in enumerate(gates)})

@@ -117,18 +117,18 @@ def _without_attention(metadata: dict, baseline: dict) -> str:
 def _directions(statistics: Statistics) -> list[str]:
     """A table of how many directions each block's gate and its input have."""
     table = summaries.dimension(statistics)
-    rows = {source: part.set_index("label") for source, part in table.groupby("source", sort=False)}
+    rows = {(row["label"], row["source"]): row for row in table.to_dict("records")}
     lines = [f"In how many directions each gate moves over {statistics.sampled:,} pictures of "
              f"{statistics.metadata['data']} (participation ratio ± standard error):", "",
              "| block | channels | gate | its squeezed input z | hidden units that live |",
              "| --- | --- | --- | --- | --- |"]
     hidden = summaries.hidden_units(statistics).set_index("label")
-    for label, row in rows["gate"].iterrows():
-        units = f"{hidden['alive'][label]} of {hidden['units'][label]}" if label in hidden.index else ""
-        lines.append(f"| {label} | {row['channels']} | {_number(row)} | {_number(rows['squeeze'].loc[str(label)])} | "
-                     f"{units} |")
+    for block in statistics.blocks:
+        gate, given = (rows[block.label, source] for source in ("gate", "squeeze"))
+        units = f"{hidden['alive'][block.label]} of {hidden['units'][block.label]}" if block.label in hidden.index else ""
+        lines.append(f"| {block.label} | {gate['channels']} | {_number(gate)} | {_number(given)} | {units} |")
     return lines
 
 
-def _number(row: pd.Series) -> str:
+def _number(row: dict) -> str:
     return f"{row['dimension']:.1f} ± {row['error']:.1f}" if pd.notna(row["dimension"]) else "not told"

@@ -78,6 +78,14 @@ def test_every_measure_of_every_gate_and_its_input_is_numpys(whole, view):
                 assert row["classes"] == pytest.approx(between.sum() ** 2 / np.square(between).sum(), rel=1e-3)
                 near = values[np.sort(np.argsort(np.square(values - values.mean(0)).sum(1))[:-1])]  # 1 % is one of 130
                 assert math.isnan(row["trimmed"]) or row["trimmed"] == pytest.approx(ratio(near), rel=1e-3)
+                hits = 0
+                scale = np.sqrt(sum(np.square(values[labels == k] - values[labels == k].mean(0)).sum(0)
+                                    for k in range(3)) / (len(values) - 3))
+                for i, value in enumerate(values):
+                    others = np.arange(len(values)) != i
+                    means = [values[(labels == k) & others].mean(0) for k in range(3)]
+                    hits += np.argmin([np.square((value - mean) / scale).sum() for mean in means]) == labels[i]
+                assert row["nearest"] == pytest.approx(hits / len(values), abs=0.02)
                 # what LDA tells is compared with scikit-learn's in test_decoding
                 assert row["decoded"] == pytest.approx(decoded(torch.from_numpy(values), torch.from_numpy(labels)),
                                                        abs=0.02)

@@ -37,7 +37,8 @@ def changes(labels=("SK_2_1", "SK_3_1"), classes=("cat", "dog", "cat"), seed=0) 
 def effects() -> pd.DataFrame:
     return slopes().rename(columns={"zoom": "change"}).assign(
         low=lambda t: t["change"] - 0.003, high=lambda t: t["change"] + 0.005, beyond=[True, False, False], d=0.4,
-        images_up=0.6, classes_up=0.75, images=1234, classes=8, detectable=0.004)
+        images_up=0.6, classes_up=0.75, images=1234, classes=8, detectable=0.004,
+        draws=0, random=np.nan, random_low=np.nan, random_high=np.nan)
 
 
 def shares() -> pd.DataFrame:
@@ -172,6 +173,16 @@ def test_slopes_are_the_table(stage_marks):
     assert list(figure.layout.xaxis.categoryarray) == ["SK_3_1", "SK_2_2", "SK_2_1"]
     assert figure.layout.yaxis.title.text.replace("<br>", " ") == (
         "change of the weight difference per doubling of size")
+
+
+def test_random_weights_stand_beside_a_zoom():
+    table = effects().assign(draws=3, random=[0.01, np.nan, 0.0], random_low=[0.005, np.nan, -0.01],
+                             random_high=[0.02, np.nan, 0.01])
+    [trace] = named(size_effects(table), "control: random weights (3 draws)")
+    assert list(trace.x) == ["SK_3_1", "SK_2_1"] and list(trace.y) == [0.01, 0.0]
+    np.testing.assert_allclose(trace.error_y.array, [0.01, 0.01])
+    np.testing.assert_allclose(trace.error_y.arrayminus, [0.005, 0.01])
+    assert not [t for t in size_effects(effects()).data if "random" in t.name]
 
 
 def test_alternative_text_of_slopes(numbers):

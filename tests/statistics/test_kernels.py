@@ -39,6 +39,7 @@ class Stub:
     blocks: list[AttentionBlock]
     classes: list[str]
     zooms: tuple[float, ...]
+    draws: int = 0
     metadata: dict = field(default_factory=lambda: {"model": "net", "compact": True})
 
     def images(self, columns=None) -> pd.DataFrame:
@@ -51,8 +52,10 @@ class Stub:
 
 
 def made(labels=None, *, effect=0.0, blur=0.0, elsewhere=0.0, noise=0.004, units=UNITS, zooms=(1.0, 1.5), boxes=None,
-         fits=None, slope=0.0, seed=0, classes=None, extra=()) -> Stub:
+         fits=None, slope=0.0, seed=0, classes=None, extra=(), drawn=()) -> Stub:
     """Statistics of pictures whose differences change by what is given (one number, or one a unit); None: no control.
+
+    ``drawn`` has the changes of networks with random weights, a number or one a unit for each draw.
 
     ``boxes`` are shares of the picture, with which the difference goes by ``slope`` per doubling of the side.
     """
@@ -62,9 +65,10 @@ def made(labels=None, *, effect=0.0, blur=0.0, elsewhere=0.0, noise=0.004, units
     if boxes is not None:
         ground = ground + slope * np.nan_to_num(np.log2(boxes) / 2)[:, None]
     parts = []
-    for look, moved in (("zoom", effect), ("blur", blur), ("elsewhere", elsewhere)):
+    control = {f"random {draw}": moved for draw, moved in enumerate(drawn)}
+    for look, moved in {"zoom": effect, "blur": blur, "elsewhere": elsewhere, **control}.items():
         for zoom in zooms if moved is not None else ():
-            if look == "zoom" or zoom != 1:
+            if look == "zoom" or look in control or zoom != 1:
                 own = ground if zoom == 1 else ground + np.asarray(moved) + random.normal(0, noise, ground.shape)
                 part = pd.DataFrame({"index": np.arange(n) * 3, "file": "x", "label": labels, "look": look,
                                      "zoom": zoom, "top1": 0, "probability": 0.5})
@@ -74,7 +78,8 @@ def made(labels=None, *, effect=0.0, blur=0.0, elsewhere=0.0, noise=0.004, units
                 parts.append(part.assign(**{f"{unit}_difference": own[:, u].astype(np.float32)
                                             for u, unit in enumerate(units)}))
     rows = pd.concat(parts).sort_values(["index", "look", "zoom"], ignore_index=True)
-    return Stub(rows, [*map(block, units), *extra], classes or [f"class {k}" for k in range(labels.max() + 1)], zooms)
+    return Stub(rows, [*map(block, units), *extra], classes or [f"class {k}" for k in range(labels.max() + 1)], zooms,
+                len(drawn))
 
 
 def values(stats: Stub, unit: str, look: str = "zoom", zoom: float = 1.5) -> pd.Series:
@@ -188,9 +193,10 @@ def test_random_weights_that_move_a_little_and_surely():
     assert found[1].startswith("A change beyond the controls of 0.002") and "80% of repetitions" in found[1]
     assert found[2] == ("In all 3 units the change is negligible, its whole 95% interval within ±0.002: **SK_2_3** to "
                         "**SK_5_3**.")
-    assert found[3].count("smaller, though not beyond the controls") == 2  # than +.0045 and +.015
-    assert found[3].count("the other way, though not beyond the controls") == 1
-    assert "beyond the controls, in 0 of 2 units before the last stage and in 0 of 1 in it" in found[4]
+    paper = the(found, "read off by eye")
+    assert paper.count("smaller, though not beyond the controls") == 2  # than +.0045 and +.015
+    assert paper.count("the other way, though not beyond the controls") == 1
+    assert "beyond the controls, in 0 of 2 units before the last stage and in 0 of 1 in it" in found[5]
 
 
 def wide(low: float, high: float, unit: str = "SK_3_4", **more) -> list[str]:
@@ -303,11 +309,36 @@ def test_missing_controls():
     found = said(stats)
     assert found[0] == ("In all 3 units weight moves, but nothing tells an object's size from a loss of detail or "
                         "from any other crop: to the larger kernel (5×5) in **SK_2_3** to **SK_5_3**.")
-    assert found[1] == ("There is no comparison with the same blur without the zoom or as large a crop elsewhere: the "
-                        "run had no such control.")
+    assert found[1] == ("There is no comparison with the same blur without the zoom, as large a crop elsewhere or "
+                        "networks with random weights: the run had no such control.")
     assert found[2].count("up in 20 of 20 classes), larger") == 2
     assert found[2].count("up in 20 of 20 classes), the other way") == 1
     assert not [sentence for sentence in found if "beyond" in sentence]
+
+
+def test_random_weights_are_a_control_as_well():
+    """A change has to go beyond the draw that goes farthest its way."""
+    stats = made(effect=(0.02, 0.02, -0.02), drawn=((0.012, 0.025, 0.03), (0.001, 0.0, 0.0), (-0.01, 0.0, -0.002)),
+                 noise=0.001)
+    table = size_effects(stats).set_index("label")
+    np.testing.assert_allclose(table["random"], [0.001, 0.025 / 3, 0.028 / 3], atol=4e-4)
+    np.testing.assert_allclose(table["random_low"], [-0.01, 0.0, -0.002], atol=4e-4)
+    np.testing.assert_allclose(table["random_high"], [0.012, 0.025, 0.03], atol=4e-4)
+    assert list(table["draws"]) == [3] * 3 and list(table["beyond"]) == [True, False, True]
+    np.testing.assert_allclose(table["left"], [0.008, 0.0, -0.018], atol=6e-4)
+    found = said(stats)
+    assert ("beyond all 3 controls (the same blur without the zoom; as large a crop elsewhere; the same zoom in "
+            "networks with random weights, drawn 3 times)") in found[0]
+    reach = table["random_high"].max()
+    assert the(found, "change as well") == (
+        "Networks with random weights, drawn 3 times, change as well when the object is enlarged: the difference "
+        f"moves by up to {reach:.4f} (**SK_5_3**). The trained network's change is within the range of the draws, or "
+        "they go farther the same way, in 1 of 3 units.")
+    assert not [sentence for sentence in found if "no such control" in sentence]
+    alone = made(effect=0.02, blur=None, elsewhere=None, drawn=(0.0,), noise=0.001)
+    assert size_effects(alone)["beyond"].all()
+    assert ("beyond its control (the same zoom in networks with random weights, drawn once) in all 3 units"
+            in said(alone)[0])
 
 
 def test_one_control_is_enough_to_be_beyond_of():
@@ -316,7 +347,8 @@ def test_one_control_is_enough_to_be_beyond_of():
     assert list(table["beyond"]) == [True, False, True] and table["blur"].isna().all()
     found = said(stats)
     assert "beyond its control (as large a crop elsewhere) in 1 of 3 units: **SK_2_3**" in found[0]
-    assert "There is no comparison with the same blur without the zoom: the run had no such control." in found
+    assert ("There is no comparison with the same blur without the zoom or networks with random weights: the run had "
+            "no such control.") in found
 
 
 def test_one_direction_only():
@@ -382,7 +414,7 @@ def test_without_two_classes_nothing_is_sure(labels):
     found = said(stats)
     assert found[0] == ("Enlarged to 1.5×, an object moves weight to the larger kernel on average in 2 of 3 units; "
                         "whether by more than chance cannot be told without labels of at least two classes.")
-    assert found[1].count("of the pictures), and how sure that is cannot be told") == 3
+    assert the(found, "read off by eye").count("of the pictures), and how sure that is cannot be told") == 3
     assert len(class_changes(stats)) == (0 if labels[0] else 3)
 
 
