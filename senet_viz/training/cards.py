@@ -125,7 +125,8 @@ def _directions(statistics: Statistics) -> list[str]:
     hidden = summaries.hidden_units(statistics).set_index("label")
     for block in statistics.blocks:
         gate, given = (rows[block.label, source] for source in ("gate", "squeeze"))
-        units = f"{hidden['alive'][block.label]} of {hidden['units'][block.label]}" if block.label in hidden.index else ""
+        live = hidden.loc[block.label] if block.label in hidden.index else None
+        units = "" if live is None else f"{live['alive']} of {live['units']}"
         lines.append(f"| {block.label} | {gate['channels']} | {_number(gate)} | {_number(given)} | {units} |")
     return lines
 
