@@ -5,13 +5,12 @@ import pandas as pd
 import streamlit as st
 
 import senet_viz as sv
-from pages.parts.archives import collected, last_written, weights_of
+from pages.parts.archives import beside_app, collected, last_written, weights_of
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.own_run import collecting, take_in
 from pages.parts.pictures import NO_STAGES, Inspected, Picture, choose_pictures, explain, inspect_all
 from pages.parts.sections import clear, downloads, heading, show
 from senet_viz import tables
-from senet_viz.data.places import APP
 from senet_viz.reports import papers
 from senet_viz.reports.text import file_name, plain
 from senet_viz.statistics import published, summaries
@@ -84,7 +83,7 @@ class Page:
     def __init__(self, loaded: Loaded, stats: sv.Statistics):
         self.loaded, self.stats = loaded, stats
         self.blocks = {block.label: block for block in stats.blocks}
-        path = str(stats.path.relative_to(APP) if stats.path.is_relative_to(APP) else stats.path)
+        path = beside_app(stats.path)
         self.data = DataSections(stats, path)
         self.names = list(self.data.classes)
         st.caption(" · ".join(self.data.facts()))

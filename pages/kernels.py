@@ -6,14 +6,13 @@ import streamlit as st
 from PIL import Image
 
 import senet_viz as sv
-from pages.parts.archives import collected, last_written, weights_of
+from pages.parts.archives import beside_app, collected, last_written, weights_of
 from pages.parts.choices import choose_class
 from pages.parts.model import Loaded, loaded_model, obtain
 from pages.parts.pictures import NO_STAGES, Picture, choose_one, choose_pictures
 from pages.parts.sections import clear, downloads, heading, show
 from pages.parts.sentences import SENTENCES, in_a_sentence
 from senet_viz import figures
-from senet_viz.data.places import APP
 from senet_viz.experiments.sweep import PAPER, SIZES, Box, Sweep, drawn_box, name_of, parse_box, sweep
 from senet_viz.experiments.sweep_sections import SweepSections
 from senet_viz.reports.film import film
@@ -306,8 +305,7 @@ def data_set(loaded: Loaded) -> None:
 
 @st.cache_resource(max_entries=16, show_spinner="Comparing sizes")
 def _over_data(path: str, changed: float, size: float, _stats: sv.Statistics) -> KernelSections:
-    where = _stats.path.relative_to(APP) if _stats.path.is_relative_to(APP) else _stats.path
-    return KernelSections(_stats, size, str(where))
+    return KernelSections(_stats, size, beside_app(_stats.path))
 
 
 main()

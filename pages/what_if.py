@@ -1,23 +1,21 @@
 """What if: gates changed by hand, and what becomes of the prediction and of where the network looks."""
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import streamlit as st
 
 import senet_viz as sv
 from pages.parts import editing
-from pages.parts.archives import last_written, statistics_of, weights_of
+from pages.parts.archives import beside_app, last_written, statistics_of
 from pages.parts.choices import choose_class, recall, remember
 from pages.parts.model import Loaded, loaded_model
+from pages.parts.over_data import over_data
 from pages.parts.pictures import NO_STAGES, Picture, choose_pictures, explain
 from pages.parts.ranking import ranking
 from pages.parts.sections import clear, downloads, heading, show
 from pages.parts.sentences import SENTENCES, in_a_sentence
 from senet_viz import tables
-from senet_viz.collecting import open_evaluation
-from senet_viz.data.places import APP, ASSETS
-from senet_viz.experiments import edit_text, over_data, over_data_sections, what_if
+from senet_viz.experiments import edit_text, what_if
 from senet_viz.experiments.what_if_sections import AFTER, BEFORE, LEAD, Sections, head
 from senet_viz.reports.html import Section
 from senet_viz.reports.text import file_name, plain
@@ -31,12 +29,6 @@ HEADINGS = {
     "lead_change": NUMBER("against all classes", format="%+.2f", help=LEAD), "spread": None,
     "probability_before": NUMBER("probability", format="percent"),
     "probability_after": NUMBER("edited ", format="percent"), "probability_change": None}
-OF_DATA = {
-    **dict.fromkeys(("blocks", "images", "probability", "difference5", "low5", "high5", "low5_classes", "high5_classes",
-                     "images_per_second")),
-    **{name: NUMBER(title, format="percent") for name, title in (
-        ("top1", "top-1"), ("difference", "change"), ("low", "from (other pictures)"), ("high", "to (other pictures)"),
-        ("low_classes", "from (other classes)"), ("high_classes", "to (other classes)"), ("top5", "top-5"))}}
 
 
 def main() -> None:
@@ -60,8 +52,9 @@ def main() -> None:
     if not looked:
         return
     page = Page(loaded, [picture for picture in pictures if picture.name in looked], looked)
-    for part in (page.edit, page.changes, page.matter, page.channels, page.swap, page.sizes, page.over_data):
+    for part in (page.edit, page.changes, page.matter, page.channels, page.swap, page.sizes):
         part()
+    over_data(loaded)
     downloads(f"Experiments with the gates of {loaded.model.name}",
               {"Photo": page.picture.name, "Edits": "; ".join(page.text.split("\n")) or "none"},
               f"{file_name(loaded.model.name)}_what_if")
@@ -187,7 +180,7 @@ class Page:
         looked = _look(*self.key, self.text, sources, self.model, self.picture.data, self.edits)
         self.edited_key = f"{self.loaded.key} {self.text} {sources}"
         self.sections = replace(self.sections, text=self.text, other=self.other.path if photo else "",
-                                statistics=_path(self.statistics.path) if over_data else "")
+                                statistics=beside_app(self.statistics.path) if over_data else "")
         return looked
 
     def _pick_block(self) -> None:
@@ -293,46 +286,11 @@ class Page:
             if (found := self._found("forced_sizes", self.target)) is not None:
                 self._show(self.sections.sizes(found), "what_sizes")
 
-    def over_data(self) -> None:
-        """What edits do to the accuracy over a data set, where that was evaluated for this model."""
-        for path in sorted((ASSETS / "evaluation").glob("*/")):
-            found = _tried(open_evaluation, path)
-            if found is not None and found.attrs["weights"] == weights_of(self.loaded.key, self.model):
-                break
-        else:
-            return
-        self._head("data-set")
-        source, table = over_data_sections.source_of(found, self.model.name), over_data.static_or_dynamic(
-            found, self.model.blocks)
-        self._static(table, source, _path(path))
-        title, lead, more = head("every-edit", self.model.blocks)
-        self.about = heading(title, "every-edit", lead, more, part=True)
-        section = over_data_sections.every_edit(found, source, _path(path))
-        self._show(section, "what_data")
-        with st.expander(f"The table of {len(found)} rows"):
-            st.dataframe(found, hide_index=True, column_config=OF_DATA, alt=section.text)
-
-    def _static(self, table: pd.DataFrame, source: str, path: str) -> None:
-        """Whether gates have to be those of their picture, stage by stage or block by block."""
-        if not (levels := over_data_sections.levels(table)):
-            st.info(over_data.missing(table, self.model.blocks))
-            return
-        level = levels[0] if len(levels) == 1 else st.segmented_control(
-            "Gates replaced in each", levels, default=levels[0], required=True, key="what_static_level",
-            bind="query-params")
-        self._show(over_data_sections.static(table, self.model.blocks, level, source, self.loaded.code, path),
-                   "what_static")
-
 
 def _quantity(key: str, default: str = LOGIT) -> str:
     chosen = st.segmented_control("Change of the", [LOGIT, PROBABILITY], default=default, required=True, key=key,
                                   bind="query-params", help=LEAD)
     return "lead_change" if chosen == LOGIT else "probability_change"
-
-
-def _path(path: Path) -> str:
-    """As a script beside ``app.py`` would open it."""
-    return str(path.relative_to(APP) if path.is_relative_to(APP) else path)
 
 
 main()

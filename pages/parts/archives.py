@@ -8,7 +8,7 @@ import senet_viz as sv
 from pages.parts.model import Loaded
 from pages.parts.sentences import SENTENCES
 from senet_viz.collecting.runs import RUN
-from senet_viz.data.places import ASSETS
+from senet_viz.data.places import APP, ASSETS
 from senet_viz.models.identity import weights_hash
 from senet_viz.reports.text import plain
 from senet_viz.statistics.archive import METADATA
@@ -70,3 +70,8 @@ def statistics_of(loaded: Loaded) -> sv.Statistics | None:
 def weights_of(key: str, _model: sv.Model) -> str:
     """What the weights of the model in the sidebar are known by."""
     return weights_hash(_model.module)
+
+
+def beside_app(path: Path) -> str:
+    """A folder as a script beside ``app.py`` would open it."""
+    return str(path.relative_to(APP) if path.is_relative_to(APP) else path)

@@ -58,12 +58,12 @@ def own_class_nearest(values: torch.Tensor, labels: torch.Tensor, moments: Momen
     there is no other picture of the class, or nothing to scale by.
     """
     images, classes = int(moments.count.sum()), int((moments.count > 0).sum())
-    kept = (labels >= 0) & (moments.count[labels] > 1)
-    if images <= classes or not kept.any() or classes < 2:
+    if images <= classes or classes < 2:
         return NAN
+    kept = (labels >= 0) & (moments.count[labels] > 1)
     std = (moments.M2.sum(0) / (images - classes)).sqrt()
     moving = std >= SCALE
-    if not moving.any():
+    if not moving.any() or not kept.any():
         return NAN
     values, labels, std = values[kept].double()[:, moving] / std[moving], labels[kept], std[moving]
     means, there = moments.mean[:, moving] / std, moments.count > 0

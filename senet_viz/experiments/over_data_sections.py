@@ -8,7 +8,10 @@ from ..gates import AttentionBlock
 from ..reports import edit_scripts
 from ..reports.html import Section
 from ..reports.text import plain
+from ..statistics import Statistics
 from . import over_data
+from .removal import removal_findings
+from .selectivity import selectivity_findings
 
 
 def levels(table: pd.DataFrame) -> list[str]:
@@ -44,6 +47,35 @@ def every_edit(table: pd.DataFrame, source: str, path: str) -> Section:
     """
     return Section("Every edit", f"{over_data.describe_evaluation(table)} *{source}.*", figures.evaluated(table), table,
                    edit_scripts.of_evaluation(path))
+
+
+def removal(curve: pd.DataFrame, table: pd.DataFrame, source: str, path: str) -> Section:
+    """Accuracy without some of the channels: ``senet_viz.experiments.removal.removal_curve``.
+
+    Args:
+        curve: of that function, with a row or more.
+        table: of the evaluation.
+        source, path: as of ``static``.
+    """
+    unedited = float(table["top1"].iloc[0])
+    text = "".join(f"\n- {sentence}" for sentence in removal_findings(curve, unedited))
+    return Section("Which channels can go?", f"{text}\n\n*{source}.*", figures.removal(curve, unedited), curve,
+                   edit_scripts.removal(path))
+
+
+def selectivity(effects: pd.DataFrame, stats: Statistics, source: str, loading: str, path: str, statistics: str
+                ) -> Section:
+    """Single channels fixed at their mean: ``senet_viz.experiments.selectivity.channel_effects``.
+
+    Args:
+        effects: of that function, with a row or more.
+        stats: the statistics it took.
+        source, loading, path: as of ``static``.
+        statistics: the statistics' folder, as a script opens it.
+    """
+    text = "".join(f"\n- {sentence}" for sentence in selectivity_findings(stats, effects))
+    return Section("Does selectivity matter?", f"{text}\n\n*{source}.*", figures.channel_effects(effects), effects,
+                   edit_scripts.channel_effects(loading, path, statistics))
 
 
 def source_of(table: pd.DataFrame, name: str) -> str:

@@ -49,6 +49,18 @@ HEADS = {  # of groups of sections: title, lead, what one needs to read it
                  "data set, the same for every picture; *rank k*: that and what lies along the first k principal "
                  "directions. Gates of others are those of another picture, of the same class or another. *No "
                  "attention*: gates that leave the map as it is; where branches are weighed, all weights alike."),
+    "removal": ("Which channels can go?", "In each block a share of the channels is removed, chosen by the gate or "
+                "otherwise: what accuracy is left?", "Channels are removed by setting their gate to 0; nothing is "
+                "trained anew. In each block the same share goes, those with the lowest score. *Mean gate*: over the "
+                "data set. *Passed on*: the mean square of the gated map s·U. *γ*: of the batch normalisation before "
+                "the block. Bars are 95 % intervals of the change for other pictures; at random it is the mean of "
+                "several draws."),
+    "selectivity": ("Does selectivity matter?", "Each channel's gate is fixed at its mean, one at a time. Do the more "
+                    "class-specific channels matter more?", "A dot is a channel. To the right lie channels whose gates "
+                    "depend more on the class (ω² of ranks). Up and down is the change of the right class's "
+                    "probability over the pictures of the channel's own class, the one whose mean gate lies farthest "
+                    "from that of all pictures, with its 95 % interval. Only some channels of each block were tried, "
+                    "evenly spaced."),
     "every-edit": ("Every edit", "All that was evaluated, on the same pictures.", "Bars as above. A dot is filled "
                    "where the interval for other classes leaves 0 out."),
 }

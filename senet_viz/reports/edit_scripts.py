@@ -67,3 +67,32 @@ table = over_data.static_or_dynamic(open_evaluation({path!r}), model.blocks)
 result = table[table["level"] == {level!r}]
 print(result)
 """
+
+
+def removal(path: str) -> str:
+    """A script of ``senet_viz.experiments.removal.removal_curve`` of an evaluation in this folder."""
+    return f"""\
+from senet_viz.collecting import open_evaluation
+from senet_viz.experiments.removal import removal_curve
+
+result = removal_curve(open_evaluation({path!r}))
+print(result)
+"""
+
+
+def channel_effects(loading: str, path: str, statistics: str) -> str:
+    """A script of ``senet_viz.experiments.selectivity.channel_effects``.
+
+    Args:
+        loading: the line that makes ``model``.
+        path: of the evaluation's folder.
+        statistics: of the statistics' folder.
+    """
+    return f"""\
+import senet_viz as sv
+from senet_viz.experiments.selectivity import channel_effects
+
+{loading}
+result = channel_effects({path!r}, sv.open_statistics({statistics!r}), model.classes)
+print(result)
+"""

@@ -8,7 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
-from ..gates import AttentionBlock, EditError, Subspace
+from ..gates import AttentionBlock, Subspace
 from .drivers import DRIVERS
 
 TENSORS, IMAGES, METADATA = "statistics.safetensors", "images.parquet", "metadata.json"
@@ -243,23 +243,20 @@ class Statistics:
         """Each block's mean gate over all pictures and first k principal directions, for edits (``sv.Edit``).
 
         Args:
-            k: 0 or more, up to ``COMPONENTS`` and the number of channels; 0 is the mean alone.
+            k: 0 or more; 0 is the mean alone. Of a gate with fewer directions, or where fewer are kept (at most
+                ``COMPONENTS``), the edit of its block is refused.
             zoom: one of ``zooms``.
 
         Raises:
             ValueError: for statistics without a sample of pictures.
-            EditError: for more directions than are kept.
 
         >>> sv.inspect(model, batch, edits=[sv.Edit("SE_4_*", stats.rank(1))])
         """
         found = {}
         for block in self.blocks:
             directions = self.components(block, zoom) if k else np.zeros((0, block.branches, block.channels))
-            if k > len(directions):
-                raise EditError(f"rank {k}: the statistics hold the first {len(directions)} directions of "
-                                f"{block.label}, and no more")
             mean = self.overall_mean(block, zoom=zoom)
-            found[block.name] = Subspace(mean.astype(np.float32), directions[:k].astype(np.float32))
+            found[block.name] = Subspace(mean.astype(np.float32), directions[:k].astype(np.float32), k)
         return found
 
     @property

@@ -169,8 +169,11 @@ def _tails(stats: Statistics, table: pd.DataFrame, zoom: float) -> list[str]:
         if len(without):
             grown = str((without - rows["dimension"].reindex(without.index)).abs().fillna(0).idxmax())
             known = rows["dimension"][grown]
-            text += (f" Without these {TAIL:.0%} it is {without[grown]:.1f} in **{grown}**" + (
-                f", with them {known:.1f}." if pd.notna(known) else "."))
+            if f"{without[grown]:.1f}" == f"{known:.1f}":
+                text += f" Without these {TAIL:.0%} it is the same here."
+            else:
+                text += (f" Without these {TAIL:.0%} it is {without[grown]:.1f} in **{grown}**" + (
+                    f", with them {known:.1f}." if pd.notna(known) else "."))
         found.append(text + _outliers(stats, heavy, source, zoom))
     return found
 

@@ -6,7 +6,7 @@ from .directions import named
 from .drivers import DRIVERS, OUTLIERS, neighbourhood
 
 SINGLE = ("brightness", "contrast", "colour", "detail", "size")
-WORDS = {"brightness": "brightness", "contrast": "contrast", "colour": "colourfulness", "detail": "detail (sharpness)",
+WORDS = {"brightness": "brightness", "contrast": "contrast", "colour": "colourfulness", "detail": "detail",
          "size": "the object's size"}
 MOST = 0.9  # from this share on little is left to anything else
 HALF = 0.5
@@ -84,9 +84,8 @@ def _picture(shares: pd.DataFrame, picture: pd.Series) -> str:
                            for label, share in single[name].dropna().items())
     *first, last = (WORDS[each] for each in single.columns)
     highest = str(picture.idxmax())
-    return (f"{', '.join(first)} and {last} of the picture".capitalize() + f" together predict {_range(picture)} "
-            f"(the most in **{highest}**). Of each alone {WORDS[name]} says the most: "
-            f"{_percent(most)} in **{best}**.")
+    return (f"{', '.join(first)} and {last}".capitalize() + f" together predict {_range(picture)} of the variance, the "
+            f"most in **{highest}**. Alone {WORDS[name]} says the most: {_percent(most)} in **{best}**.")
 
 
 def _range(shares: pd.Series) -> str:

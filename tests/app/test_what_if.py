@@ -10,8 +10,11 @@ from torch import nn
 
 import senet_viz as sv
 from senet_viz import tables
-from senet_viz.collecting import open_evaluation
+from senet_viz.collecting import evaluate, open_evaluation
+from senet_viz.data.datasets import Pictures
 from senet_viz.experiments import over_data, what_if
+from senet_viz.experiments.removal import channel_scores, removal_curve, removal_edits
+from senet_viz.experiments.selectivity import channel_effects, each_channel, selectivity_findings
 from senet_viz.models import embedded_models
 from senet_viz.reports.html import report
 from tests.app.checks import fine, png, same, sections, sentences
@@ -269,3 +272,26 @@ def test_inline_gates_of_random_weights_without_statistics(start, monkeypatch):
     app.text_area(key="edits").set_value(f"{labels[0]}=0.2").run()
     fine(app)
     assert set(OF_EDITS) < set(sections(app))
+
+
+def test_single_channels_and_removed_ones(page, monkeypatch, tmp_path):
+    """An evaluation of these, found beside the others, has sections of its own."""
+    model, stats = sv.load(SE, device="cpu"), sv.open_statistics(ROOT / "assets" / "statistics" / "se_resnet50_slim")
+    files = sorted(SAMPLES.glob("*.jpg"))
+    pictures = Pictures([path.read_bytes() for path in files].__getitem__, [i % 3 for i in range(len(files))],
+                        model.classes)
+    edits = {edit: edit for edit in each_channel(model.blocks[-1:], 9)} | removal_edits(
+        channel_scores(model, stats, pictures.spread(4, model.transform)), [0.5])
+    evaluate(model, pictures, tmp_path / "evaluation" / "channels", edits, statistics=stats, workers=0, progress=False)
+    monkeypatch.setattr("pages.parts.over_data.ASSETS", tmp_path)
+    shown = sections(page())
+    effects = channel_effects(tmp_path / "evaluation" / "channels", stats, model.classes)
+    same(shown["what_selectivity"].table, effects)
+    assert len(effects) == 9 and all(
+        sentence in shown["what_selectivity"].text for sentence in selectivity_findings(stats, effects))
+    table = open_evaluation(tmp_path / "evaluation" / "channels")
+    same(shown["what_removal"].table, removal_curve(table))
+    for key in ("what_selectivity", "what_removal"):
+        names = {}
+        exec(compile(shown[key].script, "script", "exec"), names)
+        same(names["result"], shown[key].table)

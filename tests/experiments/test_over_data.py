@@ -7,6 +7,7 @@ import torch
 import senet_viz as sv
 from senet_viz.experiments import over_data, over_data_sections
 from senet_viz.experiments.over_data import describe_evaluation, describe_static, missing, static_or_dynamic, verdict
+from senet_viz.experiments.removal import removal_findings
 from tests.gates.conftest import make
 
 GATES = ["no attention", "mean gate", "rank 0", "rank 1", "rank 2", "gate of the same class", "another picture's gate",
@@ -180,3 +181,12 @@ def test_sections(blocks):
         assert "open_evaluation('there')" in section.script and f"'{level}'" in section.script
     every = over_data_sections.every_edit(table, source, "there")
     assert every.text.endswith(f"*{source}.*") and "open_evaluation('there')" in every.script
+
+
+def test_sections_of_channels():
+    curve = pd.DataFrame({"score": ["gate"], "share": [0.5], "draws": 1, "images": 10, "top1": [0.4],
+                          "difference": [-0.2], "low": [-0.3], "high": [-0.1]})
+    table = pd.DataFrame({"edit": ["unedited"], "top1": [0.6]})
+    section = over_data_sections.removal(curve, table, "a source", "there")
+    assert removal_findings(curve, 0.6)[0] in section.text and section.text.endswith("*a source.*")
+    assert "removal_curve(open_evaluation('there'))" in section.script

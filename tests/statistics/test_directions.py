@@ -124,6 +124,8 @@ def test_outliers_are_named_and_the_number_without_them_is_given(told):
     # 1 % of 200 pictures are two, the farthest of each block
     assert (r"Among the farthest: 7\_\.png (dog) in 2 of 2 blocks; 3\_\.png (dog) in 1 of 2 blocks; "
             r"5\_\.png (dog) in 1 of 2 blocks.") in text
+    same = {**heavy, "trimmed": 4.04}
+    assert "Without these 1% it is the same here." in " ".join(sentences(told(**{f"{first}_gate": same})))
     one = " ".join(sentences(told(**{f"{second}_squeeze": {**heavy, "dimension": math.nan}})))
     assert rf"Without these 1% it is 9.2 in **{second}**. Among the farthest: 7\_\.png (dog); 5\_\.png (dog)." in one
 

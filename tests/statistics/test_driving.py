@@ -43,8 +43,8 @@ def test_sentences_say_what_the_numbers_are(full):
     assert f"Nearly linear in z (over 90%) is the gate of {first}." in made_of
     assert "In 2 of 3 blocks the channels around predict less than half" in made_of
     assert f"In {second} they predict nearly as much as all of z" in made_of
-    assert picture == (f"Brightness and contrast of the picture together predict 10% to 40% (median 20%) (the most in "
-                       f"{first}). Of each alone brightness says the most: 30% in {first}.")
+    assert picture == (f"Brightness and contrast together predict 10% to 40% (median 20%) of the variance, the most in "
+                       f"{first}. Alone brightness says the most: 30% in {first}.")
     assert by_class == "The class of a picture predicts 20% to 22% (median 21%) of the variance."
     assert chance.endswith("it is at most 0%.")
     assert caution.startswith("To predict is not to cause") and "1% of the pictures" in caution

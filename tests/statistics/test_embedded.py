@@ -38,9 +38,11 @@ def test_statistics(name):
     assert stats.zooms == ((1.0, 1.5, 2.0) if kinds == {"SK"} else (1.0,))
     rows = stats.images()
     looks = {("zoom", zoom) for zoom in stats.zooms} | {
-        (control, zoom) for control in ("blur", "elsewhere") for zoom in stats.zooms if zoom > 1}
+        (control, zoom) for control in ("blur", "elsewhere") for zoom in stats.zooms if zoom > 1} | {
+        (f"random {draw}", zoom) for draw in range(stats.draws if kinds == {"SK"} else 0) for zoom in stats.zooms}
+    assert stats.draws == 3
     assert rows.groupby(["look", "zoom"]).size().to_dict() == dict.fromkeys(looks, 5000)
-    accuracy = (rows["top1"] == rows["label"])[rows["zoom"] == 1].mean()
+    accuracy = (rows["top1"] == rows["label"])[(rows["look"] == "zoom") & (rows["zoom"] == 1)].mean()
     assert accuracy > 0.3  # of 100 classes
     for block in stats.blocks:
         assert np.isfinite(stats.mean(block)).all()
