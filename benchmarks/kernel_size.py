@@ -18,7 +18,8 @@ import senet_viz as sv
 from senet_viz.statistics import kernels
 
 COLUMNS = {"label": "unit", "before": "at 1×", "change": "change", "low": "from", "high": "to", "blur": "blur",
-           "elsewhere": "elsewhere", "left": "left", "images_up": "images up", "classes_up": "classes up",
+           "elsewhere": "elsewhere", "random_low": "random, least", "random_high": "random, most",
+           "left": "left", "images_up": "images up", "classes_up": "classes up",
            "beyond": "beyond", "detectable": "would be found"}
 SHARES = ("images up", "classes up")
 

@@ -135,9 +135,9 @@ def describe_static(table: pd.DataFrame, level: str = "stage") -> str:
                  if (names := [place for place, its in verdicts.items() if its == said])]
         found = f"Of {len(parts)} {level}s the gate is {'; '.join(named)}."
     else:
-        found = " ".join(f"{'With' if place == ALL else 'In'} **{place}** {_found(part)}: **{verdicts[place]}**."
-                         for place, part in parts.items())
-        found += (f" Changes are of top-1, in points, in brackets their 95\u00a0% interval for {of}"
+        found = "\n".join(f"- {'With' if place == ALL else 'In'} **{place}** {_found(part)}: **{verdicts[place]}**."
+                          for place, part in parts.items())
+        found += (f"\n\nChanges are of top-1, in points, in brackets their 95\u00a0% interval for {of}"
                   f"{' (for other pictures of these classes it is the thick bar)' if wide else ''}.")
     found += _by_class(parts, level)
     return (f"{found} *{DYNAMIC.capitalize()}*: the mean gate loses more than {100 * MARGIN:g} point of top-1, by the "

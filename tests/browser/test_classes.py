@@ -19,7 +19,8 @@ SAMPLES = sorted((ROOT / "assets" / "samples").glob("*.jpg"))
 NAMES = [path.stem.replace("_", " ") for path in SAMPLES]
 STATISTICS = ROOT / "assets" / "statistics"
 SE, SK = "demo/se_resnet50_slim", "demo/sknet50_slim"
-OF_DATA = ["lines", "depth", "dimension", "heat_map", "channel_classes", "channel_histogram", "pair", "saturation"]
+OF_DATA = ["lines", "depth", "dimension", "driving", "heat_map", "channel_classes", "channel_histogram", "pair",
+           "saturation"]
 OF_PHOTOS = ["photo_lines", "nearest", "mean_cams"]
 TABS = {  # section → the tabs that it is behind, and which of them
     "heat_map": ("channels_of_block", "Every class"), "channel_classes": ("channels_of_block", "One channel"),

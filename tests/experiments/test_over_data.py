@@ -103,9 +103,9 @@ def test_sentences_of_stages(blocks):
         "stage 4=shuffle class": (-0.024, 0.002, 0.003), "stage 4=shuffle images": (-0.032, 0.004, 0.006),
         "stage 4=shuffle classes": (-0.034, 0.004, 0.005)}), blocks("se"))
     assert describe_static(found).startswith(
-        "In **stage 4** the mean gate keeps **45.4** of the 47.7 points that attention is worth, -2.3 (-3.4 to -1.2); "
-        "with 2 directions beside the mean -0.4 (-0.9 to +0.1); a gate of another class -3.4 (-3.9 to -2.9): "
-        "**dynamic**. Changes are of top-1, in points,")
+        "- In **stage 4** the mean gate keeps **45.4** of the 47.7 points that attention is worth, -2.3 (-3.4 to "
+        "-1.2); with 2 directions beside the mean -0.4 (-0.9 to +0.1); a gate of another class -3.4 (-3.9 to -2.9): "
+        "**dynamic**.\n\nChanges are of top-1, in points,")
     assert "by intervals that do not meet, in **1** of 1 places (stage 4). *Dynamic*" in describe_static(found)
     meeting = found.assign(low_classes=found["low_classes"] - 0.01)
     assert "by intervals that do not meet, in **0** of 1 places. *Dynamic*" in describe_static(meeting)
@@ -133,8 +133,9 @@ def test_sentences_of_many_blocks(blocks):
 def test_weights_of_branches_are_compared_with_even_ones(blocks):
     found = static_or_dynamic(evaluation({
         "*=uniform": (-0.1, 0.01, 0.01), "*=mean": (0.01, 0.001, 0.002)}), blocks("sk"))
-    assert describe_static(found).startswith("With **all blocks** the mean gate keeps **10.0** of the 10.0 points that "
-                                             "weights are worth over even ones, +1.0 (+0.8 to +1.2): **replaceable**.")
+    assert describe_static(found).startswith(
+        "- With **all blocks** the mean gate keeps **10.0** of the 10.0 points that weights are worth over even ones, "
+        "+1.0 (+0.8 to +1.2): **replaceable**.")
 
 
 @pytest.mark.parametrize("name", ["se", "sk"])

@@ -378,7 +378,8 @@ def test_nearest_classes():
     pictures = {"second": [blocks[0][6], blocks[1][6]], "first": [blocks[0][1], blocks[1][1]]}
     table = nearest_classes(stats, {name: dict(zip(["net.SK_2_1", "net.SK_3_1"], each))
                                     for name, each in pictures.items()}, top=2)
-    assert list(table.columns) == ["picture", "block", "label", "stage", "rank", "class", "distance"]
+    assert list(table.columns) == ["picture", "block", "label", "stage", "rank", "class", "distance", "hits"]
+    assert table["hits"].isna().all()  # of statistics without a sample
     assert list(table["picture"]) == ["second"] * 4 + ["first"] * 4
     assert list(table["rank"]) == [1, 2] * 4 and list(table["label"][:4]) == ["SK_2_1"] * 2 + ["SK_3_1"] * 2
     for row in table.itertuples():
