@@ -57,7 +57,7 @@ def drivers(gates: torch.Tensor, branch: int, squeezed: torch.Tensor, labels: to
     known = ~picture.isnan()
     for i, name in enumerate(names):
         rows = known[:, i]
-        found[name] = _each(before[rows], picture[rows, i][:, None, None].expand(-1, len(columns), 1))
+        found[name] = _one(before[rows], picture[rows, i])
     whole = known.any(0)  # what is known of no picture is no property of these
     rows = known[:, whole].all(1)
     if whole.any() and int(rows.sum()) > 2 * int(whole.sum()):
@@ -125,8 +125,17 @@ def by_class(targets: torch.Tensor, labels: torch.Tensor) -> float:
     return _share(targets, left, 1 / count[member], intercept=False)
 
 
+def _one(targets: torch.Tensor, predictor: torch.Tensor) -> float:
+    """The share of the targets' variance that one predictor (n,) of all of them predicts, by least squares."""
+    if len(targets) < 3:
+        return NAN
+    y, x = targets - targets.mean(0), predictor - predictor.mean()
+    basis = x / x.norm() if x.norm() > 0 else x
+    return _share(targets, y - basis[:, None] * (basis @ y), basis.square())
+
+
 def _each(targets: torch.Tensor, predictors: torch.Tensor) -> float:
-    """The same, of a target each with its own few predictors: (n, T) and (n, T, k), by least squares."""
+    """The same, of targets (n, T) each with its own few predictors (n, T, k)."""
     if len(targets) < 3:
         return NAN
     y, x = targets - targets.mean(0), (predictors - predictors.mean(0)).movedim(1, 0)  # (T, n, k)
