@@ -90,6 +90,15 @@ def picture(seed: int, label: int = 0) -> bytes:
     return buffer.getvalue()
 
 
+def class_folders(root: Path, count: int) -> Path:
+    """Pictures of three classes by turns, a folder a class."""
+    for i in range(count):
+        path = root / f"class {i % 3}" / f"{i:03}.png"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(picture(i, i % 3))
+    return root
+
+
 LABELS = [0, 0, 0, 0, 0, 0, 0, 1, 1, 1, -1, 2, 2, 2, 2, -1, 4, 1, 0, 2, 4, -1, 2]  # none is of class 3
 
 

@@ -16,18 +16,13 @@ from senet_viz.data.properties import picture_properties
 from senet_viz.statistics import summaries
 from senet_viz.statistics.decoding import decoded
 from senet_viz.statistics.drivers import drivers
-from tests.runs import LABELS, make_model, picture
+from tests.runs import LABELS, class_folders, make_model
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """A folder of 130 pictures of three classes."""
-    folder = tmp_path_factory.mktemp("many")
-    for i in range(130):
-        path = folder / f"class {i % 3}" / f"{i:03}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.open(io.BytesIO(picture(i, i % 3))).save(path)
-    return folder
+    """130 pictures."""
+    return class_folders(tmp_path_factory.mktemp("many"), 130)
 
 
 @pytest.fixture(scope="module")

@@ -13,19 +13,14 @@ import senet_viz as sv
 from senet_viz.collecting import Computing, Settings, collect, evaluate
 from senet_viz.data.datasets import open_pictures
 from senet_viz.experiments.removal import channel_scores, removal_curve, removal_edits, removal_findings
-from tests.runs import make_batch, make_model, picture
+from tests.runs import class_folders, make_batch, make_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
-    for i in range(30):
-        path = folder / f"class {i % 3}" / f"{i:02}.png"
-        path.parent.mkdir(exist_ok=True)
-        Image.open(io.BytesIO(picture(i, i % 3))).save(path)
-    return folder
+    return class_folders(tmp_path_factory.mktemp("pictures"), 30)
 
 
 @pytest.fixture(scope="module")
