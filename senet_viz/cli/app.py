@@ -25,8 +25,10 @@ def run(args: argparse.Namespace) -> None:
     if importlib.util.find_spec("streamlit") is None:
         raise ValueError("the app needs Streamlit: pip install streamlit")
     port = [] if args.port is None else ["--server.port", str(args.port)]
+    # watching the folder for changed code would take in .venv beside app.py: every import fills the queue of events
     server = subprocess.Popen([sys.executable, "-m", "streamlit", "run", str(APP / "app.py"), *port,
-                               "--server.showEmailPrompt", "false", "--", *args.rest])
+                               "--server.showEmailPrompt", "false", "--server.fileWatcherType", "none",
+                               "--", *args.rest])
     try:
         code = server.wait()
     except KeyboardInterrupt:

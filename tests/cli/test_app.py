@@ -51,7 +51,8 @@ def test_app(servers, arguments, port, rest):
     assert main(["app", *arguments]) == 0
     command = servers[0].command
     assert command[:5] == [sys.executable, "-m", "streamlit", "run", str(APP / "app.py")]
-    assert command[5:command.index("--")] == [*port, "--server.showEmailPrompt", "false"]
+    assert command[5:command.index("--")] == [*port, "--server.showEmailPrompt", "false",
+                                              "--server.fileWatcherType", "none"]
     assert command[command.index("--") + 1:] == rest
 
 
