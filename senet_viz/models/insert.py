@@ -8,6 +8,7 @@ module. SK (Li et al., https://arxiv.org/abs/1903.06586, Sec. 3.2) takes the pla
 Modules are replaced, never hooked, and keep their parameters: what follows is an ordinary network to train, save and
 compile.
 """
+import re
 from collections.abc import Iterator
 
 import torch
@@ -17,6 +18,7 @@ from timm.models.inception_resnet_v2 import Block8, Block17, Block35, Mixed_5b, 
 from torch import nn
 from torchvision.models import VGG, inception
 from torchvision.models import resnet as torchvision_resnet
+from torchvision.ops import SqueezeExcitation
 
 from ..layers import SelectiveKernel, SqueezeExcite
 from .bn_inception import Inception
@@ -35,6 +37,10 @@ MODULES = (
     Inception, inception.InceptionA, inception.InceptionB, inception.InceptionC, inception.InceptionD,
     inception.InceptionE, Mixed_5b, Mixed_6a, Mixed_7a,
 )
+OWN = re.compile(r"(se|eca|cbam)(_|\d|$)")  # names of a unit's own attention, "se" in timm
+KNOWN = "ResNets and ResNeXts of torchvision, timm and senet_viz"
+KNOWN_STANDARD = ("torchvision's VGGs and Inception-v3, timm's Inception-ResNet-v2 and MobileNet v1, senet_viz's "
+                  "BN-Inception and ShuffleNet")
 
 
 def with_attention(backbone: nn.Module, kind: str = "se", place: str = "standard", **options) -> nn.Module:
@@ -61,7 +67,8 @@ def with_attention(backbone: nn.Module, kind: str = "se", place: str = "standard
         The backbone; where it is itself one module and the gate stands behind it, the two in sequence.
 
     Raises:
-        ValueError: one sentence, for another kind or place, or a backbone in which they are not defined.
+        ValueError: one sentence, for another kind or place, a backbone in which they are not defined, or one that has
+            attention blocks already.
 
     >>> network = with_attention(torchvision.models.resnet50(), "se", place="pre", bias=False)
     """
@@ -71,10 +78,13 @@ def with_attention(backbone: nn.Module, kind: str = "se", place: str = "standard
         raise ValueError(f"place must be one of {', '.join(PLACES)}, not {place!r}")
     if kind == "sk" and place != "standard":
         raise ValueError(f"a selective kernel takes the place of the 3×3 convolution, so place cannot be {place!r}")
+    if there := _attention(backbone):
+        raise ValueError(f"{type(backbone).__name__} has attention already: {there}.")
     edits = list(_kernels(backbone, options) if kind == "sk" else _gates(backbone, place, options))
     if not edits:
+        also = f", and {KNOWN_STANDARD}" if (kind, place) == ("se", "standard") else ""
         raise ValueError(f"{type(backbone).__name__} has no unit in which the {kind.upper()} paper defines the place "
-                         f"{place!r}, or none that is known here.")
+                         f"{place!r}, or none that is known here; known are the {KNOWN}{also}.")
     for path, module in edits:
         module.training = backbone.training
         if path:
@@ -83,6 +93,15 @@ def with_attention(backbone: nn.Module, kind: str = "se", place: str = "standard
         else:
             backbone = module
     return backbone
+
+
+def _attention(backbone: nn.Module) -> str | None:
+    """The first attention block that a network has, by its class or by what units call theirs."""
+    for path, part in backbone.named_modules():
+        if isinstance(part, (SqueezeExcite, SelectiveKernel, SqueezeExcitation)) or (
+                OWN.match(path.rpartition(".")[2]) and not isinstance(part, nn.Identity)):
+            return f"{path} ({type(part).__name__})"
+    return None
 
 
 def _gates(backbone: nn.Module, place: str, options: dict) -> Iterator[tuple[str, nn.Module]]:

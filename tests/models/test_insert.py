@@ -12,7 +12,7 @@ from torchvision.models import resnet as torchvision_resnet
 
 import senet_viz as sv
 from senet_viz.layers import SelectiveKernel, SqueezeExcite
-from senet_viz.models import with_attention
+from senet_viz.models import se_resnet50, with_attention
 from senet_viz.models.bn_inception import Inception
 from senet_viz.models.insert import PLACES
 from senet_viz.models.resnet import Bottleneck, ResNet
@@ -233,16 +233,60 @@ def test_inception_resnet_gates_stand_on_the_branch_before_its_scale():
     torch.testing.assert_close(unit(x), (unit.conv2d[1](branch) * 0.17 + x).relu())
 
 
+class SeparableUnit(torchvision_resnet.Bottleneck):
+    """A unit whose 3×3 is none."""
+
+    def __init__(self):
+        super().__init__(16, 4)
+        self.conv2 = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, groups=4), nn.Conv2d(4, 4, 1))
+
+
+class StrangersUnit(torchvision_resnet.BasicBlock):
+    """A unit that its author gave SE."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.se_layer = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 8, 1), nn.Sigmoid())
+
+
+def test_stage_after_stage():
+    """Gates in one part do not keep others from getting theirs."""
+    network = torchvision.models.resnet18(num_classes=2)
+    for stage in (network.layer3, network.layer4):
+        with_attention(stage)
+    assert [name for name, part in network.named_modules() if isinstance(part, SqueezeExcite)] == [
+        f"layer{stage}.{unit}.bn2.1" for stage in (3, 4) for unit in (0, 1)]
+
+
 @pytest.mark.parametrize(("make", "arguments", "message"), [
     (torchvision.models.densenet121, {}, "DenseNet has no unit in which the SE paper defines the place 'standard'"),
-    (lambda: timm.create_model("efficientnet_b0"), {}, "EfficientNet has no unit"),
-    (lambda: timm.create_model("mobilenetv1_100"), {"kind": "sk"}, "EfficientNet has no unit in which the SK paper"),
+    (lambda: timm.create_model("mobilenetv2_100"), {},
+     "EfficientNet has no unit .*; known are the ResNets and ResNeXts of torchvision, timm and senet_viz, and "
+     "torchvision's VGGs and Inception-v3, timm's Inception-ResNet-v2 and MobileNet v1, senet_viz's BN-Inception and "
+     r"ShuffleNet\.$"),
+    # what is there already: put by this function, here, in timm and by strangers
+    (lambda: with_attention(torchvision.models.resnet18()), {},
+     r"ResNet has attention already: layer1.0.bn2.1 \(SqueezeExcite\)\.$"),
+    (lambda: with_attention(torchvision.models.resnet18()), {"place": "pre"}, "ResNet has attention already"),
+    (lambda: with_attention(torchvision.models.resnet18(), "sk"), {},
+     r"ResNet has attention already: layer1.0.conv1 \(SelectiveKernel\)\.$"),
+    (lambda: with_attention(torchvision.models.vgg11()), {}, "VGG has attention already: features.1.1"),
+    (se_resnet50, {}, r"ResNet has attention already: layer1.0.se \(SqueezeExcite\)\.$"),
+    (se_resnet50, {"kind": "sk"}, "ResNet has attention already: layer1.0.se"),
+    (lambda: timm.create_model("seresnet18"), {}, r"ResNet has attention already: layer1.0.se \(SEModule\)\.$"),
+    (lambda: timm.create_model("ecaresnet50t"), {"place": "post"}, r"already: layer1.0.se \(EcaModule\)\.$"),
+    (lambda: nn.Sequential(StrangersUnit(8, 8)), {}, r"Sequential has attention already: 0.se_layer \(Sequential\)\.$"),
+    (lambda: nn.Sequential(torchvision_resnet.BasicBlock(8, 8), torchvision.ops.SqueezeExcitation(8, 4)), {},
+     r"Sequential has attention already: 1 \(SqueezeExcitation\)\.$"),
+    (lambda: timm.create_model("mobilenetv1_100"), {"kind": "sk"},
+     "EfficientNet has no unit in which the SK paper .* known are the ResNets and ResNeXts of [^;]* senet_viz\\.$"),
     (torchvision.models.vgg11, {"place": "post"}, "VGG has no unit in which the SE paper defines the place 'post'"),
     (torchvision.models.resnet18, {"kind": "eca"}, "kind must be se or sk, not 'eca'"),
     (torchvision.models.resnet18, {"place": "front"}, "place must be one of standard, pre, post, identity, 3x3, not"),
     (torchvision.models.resnet18, {"kind": "sk", "place": "pre"}, "so place cannot be 'pre'"),
-    (lambda: with_attention(torchvision.models.resnet18(), "sk"), {"kind": "sk"},
-     "conv1 of a BasicBlock is a SelectiveKernel already"),
+    (lambda: with_attention(torchvision.models.resnet18(), "sk"), {"kind": "sk"}, "ResNet has attention already"),
+    (lambda: timm.create_model("efficientnet_b0"), {}, "EfficientNet has attention already: blocks.0.0.se "),
+    (SeparableUnit, {"kind": "sk"}, r"conv2 of a SeparableUnit is a Sequential already, no plain convolution\.$"),
     (lambda: torchvision.models.resnet50(replace_stride_with_dilation=[False, False, True]), {"kind": "sk"},
      "layer4.1.conv2 is dilated"),
 ])
