@@ -15,6 +15,8 @@ def add_model(command: argparse.ArgumentParser) -> None:
 def add_model_options(command: argparse.ArgumentParser) -> None:
     """How the network is loaded."""
     command.add_argument("--arch", help="architecture of a file: that does not say its own, timm/… or torchvision/…")
+    command.add_argument("--ignore-unexpected", action="store_true",
+                         help="leave out tensors of a file: that the architecture has no place for, as another head's")
     command.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
 
 

@@ -25,7 +25,8 @@ def over_data(args: argparse.Namespace, work: Callable):
     from ..models import load
 
     cluster = args.engine == "ray"  # whose machines may have what this one lacks
-    model = load(args.name, arch=args.arch, device="cpu" if cluster else args.device)
+    model = load(args.name, arch=args.arch, device="cpu" if cluster else args.device,
+                 ignore_unexpected=args.ignore_unexpected)
     try:
         with _finish_first() as stop:
             return work(model, split=args.split, limit=args.limit, device=args.device if cluster else None,

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     from ..models import load
 
     check_file(args.out)
-    model = load(args.name, arch=args.arch, device=args.device)
+    model = load(args.name, arch=args.arch, device=args.device, ignore_unexpected=args.ignore_unexpected)
     if args.out and not model.blocks:
         raise ValueError(f"{model.name} has no attention blocks, so there are no gates to write.")
     target = None if args.target is None else [model.class_index(args.target)]

@@ -63,7 +63,7 @@ def _list(args: argparse.Namespace) -> None:
 def _describe(args: argparse.Namespace) -> None:
     from ..models import load
 
-    model = load(args.name, arch=args.arch, device=args.device)
+    model = load(args.name, arch=args.arch, device=args.device, ignore_unexpected=args.ignore_unexpected)
     if args.json:
         print_json({"name": model.name, "info": model.info, "parameters": model.parameters, "classes": model.classes,
                     "input": model.input_size, "device": str(model.device),

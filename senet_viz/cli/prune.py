@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
 
     if Path(args.out).suffix != ".safetensors":
         raise ValueError(f"{args.out} is not the name of a safetensors file")
-    model = load(args.name, arch=args.arch, device=args.device)
+    model = load(args.name, arch=args.arch, device=args.device, ignore_unexpected=args.ignore_unexpected)
     blocks, by = args.blocks, no_attention(model.blocks) if args.by is None else args.by
     if args.evaluation:
         table = open_evaluation(args.evaluation)

@@ -18,6 +18,7 @@ from ..gates.inspection import logits_of
 from ..models import Model
 from ..models.checkpoints import read_checkpoint, save_checkpoint
 from ..models.folding import fold
+from ..models.matching import find
 from ..models.pruned import without
 
 SAME = 1e-4  # the most by which a logit may differ, relative to the largest
@@ -123,7 +124,7 @@ def save_pruned(path: str | Path, model: Model, removed: list[dict], source: str
     if source.startswith("file:") or kind == "demo":
         checkpoint = read_checkpoint(Path(source[5:]).expanduser() if source.startswith("file:") else
                                      ASSETS / "models" / f"{rest}.safetensors")
-        known, metadata = checkpoint.state, metadata | checkpoint.metadata
+        known, metadata = find(checkpoint, model.module).tensors(checkpoint), metadata | checkpoint.metadata
     metadata["removed"] = [*metadata.get("removed", []), *removed]
     changed = tuple(f"{change['into']}." for change in removed if "into" in change)
     save_checkpoint(path, {key: value.cpu().to(known[key].dtype) if key in known and not key.startswith(changed)

@@ -2,6 +2,10 @@
 import argparse
 import json
 import pickle
+import re
+import zipfile
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,20 +15,39 @@ from safetensors.torch import load_file, save_file
 
 from ..data.files import replacing
 
-# what training scripts call the weights, averaged ones first, as timm has it; "module" and "shadow" are inside of them
-ENTRIES = ("state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "ema", "state_dict", "model_state_dict",
-           "model", "net", "module", "shadow")
-WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel and DDP; torch.compile; Lightning
 NAMES = ("classes", "class_names", "label_names")
 FOREIGN = {  # how files begin that people take for checkpoints
     b"<!doctype": "a web page, not a checkpoint: fetch the file itself",
     b"<html": "a web page, not a checkpoint: fetch the file itself",
     b"version https://git-lfs": "a Git LFS pointer, not the checkpoint it stands for: run git lfs pull",
 }
+START = 2**20  # bytes of a pickle, in which a network's layers are named
+DEPTH = 4  # dictionaries inside of dictionaries that are looked through for weights
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be read or does not fit its architecture; the message is one sentence."""
+
+
+class _Beside:
+    """What numpy's numbers and arrays, such as a best accuracy, are read as: nothing, for only weights are wanted.
+
+    Numpy's own would be made of whatever an untrusted file says that their type is.
+    """
+
+    def __init__(self, *_):
+        pass
+
+    def __setstate__(self, _):
+        pass
+
+
+SAFE: list[Callable | tuple[Callable, str]] = [
+    argparse.Namespace,  # the options in checkpoints of timm's train.py
+    *((_Beside, f"numpy.{name}") for name in ("dtype", "ndarray")),
+    *((_Beside, f"numpy.{core}.multiarray.{name}") for core in ("core", "_core")  # before numpy 2 and since
+      for name in ("scalar", "_reconstruct")),
+]
 
 
 @dataclass
@@ -32,14 +55,18 @@ class Checkpoint:
     """What was read from a file.
 
     Attributes:
-        state: tensors by name, on the CPU.
-        entry: which of the file's entries they are, "model_ema.module" for one; "" for the file as a whole.
+        states: the file's state_dicts, tensors by name on the CPU, by the keys that lead to them ("model_ema.module"
+            for one; "" where the file is a state_dict itself). ``matching.find`` tells which is a network's.
         metadata: what a safetensors file says of itself; of a pickle, its class names where it has some.
     """
 
-    state: dict[str, torch.Tensor]
-    entry: str = ""
+    states: dict[str, dict[str, torch.Tensor]]
     metadata: dict = field(default_factory=dict)
+
+    @property
+    def state(self) -> dict[str, torch.Tensor]:
+        """The only state_dict, or the first of several."""
+        return next(iter(self.states.values()))
 
     @property
     def classes(self) -> list[str] | None:
@@ -84,8 +111,7 @@ def read_metadata(path: str | Path) -> dict:
 def read_checkpoint(path: str | Path) -> Checkpoint:
     """A checkpoint: safetensors, or ``torch.load`` with ``weights_only=True``, never more.
 
-    Of what a training script put beside the weights (optimizer, epoch, …) only class names are kept. Where there are
-    averaged weights (EMA) they are taken, as timm does; ``entry`` says so.
+    Of what a training script put beside the weights (optimizer, epoch, …) only class names are kept.
 
     Raises:
         CheckpointError: when the file is missing, damaged, holds code, or holds no tensors.
@@ -102,26 +128,66 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             raise CheckpointError(f"{path.name} is {what}.")
     try:
         if path.suffix == ".safetensors":
-            return Checkpoint(load_file(path), metadata=read_metadata(path))
-        with torch.serialization.safe_globals([argparse.Namespace]):  # the options in checkpoints of timm's train.py
+            return Checkpoint({"": load_file(path)}, read_metadata(path))
+        parts, start = _inside(path)
+        if any(part.endswith("/constants.pkl") for part in parts):
+            raise CheckpointError(f"{path.name} is a TorchScript archive, which holds code: where you trust it, "
+                                  f"torch.save(torch.jit.load(…).state_dict(), …) makes a checkpoint of it.")
+        with torch.serialization.safe_globals(SAFE):
             content = torch.load(path, map_location="cpu", weights_only=True)
+    except CheckpointError:
+        raise
     except SafetensorError as error:
         raise CheckpointError(f"{path.name} is not a safetensors file ({error}).") from error
     except pickle.UnpicklingError as error:
+        if re.search(rb"torch\.nn\.modules\.(?!loss)", start):  # layers; a loss alone is no network
+            raise CheckpointError(
+                f"{path.name} holds a whole pickled network, which is code, and is not loaded: where that code is, "
+                f"torch.save(network.state_dict(), …) writes its weights alone.") from error
         raise CheckpointError(
             f"{path.name} holds more than tensors (a pickle with code in it, or not a checkpoint at all) and is not "
             f"loaded; save the state_dict, best as safetensors.") from error
     except Exception as error:  # zip, EOF, key and runtime errors of damaged files
         raise CheckpointError(f"{path.name} is damaged or not a checkpoint ({first_line(error)}).") from error
-    state, entry = content, []
-    while key := isinstance(state, dict) and next((k for k in ENTRIES if isinstance(state.get(k), dict)), None):
-        state = state[key]
-        entry.append(key)
-    if not isinstance(state, dict) or not state or not all(
-            isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()):
-        raise CheckpointError(f"{path.name} holds no state_dict of tensors{f' in {entry[-1]!r}' if entry else ''}.")
-    metadata = {key: content[key] for key in (*NAMES, "class_to_idx") if key in content}
-    return Checkpoint(dict(state), ".".join(entry), metadata if entry else {})
+    states = _state_dicts(content)
+    if not states:
+        raise CheckpointError(f"{path.name} holds no state_dict of dense tensors.")
+    return Checkpoint(states, {key: content[key] for key in (*NAMES, "class_to_idx") if key in content})
+
+
+def _state_dicts(content: object) -> dict[str, dict[str, torch.Tensor]]:
+    """All dictionaries in a file that hold dense tensors by name and nothing else, those near to the top first."""
+    states: dict[str, dict[str, torch.Tensor]] = {}
+    queue: deque[tuple[object, tuple[str, ...]]] = deque([(content, ())])
+    seen = set()  # a file may nest as deep as it likes, and hold itself
+    while queue:
+        value, keys = queue.popleft()
+        if not isinstance(value, dict) or not value or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if all(isinstance(key, str) and _is_dense(tensor) for key, tensor in value.items()):
+            states.setdefault(".".join(keys), dict(value))
+        elif len(keys) < DEPTH:
+            queue.extend((inner, (*keys, str(key))) for key, inner in value.items())
+    return states
+
+
+def _is_dense(value: object) -> bool:
+    return isinstance(value, torch.Tensor) and value.layout is torch.strided and not value.is_meta
+
+
+def _inside(path: Path) -> tuple[list[str], bytes]:
+    """What a file of torch.save is made of: names of its parts, none in the format of old, and its pickle's start."""
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            return [], file.read(START)
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.namelist()
+        pickled = next((part for part in parts if part.endswith("/data.pkl")), None)
+        if pickled is None:
+            return parts, b""
+        with archive.open(pickled) as file:
+            return parts, file.read(START)
 
 
 def read_state(path: str | Path) -> dict[str, torch.Tensor]:
@@ -129,55 +195,6 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
     return read_checkpoint(path).state
 
 
-def unwrapped(state: dict[str, torch.Tensor], module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The same tensors without the prefixes that wrappers put before every name, "module." and such."""
-    own = module.state_dict().keys()
-    while True:
-        if state.keys() - own == {"n_averaged"}:  # of torch.optim.swa_utils.AveragedModel
-            return {key: value for key, value in state.items() if key != "n_averaged"}
-        counted = state.keys() - {"n_averaged"}
-        prefix = next((p for p in WRAPPERS if counted and all(key.startswith(p) for key in counted)), None)
-        if prefix is None or any(key.startswith(prefix) for key in own):
-            return state
-        state = {key.removeprefix(prefix): value for key, value in state.items()}
-
-
-def load_state(module: torch.nn.Module, state: dict[str, torch.Tensor], name: str = "The checkpoint") -> None:
-    """Copy tensors into a network, every one of them or none.
-
-    Raises:
-        CheckpointError: as ``check_state``.
-    """
-    check_state(module, state, name)
-    module.load_state_dict(state, strict=False)
-
-
-def check_state(module: torch.nn.Module, state: dict[str, torch.Tensor], name: str) -> None:
-    """Compare a checkpoint's keys and shapes with a network's, which may be on the meta device.
-
-    Raises:
-        CheckpointError: naming missing and unexpected keys, or the first tensor of another shape.
-    """
-    own = module.state_dict()
-    missing, unexpected = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    # a BN's counter is not part of what a network computes; some exporters drop it
-    missing = [key for key in missing if not key.endswith("num_batches_tracked")]
-    if missing or unexpected:
-        raise CheckpointError(
-            f"{name} does not fit {type(module).__name__}: {_some('missing', missing)}"
-            f"{' and ' if missing and unexpected else ''}{_some('unexpected', unexpected)}.")
-    for key, value in state.items():
-        if value.shape != own[key].shape:
-            raise CheckpointError(f"{name} does not fit {type(module).__name__}: {key} has shape "
-                                  f"{tuple(value.shape)}, the network's is {tuple(own[key].shape)}.")
-
-
 def first_line(error: Exception) -> str:
     """What an error says, on one line; its class where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
-def _some(what: str, keys: list[str]) -> str:
-    if not keys:
-        return ""
-    return f"{len(keys)} {what} key{'s' * (len(keys) > 1)} ({', '.join(keys[:3])}{', …' if len(keys) > 3 else ''})"

@@ -1,4 +1,5 @@
 """Loading a network by name: embedded, from timm, from torchvision, or from a file."""
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset, res
 from torch import nn
 
 from ..data.places import ASSETS
-from .checkpoints import Checkpoint, CheckpointError, check_state, first_line, load_state, read_checkpoint, unwrapped
+from .checkpoints import Checkpoint, CheckpointError, first_line, read_checkpoint
 from .devices import choose_device
 from .download import NETWORK_ERRORS, UnknownModel, download_error, reachable_or_cached, remote
 from .listing import published
+from .matching import check_state, find, listed, load_state, not_finite
 from .model import Model
 from .networks import NETWORKS
 from .pruned import without
@@ -30,7 +32,8 @@ def embedded_models() -> list[str]:
     return sorted(f"demo/{path.stem}" for path in (ASSETS / "models").glob("*.safetensors"))
 
 
-def load(name: str, *, arch: str | None = None, device: str = "auto", pretrained: bool = True) -> Model:
+def load(name: str, *, arch: str | None = None, device: str = "auto", pretrained: bool = True,
+         ignore_unexpected: bool = False) -> Model:
     """Load a network, its transform and its class names.
 
     Args:
@@ -40,6 +43,8 @@ def load(name: str, *, arch: str | None = None, device: str = "auto", pretrained
         arch: for a file without a description of its own: the architecture by its name, "timm/seresnet50".
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps".
         pretrained: with False, random weights and no download.
+        ignore_unexpected: for a file: leave out tensors that the architecture has no place for, those of another head
+            for one. They are an error otherwise.
 
     Raises:
         UnknownModel: for a name that does not exist.
@@ -49,7 +54,7 @@ def load(name: str, *, arch: str | None = None, device: str = "auto", pretrained
     """
     target = choose_device(device)
     if name.startswith("file:"):
-        model = _from_file(Path(name[5:]).expanduser(), arch)
+        model = _from_file(Path(name[5:]).expanduser(), arch, ignore_unexpected)
     else:
         source, _, rest = name.partition("/")
         if source not in SOURCES or not rest:
@@ -138,22 +143,28 @@ SOURCES: dict[str, Callable[..., Model]] = {
 }
 
 
-def _from_file(path: Path, arch: str | None) -> Model:
+def _from_file(path: Path, arch: str | None, ignore_unexpected: bool) -> Model:
     checkpoint = read_checkpoint(path)
     if arch:
-        model = _of_architecture(arch, checkpoint, path.name)
+        model = _of_architecture(arch, checkpoint, path.name, ignore_unexpected)
     elif "architecture" in checkpoint.metadata:
         model = _from_metadata(path, checkpoint)
     else:
         raise CheckpointError(f"{path.name} does not say which network it belongs to: give arch, such as "
                               f"\"timm/seresnet50\".")
-    load_state(model.module, unwrapped(checkpoint.state, model.module), path.name)
+    place = find(checkpoint, model.module, path.name)
+    left_out = load_state(model.module, checkpoint.states[place.entry], path.name, place.prefix, ignore_unexpected)
     if removed := checkpoint.metadata.get("removed"):
         model.info["Removed"] = ", ".join(change["name"] for change in removed)
         if "Accuracy" in model.info:
             model.info["Accuracy"] += f", before {len(removed)} attention block{'s' * (len(removed) > 1)} were removed"
     model.name = f"{path.name} ({_in_short(arch, checkpoint.metadata)})"
-    model.info["Weights"] = path.name + (f", its entry {checkpoint.entry}" if checkpoint.entry else "")
+    model.info["Weights"] = path.name + (f", under {place}" if str(place) else "")
+    if left_out:
+        model.info["Left out"] = listed("tensor", left_out)
+    if broken := not_finite(model.module):  # what comes before them can be looked at all the same
+        model.info["NaN or infinite"] = listed("tensor", broken)
+        warnings.warn(f"{path.name} holds NaN or infinite numbers in {listed('tensor', broken)}.", stacklevel=3)
     return model
 
 
@@ -166,19 +177,20 @@ def _in_short(arch: str | None, metadata: dict[str, Any]) -> str:
     return ", ".join(str(own[key]) for key in ("name", "attention") if key in own)
 
 
-def _of_architecture(arch: str, checkpoint: Checkpoint, name: str) -> Model:
+def _of_architecture(arch: str, checkpoint: Checkpoint, name: str, ignore_unexpected: bool) -> Model:
     """The named architecture with as many classes as the checkpoint's classifier has, and the class names it gives."""
     source, _, rest = arch.partition("/")
     if source not in SOURCES or not rest:
         raise UnknownModel(f"{arch!r} names no architecture: give one as timm/NAME or torchvision/NAME.")
-    count = _classes_of(checkpoint.state, lambda **options: SOURCES[source](rest, False, **options), name)
+    count = _classes_of(checkpoint, lambda **options: SOURCES[source](rest, False, **options), name)
     options = {} if count is None else {"num_classes": count}
     model = SOURCES[source](rest, False, **options)
     if removed := checkpoint.metadata.get("removed"):
         try:
             with torch.device("meta"):  # a description must not make us build more than the file holds
                 small = without(SOURCES[source](rest, False, **options).module, removed)
-            check_state(small, unwrapped(checkpoint.state, small), name)
+            place = find(checkpoint, small, name)
+            check_state(small, checkpoint.states[place.entry], name, place.prefix, ignore_unexpected)
             without(model.module, removed)
         except CheckpointError:
             raise
@@ -192,14 +204,15 @@ def _of_architecture(arch: str, checkpoint: Checkpoint, name: str) -> Model:
     return model
 
 
-def _classes_of(state: dict[str, torch.Tensor], build: Callable[..., Model], name: str) -> int | None:
+def _classes_of(checkpoint: Checkpoint, build: Callable[..., Model], name: str) -> int | None:
     """How many classes the classifier in a checkpoint has; None where it has none by the architecture's name for it.
 
     The classifier is what changes its shape with the number of classes: that holds for any architecture.
     """
     with torch.device("meta"):
         two, three = (build(num_classes=count).module for count in (2, 3))
-    state, shapes = unwrapped(state, two), {key: value.shape for key, value in three.state_dict().items()}
+    state = find(checkpoint, two, name).tensors(checkpoint)
+    shapes = {key: value.shape for key, value in three.state_dict().items()}
     counts = set()
     for key, value in two.state_dict().items():
         if value.shape != shapes[key] and key in state and state[key].dim() == value.dim():

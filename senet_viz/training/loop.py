@@ -19,8 +19,9 @@ from tqdm import tqdm
 
 from ..data.datasets import Pictures, open_pictures
 from ..layers import SelectiveKernel, SqueezeExcite
-from ..models.checkpoints import load_state, save_checkpoint
+from ..models.checkpoints import save_checkpoint
 from ..models.devices import fastest_precision
+from ..models.matching import load_state
 from ..models.resnet import slim_resnet50
 from .cards import card
 from .monitor import Monitor

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
 import torchvision
 
@@ -44,6 +45,26 @@ def test_a_network_without_attention(capsys, tmp_path, photos):
     torch.save(torchvision.models.squeezenet1_1().state_dict(), tmp_path / "other.pt")  # no stages of a known name
     arguments = [f"file:{tmp_path / 'other.pt'}", str(photos[0]), "--arch", "torchvision/squeezenet1_1"]
     assert main(["inspect", *arguments, "--device", "cpu", "--class", "goldfish"]) == 0
+
+
+def test_a_file_with_another_head(capsys, photos, tmp_path):
+    torch.manual_seed(0)
+    network = timm.create_model("legacy_seresnet18", num_classes=3)
+    torch.save({f"net.{key}": value for key, value in network.state_dict().items()} | {"aux.weight": torch.ones(2)},
+               tmp_path / "w.pt")
+    model = [f"file:{tmp_path / 'w.pt'}", "--arch", "timm/legacy_seresnet18", "--device", "cpu"]
+    refused(capsys, ["models", *model], "1 unexpected key (aux.weight), which ignore_unexpected=True "
+                                        "(--ignore-unexpected) leaves out")
+    assert "1 tensor (aux.weight)" in printed(capsys, "models", *model, "--ignore-unexpected")
+    commands = (["inspect", model[0], photos[0]], ["collect", model[0], photos[0].parent, tmp_path / "out"],
+                ["evaluate", model[0], photos[0].parent], ["kernels", model[0], photos[0]],
+                ["prune", model[0], tmp_path / "small.safetensors", "--blocks", "SE_5_*"])
+    for command in commands:
+        refused(capsys, [*command, *model[1:]], "1 unexpected key")
+        main([str(a) for a in (*command, *model[1:], "--ignore-unexpected")])
+        assert "unexpected key" not in capsys.readouterr().err  # but what else the command has to say
+    small = sv.load(f"file:{tmp_path / 'small.safetensors'}", arch=model[2], device="cpu")
+    assert torch.equal(small.module.layer0.conv1.weight, network.layer0.conv1.weight)
 
 
 def test_inspect_refuses(capsys, file, photos, tmp_path):

@@ -3,22 +3,17 @@ import io
 import os
 import pickle
 import stat
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import safetensors.torch
 import torch
 from torch import nn
 
 from senet_viz.models import CheckpointError
-from senet_viz.models.checkpoints import (
-    load_state,
-    read_checkpoint,
-    read_metadata,
-    read_state,
-    save_checkpoint,
-    unwrapped,
-)
+from senet_viz.models.checkpoints import read_checkpoint, read_metadata, read_state, save_checkpoint
 
 
 @pytest.fixture
@@ -164,63 +159,113 @@ def test_a_checkpoint_of_a_training_script(tmp_path, state):
                "model": {"a": torch.ones(1)}, "optimizer": {"state": {0: {"m": torch.ones(2)}}}, "classes": ["x", "y"]}
     torch.save(content, tmp_path / "w.pt")
     read = read_checkpoint(tmp_path / "w.pt")
-    assert same(read.state, state)
-    assert (read.entry, read.classes) == ("model_ema.module", ["x", "y"])
+    assert read.states.keys() == {"model_ema.module", "model", "optimizer.state.0"}
+    assert same(read.states["model_ema.module"], state)
+    assert read.classes == ["x", "y"]
 
 
-def test_unwrapped(module, state):
-    own = module.state_dict()
-    for prefix in ("module.", "model.", "_orig_mod.", "module._orig_mod.", "model.module."):
-        assert same(unwrapped({prefix + key: value for key, value in own.items()}, module), own)
-    assert unwrapped({"module.0.weight": own["0.weight"], "0.bias": own["0.bias"]}, module).keys() == {
-        "module.0.weight", "0.bias"}  # a prefix that only some have belongs to their names
-    holder = nn.ModuleDict({"model": module})
-    assert same(unwrapped(holder.state_dict(), holder), holder.state_dict())
-    wrapped = {f"module.{key}": value for key, value in holder.state_dict().items()}
-    assert same(unwrapped(wrapped, holder), holder.state_dict())
+NUMPY = {"best_acc": np.float64(0.76), "epoch": np.int64(3), "done": np.bool_(True), "note": np.str_("x"),
+         "dtype": np.dtype("float32"), "confusion": np.eye(3), "fields": np.zeros(2, [("a", "f8"), ("b", "O")])}
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("key", NUMPY)
+def test_numpy_beside_the_weights(tmp_path, state, key, old):
+    torch.save({"state_dict": state, key: NUMPY[key]}, tmp_path / "w.pt", _use_new_zipfile_serialization=not old)
+    assert same(read_state(tmp_path / "w.pt"), state)
+
+
+def test_numpy_1_beside_the_weights(tmp_path, state):
+    content = encoded({"state_dict": state, "best_acc": np.float64(0.76)})
+    assert content.count(b"cnumpy._core.multiarray\n") == 1
+    parts = zipfile.ZipFile(io.BytesIO(content))
+    with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
+        for part in parts.namelist():
+            archive.writestr(part, parts.read(part).replace(b"cnumpy._core.multi", b"cnumpy.core.multi"))
+    assert same(read_state(tmp_path / "w.pt"), state)
+
+
+def test_numpy_makes_nothing_of_what_a_file_says(tmp_path, state, monkeypatch):
+    """What numpy would do with a type that is not what it says: read as nothing, it is not made."""
+    class Type:
+        def __reduce__(self):
+            return np.dtype, ("f8", False, True), (3, "<", None, ("a",), {"a": (np.dtype("O"), 0)}, 8, 8, 0)
+
+    torch.save({"state_dict": state, "x": Type()}, tmp_path / "w.pt")
+    assert torch.load(tmp_path / "w.pt", weights_only=False)["x"].fields  # a float with an object inside
+    beside, load = [], torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, **k: beside.append(load(*a, **k)) or beside[0])
+    assert same(read_state(tmp_path / "w.pt"), state)
+    assert not isinstance(beside[0]["x"], np.dtype)
+
+
+def test_weights_as_numpy_arrays_are_no_tensors(tmp_path):
+    torch.save({"state_dict": {"a.weight": np.eye(3)}}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=r"^w\.pt holds no state_dict of dense tensors\.$"):
+        read_state(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("old", [False, True])
+@pytest.mark.parametrize("wrap", [lambda net, state: net, lambda net, state: {"epoch": 3, "model": net},
+                                  lambda net, state: {"state_dict": state, "ema": nn.DataParallel(net)}])
+def test_a_whole_pickled_network(tmp_path, state, wrap, old):
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    torch.save(wrap(network, state), tmp_path / "w.pt", _use_new_zipfile_serialization=not old)
+    with pytest.raises(CheckpointError, match=r"^w\.pt holds a whole pickled network, .*state_dict\(\).*\.$"):
+        read_state(tmp_path / "w.pt")
+
+
+def test_a_pickled_loss_is_no_network(tmp_path, state):
+    torch.save({"state_dict": state, "criterion": nn.CrossEntropyLoss()}, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=r"^w\.pt holds more than tensors"):
+        read_state(tmp_path / "w.pt")
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.filterwarnings("error:'torch.load' received a zip file")
+def test_torchscript(tmp_path):
+    torch.jit.trace(nn.Conv2d(3, 4, 3), torch.rand(1, 3, 8, 8)).save(tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=r"^w\.pt is a TorchScript archive, .*torch\.jit\.load\(.*state_dict.*\."):
+        read_state(tmp_path / "w.pt")
+
+
+def test_state_dicts_under_any_key(tmp_path, state):
+    """As deep as training scripts put them; what holds other things as well is none."""
+    one, two = {"x": torch.ones(1)}, {"y": torch.ones(2)}
+    content = {"netG": state, "mixed": {"a": torch.ones(1), "epoch": 3}, 7: {"inner": one, "empty": {}}, "list": [one],
+               "a\nb": {1: torch.ones(1), "again": {"two": two}}, "none": None}
+    content["self"] = content
+    content[7]["shared"] = content["netG"]
+    torch.save(content, tmp_path / "w.pt")
+    read = read_checkpoint(tmp_path / "w.pt").states
+    assert list(read) == ["netG", "7.inner", "a\nb.again.two"]
+    assert same(read["netG"], state) and same(read["7.inner"], one) and same(read["a\nb.again.two"], two)
+
+
+@pytest.mark.parametrize("content", [
+    {}, {"state_dict": {}}, {"state_dict": {"a": {"b": {}}}}, {0: torch.ones(1), "a": torch.ones(1)},
+    {("a", "b"): torch.ones(1)}, {"a": torch.ones(3, device="meta")}, {"a": torch.ones(3).to_sparse()},
+    [{"a": torch.ones(1)}], torch.ones(1), "text", None])
+def test_no_state_dict(tmp_path, content):
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match=r"^w\.pt holds no state_dict of dense tensors\.$"):
+        read_state(tmp_path / "w.pt")
+
+
+def test_dictionaries_without_end(tmp_path):
+    """Each is looked at once, and none too deep inside: a small file may stand for any number of them."""
+    deep = inner = {}
+    for _ in range(100):
+        inner["a"] = inner = {}
+    inner["a"] = torch.ones(1)
+    for _ in range(3):
+        deep = {str(i): deep for i in range(1000)}
+    torch.save(deep, tmp_path / "w.pt")
+    with pytest.raises(CheckpointError, match="holds no state_dict"):
+        read_state(tmp_path / "w.pt")
 
 
 def test_no_file(tmp_path):
     for path in (tmp_path / "missing.pt", tmp_path):
         with pytest.raises(CheckpointError, match="There is no file"):
             read_state(path)
-
-
-@pytest.fixture
-def module():
-    torch.manual_seed(1)
-    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-
-
-def test_load_state(module):
-    torch.manual_seed(2)
-    other = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4))
-    assert not torch.equal(module[0].weight, other[0].weight)
-    state = {k: v for k, v in other.state_dict().items() if not k.endswith("num_batches_tracked")}  # may be left out
-    load_state(module, state)
-    assert same(module.state_dict(), other.state_dict())
-
-
-def test_half_precision_is_loaded_into_the_networks_own(module):
-    state = {k: v.half() for k, v in module.state_dict().items()}
-    load_state(module, state)
-    assert module[0].weight.dtype == torch.float32
-    assert torch.equal(module[0].weight, state["0.weight"].float())
-
-
-@pytest.mark.parametrize(("change", "message"), [
-    (lambda s: s.pop("0.bias"), r"w does not fit Sequential: 1 missing key \(0\.bias\)\."),
-    (lambda s: s.update(extra=torch.ones(1)), r"1 unexpected key \(extra\)\."),
-    (lambda s: s.update({"0.w": s.pop("0.weight")}), r"1 missing key \(0\.weight\) and 1 unexpected key \(0\.w\)\."),
-    (lambda s: s.clear(), r"6 missing keys \(0\.bias, 0\.weight, 1\.bias, …\)\."),
-    (lambda s: s.update({"1.weight": torch.ones(5)}), r"1\.weight has shape \(5,\), the network's is \(4,\)\."),
-    # the same number of values is not the same tensor
-    (lambda s: s.update({"0.weight": torch.ones(4, 3, 9, 1)}), r"0\.weight has shape \(4, 3, 9, 1\)"),
-])
-def test_what_does_not_fit_changes_nothing(module, change, message):
-    state = {k: torch.zeros_like(v) for k, v in module.state_dict().items() if not k.endswith("num_batches_tracked")}
-    change(state)
-    before = {k: v.clone() for k, v in module.state_dict().items()}
-    with pytest.raises(CheckpointError, match=message):
-        load_state(module, state, "w")
-    assert same(module.state_dict(), before)

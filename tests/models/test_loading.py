@@ -370,7 +370,7 @@ def test_file_with_arch(tmp_path, suffix):
     with torch.inference_mode():
         assert torch.equal(model.module(x), theirs(x))
     assert model.name == f"{path.name} (torchvision squeezenet1_1)"
-    assert model.info["Weights"] == path.name + (", its entry state_dict" if suffix != "safetensors" else "")
+    assert model.info["Weights"] == path.name + (", under state_dict" if suffix != "safetensors" else "")
 
 
 @pytest.mark.parametrize("arch", ["timm/legacy_seresnet18", "timm/mobilenetv3_small_050", "torchvision/squeezenet1_1",
@@ -413,10 +413,61 @@ def test_averaged_weights_are_taken_and_said(tmp_path, tuned):
                    tmp_path / "w.pt")
         model = load(f"file:{tmp_path / 'w.pt'}", arch="timm/legacy_seresnet18", device="cpu")
         assert torch.equal(model.module.last_linear.bias, tuned.last_linear.bias + 1), entry
-        assert model.info["Weights"] == f"w.pt, its entry {entry}"
+        assert model.info["Weights"] == f"w.pt, under {entry}{'.module' if entry == 'model_ema' else ''}"
     torch.save({"model": swa.state_dict()}, tmp_path / "w.pt")
     model = load(f"file:{tmp_path / 'w.pt'}", arch="timm/legacy_seresnet18", device="cpu")
     assert torch.equal(model.module.last_linear.bias, tuned.last_linear.bias)
+
+
+@pytest.mark.parametrize("prefix", ["net.", "backbone.", "encoder.model."])
+@pytest.mark.parametrize("entry", ["state_dict", "weights"])
+def test_prefixes_and_entries_of_any_name(tmp_path, tuned, prefix, entry):
+    """The number of classes is read from behind the prefix, too."""
+    torch.save({entry: {prefix + key: value for key, value in tuned.state_dict().items()}, "best_acc": np.float64(0.7),
+                "classes": ["a", "b", "c"]}, tmp_path / "w.pt")
+    model = load(f"file:{tmp_path / 'w.pt'}", arch="timm/legacy_seresnet18", device="cpu")
+    x = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(model.module(x), tuned(x))
+    assert model.classes == ["a", "b", "c"]
+    assert model.info["Weights"] == f"w.pt, under {entry}.{prefix[:-1]}"
+
+
+def test_other_heads_on_request(tmp_path, tuned):
+    torch.save({f"backbone.{key}": value for key, value in tuned.state_dict().items()}
+               | {"aux.weight": torch.ones(2), "backbone.last_linear2.bias": torch.ones(3)}, tmp_path / "w.pt")
+    name, arch = f"file:{tmp_path / 'w.pt'}", "timm/legacy_seresnet18"
+    refuse(CheckpointError, name, r"2 unexpected keys \(aux.weight, backbone.last_linear2.bias\), which ignore_unexpe",
+           arch=arch)
+    model = load(name, arch=arch, device="cpu", ignore_unexpected=True)
+    x = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(model.module(x), tuned(x))
+    assert model.info["Left out"] == "2 tensors (aux.weight, backbone.last_linear2.bias)"
+
+
+def test_other_heads_of_a_pruned_network(tmp_path, tuned):
+    removed = [{"name": "layer1.0.se_module", "by": "identity"}]
+    state = {key: value for key, value in tuned.state_dict().items() if not key.startswith("layer1.0.se_module.")}
+    save_checkpoint(tmp_path / "w.safetensors", state | {"aux": torch.ones(2)}, {"removed": removed})
+    name, arch = f"file:{tmp_path / 'w.safetensors'}", "timm/legacy_seresnet18"
+    refuse(CheckpointError, name, r"1 unexpected key \(aux\)", arch=arch)
+    assert load(name, arch=arch, device="cpu", ignore_unexpected=True).info["Left out"] == "1 tensor (aux)"
+
+
+def test_numbers_that_are_not_finite_are_named(tmp_path, tuned):
+    """They are loaded all the same: gates before them can be looked at."""
+    state = {key: value.clone() for key, value in tuned.state_dict().items()}
+    state["layer4.1.conv2.weight"][0] = float("nan")
+    state["layer3.0.bn1.running_var"][1] = float("inf")
+    torch.save(state, tmp_path / "w.pt")
+    what = r"2 tensors \(layer3.0.bn1.running_var, layer4.1.conv2.weight\)"
+    with pytest.warns(UserWarning, match=rf"^w\.pt holds NaN or infinite numbers in {what}\.$") as caught:
+        model = load(f"file:{tmp_path / 'w.pt'}", arch="timm/legacy_seresnet18", device="cpu")
+    assert caught[0].filename == __file__
+    assert model.info["NaN or infinite"] == what.replace("\\", "")
+    gates = sv.inspect(model, model.batch([PHOTO])).gates
+    assert gates["layer4.0.se_module"].isfinite().all() and gates["layer4.1.se_module"].isnan().all()
 
 
 def test_nothing_of_a_file_is_ignored_silently(tmp_path, tuned):
@@ -435,6 +486,12 @@ def test_nothing_of_a_file_is_ignored_silently(tmp_path, tuned):
     absurd = {"last_linear.weight": torch.ones(1).expand(10**9, 512), "last_linear.bias": torch.ones(1).expand(10**9)}
     refused("holds less than it claims", state | absurd)
     refused("has shape", state | {"last_linear.weight": torch.ones(3, 7)})
+    refused("layer0.conv1.weight is of type torch.int8", state | {
+        "layer0.conv1.weight": state["layer0.conv1.weight"].to(torch.int8)})
+    refused("last_linear.bias is of type torch.complex64", state | {"last_linear.bias": torch.ones(3) * 1j})
+    refused("no state_dict of dense tensors", state | {"last_linear.weight": torch.ones(3, 512).to_sparse()})
+    refused("under state_dict.student and under state_dict.teacher, and nothing says which are meant", {
+        "student": state, "teacher": state | {}})
     refused("names 2 classes, but its classifier has 3", state, classes=["cat", "dog"])
 
 
