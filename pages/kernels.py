@@ -13,7 +13,7 @@ from pages.parts.pictures import NO_STAGES, Picture, choose_one, choose_pictures
 from pages.parts.sections import clear, downloads, heading, show
 from pages.parts.sentences import SENTENCES, in_a_sentence
 from senet_viz import figures
-from senet_viz.experiments.sweep import PAPER, SIZES, Box, Sweep, drawn_box, name_of, parse_box, sweep
+from senet_viz.experiments.sweep import DRAWS, PAPER, SIZES, Box, Sweep, drawn_box, name_of, parse_box, sweep, untrained
 from senet_viz.experiments.sweep_sections import SweepSections
 from senet_viz.reports.film import film
 from senet_viz.reports.text import file_name, plain
@@ -83,10 +83,15 @@ def photo(loaded: Loaded, chosen: tuple[Picture, Image.Image]) -> None:
     with right:  # first, for what is typed is drawn on the left
         box = type_box(picture, image.size)
         target = class_of_cam(loaded.model)
+        random = st.toggle("Beside random weights", key="random_weights", bind="query-params",
+                           help=f"A third control: the same zooms in the same network with newly drawn weights, never "
+                                f"trained, {DRAWS} times. It takes longer than the rest of the page.")
     with left:
         draw_box(picture, image, box)
     try:
         swept = _sweep(loaded.key, picture.digest, box, target, loaded.model, picture.data)
+        if random:
+            swept = swept.beside(_untrained(loaded.key, picture.digest, box, swept, picture.data))
     except SENTENCES as error:
         st.error(plain(str(error)), icon=":material/error:")
         return
@@ -153,6 +158,12 @@ def _sweep(key: str, digest: str, box: Box | None, target: int | None, _model: s
             raise ValueError("The network's output for this picture is not finite at every size, so its choice of "
                              "kernel says nothing.")
     return swept
+
+
+@st.cache_resource(max_entries=8, show_spinner="Looking with random weights")
+@in_a_sentence
+def _untrained(key: str, digest: str, box: Box | None, _swept: Sweep, _data: bytes) -> list[sv.View]:
+    return untrained(_swept, sv.open_image(_data))
 
 
 class Photo:

@@ -7,6 +7,7 @@ from ._photos import open_photo, short_names
 
 SLOPES = (Column("picture", "picture"), Column("label", "unit"), Column("zoom", "zoom", "z.4f"),
           Column("blur", "blur", "z.4f", 1), Column("elsewhere", "elsewhere", "z.4f", 1),
+          Column("random_low", "least random", "z.4f", 1), Column("random_high", "most random", "z.4f", 1),
           Column("left", "left", "z.4f"))
 
 
@@ -15,9 +16,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "kernels", help="which kernel photos' objects choose as they grow",
         description="Look at photos with their object at many sizes and print how fast each unit's preference for the "
-                    "larger kernel changes per doubling of size (zoom), beside the same blur without the zoom (blur) "
-                    "and as large a crop elsewhere (elsewhere), and what is left beyond them. It takes a "
-                    "selective-kernel network.")
+                    "larger kernel changes per doubling of size (zoom), beside the same blur without the zoom (blur), "
+                    "as large a crop elsewhere (elsewhere) and, where asked for, networks with random weights, and "
+                    "what is left beyond them. It takes a selective-kernel network.")
     add_model(command)
     command.add_argument("photos", metavar="PHOTO", nargs="+", help="pictures to read")
     command.add_argument("--zoom", type=float, nargs="+", metavar="Z",
@@ -25,6 +26,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--box", type=float, nargs=4, metavar=("L", "T", "R", "B"),
                          help="left, top, right and bottom edge of the object in pixels, of one photo (default: around "
                               "its centre)")
+    command.add_argument("--random-weights", type=int, nargs="?", const=3, default=0, metavar="N",
+                         help="look also at the same network with random weights, drawn N times (3 without N), as a "
+                              "control")
     add_output(command, "write each unit's preference at each size to this CSV file: picture, look, size, block, "
                         "difference, …")
     add_model_options(command)
@@ -39,8 +43,9 @@ def run(args: argparse.Namespace) -> None:
     if args.box and len(args.photos) > 1:
         raise ValueError(f"a box is of one photo, and there are {len(args.photos)}")
     check_file(args.out)
-    model = load(args.name, arch=args.arch, device=args.device, ignore_unexpected=args.ignore_unexpected)
-    preference = {photo: size_preference(sweep(model, open_photo(photo), args.zoom or SIZES, args.box))
+    model = load(args.name, arch=args.arch, device=args.device)
+    preference = {photo: size_preference(sweep(model, open_photo(photo), args.zoom or SIZES, args.box,
+                                               draws=args.random_weights))
                   for photo in args.photos}
     sizes = _by_picture(preference)
     slopes = _by_picture({photo: size_slopes(table) for photo, table in preference.items()})

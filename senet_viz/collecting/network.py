@@ -1,17 +1,16 @@
 """A private copy of a network that gives logits and what its attention blocks do together, fast, and compilable."""
-import copy
 import hashlib
 import os
 import platform
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import update_bn
 
-from ..gates.blocks import AttentionBlock, eager
-from ..gates.hooks import Hooks, hooked
+from ..gates.blocks import AttentionBlock
+from ..gates.hooks import Hooks
 from ..gates.inspection import logits_of
 from ..gates.points import on_branch, on_gate
+from ..models.copies import copied
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -89,35 +88,12 @@ def private_copy(module: nn.Module, device: torch.device, precision: str) -> nn.
     Raises:
         ValueError: when a weight is not finite in that precision.
     """
-    module = _copy(module).requires_grad_(False).to(device, PRECISIONS[precision])
+    module = copied(module).requires_grad_(False).to(device, PRECISIONS[precision])
     module = module.to(memory_format=torch.channels_last)
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         if tensor.is_floating_point() and not tensor.isfinite().all():  # feature maps would not show it
             raise ValueError(f"{name} is not finite in {precision}; take another precision")
     return module
-
-
-def random_weights(module: nn.Module, example: torch.Tensor, seed: int = 0) -> nn.Module:
-    """A control: the same network with newly drawn weights, never trained.
-
-    Every part that knows how draws its own (``reset_parameters``). Batch normalisation then takes its mean and variance
-    from ``example`` (N, 3, H, W); with those of a new network, 0 and 1, activations would fade from block to block.
-    """
-    module = _copy(module).float().cpu()  # the same weights on every device
-    with torch.random.fork_rng(devices=[example.device] if example.device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        for part in module.modules():
-            reset = getattr(part, "reset_parameters", None)
-            if reset is not None:
-                reset()
-        with torch.no_grad():
-            update_bn([example], module.to(example.device))
-    return module.eval()
-
-
-def _copy(module: nn.Module) -> nn.Module:
-    with hooked(eager(module)):  # not while somebody's hooks are on it, which would be copied
-        return copy.deepcopy(eager(module))
 
 
 def hardware(device: torch.device) -> str:

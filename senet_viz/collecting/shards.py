@@ -12,9 +12,10 @@ import safetensors.torch
 import torch
 
 from ..gates.hidden import hidden_layers
+from ..models.copies import random_weights
 from ..tables import HIGH, LOW, sampled_channels
 from .moments import Moments, histogram
-from .network import GateNetwork, random_weights
+from .network import GateNetwork
 from .plan import Batch, Computing, Plan, Read, Reading, Worker
 from .sample import evenly
 

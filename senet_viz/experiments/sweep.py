@@ -1,6 +1,7 @@
-"""One picture with its object at many sizes, beside two controls: which kernel does the network choose as it grows?"""
+"""One picture with its object at many sizes, beside controls: which kernel does the network choose as it grows?"""
+import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -11,12 +12,15 @@ from ..data.images import blur, elsewhere, zoom
 from ..gates import AttentionBlock, View, contribution_points, inspect, record
 from ..gates.inspection import Point
 from ..models import Model
+from ..models.copies import random_weights
 from ..reports.text import plain
 from ..statistics.kernels import NEGLIGIBLE
 from ..tables import beyond, channel_maps, kernel_name
 
 SIZES = tuple(0.5 + step / 8 for step in range(21))  # to 3
 PAPER = (1.0, 1.5, 2.0)  # the sizes of the SK paper's Fig. 3
+DRAWS = 3  # of random weights, where they are a control
+CROPS = 64  # of the picture, that their batch normalisation is set with
 Box = tuple[float, float, float, float]  # left, top, right, bottom edge in pixels
 
 
@@ -28,6 +32,7 @@ class Sweep:
         model: the network.
         sizes: look → factors. "zoom": the object enlarged or shrunk (``senet_viz.data.images.zoom``). "blur": the same
             loss of detail without the zoom. "elsewhere": as large a crop away from the object, for factors above 1.
+            "random 0" and so on: the zooms in networks like this one with random weights, where they were drawn.
         pictures: look → the pictures, RGB.
         views: look → logits and gates; that of "zoom" has Grad-CAM and features where asked for.
     """
@@ -59,6 +64,13 @@ class Sweep:
         return {name_of(size): {str(names.get(layer, layer)): cam[0, 0].cpu().numpy()
                                 for layer, cam in self.at(size).cams.items()}}
 
+    def beside(self, drawn: Sequence[View]) -> "Sweep":
+        """This sweep beside what its zooms do in other networks, as ``untrained`` gives it."""
+        names = [f"random {draw}" for draw in range(len(drawn))]
+        return replace(self, sizes=self.sizes | dict.fromkeys(names, self.sizes["zoom"]),
+                       pictures=self.pictures | dict.fromkeys(names, self.pictures["zoom"]),
+                       views=self.views | dict(zip(names, drawn)))
+
     def inspect(self, size: float) -> View:
         """Look at one size again, in a forward, for the feature maps of its branches and what follows them."""
         return inspect(self.model, self.model.batch([self.picture(size)]),
@@ -78,6 +90,7 @@ def sweep(
         box: Box | None = None,
         targets: Sequence[int] | None = None,
         layers: Sequence[Point] = (),
+        draws: int = 0,
 ) -> Sweep:
     """Look at a picture with its object at many sizes: one batch for the zooms, one for the controls.
 
@@ -92,6 +105,7 @@ def sweep(
         box: around the object; the picture's centre is taken for the object's when None.
         targets: classes for Grad-CAM at ``layers``; those with the highest logits when None.
         layers: points for Grad-CAM.
+        draws: look at the zooms also in so many networks like this one with random weights, as ``untrained`` does.
 
     Raises:
         ValueError: for a model without such units, no sizes, a size that is none, or a box that is not inside the
@@ -103,12 +117,9 @@ def sweep(
     if not sizes:
         raise ValueError("a sweep takes one size or more")
     centre = None if box is None else centre_of(box, image.size)
-    scale = max(model.input_size) * max(1, *sizes) / min(image.size)
-    if scale < 1:
-        image = image.resize([round(side * scale) for side in image.size], Image.Resampling.BICUBIC)
-        centre = centre and (centre[0] * scale, centre[1] * scale)
-    scale = min(1, 2 * max(model.input_size) / min(image.size))
-    result = round(image.width * scale), round(image.height * scale)
+    photo = image
+    image, scale, result = _reduced(model, photo, max(sizes))
+    centre = centre and (centre[0] * scale, centre[1] * scale)
     factors: dict[str, tuple[float, ...]] = {"zoom": tuple(sizes), "blur": tuple(size for size in sizes if size != 1),
                "elsewhere": tuple(size for size in sizes if size > 1)}
     pictures = {"zoom": [zoom(image, size, centre, result) for size in factors["zoom"]],
@@ -120,7 +131,48 @@ def sweep(
         seen = record(model, _batch(model, controls))
         parts = torch.arange(len(controls)).split([len(factors["blur"]), len(factors["elsewhere"])])
         views |= {look: _rows(seen, rows) for look, rows in zip(("blur", "elsewhere"), parts)}
-    return Sweep(model, {look: factors[look] for look in views}, {look: pictures[look] for look in views}, views)
+    swept = Sweep(model, {look: factors[look] for look in views}, {look: pictures[look] for look in views}, views)
+    return swept.beside(untrained(swept, photo, draws))
+
+
+def untrained(swept: Sweep, image: Image.Image, draws: int = DRAWS) -> list[View]:
+    """What the zooms of a sweep do in the same network with random weights, never trained: a view a draw.
+
+    The sizes and pictures are the sweep's. Batch normalisation is set with ``CROPS`` crops of the picture, of many
+    sizes and places, always the same. The sweep's model is copied and left as it is.
+
+    Args:
+        swept: the sweep.
+        image: its picture, RGB.
+        draws: how many networks; the first draws of more are the same.
+
+    Raises:
+        ValueError: for fewer than none.
+    """
+    if draws < 0:
+        raise ValueError(f"random weights are drawn 0 times or more, not {draws}")
+    if not draws:
+        return []
+    model, chance = swept.model, np.random.default_rng(0)
+    image, _, result = _reduced(model, image, SIZES[-1])
+    crops = [zoom(image, factor, (x * image.width, y * image.height), result)
+             for factor, x, y in zip(chance.uniform(1, SIZES[-1], CROPS), chance.random(CROPS), chance.random(CROPS))]
+    example, batch = model.batch(crops), _batch(model, swept.pictures["zoom"])
+    views = []
+    for seed in range(draws):
+        drawn = copy.copy(model)  # with its blocks, which were found where gates do something
+        drawn.module = random_weights(model.module, example, seed)
+        views.append(record(drawn, batch))
+    return views
+
+
+def _reduced(model: Model, image: Image.Image, largest: float) -> tuple[Image.Image, float, tuple[int, int]]:
+    """A picture without the detail that the network cannot see at the largest size, its scale, and that of a zoom."""
+    scale = min(1.0, max(model.input_size) * max(1, largest) / min(image.size))
+    if scale < 1:
+        image = image.resize([round(side * scale) for side in image.size], Image.Resampling.BICUBIC)
+    least = min(1, 2 * max(model.input_size) / min(image.size))
+    return image, scale, (round(image.width * least), round(image.height * least))
 
 
 def _batch(model: Model, pictures: list[Image.Image]) -> torch.Tensor:
@@ -187,9 +239,10 @@ def _rows(view: View, rows: torch.Tensor) -> View:
 def size_preference(sweep: Sweep) -> pd.DataFrame:
     """Which kernel each unit prefers as the object grows, and in the controls: a row a look, size and unit.
 
-    Columns: look, size, block, label, stage, smallest, largest (kernel names), difference (mean over channels of the
-    largest kernel's weight minus the smallest's, in −1..1), side (mean over channels of Σ a_m·k_m, the expected side of
-    the kernel in cells; nan where the kernels are not known). At size 1 the look "blur" is the picture as it is.
+    Columns: look (of ``Sweep.sizes``), size, block, label, stage, smallest, largest (kernel names), difference (mean
+    over channels of the largest kernel's weight minus the smallest's, in −1..1), side (mean over channels of Σ a_m·k_m,
+    the expected side of the kernel in cells; nan where the kernels are not known). At size 1 the look "blur" is the
+    picture as it is.
     """
     rows = []
     for look, sizes in sweep.sizes.items():
@@ -215,21 +268,26 @@ def size_slopes(preference: pd.DataFrame) -> pd.DataFrame:
 
     Columns: block, label, stage, zoom, blur, elsewhere (the slope of ``difference`` per doubling of size over sizes
     from 1 up, by least squares on log2 of the size; "elsewhere" starts at the picture as it is; nan for fewer than two
-    sizes), left. Each control explains what it does as well: ``left`` is the part of the zoom's slope that is more than
-    either control's, 0 where one of them reaches it.
+    sizes), draws (of random weights), random, random_low, random_high (mean, least and largest of their slopes; nan
+    without any), left. Each control explains what it does as well: ``left`` is the part of the zoom's slope that is
+    more than any control's and any draw's, 0 where one of them reaches it.
     """
+    drawn = sorted({look for look in preference["look"] if look.startswith("random")})
     start = preference[(preference["look"] == "zoom") & (preference["size"] == 1)]
     table = pd.concat([preference, start.assign(look="elsewhere")])
     rows = []
     for (block, label, stage), unit in table[table["size"] >= 1].groupby(["block", "label", "stage"], sort=False):
         slopes = {}
-        for look in ("zoom", "blur", "elsewhere"):
+        for look in ("zoom", "blur", "elsewhere", *drawn):
             part = unit[unit["look"] == look]
             enough = part["size"].nunique() > 1
             slopes[look] = float(np.polyfit(np.log2(part["size"]), part["difference"], 1)[0]) if enough else np.nan
-        rows.append({"block": block, "label": label, "stage": stage, **slopes,
-                     "left": beyond(slopes["zoom"], slopes["blur"], slopes["elsewhere"])})
-    return pd.DataFrame(rows, columns=["block", "label", "stage", "zoom", "blur", "elsewhere", "left"])
+        chance = np.array([slopes.pop(look) for look in drawn] or [np.nan])
+        rows.append({"block": block, "label": label, "stage": stage, **slopes, "draws": len(drawn),
+                     "random": chance.mean(), "random_low": chance.min(), "random_high": chance.max(),
+                     "left": beyond(*slopes.values(), *chance)})
+    return pd.DataFrame(rows, columns=["block", "label", "stage", "zoom", "blur", "elsewhere", "draws", "random",
+                                       "random_low", "random_high", "left"])
 
 
 def at_size(preference: pd.DataFrame, size: float) -> pd.DataFrame:
@@ -272,7 +330,7 @@ def branch_weights(view: View, block: AttentionBlock, channel: int) -> str:
 
 
 def describe_slopes(slopes: pd.DataFrame, largest: float = SIZES[-1]) -> str:
-    """Where weight moves beyond both controls as the object grows, in sentences (Markdown).
+    """Where weight moves beyond the controls as the object grows, in sentences (Markdown).
 
     Args:
         slopes: ``size_slopes`` of a sweep.
@@ -282,13 +340,34 @@ def describe_slopes(slopes: pd.DataFrame, largest: float = SIZES[-1]) -> str:
     if left.empty:
         return "Whether weight moves as the object grows cannot be told: that takes two sizes or more from 1× up."
     up, down = (left > NEGLIGIBLE).sum(), (left < -NEGLIGIBLE).sum()
-    text = (f"As the object grows from 1× to {name_of(largest)}, beyond both controls, weight moves to the larger "
+    draws = int(slopes["draws"].max())
+    controls = "all controls" if draws else "both controls"
+    text = (f"As the object grows from 1× to {name_of(largest)}, beyond {controls}, weight moves to the larger "
             f"kernel in **{up}** and to the smaller in **{down}** of {len(left)} unit{'s' * (len(left) > 1)}, by more "
             f"than {NEGLIGIBLE:g} per doubling of its size")
     if up or down:
         most = str(left.abs().idxmax())
         text += f", most in **{most}** ({left[most]:+.3f})"
-    return text + ". One photo shows what happens to it, not what happens to objects."
+    return f"{text}. {_beside_random(slopes, draws)}One photo shows what happens to it, not what happens to objects."
+
+
+def _beside_random(slopes: pd.DataFrame, draws: int) -> str:
+    """What the trained units do that networks with random weights do not; "" where none were drawn."""
+    rows = slopes.set_index("label").dropna(subset=["zoom", "random"])
+    if rows.empty:
+        return ""
+    low, high = rows["random_low"], rows["random_high"]
+    farther = pd.Series([beyond(*each) for each in zip(rows["zoom"], low, high)], rows.index)
+    more = int((farther.abs() > NEGLIGIBLE).sum())
+    networks = f"{draws} networks with random weights" if draws > 1 else "a network with random weights"
+    text = (f"The same zooms move weight in {networks} too, by {low.min():+.3f} (**{low.idxmin()}**) to "
+            f"{high.max():+.3f} (**{high.idxmax()}**) per doubling; the trained network goes farther, the same way, "
+            f"{'than every draw ' if draws > 1 else ''}in **{more}** of {len(rows)} unit{'s' * (len(rows) > 1)}")
+    if more:
+        most = str(farther.abs().idxmax())
+        text += (f", most in **{most}** ({rows['zoom'][most]:+.3f} beside "
+                 + (f"{low[most]:+.3f} to {high[most]:+.3f})" if draws > 1 else f"{low[most]:+.3f})"))
+    return f"{text}. "
 
 
 def describe_cam(sweep: Sweep, size: float, classes: Sequence[str], target: int | None = None) -> str:

@@ -28,14 +28,14 @@ HEADS = {  # name, which is also the anchor → title, lead, how to read it
         "channels of the weight of {largest} less that of {smallest}; all sizes are drawn on one scale. Below 1× the "
         "picture is shrunk onto a blurred copy of itself: its mirror image would double the object."),
     "curves": (
-        "Kernel choice against size", "What a curve does and neither of its controls does may be due to the size.",
+        "Kernel choice against size", "What a curve does and {none} of its controls does may be due to the size.",
         "Enlarging a picture also blurs it, and cutting it also takes its surroundings away. So each curve stands "
         "beside two controls: the same blur without the zoom, and as large a crop from the corner farthest from the "
-        "object."),
+        "object.{band}"),
     "beyond": (
         "Beyond the controls", "{slopes}",
-        "Dots are the slopes of the curves from 1× up, per doubling of the object's size; bars what neither control "
-        "explains."),
+        "Dots are the slopes of the curves from 1× up, per doubling of the object's size; bars what {none} of the "
+        "controls explains.{crosses}"),
     "paper-sizes": (
         "The paper's three sizes", "The SK paper's Fig. 3, for this photo at {sizes}.",
         "Lines: the weight of {largest} over the channels of one unit at the three sizes; the paper draws means over "
@@ -47,6 +47,11 @@ HEADS = {  # name, which is also the anchor → title, lead, how to read it
         "contribution: a branch of small norm adds little, however large its weight. The chart below the maps has the "
         "mean weight in each unit at the chosen size, and under it the branch's share of the norms ‖a·U‖."),
 }
+BAND = (" The band is a third: how far the same zooms move the unit in the same network with random weights, never "
+        "trained, from the least to the largest of {draws}, laid onto the curve at 1×. What it does as well needs no "
+        "training.")
+CROSSES = (" A cross is the mean over {draws} of the same network with random weights, its bar goes from the least to "
+           "the largest.")
 
 
 class SweepSections:
@@ -58,6 +63,7 @@ class SweepSections:
         kernels: names of the largest and of the smallest kernel.
         preference: ``size_preference`` of the sweep.
         slopes: ``size_slopes`` of it.
+        draws: of random weights that the sweep is beside.
         source: the network and the picture, Markdown.
 
     Args:
@@ -77,6 +83,7 @@ class SweepSections:
         self.panels = [block.label for block in tables.panels(units, whole_stage=False)]
         self.preference = size_preference(swept)
         self.slopes = size_slopes(self.preference)
+        self.draws = sum(look.startswith("random") for look in swept.sizes)
         self.kernels = tuple(self.preference[["largest", "smallest"]].iloc[0])
         note = self.model.info.get("Note")
         self.source = plain(f"{self.model.name}{f' ({note})' if note else ''}, {name}")
@@ -84,8 +91,11 @@ class SweepSections:
     def head(self, name: str) -> tuple[str, str, str]:
         """The words at the head of a section, one of ``HEADS``: title, lead with the source, how to read it."""
         *first, last = map(name_of, PAPER)
+        draws = self.draws and f"{self.draws} draw{'s' * (self.draws > 1)}"
         words = {"largest": self.kernels[0], "smallest": self.kernels[1], "sizes": f"{', '.join(first)} and {last}",
-                 "slopes": describe_slopes(self.slopes, max(self.swept.sizes["zoom"]))}
+                 "slopes": describe_slopes(self.slopes, max(self.swept.sizes["zoom"])),
+                 "none": "none" if draws else "neither", "band": BAND.format(draws=draws) if draws else "",
+                 "crosses": CROSSES.format(draws=draws) if draws else ""}
         title, lead, more = (part.format(**words) for part in HEADS[name])
         return title, f"{lead} *{self.source}.*", more
 
@@ -93,9 +103,13 @@ class SweepSections:
         _, lead, more = self.head(name)
         return f"{lead} {more}"
 
-    def _script(self, ending: str, *functions: str, cams: str = "") -> str:
+    def _script(self, ending: str, *functions: str, options: str = "") -> str:
         loading, path, box = self._of
-        return scripts.of_sweep(loading, path, box, ending, functions=", ".join(functions), cams=cams)
+        return scripts.of_sweep(loading, path, box, ending, functions=", ".join(functions), options=options)
+
+    @property
+    def _drawn(self) -> str:
+        return f"draws={self.draws}" if self.draws else ""
 
     def cam(self, size: float, picture) -> Section:
         """Grad-CAM at one size.
@@ -111,7 +125,7 @@ class SweepSections:
         row.update(visible=False)
         figure.update_layout(width=None, height=420)
         return Section(f"Grad-CAM at {name}", text, figure, tables.cells(cams), self._script(
-            f"result = tables.cells(swept.cams({size}))", cams=f"targets="
+            f"result = tables.cells(swept.cams({size}))", options=f"targets="
             f"{None if self.target is None else [self.target]}, layers={list(self.swept.views['zoom'].cams)}"))
 
     def _class(self, size: float) -> str:
@@ -136,13 +150,14 @@ class SweepSections:
         return Section(
             self.head("curves")[0], self._text("curves"),
             figures.size_curves(self.preference, list(self.blocks) if every else self.panels, at=size),
-            self.preference, self._script("result = size_preference(swept)", "size_preference"))
+            self.preference, self._script("result = size_preference(swept)", "size_preference", options=self._drawn))
 
     def beyond(self) -> Section:
         """What of the change with size the controls leave."""
         return Section(
             "Change per doubling of size", self._text("beyond"), figures.size_slopes(self.slopes), self.slopes,
-            self._script("result = size_slopes(size_preference(swept))", "size_preference", "size_slopes"))
+            self._script("result = size_slopes(size_preference(swept))", "size_preference", "size_slopes",
+                         options=self._drawn))
 
     def beside(self) -> Section:
         """The curves of this network, beside another network's."""

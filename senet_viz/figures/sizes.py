@@ -33,6 +33,9 @@ def size_curves(
 ) -> go.Figure:
     """A small panel a unit: its preference over the object's size, beside the controls.
 
+    Of networks with random weights a band shows how far the same zooms move the unit from where it is at 1× (at the
+    smallest size, where 1× is not there), from the least to the largest draw, laid onto where the curve is there.
+
     Args:
         preference: what ``senet_viz.experiments.sweep.size_preference`` gives.
         labels: of the units to draw, in this order; all when None.
@@ -45,9 +48,16 @@ def size_curves(
     table = preference[preference["label"].isin(labels)]
     title = _difference(table) if quantity == "difference" else "expected side of the kernel, in cells"
     figure, places = _panels(labels, columns, "size of object")
-    seen = set()
+    seen, drawn = set(), [table.loc[table["look"].isin(LOOKS), quantity]]
+    draws = table.loc[table["look"].str.startswith("random"), "look"].nunique()
     for label, place in zip(labels, places):
         unit = table[table["label"] == label]
+        if draws:
+            band = _random_band(unit, quantity)
+        if draws and band["low"].notna().any():
+            drawn += [band["low"], band["high"]]
+            _band(figure, band, _random_name(draws), label, "random" not in seen, place)
+            seen.add("random")
         for look, (name, colour, dash, symbol) in LOOKS.items():
             rows = unit[unit["look"] == look]
             if rows[quantity].notna().any():
@@ -68,11 +78,12 @@ def size_curves(
     zoom = table[table["look"] == "zoom"].dropna(subset=quantity).sort_values("size", kind="stable")
     ends = zoom.groupby("label")[quantity].agg(["first", "last"])
     controls = [LOOKS[look][0] for look in LOOKS if look in seen and look != "zoom"]
+    controls += [_random_name(draws)] * bool(draws)
     alt = (f"{_capital(title)}, over sizes of the object from {min(sizes):g} to {max(sizes):g}"
            + f" ({', '.join(controls)})" * bool(controls) + ": "
            + ("; ".join(f"{label} from {ends['first'][label]:.3f} to {ends['last'][label]:.3f}" for label in labels
                         if label in ends.index) or "none known") + ".")
-    return _finish_panels(figure, labels, columns, table[[quantity]], title, alt if len(table) else "No unit to draw.")
+    return _finish_panels(figure, labels, columns, pd.concat(drawn), title, alt if len(table) else "No unit to draw.")
 
 
 def size_bars(preference: pd.DataFrame, size: float) -> go.Figure:
@@ -94,17 +105,18 @@ def size_slopes(slopes: pd.DataFrame) -> go.Figure:
     Args:
         slopes: what ``senet_viz.experiments.sweep.size_slopes`` gives.
     """
-    figure = go.Figure()
-    name = "beyond both controls"
+    figure, random = go.Figure(), slopes["random"].notna().any()
+    name = "beyond all controls" if random else "beyond both controls"
     figure.add_bar(
         x=slopes["label"], y=slopes["left"], name=name,
         marker={"color": faint(COLOURS[0], 0.35), "line": {"width": 0}},
         hovertemplate=f"<b>%{{x}}</b> {name}<br>%{{y:+.4f}}<extra></extra>")
+    _draws(figure, slopes)
     for look in LOOKS:
         _symbols(figure, slopes, look)
     return _finish_units(
         figure, slopes, "zoom", "change of the weight difference<br>per doubling of size",
-        f"; something is left beyond both controls in {int((slopes['left'].fillna(0) != 0).sum())}")
+        f"; something is left {name} in {int((slopes['left'].fillna(0) != 0).sum())}")
 
 
 def class_changes(
@@ -228,7 +240,8 @@ def _grid(labels: list[str], columns: int) -> tuple[int, int, int]:
 
 
 def _finish_panels(
-        figure: go.Figure, labels: list[str], columns: int, table: pd.DataFrame, title: str, alt: str) -> go.Figure:
+        figure: go.Figure, labels: list[str], columns: int, table: pd.DataFrame | pd.Series, title: str, alt: str,
+) -> go.Figure:
     """One range for all y axes, that of the table's values; a line at 0 where it is in range."""
     values = table.to_numpy(float)
     values = values[np.isfinite(values)]
@@ -263,13 +276,36 @@ def _symbols(figure: go.Figure, table: pd.DataFrame, look: str) -> None:
             hovertemplate=f"<b>%{{x}}</b> {name}<br>%{{y:+.4f}}<extra></extra>")
 
 
+def _random_name(draws: int) -> str:
+    return "control: random weights" + f" ({draws} draws)" * (draws > 1)
+
+
+def _random_band(unit: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """What random weights make of a unit's curve, by size: columns low and high; change_low, change_high, from 1×."""
+    values = unit.pivot_table(quantity, "size", "look", dropna=False)
+    start = 1.0 if 1.0 in values.index else values.index.min()
+    values = values.loc[values["zoom"].notna()]
+    change = values.filter(like="random") - values.filter(like="random").loc[start]
+    band = pd.DataFrame({"change_low": change.min(axis=1), "change_high": change.max(axis=1)})
+    return band.assign(low=values["zoom"][start] + band["change_low"], high=values["zoom"][start] + band["change_high"])
+
+
+def _band(figure: go.Figure, band: pd.DataFrame, name: str, label: str, first: bool, place: dict[str, int]) -> None:
+    common = {"x": band.index, "mode": "lines", "line": {"width": 0}, "legendgroup": "random"}
+    figure.add_scatter(**common, y=band["low"], showlegend=False, hoverinfo="skip", **place)
+    figure.add_scatter(
+        **common, y=band["high"], name=name, showlegend=first, fill="tonexty", fillcolor=faint(COLOURS[7], 0.25),
+        customdata=band[["change_low", "change_high"]],
+        hovertemplate=f"<b>{hover_name(label)}</b> {name}<br>size %{{x:.3~f}}: from %{{customdata[0]:+.4f}} to "
+                      "%{customdata[1]:+.4f} beside 1×<extra></extra>", **place)
+
+
 def _draws(figure: go.Figure, table: pd.DataFrame) -> None:
     """The same zoom in networks with random weights: their mean, and a bar from the least to the largest draw."""
     rows = table[table["random"].notna()]
     if rows.empty:
         return
-    draws = int(rows["draws"].max())
-    name = f"control: random weights ({draws} draws)" if draws > 1 else "control: random weights"
+    name = _random_name(int(rows["draws"].max()))
     figure.add_scatter(
         x=rows["label"], y=rows["random"], name=name, mode="markers", customdata=rows[["random_low", "random_high"]],
         marker={"color": COLOURS[7], "symbol": "x-thin-open", "size": 8, "line": {"width": 2}},

@@ -51,7 +51,7 @@ print(result)
 """
 
 
-def of_sweep(loading: str, path: str, box: tuple | None, ending: str, *, functions: str = "", cams: str = "") -> str:
+def of_sweep(loading: str, path: str, box: tuple | None, ending: str, *, functions: str = "", options: str = "") -> str:
     """A script over one picture at many sizes.
 
     Args:
@@ -60,7 +60,7 @@ def of_sweep(loading: str, path: str, box: tuple | None, ending: str, *, functio
         box: around its object.
         ending: the lines that make ``result`` from ``swept``.
         functions: of ``senet_viz.experiments.sweep`` that they use, with commas between.
-        cams: arguments of ``sweep`` for Grad-CAM.
+        options: further arguments of ``sweep``.
     """
     names = ", ".join(filter(None, [functions, "sweep"]))
     return f"""\
@@ -69,7 +69,7 @@ from senet_viz import tables
 from senet_viz.experiments.sweep import {names}
 
 {loading}
-swept = sweep(model, sv.open_image({path!r}), box={box!r}{', ' + cams if cams else ''})
+swept = sweep(model, sv.open_image({path!r}), box={box!r}{', ' + options if options else ''})
 {ending}
 print(result)
 """

@@ -11,9 +11,10 @@ import senet_viz as sv
 from senet_viz import tables
 from senet_viz.collecting import Settings, collect
 from senet_viz.data.datasets import Pictures
-from senet_viz.experiments.sweep import SIZES, Sweep, size_preference, size_slopes, sweep
+from senet_viz.experiments.sweep import SIZES, Sweep, size_preference, size_slopes, sweep, untrained
 from senet_viz.gates import contribution_points
 from senet_viz.models import embedded_models
+from senet_viz.models.identity import weights_hash
 from senet_viz.reports.html import report
 from senet_viz.statistics import kernels
 from tests.app.checks import fine, png, sections, sentences
@@ -214,6 +215,26 @@ def test_a_slider_runs_no_forward(page, monkeypatch):
         assert forwards == [len(SIZES), 2 * len(SIZES) - 1 - SIZES.index(1) - 1, 1]
     finally:
         handle.remove()
+
+
+def test_random_weights_come_on_request(page, expected, model):
+    app = page(random_weights="true")
+    fine(app)
+    swept = expected["first"]
+    table = size_preference(swept.beside(untrained(swept, sv.open_image(SAMPLE))))
+    shown = sections(app)
+    same(shown["size_curves"].table, table)
+    same(shown["size_slopes"].table, size_slopes(table))
+    true(shown["size_slopes"].text, shown["size_slopes"].table)
+    assert "in 3 networks with random weights" in shown["size_slopes"].text
+    assert "in 3 networks with random weights" in "\n".join(sentences(app.markdown))
+    same(shown["size_preference"].table, size_preference(swept).query("look == 'zoom' and size == 1"))
+    own = app.session_state["loaded"].model.module
+    assert weights_hash(own) == weights_hash(model.module) and not own.training
+    app.toggle(key="random_weights").set_value(False).run()
+    fine(app)
+    same(sections(app)["size_curves"].table, size_preference(swept))
+    assert "random" not in sections(app)["size_slopes"].text
 
 
 def test_a_network_without_units_says_what_it_takes(page):

@@ -1,3 +1,5 @@
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,6 +26,18 @@ def test_kernels(capsys, selective, photos, tmp_path):
         for line, row in zip(lines[1 + 16 * n:], size_slopes(preference).itertuples()):
             assert line.split()[-5:-3] == [row.label, f"{row.zoom:z.4f}"] and line.startswith(photo.name)
             assert line.split()[-1] == f"{row.left:z.4f}"
+
+
+def test_kernels_beside_random_weights(capsys, selective, photos):
+    assert main(["kernels", selective, str(photos[0]), "--zoom", "1", "2", "--device", "cpu", "--random-weights"]) == 0
+    head, *lines, _ = capsys.readouterr().out.splitlines()
+    slopes = size_slopes(size_preference(
+        sweep(sv.load(selective, device="cpu"), sv.open_image(photos[0]), (1, 2), draws=3)))
+    assert re.split(" {2,}", head)[-3:] == ["least random", "most random", "left"]
+    for line, row in zip(lines, slopes.itertuples(), strict=True):
+        assert line.split()[-3:] == [f"{value:z.4f}" for value in (row.random_low, row.random_high, row.left)]
+    refused(capsys, ["kernels", selective, photos[0], "--zoom", "1", "2", "--random-weights", "-1"],
+            "random weights are drawn 0 times or more, not -1")
 
 
 def test_kernels_around_a_box(capsys, selective, photos, tmp_path):
@@ -71,8 +85,10 @@ def test_kernels_usage(capsys, arguments):
 
 
 def test_kernels_as_json(capsys, selective, photos):
-    told = document(capsys, "kernels", selective, photos[0], "--zoom", "0.5", "1", "2", "--device", "cpu")
-    preference = size_preference(sweep(sv.load(selective, device="cpu"), sv.open_image(photos[0]), (0.5, 1, 2)))
+    told = document(capsys, "kernels", selective, photos[0], "--zoom", "0.5", "1", "2", "--device", "cpu",
+                    "--random-weights", "2")
+    preference = size_preference(
+        sweep(sv.load(selective, device="cpu"), sv.open_image(photos[0]), (0.5, 1, 2), draws=2))
     assert told["model"] == sv.load(selective, device="cpu").name
     for found, expected in ((told["sizes"], preference), (told["slopes"], size_slopes(preference))):
         table = pd.DataFrame(found)

@@ -26,12 +26,12 @@ import senet_viz as sv
 from senet_viz.__main__ import main
 from senet_viz.collecting import Settings, Stopped, collect
 from senet_viz.collecting.engines.local import Local
-from senet_viz.collecting.network import random_weights
 from senet_viz.data.datasets import Pictures, open_pictures
 from senet_viz.data.images import zoom
 from senet_viz.layers import SelectiveKernel, SqueezeExcite
 from senet_viz.models import slim_resnet50
 from senet_viz.models.checkpoints import save_checkpoint
+from senet_viz.models.copies import random_weights
 from senet_viz.statistics import StatisticsError, open_statistics
 from senet_viz.tables import sampled_channels
 

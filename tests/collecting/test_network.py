@@ -9,7 +9,7 @@ import torchvision
 from torch import nn
 
 import senet_viz as sv
-from senet_viz.collecting.network import GateNetwork, hardware, random_weights
+from senet_viz.collecting.network import GateNetwork, hardware
 from senet_viz.gates import find_blocks, inspect
 from senet_viz.layers import SqueezeExcite
 from senet_viz.models.identity import weights_hash
@@ -153,37 +153,6 @@ def test_a_wrapper_of_torch_compile_is_looked_into(network, batch):
     assert weights_hash(wrapped) == weights_hash(model.module)
     gates = GateNetwork(wrapped, model.blocks, CPU, "fp32")(batch)[1]
     assert torch.equal(gates, GateNetwork(model.module, model.blocks, CPU, "fp32")(batch)[1])
-
-
-# random weights
-
-def test_random_weights(network, batch):
-    module = network("se+sk").module
-    before, rng = state(module), torch.get_rng_state()
-    first, second = random_weights(module, batch), random_weights(module, batch)
-    assert state(module) == before
-    assert torch.equal(torch.get_rng_state(), rng)
-    assert not first.training
-    assert weights_hash(first) == weights_hash(second) != weights_hash(module)
-    assert weights_hash(random_weights(module, batch, seed=1)) != weights_hash(first)
-    torch.manual_seed(1)  # whatever the caller's generator says
-    assert weights_hash(random_weights(module, batch)) == weights_hash(first)
-    old, new = module.state_dict(), first.state_dict()
-    for name, part in module.named_modules():
-        if isinstance(part, (nn.Conv2d, nn.Linear)):
-            assert not torch.equal(old[f"{name}.weight"], new[f"{name}.weight"]), name
-        if isinstance(part, nn.BatchNorm2d):
-            assert (new[f"{name}.weight"] == 1).all()
-            assert (new[f"{name}.running_mean"] != 0).any()
-
-
-def test_random_weights_normalise_what_they_were_shown(network, batch):
-    module = random_weights(network("se").module, batch)
-    seen = []
-    module.layer3[0].bn1.register_forward_hook(lambda _, __, output: seen.append(output.clone()))
-    module(batch)
-    assert seen[0].mean((0, 2, 3)).abs().max() < 0.2
-    assert (seen[0].std((0, 2, 3)) - 1).abs().max() < 0.2
 
 
 # the identity of weights

@@ -1,4 +1,5 @@
 """A sweep against zooms and controls made by hand, looked at one by one."""
+import copy
 import math
 from functools import cache
 from types import SimpleNamespace
@@ -30,9 +31,11 @@ from senet_viz.experiments.sweep import (
     size_preference,
     size_slopes,
     sweep,
+    untrained,
 )
 from senet_viz.gates import AttentionBlock, View
 from senet_viz.models import Model, slim_resnet50
+from senet_viz.models.identity import weights_hash
 from senet_viz.statistics.kernels import NEGLIGIBLE
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -237,6 +240,85 @@ def test_centre_of():
     assert centre_of((10, 4, 12, 30), (40, 30)) == (11, 17)
 
 
+# random weights
+
+def drawn_by_hand(model: Model, crops: list[Image.Image], seed: int) -> torch.nn.Module:
+    """The network with new weights, each part's by torch's own rule, and the crops' mean and variance in its norms."""
+    module = copy.deepcopy(model.module).float()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        for part in module.modules():
+            if isinstance(part, torch.nn.Conv2d | torch.nn.Linear):
+                torch.nn.init.kaiming_uniform_(part.weight, a=math.sqrt(5))
+                if part.bias is not None:
+                    bound = part.weight[0].numel() ** -0.5
+                    part.bias.uniform_(-bound, bound)
+            elif isinstance(part, torch.nn.BatchNorm2d):
+                part.weight.fill_(1)
+                part.bias.zero_()
+                part.momentum = 1.0
+        module.train()(model.batch(crops))
+    return module.eval()
+
+
+@pytest.mark.parametrize("name", ["tiny", "demo"])
+def test_random_weights_by_hand(name):
+    model, image, sizes = network(name), noise(90, 70), (0.5, 1, 2)
+    before, generator = weights_hash(model.module), torch.get_rng_state()
+    found = sweep(model, image, sizes, (5, 10, 25, 60), draws=2)
+    assert weights_hash(model.module) == before and torch.equal(torch.get_rng_state(), generator)
+    assert not any(part._forward_hooks or part.training for part in model.module.modules())
+    assert list(found.views) == ["zoom", "blur", "elsewhere", "random 0", "random 1"]
+    chance = np.random.default_rng(0)
+    factors, x, y = chance.uniform(1, 3, 64), chance.random(64), chance.random(64)
+    result = (round(90 * 64 / 70), 64) if name == "tiny" else (90, 70)  # at most twice the network's input of 32 or 64
+    crops = [images.zoom(image, *each, result) for each in zip(factors, zip(90 * x, 70 * y))]
+    for seed in (0, 1):
+        look = f"random {seed}"
+        assert found.sizes[look] == sizes and found.pictures[look] == found.pictures["zoom"]
+        module = drawn_by_hand(model, crops, seed)
+        expected: dict[str, torch.Tensor] = {}
+        for block in model.blocks:
+            module.get_submodule(block.gate).register_forward_hook(
+                lambda _, __, gate, to=expected, name=block.name: to.update({name: gate.detach()}))
+        with torch.no_grad():
+            logits = module(model.batch(found.pictures["zoom"]))
+        torch.testing.assert_close(found.views[look].logits, logits, atol=1e-4, rtol=1e-3)
+        for block in model.blocks:
+            gate = expected[block.name].reshape(len(sizes), block.branches, block.channels)
+            torch.testing.assert_close(found.views[look].gates[block.name], gate, atol=1e-4, rtol=1e-3)
+            assert (gate - found.views["zoom"].gates[block.name]).abs().max() > 1e-2  # no trained weight is left
+    first = model.blocks[0].name
+    assert (found.views["random 0"].gates[first] - found.views["random 1"].gates[first]).abs().max() > 1e-2
+
+
+def test_a_large_photo_is_reduced_before_its_crops(monkeypatch):
+    """The same whether or not a larger size than the sweep's is asked for, and at no more than the network can see."""
+    model, image, seen = network("tiny"), noise(400, 300), []
+    monkeypatch.setattr("senet_viz.experiments.sweep.zoom", lambda image, factor, *rest: seen.append(
+        (image.size, rest[-1])) or images.zoom(image, factor, *rest))
+    plain = sweep(model, image, (1, 1.5))
+    seen.clear()
+    views = untrained(plain, image, 1)
+    assert set(seen) == {((128, 96), (85, 64))} and len(seen) == 64  # 32 pixels at size 3
+    whole = sweep(model, image, (1, 1.5), draws=1)
+    assert torch.equal(whole.views["random 0"].logits, views[0].logits)
+
+
+def test_random_weights_beside_a_sweep_that_is_there():
+    model, image = network("tiny"), noise(40, 40)
+    plain, whole = sweep(model, image, (1, 2)), sweep(model, image, (1, 2), draws=2)
+    assert list(plain.views) == ["zoom", "blur", "elsewhere"] and untrained(plain, image, 0) == []
+    views = untrained(plain, image, 1)  # fewer draws are the first ones
+    assert torch.equal(views[0].logits, whole.views["random 0"].logits)
+    beside = plain.beside(views)
+    assert list(beside.views) == ["zoom", "blur", "elsewhere", "random 0"] and "random 0" not in plain.views
+    assert torch.equal(beside.at(2, "random 0").logits, whole.views["random 0"].logits[1:])
+    pd.testing.assert_frame_equal(size_preference(beside), size_preference(whole).query("look != 'random 1'"))
+    with pytest.raises(ValueError, match=r"drawn 0 times or more, not -1$"):
+        sweep(model, image, (1, 2), draws=-1)
+
+
 # tables of gates written by hand
 
 def block(name: str, kind: str = "SE", channels: int = 4, kernels=(), stage: int = 2, known: bool = True,
@@ -300,12 +382,32 @@ def test_size_slopes_by_hand():
     sweep = swept({look: {size: {unit: weights(d)} for size, d in values.items()}
                    for look, values in (("zoom", zoom), ("blur", blur), ("elsewhere", elsewhere))}, [unit])
     table = size_slopes(size_preference(sweep))
-    assert list(table.columns) == ["block", "label", "stage", "zoom", "blur", "elsewhere", "left"] and len(table) == 1
+    assert list(table.columns) == ["block", "label", "stage", "zoom", "blur", "elsewhere", "draws", "random",
+                                   "random_low", "random_high", "left"] and len(table) == 1
     row = table.iloc[0]
     assert row["zoom"] == pytest.approx(0.11 / 2, abs=1e-6)  # of three equidistant points the middle one does nothing
     assert row["blur"] == pytest.approx(0.01, abs=1e-6)
     assert row["elsewhere"] == pytest.approx(-0.02, abs=1e-6)  # from the picture as it is
     assert row["left"] == pytest.approx(0.055 - 0.01, abs=1e-6)
+    assert row["draws"] == 0 and row[["random", "random_low", "random_high"]].isna().all()
+
+
+@pytest.mark.parametrize(("draws", "left"), [
+    ((0.02, -0.04), 0.055 - 0.02),  # farther than each control and each draw
+    ((0.005, -0.04), 0.055 - 0.01),  # the blur still does more
+    ((0.06, 0.0), 0.0),  # one draw is enough
+    ((-0.9,), 0.055 - 0.01)])
+def test_size_slopes_beside_random_weights(draws, left):
+    unit = block("a", "SK", 4, (3, 5))
+    looks = {"zoom": {1.0: 0.0, 2.0: 0.04, 4.0: 0.11}, "blur": {2.0: 0.01, 4.0: 0.02}}
+    looks |= {f"random {i}": {1.0: 0.3, 2.0: 0.3 + slope, 4.0: 0.3 + 2 * slope} for i, slope in enumerate(draws)}
+    sweep = swept({look: {size: {unit: weights(d)} for size, d in values.items()} for look, values in looks.items()},
+                  [unit])
+    row = size_slopes(size_preference(sweep)).iloc[0]
+    assert row["draws"] == len(draws) and row["zoom"] == pytest.approx(0.055, abs=1e-6)
+    assert row[["random", "random_low", "random_high"]].tolist() == pytest.approx(
+        [np.mean(draws), min(draws), max(draws)], abs=1e-6)
+    assert row["left"] == pytest.approx(left, abs=1e-6)
 
 
 def test_size_slopes_of_too_few_sizes():
@@ -333,6 +435,14 @@ def test_one_size_and_the_papers_bars_by_hand():
 
 # sentences
 
+def told(left, **columns) -> pd.DataFrame:
+    """Slopes of units SK_0, SK_1, …; columns that are not given are nan."""
+    count = max(np.size(values) for values in (left, *columns.values()))
+    table = pd.DataFrame({"label": [f"SK_{i}" for i in range(count)]}).assign(
+        zoom=np.nan, draws=0, random=np.nan, random_low=np.nan, random_high=np.nan)
+    return table.assign(left=left, **columns)
+
+
 @pytest.mark.parametrize(("left", "said"), [
     ([0.01, -0.03, 0.0, NEGLIGIBLE], "larger kernel in **1** and to the smaller in **1** of 4 units, by more than "
                                      "0.002 per doubling of its size, most in **SK_1** (-0.030). One"),
@@ -341,13 +451,33 @@ def test_one_size_and_the_papers_bars_by_hand():
     ([math.nan, 0.5], "larger kernel in **1** and to the smaller in **0** of 1 unit, by more than 0.002 per doubling "
                       "of its size, most in **SK_1** (+0.500). One")])
 def test_slopes_in_a_sentence(left, said):
-    text = describe_slopes(pd.DataFrame({"label": [f"SK_{i}" for i in range(len(left))], "left": left}), 2.5)
+    text = describe_slopes(told(left=left), 2.5)
     assert said in text and text.startswith("As the object grows from 1× to 2.5×, beyond both controls")
+    assert "random" not in text
+
+
+@pytest.mark.parametrize(("draws", "said"), [
+    (3, "The same zooms move weight in 3 networks with random weights too, by -0.040 (**SK_1**) to +0.060 "
+        "(**SK_2**) per doubling; the trained network goes farther, the same way, than every draw in **2** "
+        "of 4 units, most in **SK_1** (-0.080 beside -0.040 to +0.010). One photo"),
+    (1, "The same zooms move weight in a network with random weights too, by -0.040 (**SK_1**) to +0.060 "
+        "(**SK_2**) per doubling; the trained network goes farther, the same way, in **2** of 4 units, most in "
+        "**SK_1** (-0.080 beside -0.040). One photo")])
+def test_random_weights_in_a_sentence(draws, said):
+    table = told(zoom=[0.03, -0.08, 0.05, 0.0119], random_low=[0.01, -0.04, -0.01, 0.0], draws=draws, left=0.0,
+                 random_high=[0.02, 0.01, 0.06, 0.01])
+    if draws == 1:
+        table["random_low"] = table["random_high"] = [0.02, -0.04, 0.06, 0.01]
+    table["random"] = table[["random_low", "random_high"]].mean(axis=1)
+    text = describe_slopes(table, 3)
+    assert said in text and "to 3×, beyond all controls, weight" in text
+    table["zoom"] = 0.0
+    assert "the same way, " + "than every draw " * (draws > 1) + "in **0** of 4 units. One" in describe_slopes(table, 3)
 
 
 @pytest.mark.parametrize("left", [[], [math.nan, math.nan]])
 def test_without_two_sizes_no_slope_is_said_to_be_none(left):
-    table = pd.DataFrame({"label": [f"SK_{i}" for i in range(len(left))], "left": np.array(left, float)})
+    table = told(left=np.array(left, float))
     assert describe_slopes(table, 0.5) == (
         "Whether weight moves as the object grows cannot be told: that takes two sizes or more from 1× up.")
 

@@ -8,7 +8,7 @@ import pytest
 import senet_viz as sv
 from senet_viz import tables
 from senet_viz.data.places import APP
-from senet_viz.experiments.sweep import describe_slopes, paper_bars, size_preference, size_slopes, sweep
+from senet_viz.experiments.sweep import describe_slopes, paper_bars, size_preference, size_slopes, sweep, untrained
 from senet_viz.experiments.sweep_sections import HEADS, SweepSections
 
 PHOTO = "assets/samples/teapot.jpg"
@@ -52,6 +52,33 @@ def test_tables_are_the_librarys(sections):
         tables.channel_maps(view, block, 3)).tolist()
     assert len(sections.curves(every=True).figure.layout.annotations) > len(sections.curves().figure.layout.annotations)
     assert SK in sections.beside().title and sections.beside().text == sections.head("beyond")[1]
+
+
+@pytest.fixture(scope="module")
+def beside_random(sections) -> SweepSections:
+    swept = sections.swept
+    return SweepSections(swept.beside(untrained(swept, sv.open_image(APP / PHOTO), 2)), "tea*pot", PHOTO, BOX,
+                         f"model = sv.load({SK!r}, device='cpu')")
+
+
+def test_words_say_that_there_are_random_weights(sections, beside_random):
+    assert sections.draws == 0 and beside_random.draws == 2
+    for name, words in {"curves": "The band is a third", "beyond": "A cross is the mean over 2 draws"}.items():
+        assert words in beside_random.head(name)[2] and words not in sections.head(name)[2]
+        assert "random" not in " ".join(sections.head(name)) and "2 draws" in beside_random.head(name)[2]
+    assert "and none of its controls" in beside_random.head("curves")[1]
+    assert "and neither of its controls" in sections.head("curves")[1]
+    assert "in 2 networks with random weights" in beside_random.head("beyond")[1]
+    assert beside_random.slopes["draws"].tolist() == [2] * 16
+
+
+@pytest.mark.parametrize("name", ["curves", "beyond"])
+def test_scripts_draw_random_weights(beside_random, name, monkeypatch):
+    monkeypatch.chdir(APP)
+    section, names = getattr(beside_random, name)(), {}
+    exec(compile(section.script, "script", "exec"), names)
+    pd.testing.assert_frame_equal(names["result"], section.table, rtol=1e-3, atol=1e-4)
+    assert "random 1" in names["swept"].views
 
 
 @pytest.mark.parametrize("name", ["cam", "lines", "maps"])

@@ -24,7 +24,7 @@ def slopes() -> pd.DataFrame:
     return pd.DataFrame({
         "block": ["c", "b", "a"], "label": [unit[0] for unit in UNITS], "stage": [unit[1] for unit in UNITS],
         "zoom": [0.05, -0.02, 0.01], "blur": [0.01, 0.0, 0.02], "elsewhere": [-0.01, -0.03, 0.0],
-        "left": [0.04, -0.0, 0.0]})
+        "draws": 0, "random": np.nan, "random_low": np.nan, "random_high": np.nan, "left": [0.04, -0.0, 0.0]})
 
 
 def changes(labels=("SK_2_1", "SK_3_1"), classes=("cat", "dog", "cat"), seed=0) -> pd.DataFrame:
@@ -183,6 +183,44 @@ def test_random_weights_stand_beside_a_zoom():
     np.testing.assert_allclose(trace.error_y.array, [0.01, 0.01])
     np.testing.assert_allclose(trace.error_y.arrayminus, [0.005, 0.01])
     assert not [t for t in size_effects(effects()).data if "random" in t.name]
+
+
+def test_random_weights_stand_beside_slopes():
+    table = slopes().assign(draws=3, random=[0.01, 0.02, 0.0], random_low=[0.005, -0.02, -0.01],
+                            random_high=[0.02, 0.04, 0.01])
+    figure = size_slopes(table)
+    [trace] = named(figure, "control: random weights (3 draws)")
+    assert list(trace.y) == [0.01, 0.02, 0.0] and figure.data[-1].name == "zoom"
+    np.testing.assert_allclose(trace.y + trace.error_y.array, table["random_high"])
+    np.testing.assert_allclose(trace.y - trace.error_y.arrayminus, table["random_low"])
+    assert named(figure, "beyond all controls") and "something is left beyond all controls in 1" in (
+        figure.layout.meta["alt"])
+
+
+@pytest.mark.parametrize("start", [1.0, 0.5])
+@pytest.mark.parametrize("quantity", ["difference", "side"])
+def test_random_weights_are_a_band_from_where_the_curve_is(quantity, start):
+    """At 1×, or at the smallest size; its numbers are the table's, by hand."""
+    sizes = [size for size in SIZES["zoom"] if start == 1.0 or size != 1]
+    table = preference(looks={"zoom": sizes, "blur": sizes, "random 0": sizes, "random 1": sizes})
+    table["side"] += 1000 * table["look"].str.startswith("random")  # where the draws are is not what is shown
+    figure = size_curves(table, quantity=quantity, at=1.5)
+    lines, name = [t for t in figure.data if t.legendgroup == "random"], "control: random weights (2 draws)"
+    assert len(lines) == 6 and [bool(t.showlegend) for t in lines] == [0, 1, 0, 0, 0, 0]
+    assert {t.name for t in lines[1::2]} == {name} and {t.fill for t in lines[1::2]} == {"tonexty"}
+    assert figure.data[-1].name == "zoom" and name in figure.layout.meta["alt"]
+    for low, high, (label, _) in zip(lines[::2], lines[1::2], UNITS):
+        unit = table[table["label"] == label].set_index(["look", "size"])[quantity]
+        for i, size in enumerate(sizes):
+            moved = [unit[f"random {draw}", size] - unit[f"random {draw}", start] for draw in (0, 1)]
+            assert low.x[i] == high.x[i] == size
+            np.testing.assert_allclose(high.customdata[i], [min(moved), max(moved)], atol=1e-9)
+            assert low.y[i] == pytest.approx(unit["zoom", start] + min(moved))
+            assert high.y[i] == pytest.approx(unit["zoom", start] + max(moved))
+    bottom, top = figure.layout.yaxis.range
+    drawn = [y for t in figure.data for y in t.y]
+    assert bottom < min(drawn) and max(drawn) < top < 10
+    assert not [t for t in size_curves(preference()).data if t.legendgroup == "random"]
 
 
 def test_alternative_text_of_slopes(numbers):
