@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     if args.box and len(args.photos) > 1:
         raise ValueError(f"a box is of one photo, and there are {len(args.photos)}")
     check_file(args.out)
-    model = load(args.name, arch=args.arch, device=args.device)
+    model = load(args.name, arch=args.arch, device=args.device, ignore_unexpected=args.ignore_unexpected)
     preference = {photo: size_preference(sweep(model, open_photo(photo), args.zoom or SIZES, args.box,
                                                draws=args.random_weights))
                   for photo in args.photos}
