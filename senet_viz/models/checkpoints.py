@@ -129,18 +129,19 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     try:
         if path.suffix == ".safetensors":
             return Checkpoint({"": load_file(path)}, read_metadata(path))
-        parts, start = _inside(path)
+        parts, pickled = _inside(path)
         if any(part.endswith("/constants.pkl") for part in parts):
             raise CheckpointError(f"{path.name} is a TorchScript archive, which holds code: where you trust it, "
                                   f"torch.save(torch.jit.load(…).state_dict(), …) makes a checkpoint of it.")
         with torch.serialization.safe_globals(SAFE):
             content = torch.load(path, map_location="cpu", weights_only=True)
+        states = _state_dicts(content)
     except CheckpointError:
         raise
     except SafetensorError as error:
         raise CheckpointError(f"{path.name} is not a safetensors file ({error}).") from error
     except pickle.UnpicklingError as error:
-        if re.search(rb"torch\.nn\.modules\.(?!loss)", start):  # layers; a loss alone is no network
+        if re.search(rb"torch\.nn\.modules\.(?!loss)", pickled):  # layers; a loss alone is no network
             raise CheckpointError(
                 f"{path.name} holds a whole pickled network, which is code, and is not loaded: where that code is, "
                 f"torch.save(network.state_dict(), …) writes its weights alone.") from error
@@ -149,7 +150,6 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"loaded; save the state_dict, best as safetensors.") from error
     except Exception as error:  # zip, EOF, key and runtime errors of damaged files
         raise CheckpointError(f"{path.name} is damaged or not a checkpoint ({first_line(error)}).") from error
-    states = _state_dicts(content)
     if not states:
         raise CheckpointError(f"{path.name} holds no state_dict of dense tensors.")
     return Checkpoint(states, {key: content[key] for key in (*NAMES, "class_to_idx") if key in content})
