@@ -135,7 +135,6 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
                                   f"torch.save(torch.jit.load(…).state_dict(), …) makes a checkpoint of it.")
         with torch.serialization.safe_globals(SAFE):
             content = torch.load(path, map_location="cpu", weights_only=True)
-        states = _state_dicts(content)
     except CheckpointError:
         raise
     except SafetensorError as error:
@@ -150,6 +149,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"loaded; save the state_dict, best as safetensors.") from error
     except Exception as error:  # zip, EOF, key and runtime errors of damaged files
         raise CheckpointError(f"{path.name} is damaged or not a checkpoint ({first_line(error)}).") from error
+    states = _state_dicts(content)
     if not states:
         raise CheckpointError(f"{path.name} holds no state_dict of dense tensors.")
     return Checkpoint(states, {key: content[key] for key in (*NAMES, "class_to_idx") if key in content})

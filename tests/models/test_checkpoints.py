@@ -252,12 +252,6 @@ def test_no_state_dict(tmp_path, content):
         read_state(tmp_path / "w.pt")
 
 
-def test_a_key_too_long_to_be_written(tmp_path, state):
-    torch.save({10**5000: state}, tmp_path / "w.pt")
-    with pytest.raises(CheckpointError, match=r"^w\.pt is damaged or not a checkpoint \("):
-        read_state(tmp_path / "w.pt")
-
-
 def test_dictionaries_without_end(tmp_path):
     """Each is looked at once, and none too deep inside: a small file may stand for any number of them."""
     deep = inner = {}
