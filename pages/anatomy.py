@@ -315,7 +315,7 @@ def _with_table(section: Section, key: str, **options) -> None:
     """A section whose table opens on request."""
     show(section, key, **options)
     with st.expander("The table"):
-        st.dataframe(section.table, hide_index=True, column_config=HEADINGS, alt=section.text)
+        st.dataframe(section.table, hide_index=True, column_config=HEADINGS, alt=section.text, height="content")
 
 
 def _metrics(found: cost.Cost) -> None:

@@ -7,13 +7,14 @@ import streamlit as st
 import senet_viz as sv
 from pages.parts.archives import beside_app, collected, last_written, weights_of
 from pages.parts.model import Loaded, loaded_model
+from pages.parts.outlying import outlying
 from pages.parts.own_run import collecting, take_in
 from pages.parts.pictures import NO_STAGES, Inspected, Picture, choose_pictures, explain, inspect_all
 from pages.parts.sections import clear, downloads, heading, show
 from senet_viz import tables
 from senet_viz.reports import papers
 from senet_viz.reports.text import file_name, plain
-from senet_viz.statistics import published, summaries
+from senet_viz.statistics import directions, published, summaries
 from senet_viz.statistics.photos import SHOWN
 from senet_viz.statistics.sections import DataSections, Finding, PhotoSections
 
@@ -160,7 +161,10 @@ class Page:
 
     def dimension(self) -> None:
         self._heading("dimension")
-        self._found(self.data.dimension(), "dimension")
+        section = self.data.dimension()
+        self._found(section, "dimension")
+        if section is not None:
+            outlying(self.stats, directions.outliers(self.stats, section.table, self.data.zoom))
 
     @st.fragment
     def driving(self) -> None:
@@ -250,7 +254,9 @@ class Page:
             return
         show(self.data.pair(label, first, second), "pair")
         section = self.data.separating(label, first, second)
-        with st.expander(f"The {len(section.table)} channels that separate the two best"):
+        known = section.table["d"].notna().sum()
+        with st.expander(f"The {known} channels that separate the two best" if known > 1 else
+                         "The channels that separate the two best"):
             show(section, "separating", headings={"first": first, "second": second})
 
     def saturation(self) -> None:
@@ -299,7 +305,8 @@ class Page:
         with nearest:
             st.subheader("The nearest classes by excitation", anchor="nearest")
             if (section := sections.nearest()) is None:
-                st.info("The data set has no more labelled pictures than classes, so that distances have no scale.")
+                st.info("Distances have no scale: the data set has no more labelled pictures than classes, or no gate "
+                        "varies within the classes.")
             else:
                 show(section, "nearest")
         with cams:

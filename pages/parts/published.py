@@ -10,7 +10,8 @@ from senet_viz.reports.html import Section
 
 NUMBER = st.column_config.NumberColumn
 HEADINGS = {
-    "name": "network", "reduction": None, "question": "what", "variant": "swapped in here", "note": "",
+    "name": "network", "reduction": None, "question": "what", "variant": "swapped in here",
+    "note": st.column_config.TextColumn("", width=110),
     **{name: NUMBER(f"{title}, %", format="%.2f", help=f"{text} error, as published.") for name, title, text in (
         ("top1", "top-1", "Top-1"), ("top5", "top-5", "Top-5"), ("top1_320", "top-1 at 320", "Top-1, at 320×320,"),
         ("se_top1", "top-1, SE", "Top-1, with SE,"), ("se_top5", "top-5, SE", "Top-5, with SE,"))},
@@ -18,10 +19,10 @@ HEADINGS = {
     "section": st.column_config.TextColumn("Sec.", help="Of the paper."),
     "published": NUMBER("params, M", format="%.1f", help="Parameters in millions, as published."),
     "published_macs": NUMBER("GMACs", format="%.2f", help="As published."),
-    **{name: NUMBER(f"{title} counted", format="localized", help=f"{text}, counted here.") for name, title, text in (
-        ("parameters", "params", "Parameters"), ("attention", "attention", "Parameters of attention"),
-        ("macs", "MACs", "Multiply-accumulates"),
-        ("attention_macs", "attention's MACs", "Multiply-accumulates of attention"))}}
+    **{name: NUMBER(title, format="localized", help=f"{text}, counted here.") for name, title, text in (
+        ("parameters", "params counted", "Parameters"), ("attention", "of attention", "Parameters of attention"),
+        ("macs", "MACs counted", "Multiply-accumulates"),
+        ("attention_macs", "of attention", "Multiply-accumulates of attention"))}}
 
 
 def published(title: str, key: str, table: Callable[[], pd.DataFrame], describe: Callable[[pd.DataFrame], str],

@@ -12,7 +12,7 @@ from senet_viz.reports.html import Section, report
 # a figure wider than the window scrolls sideways; its edge fades while there is more, where the browser can tell
 FADE = "@keyframes more { from, 98% { mask-image: linear-gradient(to right, #000 calc(100% - 3rem), transparent); } }"
 SCROLLS = "overflow-x: auto; animation: more linear; animation-timeline: scroll(self inline);"
-
+WHOLE = 20  # rows of a table that is shown whole; a longer one scrolls
 
 
 def heading(title: str, anchor: str, lead: str, more: str = "", *, part: bool = False) -> str:
@@ -59,7 +59,8 @@ def show(section: Section, key: str, *, about: str = "", on_select="ignore", tex
     if section.text and text:
         st.markdown(section.text)
     if headings is not None:
-        st.dataframe(section.table, hide_index=True, column_config=headings, alt=section.text, placeholder="")
+        st.dataframe(section.table, hide_index=True, column_config=headings, alt=section.text, placeholder="",
+                     height="content" if len(section.table) <= WHOLE else "auto")
     if section.figure is not None:
         if width := section.figure.layout.width:
             st.html(f"<style>{FADE} .st-key-{key}_figure {{ {SCROLLS} }} "

@@ -15,7 +15,7 @@ from torch import nn
 
 from ..gates.hidden import RARE, outgoing
 from ..statistics.archive import COMPONENTS, FARTHEST, MEASURES
-from ..statistics.decoding import decoded
+from ..statistics.decoding import asked, decoded
 from ..statistics.dimension import NAN, TAIL, Halves, distances, effective, principal, tail
 from ..statistics.summaries import SCALE, omega_squared
 from .moments import Moments
@@ -44,10 +44,11 @@ def measures(values: torch.Tensor, labels: torch.Tensor, moments: Moments) -> to
     if len(values) * TAIL >= 1:
         near = distances(values).argsort(stable=True)[:len(values) - round(len(values) * TAIL)]
         without = Halves(values[near.sort().values]).measure().dimension
+    pictures, classes = asked(labels)
     numbers = {"dimension": found.dimension, "error": NAN if math.isnan(found.dimension) else halves.error(),
                "first": found.first, "redundancy": halves.redundancy(), "tail": tail(values),
                "classes": effective(between), "trimmed": without, "decoded": decoded(values, labels),
-               "nearest": own_class_nearest(values, labels, moments)}
+               "nearest": own_class_nearest(values, labels, moments), "asked": pictures, "among": classes}
     return torch.tensor([numbers[name] for name in MEASURES], dtype=torch.float32)
 
 

@@ -135,9 +135,8 @@ def describe_static(table: pd.DataFrame, level: str = "stage") -> str:
                  if (names := [place for place, its in verdicts.items() if its == said])]
         found = f"Of {len(parts)} {level}s the gate is {'; '.join(named)}."
     else:
-        found = "\n".join(f"- {'With' if place == ALL else 'In'} **{place}** {_found(part)}: **{verdicts[place]}**."
-                          for place, part in parts.items())
-        found += (f"\n\nChanges are of top-1, in points, in brackets their 95\u00a0% interval for {of}"
+        found = "\n".join(f"- In **{place}** {_found(part)}: **{verdicts[place]}**." for place, part in parts.items())
+        found += (f"\n\nChanges are in points, in brackets their 95\u00a0% interval for {of}"
                   f"{' (for other pictures of these classes it is the thick bar)' if wide else ''}.")
     found += _by_class(parts, level)
     return (f"{found} *{DYNAMIC.capitalize()}*: the mean gate loses more than {100 * MARGIN:g} point of top-1, by the "
@@ -150,22 +149,24 @@ def _found(rows: pd.DataFrame) -> str:
     gates = {row["gate"]: row for row in rows.to_dict("records")}
     parts = []
     if mean := gates.get(MEAN):
-        text = "the mean gate"
+        text = f"by {_change(mean)} with the mean gate"
         if mean["kept"] == mean["kept"]:
-            left = mean["worth"] + min(mean["difference"], 0)
+            worth = f"{100 * mean['worth']:.1f}"
+            kept = f"all {worth}" if mean["difference"] >= 0 else (
+                f"**{100 * (mean['worth'] + mean['difference']):.1f}** of the {worth}")
             even = (edit := _whole(gates[WITHOUT]["edit"])) and edit.value == "uniform"
-            text += (f" keeps **{100 * left:.1f}** of the {100 * mean['worth']:.1f} points that "
-                     f"{'weights are worth over even ones' if even else 'attention is worth'},")
-        parts.append(f"{text} {_change(mean)}")
+            text += (f", which keeps {kept} points that "
+                     f"{'weights are worth over even ones' if even else 'attention is worth'}")
+        parts.append(text)
     if mean and not _small(mean):
         ranks = {int(gate[5:]): row for gate, row in gates.items() if RANK.fullmatch(gate) and gate != "rank 0"}
         enough = next((k for k, row in sorted(ranks.items()) if _small(row)), max(ranks, default=None))
         if enough:  # the first that does, or the last that does not
-            parts.append(f"with {enough} direction{'s' * (enough > 1)} beside the mean {_change(ranks[enough])}")
-    parts += [f"{'a ' * (gate != ANOTHER)}{gate} {_change(gates[gate])}" for gate in _foreign(rows)]
+            parts.append(f"by {_change(ranks[enough])} with {enough} direction{'s' * (enough > 1)} beside the mean")
+    parts += [f"by {_change(gates[gate])} with {'a ' * (gate != ANOTHER)}{gate}" for gate in _foreign(rows)]
     if not mean and WITHOUT in gates:
-        parts.append(f"no attention {_change(gates[WITHOUT])}")
-    return "; ".join(parts)
+        parts.append(f"by {_change(gates[WITHOUT])} with no attention")
+    return f"top-1 changes {'; '.join(parts)}" if parts else "none of the gates that tell was evaluated"
 
 
 def _foreign(rows: pd.DataFrame) -> list[str]:

@@ -2,7 +2,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import ANGLES, colour, finish, hover_name, last_branch, mark_stages, shorten, symbol
+from .style import ANGLES, colour, finish, hover_name, in_blocks, last_branch, mark_stages, shorten, symbol
 
 
 def all_blocks(summary: pd.DataFrame) -> go.Figure:
@@ -38,7 +38,7 @@ def all_blocks(summary: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(title="attention block, in network order", type="category", autotickangles=ANGLES)
     figure.update_yaxes(title=title, range=[low - 0.03, high + 0.03])
     spread = table.iloc[table["std"].argmax()]
-    alt = (f"Distribution of the {title} over channels in {len(labels)} blocks for {len(pictures)} "
+    alt = (f"Distribution of the {title} over channels {in_blocks(len(labels))} for {len(pictures)} "
            f"picture{'s' * (len(pictures) != 1)}. Block means run from {table['mean'].min():.2f} to "
            f"{table['mean'].max():.2f}; the widest spread is in {spread['label']} (standard deviation "
            f"{spread['std']:.2f}).")

@@ -39,7 +39,9 @@ def channel_classes(table: pd.DataFrame, top: int = 10, *, quantity: str = "mean
         range=[place[-1] + 0.7 if len(place) else 1, -0.7], automargin=True, zeroline=False,
         tickvals=[*place.tolist(), *([top] if split else [])],
         ticktext=[*names, *([f"… {len(ranked) - 2 * top} more …"] if split else [])])
+    same = len(ranked) > 1 and ranked["mean"].nunique() == 1
     alt = "No class has pictures." if not len(ranked) else (
+        f"All {len(ranked)} classes have the same {quantity}, {ranked['mean'].iloc[0]:.2f}." if same else
         f"Classes by {quantity}: highest {ranked['class'].iloc[0]} {ranked['mean'].iloc[0]:.2f}, lowest "
         f"{ranked['class'].iloc[-1]} {ranked['mean'].iloc[-1]:.2f}, of {len(ranked)}.")
     return finish(figure, alt=alt, height=130 + 22 * max(len(names) + split, 5), legend=False)

@@ -3,7 +3,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .style import ANGLES, colour, dash, finish, hover_name, last_branch, mark_stages, shorten, symbol
+from .style import ANGLES, colour, dash, finish, hover_name, in_blocks, last_branch, mark_stages, shorten, symbol
 
 
 def contribution(table: pd.DataFrame) -> go.Figure:
@@ -48,7 +48,7 @@ def contribution(table: pd.DataFrame) -> go.Figure:
     figure.layout.annotations[0].update(yshift=18)  # above the stages' names
     figure.update_xaxes(type="category", autotickangles=ANGLES)
     figure.update_xaxes(title="attention block, in network order", row=2, col=1)
-    alt = (f"Mean gate and share of norm of {table['block'].nunique()} blocks for {len(pictures)} "
+    alt = (f"Mean gate and share of norm {in_blocks(table['block'].nunique())} for {len(pictures)} "
            f"picture{'s' * (len(pictures) != 1)}: mean gates from "
            f"{table['gate'].min():.2f} to {table['gate'].max():.2f}, shares from {table[quantity].min():.2f} to "
            f"{table[quantity].max():.2f}.")

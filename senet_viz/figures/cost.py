@@ -41,11 +41,13 @@ def error_against_parameters(table: pd.DataFrame, *, source: str, mark: str | No
     def place(row) -> str:
         """Where a label lies over no other dot and in the plot, also in a narrow window."""
         right = (rows["parameters"] - row.parameters) / 1e6 / reach
-        beside = right[(rows["top1"] - row.top1).abs() < 0.08 * high]
+        level = (rows["top1"] - row.top1).abs() < 0.08 * high
+        beside, near = right[level], rows["top1"][level & right.between(0, 0.2, inclusive="neither")]
         if row.parameters > rows["parameters"].median():
             return "top center" if beside.between(-0.2, 0, inclusive="neither").any() else "middle left"
-        if beside.between(0, 0.2, inclusive="neither").any():
-            return "bottom center" if at is None else "bottom right"  # a line may go through the dot
+        if len(near):  # away from the label of the near one
+            return (("top" if near.mean() < row.top1 else "bottom")
+                    + (" center" if at is None else " right"))  # a line may go through the dot
         return "middle right"
 
     figure = go.Figure(go.Scatter(

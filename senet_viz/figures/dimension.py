@@ -4,7 +4,7 @@ import math
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import ANGLES, COLOURS, finish, mark_stages
+from .style import ANGLES, COLOURS, finish, in_blocks, mark_stages, span
 
 TICKS = [1, 1.5, 2, 3, 5, 10, 20, 50, 100, 200, 500]  # numbers of directions, on logarithmic axes
 LINES = {  # name, colour, dash, marker
@@ -55,7 +55,6 @@ def _alt(table: pd.DataFrame, quantity: str) -> str:
     for source in ("gate", "squeeze", "random"):
         told = table[table["source"] == source].set_index("label")["dimension"].dropna()
         if len(told):
-            parts.append(f"{LINES[source][0].format(quantity)} from {told.min():.1f} in {told.idxmin()} to "
-                         f"{told.max():.1f} in {told.idxmax()}")
-    return (f"Number of directions (participation ratio) in {table['block'].nunique()} blocks: "
+            parts.append(f"{LINES[source][0].format(quantity)} {span(told, '.1f')}")
+    return (f"Number of directions (participation ratio) {in_blocks(table['block'].nunique())}: "
             + ("; ".join(parts) or "none known") + ".")

@@ -2,7 +2,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import ANGLES, COLOURS, finish, mark_stages
+from .style import ANGLES, COLOURS, finish, in_blocks, mark_stages, span
 
 LINES = {  # name, colour, dash, marker
     "all": ("all of z", COLOURS[0], "solid", "circle"),
@@ -53,7 +53,7 @@ def driving(table: pd.DataFrame, *, properties: bool = False, quantity: str = "g
     figure.update_xaxes(title="attention block, in network order", type="category", autotickangles=ANGLES,
                         categoryorder="array", categoryarray=list(blocks["label"]))
     figure.update_yaxes(title=f"share of the {quantity}'s variance", tickformat=".0%",
-                        range=[max(low, -0.25) - 0.01, min(1.03, 1.08 * high)])
+                        range=[max(low, -0.5) - 0.01, min(1.03, 1.08 * high)])
     return finish(figure, alt=_alt(table, lines, quantity), height=440)
 
 
@@ -62,6 +62,6 @@ def _alt(table: pd.DataFrame, lines: dict, quantity: str) -> str:
     for driver, (name, *_) in lines.items():
         told = table[table["driver"] == driver].set_index("label")["share"].dropna()
         if len(told):
-            parts.append(f"{name} from {told.min():.0%} in {told.idxmin()} to {told.max():.0%} in {told.idxmax()}")
-    return (f"Share of the {quantity}'s variance that is predicted, in {table['block'].nunique()} blocks: "
+            parts.append(f"{name} {span(told, 'z.0%')}")
+    return (f"Share of the {quantity}'s variance that is predicted, {in_blocks(table['block'].nunique())}: "
             + ("; ".join(parts) or "none known") + ".")

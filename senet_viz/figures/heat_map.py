@@ -40,8 +40,10 @@ def class_heat_map(table: pd.DataFrame, *, quantity: str | None = None) -> go.Fi
         title=None if named else "class", type="category",
         autorange="reversed", showgrid=False, ticks="", showticklabels=named, automargin=True,
         tickvals=list(range(len(names))), ticktext=[shorten(str(name)) for name in table.index])
-    alt = f"{quantity.capitalize()} of {len(names)} classes in {len(channels)} channels"
-    if finite.size:
+    alt = f"{quantity.capitalize()} of {len(names)} class{'es' * (len(names) != 1)} in {len(channels)} channels"
+    if finite.size and low == high:
+        alt += f", {low + 0.0:.2f} in each"
+    elif finite.size:
         row, column = np.unravel_index(np.nanargmax(np.abs(values)), values.shape)
         alt += (f", from {low:.2f} to {high:.2f}; the {'largest difference' if low < 0 else 'largest'} is "
                 f"{values[row, column]:.2f}, of {table.index[int(row)]} in channel {channels[column]}")

@@ -2,7 +2,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import ANGLES, COLOURS, finish, mark_stages
+from .style import ANGLES, COLOURS, finish, in_blocks, mark_stages
 
 # counts of channels as bars, shares of single gates as lines; what belongs together has one colour
 BARS = {"dead": ("dead channels", COLOURS[0], ""), "open": ("open channels", COLOURS[1], "/"),
@@ -48,7 +48,7 @@ def saturation(table: pd.DataFrame, *, quantity: str = "gate") -> go.Figure:
     figure.update_yaxes(title="share of channels; share of single values", tickformat=".0%",
                         range=[-0.02 * max(LEAST, top), 1.05 * max(LEAST, top)])
     counts = {column: int(table[column].sum()) for column in BARS}
-    alt = (f"Saturation in {len(table)} blocks: {counts['dead']} dead, {counts['open']} open and {counts['constant']} "
+    alt = (f"Saturation {in_blocks(len(table))}: {counts['dead']} dead, {counts['open']} open and {counts['constant']} "
            f"constant channels of {int(table['channels'].sum())}"
            + "".join(f"; {limit.format(quantity)}: at most {table[column].max():.1%}, in "
                      f"{table['label'].iloc[table[column].argmax()]}"

@@ -3,7 +3,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .classes import faint, ribbon
-from .style import ANGLES, COLOURS, finish, mark_stages
+from .style import ANGLES, COLOURS, finish, in_blocks, mark_stages, span
 
 # the colour, the line and the marker of each control
 CONTROLS = {
@@ -78,8 +78,7 @@ def _alt(table: pd.DataFrame, quantity: str) -> str:
         none = list(medians.index[medians.isna()])
         medians = medians.dropna()
         if len(medians):
-            parts.append(f"{CONTROLS[source][0] if source in CONTROLS else quantity} from {medians.min():.2f} in "
-                         f"{medians.idxmin()} to {medians.max():.2f} in {medians.idxmax()}"
+            parts.append(f"{CONTROLS[source][0] if source in CONTROLS else quantity} {span(medians, '.2f')}"
                          + (f", without a channel to tell of in {', '.join(none)}" if none else ""))
-    return (f"Share of the variance over pictures that lies between classes (ω²), in "
-            f"{table['block'].nunique()} blocks; median over channels: " + ("; ".join(parts) or "none known") + ".")
+    return (f"Share of the variance over pictures that lies between classes (ω²), "
+            f"{in_blocks(table['block'].nunique())}; median over channels: " + ("; ".join(parts) or "none known") + ".")

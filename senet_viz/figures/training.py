@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .dimension import TICKS
-from .style import COLOURS, DASHES, SEQUENTIAL, finish, hover_name, shorten
+from .style import COLOURS, DASHES, SEQUENTIAL, finish, hover_name, in_blocks, shorten
 
 
 def training_map(table: pd.DataFrame, *, measure: str, quantity: str, top: float | None = None) -> go.Figure:
@@ -37,7 +37,7 @@ def training_map(table: pd.DataFrame, *, measure: str, quantity: str, top: float
     figure.update_xaxes(title="step (training forwards)", showgrid=False)
     figure.update_yaxes(autorange="reversed", showgrid=False, type="category", ticks="", automargin=True,
                         dtick=1 if len(table) <= 40 else None)
-    alt = f"{quantity.capitalize()} of {len(table)} blocks over {len(table.columns)} measured steps"
+    alt = f"{quantity.capitalize()} {in_blocks(len(table))} over {len(table.columns)} measured steps"
     if finite.size:
         row, column = np.unravel_index(int(np.nanargmin(values)), values.shape)
         where = f"{list(table.index)[int(row)]} at step {list(table.columns)[int(column)]}"

@@ -14,7 +14,8 @@ from .drivers import DRIVERS
 TENSORS, IMAGES, METADATA = "statistics.safetensors", "images.parquet", "metadata.json"
 SOURCES = ("gate", "shuffled", "squeeze", "random")
 # of a gate's channels together
-MEASURES = ("dimension", "error", "first", "redundancy", "tail", "classes", "trimmed", "decoded", "nearest")
+MEASURES = ("dimension", "error", "first", "redundancy", "tail", "classes", "trimmed", "decoded", "nearest", "asked",
+            "among")
 COMPONENTS = 8  # principal directions that are kept of each gate
 FARTHEST = 20  # pictures that are named of each gate, and of its input
 DESCRIBED = (  # of each block
@@ -163,8 +164,8 @@ class Statistics:
         the variance that 1 % of the pictures hold), classes (effective number of classes among which the variance
         between classes is spread), trimmed (the dimension without that 1 % of the pictures), decoded (share of pictures
         whose class is told from it, 0..1), nearest (share of pictures to whose gate the mean of their own class is the
-        nearest, as ``summaries.nearest_classes`` measures it). ``senet_viz.statistics.dimension`` and ``decoding`` say
-        how.
+        nearest, as ``summaries.nearest_classes`` measures it), asked and among (how many pictures decoded is a share
+        of, and how many classes they have). ``senet_viz.statistics.dimension`` and ``decoding`` say how.
 
         Args:
             block: whose gate.

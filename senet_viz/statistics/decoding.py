@@ -25,11 +25,7 @@ def decoded(values: torch.Tensor, labels: torch.Tensor, folds: int = FOLDS) -> f
         nan of fewer than two classes.
     """
     values, labels = values.detach().cpu().double(), labels.cpu()
-    fold, count = torch.zeros_like(labels), torch.zeros_like(labels)
-    for label in labels.unique():
-        of = (labels == label).nonzero()[:, 0]
-        fold[of], count[of] = torch.arange(len(of)) % folds, len(of)
-    kept = (labels >= 0) & (count >= folds)
+    kept, fold = _asked(labels, folds)
     classes, labels = labels[kept].unique(return_inverse=True)
     if len(classes) < 2:
         return NAN
@@ -40,6 +36,22 @@ def decoded(values: torch.Tensor, labels: torch.Tensor, folds: int = FOLDS) -> f
         weights, bias = discriminants(values[~unseen], labels[~unseen], len(classes))
         hits += int(((values[unseen] @ weights + bias).argmax(1) == labels[unseen]).sum())
     return hits / len(values)
+
+
+def asked(labels: torch.Tensor, folds: int = FOLDS) -> tuple[int, int]:
+    """Of how many pictures ``decoded`` asks for the class, and how many classes these have."""
+    labels = labels.cpu()
+    kept = labels[_asked(labels, folds)[0]]
+    return len(kept), len(kept.unique())
+
+
+def _asked(labels: torch.Tensor, folds: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which pictures' classes are asked for, and in which fold they are."""
+    fold, count = torch.zeros_like(labels), torch.zeros_like(labels)
+    for label in labels.unique():
+        of = (labels == label).nonzero()[:, 0]
+        fold[of], count[of] = torch.arange(len(of)) % folds, len(of)
+    return (labels >= 0) & (count >= folds), fold
 
 
 def discriminants(values: torch.Tensor, labels: torch.Tensor, classes: int) -> tuple[torch.Tensor, torch.Tensor]:

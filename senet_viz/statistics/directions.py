@@ -12,6 +12,7 @@ from .dimension import FEWEST, ONE, TAIL
 
 HEAVY = 0.3  # the share of the variance from which on 1 % of the pictures are said to make it
 NAMED = 3  # outlying pictures that are named
+EXACT = 1.01  # a gate of more directions than this has channels that are one number nearly, not quite
 NARROW = 0.1  # the share of the classes up to which the effective number of them is said to be small
 
 
@@ -40,7 +41,8 @@ def mark(stats: Statistics | None, label: str) -> str:
         return ""
     over = f"Over {stats.sampled:,} pictures of {plain(stats.metadata['data'])} the gate of **{label}** moves"
     if number < ONE:
-        return f"{over} along **one** direction: its {channels:,} channels are one number for each picture."
+        return (f"{over} along **one** direction: its {channels:,} channels are {_nearly(number)}one number for each "
+                f"picture.")
     return f"{over} in **{number:.1f}** directions (participation ratio of its {channels:,} channels)."
 
 
@@ -59,8 +61,8 @@ def repeated(along: Sequence[str], labels: Iterable[str], stats: Statistics) -> 
     found = [label for label in along if label in shown]
     if not found:
         return ""
-    return (f"All channels of {named(stats, found)} move along one direction, so that there the channels show one "
-            f"number many times.")
+    return (f"All channels of {named(stats, found)} move along one direction: there one channel shows nearly what all "
+            f"others show.")
 
 
 def dimension_findings(stats: Statistics, table: pd.DataFrame, units: pd.DataFrame | None = None, zoom: float = 1.0
@@ -76,6 +78,8 @@ def dimension_findings(stats: Statistics, table: pd.DataFrame, units: pd.DataFra
     drawn = "once" if stats.draws == 1 else f"{stats.draws} times"
     gate = _rows(table, "gate")
     told = gate["dimension"].dropna()
+    if told.empty and still(stats):
+        return ["The gates are the same for every picture: they move in no direction."]
     if told.empty:
         return [f"In how many directions the gates move cannot be told from {stats.sampled:,} pictures: nothing moves, "
                 f"or there are fewer than {FEWEST} pictures for each direction."]
@@ -83,8 +87,9 @@ def dimension_findings(stats: Statistics, table: pd.DataFrame, units: pd.DataFra
     if one:
         sizes = sorted({int(gate["channels"][label]) for label in one})
         channels = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
-        found.append(f"The gate of {named(stats, one)} moves along one direction (dimension at most "
-                     f"{told[one].max():.2f}): there {channels} channels are one number for each picture.")
+        dimension = f"dimension {'at most ' * (len(one) > 1)}{told[one].max():.2f}"
+        found.append(f"The gate of {named(stats, one)} moves along one direction ({dimension}): there {channels} "
+                     f"channels are {_nearly(told[one].max())}one number for each picture.")
     rest = told.drop(one)
     if len(rest):
         where = f"In the other {len(rest)} blocks" if one and len(rest) > 1 else "Elsewhere" if one else (
@@ -101,20 +106,30 @@ def dimension_findings(stats: Statistics, table: pd.DataFrame, units: pd.DataFra
     if few and (stats.count > 0).sum() > 2:
         least = str(spread[few].idxmin())
         found.append(f"What the gate of {named(stats, few)} tells of classes is mostly about few of them: the variance "
-                     f"between classes is spread as over {spread[least]:.1f} of {(stats.count > 0).sum():,} classes in "
-                     f"**{least}**.")
+                     f"between classes is spread as over {spread[least]:.1f} of {(stats.count > 0).sum():,} classes"
+                     + (f" in **{least}**." if len(few) > 1 else "."))
     if units is not None and len(units):
         share = units.set_index("label")["alive"] / units.set_index("label")["units"]
         least = str(share.idxmin())
         row = units.set_index("label").loc[least]
-        found.append(f"Of the {units['units'].sum():,} hidden units of the excitation {units['alive'].sum():,} live "
-                     f"(above zero in 1 to 99 % of the pictures); the smallest share is in **{least}**, "
-                     f"{row['alive']:.0f} of {row['units']:.0f}.")
+        found.append(f"Of the {units['units'].sum():,.0f} hidden units of the excitation {units['alive'].sum():,.0f} "
+                     f"live (above zero in 1 to 99 % of the pictures; others are silent, or linear in z)" + (
+                         f"; the smallest share is in **{least}**, {row['alive']:.0f} of {row['units']:.0f}."
+                         if len(units) > 1 else "."))
     untold = gate.index[gate["dimension"].isna()]
     if len(untold):
         found.append(f"In {named(stats, list(untold))} it cannot be told: the gate does not move, or it takes more "
                      f"pictures.")
     return found
+
+
+def still(stats: Statistics) -> bool:
+    """Whether the gates of all blocks are the same for every picture."""
+    return not any((stats.overall_std(block, zoom) > 0).any() for block in stats.blocks for zoom in stats.zooms)
+
+
+def _nearly(dimension: float) -> str:
+    return "nearly " if dimension > EXACT else ""
 
 
 def named(stats: Statistics, labels: Sequence[str]) -> str:
@@ -147,6 +162,12 @@ def _beside(gate: pd.DataFrame, other: pd.DataFrame, words: str) -> str:
         return f"It cannot be compared with {words.rstrip(',')}, of which it cannot be told."
     margin = 2 * (gate["error"].pow(2) + other["error"].pow(2)).pow(0.5).reindex(difference.index).fillna(0)
     fewer, more = int((difference < -margin).sum()), int((difference > margin).sum())
+    if len(difference) == 1:
+        label = difference.index[0]
+        much = "fewer directions" if fewer else "more directions" if more else "as many directions"
+        return (f"Beside {words} the gate has {much} ({gate['dimension'][label]:.1f} and "
+                f"{other['dimension'][label]:.1f}, {'over' if fewer or more else 'no more than'} two standard errors "
+                f"apart).")
     return (f"Beside {words} the gate has fewer directions in {fewer} of {len(difference)} blocks and more in {more} "
             f"(by over two standard errors; medians {gate['dimension'].reindex(difference.index).median():.1f} and "
             f"{other['dimension'].reindex(difference.index).median():.1f}).")
@@ -158,13 +179,14 @@ def _tails(stats: Statistics, table: pd.DataFrame, zoom: float) -> list[str]:
     for source, what in (("gate", "gate"), ("squeeze", "squeezed input z")):
         rows = _rows(table, source)
         tail = rows["tail"].dropna()
-        heavy = [label for label in tail.index if tail[label] > HEAVY]
+        heavy = _heavy(rows)
         if not heavy:
             continue
         most = str(tail[heavy].idxmax())
-        text = (f"A few pictures move the {what} of {named(stats, heavy)} most: {TAIL:.0%} of them hold over "
-                f"{HEAVY:.0%} of its variance ({tail[most]:.0%} in **{most}**). In other pictures the number of "
-                f"directions may be another, by more than its standard error says.")
+        share = f"over {HEAVY:.0%} of its variance ({tail[most]:.0%} in **{most}**)" if len(heavy) > 1 else (
+            f"{tail[most]:.0%} of its variance")
+        text = (f"A few pictures move the {what} of {named(stats, heavy)} most: {TAIL:.0%} of them hold {share}. In "
+                f"other pictures the number of directions may be another, by more than its standard error says.")
         without = rows["trimmed"].reindex(heavy).dropna()
         if len(without):
             grown = str((without - rows["dimension"].reindex(without.index)).abs().fillna(0).idxmax())
@@ -172,25 +194,55 @@ def _tails(stats: Statistics, table: pd.DataFrame, zoom: float) -> list[str]:
             if f"{without[grown]:.1f}" == f"{known:.1f}":
                 text += f" Without these {TAIL:.0%} it is the same here."
             else:
-                text += (f" Without these {TAIL:.0%} it is {without[grown]:.1f} in **{grown}**" + (
+                text += (f" Without these {TAIL:.0%} it is {without[grown]:.1f}"
+                         + (f" in **{grown}**" if len(heavy) > 1 else "") + (
                     f", with them {known:.1f}." if pd.notna(known) else "."))
         found.append(text + _outliers(stats, heavy, source, zoom))
     return found
 
 
-def _outliers(stats: Statistics, labels: Sequence[str], source: str, zoom: float) -> str:
-    """The pictures that are among the ``TAIL`` farthest in most of some blocks; "" where that is not known."""
+def outliers(stats: Statistics, table: pd.DataFrame, zoom: float = 1.0) -> pd.DataFrame:
+    """The pictures that most of a gate's variance is made of, where a few make it: a row a source and picture.
+
+    Columns: source ("gate", "squeeze"), index (as in ``Statistics.images``), file, class (its name, "" for none),
+    blocks (in how many it is among the ``TAIL`` farthest), of (so many blocks in which a few pictures hold over
+    ``HEAVY`` of the variance). Up to ``NAMED`` rows a source, the picture of most blocks first; none where no block's
+    variance is made so, or where it is not known which pictures make it.
+
+    Args:
+        stats: the statistics.
+        table: ``summaries.dimension`` of them.
+        zoom: which of ``stats.zooms``.
+    """
+    parts = [_farthest(stats, heavy, source, zoom) for source in ("gate", "squeeze")
+             if (heavy := _heavy(_rows(table, source)))]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=_OUTLIERS)
+
+
+_OUTLIERS = ["source", "index", "file", "class", "blocks", "of"]
+
+
+def _heavy(rows: pd.DataFrame) -> list[str]:
+    """The blocks of ``_rows`` of which ``TAIL`` of the pictures hold over ``HEAVY`` of the variance."""
+    return list(rows.index[rows["tail"] > HEAVY])
+
+
+def _farthest(stats: Statistics, labels: Sequence[str], source: str, zoom: float) -> pd.DataFrame:
+    """The rows of ``outliers`` over some blocks."""
     if not stats.tells("farthest"):
-        return ""
+        return pd.DataFrame(columns=_OUTLIERS)
     few = max(round(TAIL * stats.sampled), 1)
     counts = Counter(int(index) for label in labels for index in stats.farthest(label, source, zoom=zoom)[:few])
-    chosen = counts.most_common(NAMED)
     rows = stats.images(["index", "file", "label"]).drop_duplicates("index").set_index("index")
     classes = short_names(stats.classes)
-    said = []
-    for index, count in chosen:
-        label = int(rows["label"][index])
-        known = f" ({plain(classes[label])})" if label >= 0 else ""
-        said.append(f"{plain(str(rows['file'][index]))}{known}" + (
-            f" in {count} of {len(labels)} blocks" if len(labels) > 1 else ""))
-    return f" Among the farthest: {'; '.join(said)}."
+    return pd.DataFrame([(
+        source, index, str(rows["file"][index]), classes[label] if (label := int(rows["label"][index])) >= 0 else "",
+        count, len(labels)) for index, count in counts.most_common(NAMED)], columns=_OUTLIERS)
+
+
+def _outliers(stats: Statistics, labels: Sequence[str], source: str, zoom: float) -> str:
+    """The pictures that are among the ``TAIL`` farthest in most of some blocks; "" where that is not known."""
+    said = [f"{plain(row.file)}" + f" ({plain(row.name)})" * bool(row.name) + (
+        f" in {row.blocks} of {row.of} blocks" if row.of > 1 else "")
+        for row in _farthest(stats, labels, source, zoom).rename(columns={"class": "name"}).itertuples()]
+    return f" Among the farthest: {'; '.join(said)}." if said else ""

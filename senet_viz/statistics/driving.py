@@ -1,8 +1,9 @@
 """What drives each gate, over depth: Statistics → a table and sentences."""
+import numpy as np
 import pandas as pd
 
 from .archive import Statistics
-from .directions import named
+from .directions import named, still
 from .drivers import DRIVERS, OUTLIERS, neighbourhood
 
 SINGLE = ("brightness", "contrast", "colour", "detail", "size")
@@ -10,6 +11,7 @@ WORDS = {"brightness": "brightness", "contrast": "contrast", "colour": "colourfu
          "size": "the object's size"}
 MOST = 0.9  # from this share on little is left to anything else
 HALF = 0.5
+NOISE = 0.02  # so far under 0 a share lies by chance
 
 
 def driving(stats: Statistics, branch: int = -1, zoom: float = 1.0) -> pd.DataFrame:
@@ -40,7 +42,9 @@ def driving_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
     shares = table.pivot(index="label", columns="driver", values="share").reindex(
         index=table["label"].unique(), columns=list(DRIVERS)).dropna(subset="all")
     if shares.empty:
-        return ["What drives the gates cannot be told: they do not move, or there are too few pictures."]
+        return ["What drives the gates cannot be told: " + (
+            "they are the same for every picture." if still(stats) else
+            "they do not move, or there are too few pictures.")]
     found = [_input(stats, shares, table)]
     untold = [label for label in table["label"].unique() if label not in shares.index]
     if untold:
@@ -48,9 +52,9 @@ def driving_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
     if (picture := shares["picture"].dropna()).size:
         found.append(_picture(shares, picture))
     if (told := shares["class"].dropna()).size:
-        found.append(f"The class of a picture predicts {_range(told)} of the variance.")
+        found.append(_class(stats, told))
     if (dealt := shares["dealt"].dropna()).size:
-        found.append(f"With z dealt to other pictures, which is chance, it is at most {_percent(dealt.max())}.")
+        found.append(f"The z of other pictures, which is chance, predicts at most {_percent(dealt.max())}.")
     found.append(f"To predict is not to cause, and these shares overlap. The {OUTLIERS:.0%} of the pictures that lie "
                  f"farthest out in z are left out of all of them.")
     return found
@@ -69,11 +73,14 @@ def _input(stats: Statistics, shares: pd.DataFrame, table: pd.DataFrame) -> str:
         text += f" Nearly linear in z (over {MOST:.0%}) is the gate of {named(stats, linear)}."
     enough = [label for label in whole.index if whole[label] > 0.1 and near[label] >= MOST * whole[label]]
     few = [label for label in whole.index if whole[label] > 0.1 and near[label] < HALF * whole[label]]
+    one = len(whole) == 1
     if few:
-        text += (f" In {len(few)} of {len(whole)} block{'s' * (len(whole) != 1)} the channels around predict less than "
-                 f"half of what all of z does: there a gate depends on channels far from its own number.")
+        text += (f" {'The' if one else f'In {len(few)} of {len(whole)} blocks ({named(stats, few)}) the'} channels "
+                 f"around predict less than half of what all of z does: there a gate depends on channels far from its "
+                 f"own number.")
     if enough:
-        text += f" In {named(stats, enough)} they predict nearly as much as all of z."
+        text += (f" {'The' if one else f'In {named(stats, enough)} the'} channels around predict nearly as much as all "
+                 f"of z.")
     return text
 
 
@@ -83,9 +90,26 @@ def _picture(shares: pd.DataFrame, picture: pd.Series) -> str:
     most, best, name = max((float(share), str(label), str(name)) for name in single
                            for label, share in single[name].dropna().items())
     *first, last = (WORDS[each] for each in single.columns)
-    highest = str(picture.idxmax())
-    return (f"{', '.join(first)} and {last}".capitalize() + f" together predict {_range(picture)} of the variance, the "
-            f"most in **{highest}**. Alone {WORDS[name]} says the most: {_percent(most)} in **{best}**.")
+    several = len(picture) > 1
+    return (f"{', '.join(first)} and {last}".capitalize() + f" together predict {_range(picture)} of the variance"
+            + (f", the most in **{picture.idxmax()}**" if several else "") + (
+                f". Alone {WORDS[name]} says the most: {_percent(most)}" + (f" in **{best}**." if several else ".")
+                if round(100 * most) > 0 else ". Alone none of them says anything."))
+
+
+def _class(stats: Statistics, told: pd.Series) -> str:
+    """The mean of the other pictures of the class."""
+    worse = told[told < -NOISE]
+    if worse.empty:
+        return f"The class of a picture predicts {_range(told)} of the variance."
+    each = stats.count[stats.count > 0] * stats.sampled / max(stats.metadata["images"], 1)
+    number = f"{np.median(each):.0f} sampled picture{'s' * (round(np.median(each)) != 1)} a class"
+    text = (f" the mean of the other pictures of its class is farther from a picture's gate than the mean of all: with "
+            f"{number} (median) it is too unsure to tell what the class does.")
+    if len(worse) == len(told):
+        return f"What the class of a picture predicts cannot be told:{text}"
+    return (f"The class of a picture predicts {_range(told.drop(worse.index))} of the variance. In "
+            f"{named(stats, list(worse.index))} it cannot be told:{text}")
 
 
 def _range(shares: pd.Series) -> str:

@@ -266,7 +266,10 @@ class DataSections:
         table = summaries.channel_classes(self.stats, label, channel, zoom=self.zoom)
         if table.empty:
             return None
-        text = (f"The classes with the highest and the lowest mean {self.quantity} in channel {channel} of {label}, "
+        same = len(table) > 1 and table["mean"].nunique() == 1
+        text = (f"In channel {channel} of {label} the mean {self.quantity} is {table['mean'].iloc[0]:.2f} for every "
+                f"class." if same else
+                f"The classes with the highest and the lowest mean {self.quantity} in channel {channel} of {label}, "
                 f"± one standard deviation over a class's pictures.")
         return Section(f"channel {channel} of {label}: classes", text,
                        figures.channel_classes(table, quantity=f"mean {self.quantity}"), table,
@@ -296,11 +299,13 @@ class DataSections:
     def separating(self, label: str, first: str, second: str) -> Section:
         """The channels of a block that separate two classes best."""
         pair = self.classes[first], self.classes[second]
+        table = summaries.separating_channels(self.stats, label, *pair, zoom=self.zoom)
         text = (f"The channels of {label} that separate the two best, by Cohen's d: the difference of the means over "
-                f"the pooled standard deviation within the classes.")
+                f"the pooled standard deviation within the classes." + (
+                    "" if table["d"].notna().any() else " Here it cannot be told: that takes two pictures or more of "
+                                                        "either class, and a gate that varies."))
         return Section(
-            f"Channels that separate {first} and {second}", text, None,
-            summaries.separating_channels(self.stats, label, *pair, zoom=self.zoom),
+            f"Channels that separate {first} and {second}", text, None, table,
             self._script(f"summaries.separating_channels(stats, {label!r}, {pair[0]}, {pair[1]}{self._zoom})"))
 
     def saturation(self) -> Finding:

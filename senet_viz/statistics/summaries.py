@@ -17,6 +17,7 @@ from ..data.class_names import short_names
 from ..gates import AttentionBlock
 from ..tables import HIGH, LOW
 from .archive import Statistics
+from .decoding import FOLDS
 
 ALL = "all"  # the line over all classes, as the SE paper calls it
 FEW = 5  # a class of fewer pictures is marked: its mean is unsure
@@ -28,6 +29,7 @@ NEGLIGIBLE = 0.01  # a difference in ω² up to this counts as none (Cohen's bou
 STEADY = 0.5  # from this on a rank correlation with depth is called a rise or a fall, if chance seldom gives it
 SURE = 0.05  # the largest p-value of what chance seldom gives
 EXACT = 8  # blocks up to which a p-value is taken over all their orders, 8! = 40,320
+CLASS_TOLD = ("decoded", "asked", "among")  # of ``Statistics.measures``
 ORDERED = 500  # leaves up to which a dendrogram is also ordered optimally, in time ~ n³
 
 
@@ -112,8 +114,9 @@ def specificity(stats: Statistics, branch: int = -1, zoom: float = 1.0) -> pd.Da
     the quantiles are over), dead, open, constant (how many were left out as such), and q05, q25, median, q75, q95, mean
     of ω² over the channels; nan where none is left, or ω² is not defined (see ``omega_squared``). From the sampled
     pictures, nan where the statistics have none: rank (the median over the channels of ω² of ranks, in which a few
-    outliers weigh no more than others) and decoded (the share of pictures whose class is told from all channels
-    together, 0..1, see ``senet_viz.statistics.decoding``). Of random weights that were drawn several times all of these
+    outliers weigh no more than others), decoded (the share of pictures whose class is told from all channels together,
+    0..1, see ``senet_viz.statistics.decoding``), asked and among (how many pictures that is a share of, and how many
+    classes they have). Of random weights that were drawn several times all of these
     are means over the draws, and low and high are the least and largest median among them; elsewhere both are median.
     draws is how many there were.
 
@@ -154,10 +157,11 @@ def _specificity(stats: Statistics, block: AttentionBlock, source: str, branch: 
     found = {"channels": len(omega)} | {
         name: int((which & looked).sum()) for name, which in zip(("dead", "open", "constant"), out)} | _quantiles(omega)
     if source == "shuffled" or not stats.tells("rank"):
-        return found | {"rank": np.nan, "decoded": np.nan}
+        return found | {"rank": np.nan} | dict.fromkeys(CLASS_TOLD, np.nan)
     ranks = stats.rank_specificity(block, source, branch, zoom, draw)[kept]
-    return found | {"rank": float(np.nanmedian(ranks)) if (~np.isnan(ranks)).any() else np.nan,
-                    "decoded": stats.measures(block, source, branch, zoom, draw)["decoded"]}
+    told = stats.measures(block, source, branch, zoom, draw)
+    return found | {"rank": float(np.nanmedian(ranks)) if (~np.isnan(ranks)).any() else np.nan} | {
+        name: told[name] for name in CLASS_TOLD}
 
 
 def depth_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
@@ -563,10 +567,15 @@ def _decoded(rows: dict[str, pd.DataFrame], classes: int, sampled: int) -> list[
     if "squeeze" not in rows:
         return []
     gate, given = rows["gate"]["decoded"], rows["squeeze"]["decoded"]
-    both = gate.notna() & given.notna()
+    both = gate.notna() & given.notna() & rows["gate"]["median"].notna()  # a gate that does not vary tells nothing
     gate, given = gate[both], given[both]
     if gate.empty:
         return []
+    least = ""
+    if "asked" in rows["gate"] and (counts := rows["gate"].loc[both, ["asked", "among"]].dropna().astype(int)).size:
+        if int(counts["among"].iloc[0]) < classes:
+            least = f" Only classes of {FOLDS} sampled pictures or more are asked for, {counts['among'].iloc[0]:,}."
+        sampled, classes = counts.iloc[0]
     level = (gate + given) / 2
     margin = 2 * np.sqrt(2 * level * (1 - level) / sampled)  # two standard errors of a difference of shares
     more, less = int((given - gate > margin).sum()), int((gate - given > margin).sum())
@@ -575,10 +584,13 @@ def _decoded(rows: dict[str, pd.DataFrame], classes: int, sampled: int) -> list[
         low, high = (f"{share:.1%}" for share in (shares.min(), shares.max()))
         return low if low == high else f"{low} to {high}"
 
+    beyond = (f"From z more are told in {more} of {_number(len(gate), 'block')}, from the gate more in {less} (by over "
+              "two standard errors).") if len(gate) > 1 else (
+        f"From {'z' if more else 'the gate'} more are told, by over two standard errors." if more or less else
+        "They are apart by no more than two standard errors.")
     return [f"How much of the class each of them holds: a linear classifier that looks at all channels tells the "
             f"class of {of(given)} of {sampled:,} pictures from z, and of {of(gate)} from the gate; chance is "
-            f"{1 / classes:.1%}. From z more are told in {more} of {_number(len(gate), 'block')}, from the gate more "
-            f"in {less} (by over two standard errors)."]
+            f"{1 / classes:.1%}.{least} {beyond}"]
 
 
 def _word(more: int, less: int, margin: float) -> str:
@@ -609,7 +621,7 @@ def _beside_chance(gate: pd.Series, shuffled: pd.DataFrame | None, images: int, 
     if shuffled is not None:
         bound = shuffled["q95"].reindex(gate.index).fillna(known).clip(known)
     above, one = gate > bound, len(gate) == 1
-    every = f"**{gate.index[0]}**, the one block," if one else "both blocks" if len(gate) == 2 else (
+    every = f"**{gate.index[0]}**, the only block," if one else "both blocks" if len(gate) == 2 else (
         f"all {len(gate)} blocks")
     chance = (f"By chance, with labels dealt at random to {_number(images, 'picture')} of {classes:,} classes, it "
               f"would be at most {known:.3f}{'' if one else f' in {every}'}, 19 times out of 20"

@@ -69,7 +69,8 @@ def test_attention_without_worth_and_levels_without_other_gates(blocks):
         blocks("se"))
     assert found["place"].tolist() == ["stage 5"] * 2  # of blocks nothing but 1 was evaluated
     assert found["kept"].isna().all() and found["worth"].tolist() == [0.004] * 2
-    assert "stage 5** the mean gate +0.1 (-0.2 to +0.4): **replaceable**" in describe_static(found)
+    assert describe_static(found).startswith(
+        "- In **stage 5** top-1 changes by +0.1 (-0.2 to +0.4) with the mean gate: **replaceable**.")
     assert static_or_dynamic(evaluation({"SE_5_1=1": (-0.1, 0.01, 0.02)}), blocks("se")).empty
 
 
@@ -103,15 +104,15 @@ def test_sentences_of_stages(blocks):
         "stage 4=shuffle class": (-0.024, 0.002, 0.003), "stage 4=shuffle images": (-0.032, 0.004, 0.006),
         "stage 4=shuffle classes": (-0.034, 0.004, 0.005)}), blocks("se"))
     assert describe_static(found).startswith(
-        "- In **stage 4** the mean gate keeps **45.4** of the 47.7 points that attention is worth, -2.3 (-3.4 to "
-        "-1.2); with 2 directions beside the mean -0.4 (-0.9 to +0.1); a gate of another class -3.4 (-3.9 to -2.9): "
-        "**dynamic**.\n\nChanges are of top-1, in points,")
+        "- In **stage 4** top-1 changes by -2.3 (-3.4 to -1.2) with the mean gate, which keeps **45.4** of the 47.7 "
+        "points that attention is worth; by -0.4 (-0.9 to +0.1) with 2 directions beside the mean; by -3.4 (-3.9 to "
+        "-2.9) with a gate of another class: **dynamic**.\n\nChanges are in points, in brackets")
     assert "by intervals that do not meet, in **1** of 1 places (stage 4). *Dynamic*" in describe_static(found)
     meeting = found.assign(low_classes=found["low_classes"] - 0.01)
     assert "by intervals that do not meet, in **0** of 1 places. *Dynamic*" in describe_static(meeting)
     assert "with 4 directions" in describe_static(meeting)
     without = found[found["gate"] != "gate of another class"]
-    assert "; another picture's gate -3.2 (-3.8 to -2.6): **dynamic**" in describe_static(without)
+    assert "; by -3.2 (-3.8 to -2.6) with another picture's gate: **dynamic**" in describe_static(without)
     assert "do not meet" not in describe_static(without)
     assert describe_static(found, "block") == ""
 
@@ -134,8 +135,8 @@ def test_weights_of_branches_are_compared_with_even_ones(blocks):
     found = static_or_dynamic(evaluation({
         "*=uniform": (-0.1, 0.01, 0.01), "*=mean": (0.01, 0.001, 0.002)}), blocks("sk"))
     assert describe_static(found).startswith(
-        "- With **all blocks** the mean gate keeps **10.0** of the 10.0 points that weights are worth over even ones, "
-        "+1.0 (+0.8 to +1.2): **replaceable**.")
+        "- In **all blocks** top-1 changes by +1.0 (+0.8 to +1.2) with the mean gate, which keeps all 10.0 points that "
+        "weights are worth over even ones: **replaceable**.")
 
 
 @pytest.mark.parametrize("name", ["se", "sk"])

@@ -54,6 +54,11 @@ def test_the_alternative_text_is_true():
         f"{data['mean'][29]:.2f}, of 30.")
 
 
+def test_classes_that_are_all_alike_have_no_highest():
+    alt = channel_classes(classes().assign(mean=1.0, std=0.0)).layout.meta["alt"]
+    assert alt == "All 30 classes have the same mean gate, 1.00."
+
+
 def test_names_are_shown_as_they_stand(ugly):
     figure = channel_classes(classes((ugly, ugly + "b")))
     for text in (*figure.data[0].hovertext, *figure.layout.yaxis.ticktext):

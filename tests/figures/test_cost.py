@@ -29,6 +29,8 @@ def test_dots_are_the_table_and_labels_keep_clear(errors):
     assert dots.textposition[0] == "bottom center"  # beside its dot it would lie on the near one
     [dots] = error_against_parameters(near, source="a paper", at=25_000_000).data
     assert dots.textposition[0] == "bottom right"  # and here on the line
+    [dots] = error_against_parameters(near.replace(23.02, 22.98), source="a paper").data
+    assert dots.textposition[0] == "top center"  # the near one's label is a little lower
     near = pd.concat([errors, pd.DataFrame({"name": ["near"], "top1": [20.12], "parameters": [39_000_000]})])
     [dots] = error_against_parameters(near, source="a paper").data
     assert list(dots.textposition[-2:]) == ["middle left", "top center"]

@@ -36,3 +36,12 @@ def test_the_properties_one_by_one(table):
 def test_nothing_known(table):
     figure = figures.driving(table.assign(share=float("nan")))
     assert not figure.data and figure.layout.meta["alt"].endswith("none known.")
+
+
+def test_one_block_and_what_predicts_worse_than_the_mean(table):
+    one = table[table["block"] == "b0"]
+    one.loc[one["driver"] == "class", "share"] = -0.36
+    figure = figures.driving(one)
+    assert figure.layout.yaxis.range[0] < -0.36  # it is drawn
+    assert figure.layout.meta["alt"].startswith(
+        "Share of the gate's variance that is predicted, in 1 block: all of z 90% in SE_2_1; ")

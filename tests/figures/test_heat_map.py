@@ -82,3 +82,8 @@ def test_nan_and_nothing():
     assert class_heat_map(data * np.nan).layout.meta["alt"] == "Mean gate of 4 classes in 3 channels."
     empty = class_heat_map(data.iloc[:0])
     assert empty.layout.meta["alt"] == "Mean gate of 0 classes in 3 channels." and empty.to_json()
+
+
+def test_a_block_that_is_the_same_for_all():
+    assert class_heat_map(table() * 0 + 1).layout.meta["alt"] == "Mean gate of 4 classes in 3 channels, 1.00 in each."
+    assert class_heat_map(table() * 0, quantity="gate").layout.meta["alt"].endswith("3 channels, 0.00 in each.")

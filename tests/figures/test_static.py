@@ -56,3 +56,12 @@ def test_gates_that_some_places_lack():
     figure = static_or_dynamic(rows[(rows["gate"] != "rank 4") | (rows["place"] == "all blocks")])
     trace, = [trace for trace in figure.data if trace.name == "rank 4"]
     assert [round(x) for x in trace.x] == [2]
+
+
+def test_a_dot_at_nothing_is_drawn_whole():
+    """Of a network whose attention is worth nothing somewhere."""
+    rows = table(classes=False)
+    rows.loc[rows["place"] == "stage 3", ["difference", "low", "high"]] = 0.0
+    low, high = static_or_dynamic(rows).layout.yaxis2.range
+    lost = rows[rows["gate"] == "no attention"]
+    assert high >= 0.05 * (high - low) and low < lost["low"].min()

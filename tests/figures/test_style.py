@@ -2,10 +2,23 @@ import html
 import itertools
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
-from senet_viz.figures.style import COLOURS, SEQUENTIAL, colour, dash, finish, hover_name, mark_stages, shorten, symbol
+from senet_viz.figures.style import (
+    COLOURS,
+    SEQUENTIAL,
+    colour,
+    dash,
+    finish,
+    hover_name,
+    in_blocks,
+    mark_stages,
+    shorten,
+    span,
+    symbol,
+)
 
 # Machado, Oliveira and Fernandes (2009), severity 1, on linear RGB
 DEUTERANOPIA = np.array([
@@ -115,3 +128,9 @@ def test_no_colour_is_one_of_streamlits_placeholders():
     # streamlit/elements/lib/streamlit_plotly_theme.py stands #000001 … #000038 for colours of the theme
     low = {f"#{value:06x}" for value in range(1, 256)}
     assert not low & {colour.lower() for colour in [*COLOURS, *SEQUENTIAL]}
+
+
+def test_one_block_is_no_range():
+    values = pd.Series({"SE_2_1": 0.256, "SE_3_1": 0.1, "SE_4_1": 0.3})
+    assert (span(values, ".1f"), in_blocks(3)) == ("from 0.1 in SE_3_1 to 0.3 in SE_4_1", "in 3 blocks")
+    assert (span(values[:1], ".2f"), in_blocks(1)) == ("0.26 in SE_2_1", "in 1 block")

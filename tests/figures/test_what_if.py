@@ -97,6 +97,7 @@ def test_a_dot_and_its_intervals_an_edit(ugly):
         assert list(trace.error_x.arrayminus) == pytest.approx((table["difference"] - table[f"low{end}"]).tolist()[1:])
     assert "<b>bold" not in dots.y[2]
     assert "the interval for other classes leaves 0 out for 1." in evaluated(table).layout.meta["alt"]
+    assert len(evaluated(table).layout.xaxis.title.text) < 40  # it fits a narrow window
     figure = evaluated(table.assign(low_classes=float("nan"), high_classes=float("nan")))
     [dots] = figure.data
     assert list(dots.marker.symbol) == ["circle", "circle", "circle-open"] and not dots.customdata[0][6]

@@ -7,7 +7,7 @@ import torch
 from sklearn.covariance import LedoitWolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
-from senet_viz.statistics.decoding import decoded, discriminants
+from senet_viz.statistics.decoding import asked, decoded, discriminants
 
 
 def made(count: int, channels: int, classes: int, apart: float, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -67,7 +67,9 @@ def test_what_is_made_of_it_tells_no_more():
 def test_pictures_without_a_label_and_rare_classes_are_left_out():
     values, labels = made(120, 8, 4, 0.7)
     more = torch.cat([values, 100 * torch.ones(9, 8).double()])
-    share = decoded(more, torch.cat([labels, torch.tensor([-1] * 5 + [7] * 4)]))
+    labels_ = torch.cat([labels, torch.tensor([-1] * 5 + [7] * 4)])
+    share = decoded(more, labels_)
+    assert asked(labels_) == (120, 4) and asked(labels_[120:]) == (0, 0)
     assert share == pytest.approx(decoded(values, labels))
 
 

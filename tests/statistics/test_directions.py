@@ -1,6 +1,7 @@
 """Sentences about directions, on statistics whose numbers are set by hand."""
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -13,12 +14,16 @@ class Told:
 
     sampled = 200
     draws = 1
+    zooms = (1.0,)
     classes = ("cat", "dog")
     sources = ("gate", "shuffled", "squeeze", "random")
     count = pd.Series([2] * 100)
 
     def __init__(self, blocks, measures):
         self.blocks, self._measures = blocks, measures
+
+    def overall_std(self, block, zoom=1.0):
+        return np.ones((block.branches, block.channels))
 
     def tells(self, name):
         return name == "farthest"
@@ -69,7 +74,7 @@ def test_blocks_that_move_along_one_direction_are_named_everywhere(told):
     start = f"The gate of **{second}** and **{third}** moves along one direction (dimension at most 1.19)"
     assert sentences(stats)[0].startswith(start)
     assert directions.repeated([second, third], [first, third], stats) == (
-        f"All channels of **{third}** move along one direction, so that there the channels show one number many times.")
+        f"All channels of **{third}** move along one direction: there one channel shows nearly what all others show.")
     assert directions.repeated([second], [first], stats) == ""
 
 
@@ -81,7 +86,7 @@ def test_the_mark_beside_a_block(told):
     channels = stats.block(first).channels
     assert directions.mark(stats, first) == (
         f"Over 200 pictures of a\\_set the gate of **{first}** moves along **one** direction: its {channels} channels "
-        f"are one number for each picture.")
+        f"are nearly one number for each picture.")
     assert f"**{second}** moves in **4.0** directions" in directions.mark(stats, second)
     assert directions.mark(stats, third) == "" == directions.mark(None, first)
 
@@ -109,9 +114,9 @@ def test_heavy_tails_few_classes_hidden_units_and_what_cannot_be_told(told):
                     f"{third}_gate": {"classes": 1.5}, f"{fourth}_gate": {"dimension": math.nan, "error": math.nan}})
     units = pd.DataFrame({"label": [first, second], "units": [8, 16], "alive": [7, 4], "effective": [3.0, 2.0]})
     text = " ".join(sentences(stats, units))
-    assert f"A few pictures move the gate of **{first}** most" in text and "(31% in" in text
+    assert f"A few pictures move the gate of **{first}** most: 1% of them hold 31% of its variance." in text
     assert f"A few pictures move the squeezed input z of **{second}** most" in text
-    assert f"as over 1.5 of 100 classes in **{third}**" in text
+    assert f"gate of **{third}** tells" in text and "as over 1.5 of 100 classes. " in text
     assert "Of the 24 hidden units of the excitation 11 live" in text and f"in **{second}**, 4 of 16" in text
     assert f"In **{fourth}** it cannot be told" in text
 
@@ -126,8 +131,26 @@ def test_outliers_are_named_and_the_number_without_them_is_given(told):
             r"5\_\.png (dog) in 1 of 2 blocks.") in text
     same = {**heavy, "trimmed": 4.04}
     assert "Without these 1% it is the same here." in " ".join(sentences(told(**{f"{first}_gate": same})))
+    assert f"(50% in **{first}**)" in text
     one = " ".join(sentences(told(**{f"{second}_squeeze": {**heavy, "dimension": math.nan}})))
-    assert rf"Without these 1% it is 9.2 in **{second}**. Among the farthest: 7\_\.png (dog); 5\_\.png (dog)." in one
+    assert r"Without these 1% it is 9.2. Among the farthest: 7\_\.png (dog); 5\_\.png (dog)." in one
+
+
+def test_outliers_in_a_table(told):
+    """By hand: 1 % of 200 pictures are the two farthest of each block; three are named, those of most blocks first."""
+    first, second, third, *_ = labels(told())
+    stats = told(**{f"{first}_gate": {"tail": 0.5}, f"{second}_gate": {"tail": 0.31}, f"{third}_gate": {"tail": 0.3},
+                    f"{second}_squeeze": {"tail": 0.9}})
+    stats.count = pd.Series([2, 2])
+    table = directions.outliers(stats, summaries.dimension(stats))
+    assert list(table.columns) == ["source", "index", "file", "class", "blocks", "of"]
+    assert table.to_numpy().tolist() == [
+        ["gate", 7, "7_.png", "dog", 2, 2], ["gate", 3, "3_.png", "dog", 1, 2], ["gate", 5, "5_.png", "dog", 1, 2],
+        ["squeeze", 7, "7_.png", "dog", 1, 1], ["squeeze", 5, "5_.png", "dog", 1, 1]]
+    assert directions.outliers(told(), summaries.dimension(told())).empty  # no block's variance is made by few
+    stats.tells = lambda name: False
+    assert directions.outliers(stats, summaries.dimension(stats)).empty
+    assert "Among the farthest" not in " ".join(sentences(stats))
 
 
 def test_random_weights_drawn_several_times(told):
@@ -147,6 +170,32 @@ def test_nothing_can_be_told(told):
     stats = told(**{f"{label}_gate": {"dimension": math.nan} for label in labels(told())})
     found = sentences(stats)
     assert len(found) == 1 and found[0].startswith("In how many directions the gates move cannot be told from 200")
+    stats.overall_std = lambda block, zoom: np.zeros((1, 4))
+    assert sentences(stats) == ["The gates are the same for every picture: they move in no direction."]
+
+
+def test_one_block_is_not_counted(told):
+    """ "In 1 of 1 blocks …, the most in the one" says nothing."""
+    first = labels(told())[0]
+    stats = told(**{f"{first}_gate": {"dimension": 1.004, "tail": 0.4, "trimmed": 1.3, "classes": 2.0},
+                    f"{first}_random": {"dimension": 1.1}, f"{first}_squeeze": {"dimension": 8.0}})
+    stats.blocks = stats.blocks[:1]
+    units = pd.DataFrame({"label": [first], "units": [4], "alive": [0], "effective": [3.0]})
+    found = sentences(stats, units)
+    text = " ".join(found)
+    channels = stats.blocks[0].channels
+    assert found[0] == (f"The gate of **{first}** moves along one direction (dimension 1.00): there {channels} "
+                        f"channels are one number for each picture.")
+    assert found[1] == ("Beside its squeezed input z the gate has fewer directions (1.0 and 8.0, over two standard "
+                        "errors apart).")
+    assert found[2] == ("Beside the same network with random weights, drawn once, the gate has as many directions (1.0 "
+                        "and 1.1, no more than two standard errors apart).")
+    assert "1% of them hold 40% of its variance. In other pictures" in text
+    assert "Without these 1% it is 1.3, with them 1.0." in text
+    assert "is spread as over 2.0 of 100 classes." in text
+    assert found[-1] == ("Of the 4 hidden units of the excitation 0 live (above zero in 1 to 99 % of the pictures; "
+                         "others are silent, or linear in z).")
+    assert "of 1 block" not in text
 
 
 def test_the_figure_has_a_line_a_source_with_its_errors(told):

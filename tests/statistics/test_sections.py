@@ -135,3 +135,22 @@ def test_grad_cam_is_averaged_by_class(photo_sections, data):
     assert section.text.endswith(r"\*cat\*: 2 photos.")
     pd.testing.assert_frame_equal(section.table, tables.cells(tables.mean_maps(maps, together.classes)))
     assert "targets=[{'photo 0': 1, 'photo 1': 1}[name]], layers=['layer1']" in section.script
+
+
+def test_a_gate_that_never_changes_has_no_highest_class(run, tmp_path):
+    """Of one always open: no class has more of it than another, and no channel separates two."""
+    model = make_model("se")
+    block = model.blocks[-1]
+    last = [module for module in model.module.get_submodule(block.name).modules() if hasattr(module, "bias")][-1]
+    last.bias.data.fill_(60.0)
+    data = DataSections(run(tmp_path / "out", model))
+    first, second = list(data.classes)[:2]
+    found = data.channel_classes(block.label, 1)
+    assert f"In channel 1 of {block.label} the mean gate is 1.00 for every class" in found.text
+    assert found.figure.layout.meta["alt"].endswith("classes have the same mean gate, 1.00.")
+    assert data.separating(block.label, first, second).text.endswith(
+        "Here it cannot be told: that takes two pictures or more of either class, and a gate that varies.")
+    assert not data.separating(data.stats.blocks[0].label, first, second).text.endswith("varies.")
+    assert f"there is no number of **{block.label}**, whose {block.channels} channels are all open." in " ".join(
+        data.depth().found)
+    assert f"In **{block.label}** it cannot be told" in " ".join(data.dimension().found)

@@ -473,8 +473,8 @@ NONE_SATURATED = "None of {} channels is dead, open or constant."
 def test_beside_chance():
     assert findings([0.1, 0.2, 0.3])[0] == (
         f"In all 3 blocks the gate's median ω² is above chance: **SE_2_1** to **SE_2_3**. {chance(3)}")
-    assert findings([0.1])[0] == f"In **SE_2_1**, the one block, the gate's median ω² is above chance. {chance(1)}"
-    assert findings([0.0])[0] == f"In **SE_2_1**, the one block, the gate's median ω² is not above chance. {chance(1)}"
+    assert findings([0.1])[0] == f"In **SE_2_1**, the only block, the gate's median ω² is above chance. {chance(1)}"
+    assert findings([0.0])[0] == f"In **SE_2_1**, the only block, the gate's median ω² is not above chance. {chance(1)}"
     assert findings([0.1, 0.3, 0.3, 0.2, 0.3], shuffled=[0.2, 0.2, 0.2, 0.2, 0.1])[0] == (
         "In 3 of 5 blocks the gate's median ω² is above chance: **SE_2_2**, **SE_2_3**, **SE_3_2**; in **SE_2_1**, "
         f"**SE_3_1** it is not. {chance(5)}")
@@ -501,7 +501,7 @@ def test_the_bound_of_chance_is_for_all_blocks_looked_at(blocks):
     bound = unrelated(1 - 0.05 / blocks)
     rest = [0.0] * (blocks - 1)
     below, above = (f"In none of {blocks}", f"In 1 of {blocks}") if rest else (
-        f"In **SE_2_1**, the one block, the gate's median ω² is {word}" for word in ("not above", "above"))
+        f"In **SE_2_1**, the only block, the gate's median ω² is {word}" for word in ("not above", "above"))
     assert findings([bound - 1e-6, *rest])[0].startswith(below)
     assert findings([bound + 1e-6, *rest])[0].startswith(above)
     # a block without a channel left is not looked at
@@ -687,7 +687,21 @@ def test_ranks_and_what_a_classifier_tells_beside_the_shares():
         "How much of the class each of them holds: a linear classifier that looks at all channels tells the class of "
         "10.0% to 40.0% of 1,000 pictures from z, and of 20.0% to 30.0% from the gate; chance is 50.0%. From z more "
         "are told in 1 of 3 blocks, from the gate more in 1 (by over two standard errors).")
+    one = findings([0.4], squeeze=0.1, more={"gate": {"decoded": [0.2]}, "squeeze": {"decoded": [0.4]}})
+    assert the(one, "classifier").endswith("From z more are told, by over two standard errors.")
     assert not [sentence for sentence in findings([0.4]) if "ranks" in sentence or "classifier" in sentence]
+
+
+def test_a_classifier_is_judged_by_the_pictures_it_was_asked_for():
+    """Of rare classes it is not: they count neither to the pictures nor to chance, and the margin is that of fewer."""
+    told = {"asked": [85] * 3, "among": [15] * 3}
+    found = findings([0.4, 0.3, np.nan], count=(50,) * 20, squeeze=0.1, more={
+        "gate": {"decoded": [0.20, 0.30, 0.08]} | told, "squeeze": {"decoded": [0.30, 0.50, 0.60]} | told})
+    assert the(found, "classifier") == (
+        "How much of the class each of them holds: a linear classifier that looks at all channels tells the class of "
+        "30.0% to 50.0% of 85 pictures from z, and of 20.0% to 30.0% from the gate; chance is 6.7%. Only classes of 5 "
+        "sampled pictures or more are asked for, 15. From z more are told in 1 of 2 blocks, from the gate more in 0 "
+        "(by over two standard errors).")
 
 
 def test_specificity_of_several_draws_and_of_ranks(full):
