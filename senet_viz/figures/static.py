@@ -1,4 +1,5 @@
 """Accuracy with gates that are not the picture's own, stage by stage or block by block."""
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
@@ -42,9 +43,9 @@ def static_or_dynamic(table: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(tickformat="+.0%", zeroline=False)
     figure.update_yaxes(title="change of top-1", row=1, col=1)
     if below:
-        rows = table[table["gate"] == WITHOUT]
-        ends = rows[["difference", "low", "high", "low_classes", "high_classes"]].stack()
-        low, high = min(float(ends.min()), 0.0), max(float(ends.max()), 0.0)
+        columns = ["difference", "low", "high", "low_classes", "high_classes"]
+        ends = table.loc[table["gate"] == WITHOUT, columns].to_numpy(dtype=float)
+        low, high = min(np.nanmin(ends), 0.0), max(np.nanmax(ends), 0.0)
         room = 0.1 * (high - low) or 0.01  # a dot at 0 is drawn whole
         figure.update_yaxes(title=WITHOUT, range=[low - room, high + room], row=2, col=1)
     return finish(figure, alt=_alt(table, places, gates), height=520 if below else 420)

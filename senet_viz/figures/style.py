@@ -76,8 +76,8 @@ def span(values: pd.Series, form: str) -> str:
     """
     low, high = values.idxmin(), values.idxmax()
     if len(values) == 1:
-        return f"{values[low]:{form}} in {low}"
-    return f"from {values[low]:{form}} in {low} to {values[high]:{form}} in {high}"
+        return f"{values.min():{form}} in {low}"
+    return f"from {values.min():{form}} in {low} to {values.max():{form}} in {high}"
 
 
 def last_branch(table: pd.DataFrame) -> pd.DataFrame:
