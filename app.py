@@ -1,7 +1,7 @@
 """The app: ``streamlit run app.py``.
 
 With a network of one's own: ``streamlit run app.py -- --model package.module:factory``; with statistics of one's own:
-``streamlit run app.py -- --statistics FOLDER``.
+``streamlit run app.py -- --statistics FOLDER``, and ``--data PATH SPLIT`` for the pictures that they are of.
 """
 import argparse
 import math
@@ -28,6 +28,9 @@ def operator() -> argparse.Namespace:
     parser.add_argument("--model", metavar="PACKAGE.MODULE:FACTORY", help="function that returns a senet_viz.Model")
     parser.add_argument("--statistics", metavar="FOLDER",
                         help="a folder that python -m senet_viz collect wrote, or one of such folders, to offer")
+    parser.add_argument("--data", metavar=("PATH", "SPLIT"), nargs="+", action="append", default=[],
+                        help="pictures that statistics are of, with their split where there is one: a few of them are "
+                             "shown beside what they make of a number; may be given again")
     return parser.parse_known_args(sys.argv[1:])[0]
 
 
@@ -54,7 +57,7 @@ kept = {key: st.query_params.get_all(key) for key, value in st.query_params.item
 if len(kept) < len(st.query_params):
     st.switch_page(pages.get(wanted, page), query_params=kept)
 choices = operator()
-st.session_state.update(factory=choices.model, allowed=choices.statistics)
+st.session_state.update(factory=choices.model, allowed=choices.statistics, data=choices.data)
 st.session_state["loaded"] = sidebar(choices.model)
 contents()
 with arriving_at(page.title):

@@ -7,8 +7,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path, PurePosixPath
 
+from PIL import Image
+
 from ..data.datasets import Pictures
+from ..data.images import thumbnail
 from ..models import Model
+from ..statistics import Statistics, directions, summaries
 from .collect import collect
 from .runs import Stopped
 from .shards import Settings
@@ -53,6 +57,7 @@ class Job:
         stopped: was it cancelled before it was done?
         error: what went wrong, a sentence; "" where nothing did.
         out: the folder of the statistics; it is removed with the job.
+        outlying: small copies of the photos that ``directions.outliers`` names, by their index; others are not kept.
 
     Args:
         total: how many photos there are.
@@ -64,6 +69,7 @@ class Job:
         self.out = str(Path(self.folder.name, "statistics"))
         self.cancelled = threading.Event()
         self.stopped, self.error = False, ""
+        self.outlying: dict[int, Image.Image] = {}
         self.thread: threading.Thread | None = None
 
     @property
@@ -96,7 +102,9 @@ class Job:
 
         try:
             with turn or nullcontext():
-                collect(model, pictures, self.out, settings, workers=0, progress=tell, stop=self.cancelled.is_set)
+                stats = collect(model, pictures, self.out, settings, workers=0, progress=tell,
+                                stop=self.cancelled.is_set)
+                self.outlying = {index: thumbnail(pictures.read(index)) for index in _named(stats)}
         except Stopped:
             self.stopped = True
         except (ValueError, OSError, RuntimeError, ImportError) as error:  # their messages are sentences
@@ -104,6 +112,14 @@ class Job:
         except Exception as error:  # networks of one's own fail wherever they like
             LOG.exception("told as one sentence")
             self.error = f"The network fails ({type(error).__name__}: {' '.join(str(error).split())})."
+
+
+def _named(stats: Statistics) -> list[int]:
+    """The pictures that the page will name at any zoom."""
+    if not stats.sampled:
+        return []
+    named = [directions.outliers(stats, summaries.dimension(stats, zoom=zoom), zoom)["index"] for zoom in stats.zooms]
+    return sorted({int(index) for part in named for index in part})
 
 
 class Held:

@@ -131,6 +131,13 @@ def elsewhere(image: Image.Image, factor: float, centre: tuple[float, float] | N
     return zoom(image, factor, (x, y), size)
 
 
+def thumbnail(data: bytes, side: int = 128) -> Image.Image:
+    """A picture in a file's bytes, RGB, shrunk to at most ``side`` pixels; raises as ``open_image``."""
+    image = open_image(data)
+    image.thumbnail((side, side), Image.Resampling.BICUBIC)
+    return image
+
+
 def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image if image.size == tuple(size) else image.resize(size, Image.Resampling.BICUBIC)
 

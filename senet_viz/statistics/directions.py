@@ -224,7 +224,7 @@ _OUTLIERS = ["source", "index", "file", "class", "blocks", "of"]
 
 def _heavy(rows: pd.DataFrame) -> list[str]:
     """The blocks of ``_rows`` of which ``TAIL`` of the pictures hold over ``HEAVY`` of the variance."""
-    return list(rows.index[rows["tail"] > HEAVY])
+    return [str(label) for label, tail in rows["tail"].items() if tail > HEAVY]
 
 
 def _farthest(stats: Statistics, labels: Sequence[str], source: str, zoom: float) -> pd.DataFrame:

@@ -1,13 +1,17 @@
 """The Classes page: its numbers are the library's, it follows the model, and a run over one's own photos."""
 import gc
+import io
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+import streamlit as st
 import torch
+from PIL import Image
 
 import senet_viz as sv
 from senet_viz import tables
@@ -17,8 +21,10 @@ from senet_viz.layers import SqueezeExcite
 from senet_viz.models import embedded_models, slim_resnet50
 from senet_viz.reports import papers
 from senet_viz.reports.html import report
+from senet_viz.reports.text import plain
 from senet_viz.statistics import directions, driving, published, summaries
 from tests.app.checks import fine, png, sections, sentences
+from tests.runs import make_model
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = sorted((ROOT / "assets" / "samples").glob("*.jpg"))
@@ -286,6 +292,67 @@ def offered(classes, monkeypatch):
         monkeypatch.setattr(sys, "argv", ["app.py", "--statistics", str(folder)])
         return classes(**parameters)
     return open_page
+
+
+def encoded(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def thumbnails(app) -> list[str]:
+    """The captions of the farthest pictures."""
+    return [caption for images in app.get("image") for caption in images.captions]
+
+
+def test_the_farthest_pictures_are_shown_where_the_operator_named_the_data(classes, monkeypatch, tmp_path):
+    """All grey but one, which makes the variance; no visitor's address and no archive's leads to a file."""
+    data = tmp_path / "data"
+    for i in range(110):
+        path = data / "train" / f"class {i % 2}" / f"{i:03}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        grey = np.full((30, 30, 3), 128) + np.random.default_rng(i).normal(0, 2, (30, 30, 3))
+        path.write_bytes(png(i) if i == 60 else encoded(grey))
+    stats = collect(make_model("se"), data, tmp_path / "run", Settings(batch_size=11, shard_size=110, sample=110),
+                    split="train", workers=0, progress=False)
+    named = directions.outliers(stats, summaries.dimension(stats))
+    assert "class 0/060.png" in set(named["file"])
+
+    def open_page(*data: str):
+        monkeypatch.setattr(sys, "argv", ["app.py", "--statistics", str(tmp_path / "run"), *data])
+        app = classes(statistics="run: se on data train, 110 pictures")
+        fine(app)
+        assert app.selectbox(key="statistics").value.startswith("run: ")
+        return app
+
+    absent = "The farthest pictures are not at hand here, so that they are named and not shown."
+    for arguments in ([], ["--data", str(data / "train" / "class 1")]):
+        app = open_page(*arguments)  # without, or with other data
+        assert not thumbnails(app) and absent in sentences(app.caption)
+    app = open_page("--data", str(data / "train" / "class 1"), "--data", str(data), "train")
+    assert absent not in sentences(app.caption)
+    parts = {file: list(rows["source"]) for file, rows in named.groupby("file", sort=False)}
+    assert parts["class 0/060.png"] == ["gate", "squeeze"]
+    assert thumbnails(app) == [f"{plain(Path(file).name)} ({plain(Path(file).parent.name)}), " + {
+        ("gate",): "gate", ("squeeze",): "squeezed input z", ("gate", "squeeze"): "gate and squeezed input z"}[
+            tuple(sources)] for file, sources in parts.items()]
+    own = classes(run=False)  # a run that the visitor started, whose photos are nowhere else
+    small = {int(index): Image.new("RGB", (8, 8)) for index in named["index"]}
+    own.session_state["jobs"] = [SimpleNamespace(job=SimpleNamespace(
+        out=str(tmp_path / "run"), outlying=small, succeeded=True, running=False, stopped=False, error=""))]
+    monkeypatch.setattr(sys, "argv", ["app.py"])
+    own.run()
+    own.selectbox(key="statistics").set_value("se on data train, 110 pictures").run()
+    fine(own)
+    assert len(thumbnails(own)) == len(small) and absent not in sentences(own.caption)
+    (data / "train" / "class 0" / "060.png").write_bytes(png(7) + b" ")  # of another size: other pictures
+    st.cache_resource.clear()
+    app = open_page("--data", str(data), "train")
+    assert not thumbnails(app) and absent in sentences(app.caption)
+    monkeypatch.setattr(sys, "argv", ["app.py", "--statistics", str(tmp_path / "run"), "--data", "/no/such place"])
+    app = classes(statistics="run: se on data train, 110 pictures")
+    fine(app, errors=1)
+    assert sentences(app.error) == ["The farthest pictures cannot be opened; the server's log says why."]
 
 
 def test_gates_outside_0_and_1_are_said(offered, tmp_path):

@@ -1,14 +1,16 @@
 import gc
+import io
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from senet_viz.collecting import Settings
 from senet_viz.collecting.background import Job, labels_of, uploaded
 from senet_viz.data.datasets import Pictures
-from senet_viz.statistics import open_statistics
+from senet_viz.statistics import directions, open_statistics, summaries
 from tests.runs import picture
 
 
@@ -44,6 +46,28 @@ def test_a_run_leaves_statistics(network, photos, settings):
     job.thread.join(60)
     assert (job.done, job.stopped, job.error, job.running, job.succeeded) == (20, False, "", False, True)
     np.testing.assert_array_equal(open_statistics(job.out).count, [10, 10])
+
+
+def flat(seed: int) -> bytes:
+    """Grey, a little noise on it: pictures that are all alike, but for one in a hundred."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 256, (30, 30, 3)) if seed == 60 else 128 + rng.normal(0, 2, (30, 30, 3))
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_a_run_keeps_small_copies_of_the_photos_that_it_names(network, settings):
+    contents = [flat(i) for i in range(110)]
+    job = Job(110)
+    job.run(network("se"), Pictures(contents.__getitem__, [i % 2 for i in range(110)], ["cat", "dog"]),
+            settings(sample=110))
+    assert job.succeeded and 60 in job.outlying
+    table = summaries.dimension(open_statistics(job.out))
+    named = directions.outliers(open_statistics(job.out), table)
+    assert set(job.outlying) == set(named["index"]) and len(job.outlying) <= 2 * directions.NAMED
+    whole = np.asarray(Image.open(io.BytesIO(contents[60])))
+    np.testing.assert_array_equal(np.asarray(job.outlying[60]), whole)  # smaller than a small copy
 
 
 def test_a_cancelled_run_stops_before_its_next_shard(network, photos):

@@ -8,7 +8,7 @@ from PIL import Image, ImageCms
 
 from senet_viz import UnreadableImage, open_image
 from senet_viz.data import images
-from senet_viz.data.images import blur, elsewhere, zoom
+from senet_viz.data.images import blur, elsewhere, thumbnail, zoom
 
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -436,3 +436,14 @@ def test_elsewhere_is_the_corner_farthest_away(centre, corner):
 def test_no_centre_of_a_zoom():
     with pytest.raises(ValueError, match=r"^the centre of a zoom must be two finite numbers, not "):
         zoom(Image.fromarray(PIXELS), 2, (1, float("nan")))
+
+
+def test_a_thumbnail_is_the_picture_in_small():
+    whole = Image.fromarray(np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)).resize((300, 200))
+    small = thumbnail(encode(whole, "PNG"), 60)
+    assert small.size == (60, 40) and small.mode == "RGB"
+    expected = np.asarray(whole.resize((60, 40), Image.Resampling.BICUBIC)).astype(int)
+    assert np.abs(np.asarray(small).astype(int) - expected).max() <= 2
+    assert thumbnail(encode(whole, "PNG"), 400).size == (300, 200)
+    with pytest.raises(UnreadableImage):
+        thumbnail(b"no")
