@@ -242,7 +242,7 @@ def _farthest(stats: Statistics, labels: Sequence[str], source: str, zoom: float
 
 def _outliers(stats: Statistics, labels: Sequence[str], source: str, zoom: float) -> str:
     """The pictures that are among the ``TAIL`` farthest in most of some blocks; "" where that is not known."""
-    said = [f"{plain(row.file)}" + f" ({plain(row.name)})" * bool(row.name) + (
-        f" in {row.blocks} of {row.of} blocks" if row.of > 1 else "")
-        for row in _farthest(stats, labels, source, zoom).rename(columns={"class": "name"}).itertuples()]
+    said = [plain(row["file"]) + f" ({plain(row['class'])})" * bool(row["class"])
+            + f" in {row['blocks']} of {row['of']} blocks" * (row["of"] > 1)
+            for row in _farthest(stats, labels, source, zoom).to_dict("records")]
     return f" Among the farthest: {'; '.join(said)}." if said else ""
