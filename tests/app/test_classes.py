@@ -339,7 +339,7 @@ def test_the_farthest_pictures_are_shown_where_the_operator_named_the_data(class
     own = classes(run=False)  # a run that the visitor started, whose photos are nowhere else
     small = {int(index): Image.new("RGB", (8, 8)) for index in named["index"]}
     own.session_state["jobs"] = [SimpleNamespace(job=SimpleNamespace(
-        out=str(tmp_path / "run"), outlying=small, succeeded=True, running=False, stopped=False, error=""))]
+        out=str(tmp_path / "run"), outlying=small, total=110, succeeded=True, running=False, stopped=False, error=""))]
     monkeypatch.setattr(sys, "argv", ["app.py"])
     own.run()
     own.selectbox(key="statistics").set_value("se on data train, 110 pictures").run()
