@@ -74,7 +74,7 @@ def _place(edit: Edit, blocks: Sequence[AttentionBlock]) -> dict[str, Any] | Non
     if not touched:
         return None
     first, stage = blocks[touched[0]], {blocks[i].stage for i in touched}
-    if len(touched) == 1 and edit.where in (first.label, first.name):
+    if len(touched) == 1 and (len(blocks) == 1 or edit.where in (first.label, first.name)):
         return {"level": "block", "place": first.label, "order": touched[0]}
     if len(stage) == 1 and len(touched) == sum(block.stage in stage for block in blocks) < len(blocks):
         return {"level": "stage", "place": f"stage {first.stage}", "order": touched[0]}
@@ -185,6 +185,9 @@ def _by_class(parts: dict[str, pd.DataFrame], level: str) -> str:
             less += [place] if gates[SAME][0] > gates[OTHER][1] else []
     if not both:
         return ""
+    if len(parts) == 1:
+        return (" That a gate of the same class costs less than one of another "
+                + ("shows: their intervals do not meet." if less else "does not show: their intervals meet."))
     named = f" ({', '.join(less)})" if less else ""
     return (f" That a gate of the same class costs less than one of another shows, by intervals that do not meet, in "
             f"**{len(less)}** of {both} {'places' if level == 'stage' else 'blocks'}{named}.")
@@ -223,7 +226,9 @@ def describe_evaluation(table: pd.DataFrame) -> str:
             f"lower with **{worse}** and higher with **{better}** of {len(rows)} edits")
     if worse:
         text += f", lowest with **{plain(low['edit'])}** ({low['top1']:.1%})"
-    if worse + better < len(rows):
+    if not worse + better:
+        text += "; none can be told from no edit at all"
+    elif worse + better < len(rows):
         text += "; the others cannot be told from none"
     if chance:
         text += f". If no edit changed anything, about {chance} of {len(rows)} would still seem to"

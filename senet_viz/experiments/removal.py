@@ -19,8 +19,8 @@ from ..models import Model
 from ..statistics.archive import Statistics
 
 SCORES = {
-    "gate": "mean gate", "output": "mean square of s·U", "gamma": "|γ| of the batch normalisation before",
-    "random": "at random"}
+    "gate": "with the lowest mean gate", "output": "with the least mean square of s·U",
+    "gamma": "with the smallest |γ| of the batch normalisation before", "random": "at random"}
 DRAWS = 3  # of channels at random
 SHARES = (0.1, 0.25, 0.5, 0.75)
 NAME = re.compile(r"remove (?P<share>[\d.]+)% by (?P<score>\w+)(?: (?P<draw>\d+))?")
@@ -142,8 +142,9 @@ def removal_findings(curve: pd.DataFrame, unedited: float) -> list[str]:
     found = []
     for share, rows in curve.groupby("share"):
         by_score = rows.set_index("score")
-        left = ", ".join(f"{SCORES[str(score)]} {row['top1']:.1%}" for score, row in by_score.iterrows())
-        text = f"Without {share:.0%} of each block's channels, of {unedited:.1%} top-1 there is left: {left}."
+        left = ", ".join(f"{row['top1']:.1%} without those {SCORES[str(score)]}" if score != "random" else
+                         f"{row['top1']:.1%} {SCORES[str(score)]}" for score, row in by_score.iterrows())
+        text = f"With {share:.0%} of each block's channels removed, top-1 of {unedited:.1%} becomes {left}."
         if {"gate", "random"} <= set(by_score.index):
             gate, random = by_score.loc["gate"], by_score.loc["random"]
             text += (" The gate chooses better than chance." if gate["low"] > random["high"] else

@@ -17,6 +17,7 @@ from scipy.stats import norm, spearmanr, t
 from ..gates import AttentionBlock, EditError, parse_edits
 from ..statistics.archive import IMAGES, Statistics
 from ..statistics.directions import named
+from ..statistics.summaries import CONSTANT
 
 UNEDITED = "unedited"
 CONFIDENCE = 0.95
@@ -44,7 +45,8 @@ def channel_effects(evaluation: str | Path, stats: Statistics, classes: Sequence
     own: whose mean gate lies farthest from that of all pictures) and deviation (how far, signed); own and others (the
     mean change of the right class's probability, −1..1, over the pictures of that class and over all others), excess
     (own − others), each with its 95 % interval: of own over the class's pictures, of others over the classes' means,
-    and of excess from both; own_images and images (how many).
+    and of excess from both (B. Welch's, Biometrika 34, 1947); own_images and images (how many). Channels whose gate is
+    the same for every picture are left out: fixing it changes nothing, and they have no class of their own.
 
     Args:
         evaluation: folder that ``evaluate`` wrote with the edits of ``each_channel``.
@@ -62,6 +64,8 @@ def channel_effects(evaluation: str | Path, stats: Statistics, classes: Sequence
     for edit, part in rows.groupby("edit", sort=False):
         block, channel = _single(str(edit), stats.blocks)
         if block is None:
+            continue
+        if not stats.overall_std(block)[-1, channel] > CONSTANT:
             continue
         part = part.set_index("index").loc[before.index]
         change = part["probability"].astype(float) - before["probability"].astype(float)
@@ -91,15 +95,18 @@ def _effects(change: np.ndarray, label: np.ndarray, mine: np.ndarray) -> dict[st
     """Means and intervals of a change over the own class's pictures and over the others' class means."""
     own, others = change[mine], pd.Series(change[~mine]).groupby(label[~mine]).mean().to_numpy()
     found: dict[str, float] = {"own_images": len(own), "images": len(change)}
-    errors = []
+    errors, counts = [], []
     for name, sample in (("own", own), ("others", others)):
         count = len(sample)
         mean = sample.mean() if count else math.nan
         error = sample.std(ddof=1) / math.sqrt(count) if count > 1 else math.nan
         half = error * t.ppf((1 + CONFIDENCE) / 2, count - 1) if count > 1 else math.nan
         errors.append(error)
+        counts.append(count)
         found |= {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}
-    excess, half = found["own"] - found["others"], math.hypot(*errors) * norm.ppf((1 + CONFIDENCE) / 2)
+    excess, error = found["own"] - found["others"], math.hypot(*errors)
+    freedom = error ** 4 / sum(each ** 4 / (count - 1) for each, count in zip(errors, counts)) if error > 0 else 1.0
+    half = error * t.ppf((1 + CONFIDENCE) / 2, freedom)
     return found | {"excess": excess, "excess_low": excess - half, "excess_high": excess + half}
 
 
@@ -131,9 +138,10 @@ def selectivity_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
     chance = (1 - CONFIDENCE) / 2 * len(table)
     found = [
         f"Of {len(table):,} channels, each fixed at its mean by itself, {int(hurt.sum()):,} cost their own class more "
-        f"than other classes and {int(helped.sum()):,} less, by the 95% interval; by chance it would be about "
-        f"{chance:.0f} each. The median change of the right class's probability is {_points(table['own'].median())} in "
-        f"the own class and {_points(table['others'].median())} in the others."]
+        f"than other classes and {int(helped.sum()):,} less, by the 95% interval; by chance it would be "
+        f"{'fewer than one' if chance < 1 else f'about {chance:.0f}'} each. The median change of the right class's "
+        f"probability is {_points(table['own'].median())} in the own class and "
+        f"{_points(table['others'].median())} in the others."]
     sure: list[tuple[str, float]] = []
     weak: list[tuple[str, float]] = []
     unsure: list[tuple[str, float]] = []
@@ -154,4 +162,4 @@ def selectivity_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
 
 def _points(value: float) -> str:
     """A probability's change in percentage points."""
-    return f"{100 * value:+.2f} points"
+    return f"{100 * value:+z.2f} points"

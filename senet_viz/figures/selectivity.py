@@ -2,7 +2,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
-from .style import COLOURS, GREY, colour, finish, hover_name, symbol
+from .style import COLOURS, GREY, colour, finish, hover_name, in_blocks, symbol
 
 
 def channel_effects(table: pd.DataFrame) -> go.Figure:
@@ -29,9 +29,9 @@ def channel_effects(table: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(title="how class-specific the channel is (ω² of ranks)")
     figure.update_yaxes(title="change in its own class", tickformat="+.1%")
     low = table.iloc[table["own"].argmin()] if table["own"].notna().any() else None
-    alt = f"{len(table)} channels of {table['label'].nunique()} blocks, each fixed at its mean by itself." + (
+    alt = f"{len(table)} channels {in_blocks(table['label'].nunique())}, each fixed at its mean by itself." + (
         "" if low is None else f" The most is lost in the own class of channel {low['channel']} of {low['label']}: "
-                               f"{low['own']:+.2%} of the right class's probability.")
+                               f"{low['own']:+z.2%} of the right class's probability.")
     return finish(figure, alt=alt, height=460)
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .style import COLOURS, GREY, finish
+from .style import COLOURS, GREY, finish, span
 
 WITHOUT = "no attention"
 LOOKS = {  # gate → colour, symbol
@@ -81,5 +81,5 @@ def _alt(table: pd.DataFrame, places: list[str], gates: list[str]) -> str:
     parts = []
     for gate in [*gates, *([WITHOUT] if WITHOUT in set(table["gate"]) else [])]:
         rows = table[table["gate"] == gate].set_index("place")["difference"]
-        parts.append(f"{gate} from {rows.min():+.1%} ({rows.idxmin()}) to {rows.max():+.1%} ({rows.idxmax()})")
+        parts.append(f"{gate} {span(rows, '+z.1%')}")
     return f"Change of top-1 in {len(places)} place{'s' * (len(places) > 1)}, with 95 % intervals: {'; '.join(parts)}."

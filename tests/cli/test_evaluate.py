@@ -80,7 +80,7 @@ def test_single_channels_and_removed_ones(capsys, file, named, tmp_path):
     assert len(channels) == 3 * len(blocks) and channels[0] == "SE_2_1[0]=mean"
     assert [edit for edit in edits if edit.startswith("remove")] == [
         f"remove 50% by {score}" for score in ("gate", "output", "gamma", "random 1", "random 2", "random 3")]
-    assert "Without 50% of each block's channels, of " in text
+    assert "With 50% of each block's channels removed, top-1 of " in text
     assert f"Of {len(channels)} channels, each fixed at its mean by itself, " in text and "**" not in text
     found = document(capsys, *arguments)["found"]  # nothing is kept, so that single pictures are not known
     assert len(found) == 1 and found[0].startswith("Without 50%")

@@ -107,9 +107,11 @@ def test_sentences_of_stages(blocks):
         "- In **stage 4** top-1 changes by -2.3 (-3.4 to -1.2) with the mean gate, which keeps **45.4** of the 47.7 "
         "points that attention is worth; by -0.4 (-0.9 to +0.1) with 2 directions beside the mean; by -3.4 (-3.9 to "
         "-2.9) with a gate of another class: **dynamic**.\n\nChanges are in points, in brackets")
-    assert "by intervals that do not meet, in **1** of 1 places (stage 4). *Dynamic*" in describe_static(found)
+    assert "one of another shows: their intervals do not meet. *Dynamic*" in describe_static(found)
     meeting = found.assign(low_classes=found["low_classes"] - 0.01)
-    assert "by intervals that do not meet, in **0** of 1 places. *Dynamic*" in describe_static(meeting)
+    assert "one of another does not show: their intervals meet. *Dynamic*" in describe_static(meeting)
+    both = describe_static(pd.concat([found, meeting.assign(place="stage 5")]))
+    assert "by intervals that do not meet, in **1** of 2 places (stage 4). *Dynamic*" in both
     assert "with 4 directions" in describe_static(meeting)
     without = found[found["gate"] != "gate of another class"]
     assert "; by -3.2 (-3.8 to -2.6) with another picture's gate: **dynamic**" in describe_static(without)
@@ -163,7 +165,7 @@ def test_sentences_of_an_evaluation():
     pictures = table.assign(low_classes=np.nan, high_classes=np.nan)
     assert "interval for other pictures of these classes it is lower with **1** and higher with **1** of 3" in (
         describe_evaluation(pictures))
-    assert "lower with **0** and higher with **0** of 1 edits; the others cannot" in describe_evaluation(
+    assert "lower with **0** and higher with **0** of 1 edits; none can be told" in describe_evaluation(
         table.iloc[[0, 2]])
     assert "would still seem to" not in describe_evaluation(table)
     many = pd.concat([table.iloc[:1], *[table.iloc[[2]]] * 39])
@@ -192,3 +194,24 @@ def test_sections_of_channels():
     section = over_data_sections.removal(curve, table, "a source", "there")
     assert removal_findings(curve, 0.6)[0] in section.text and section.text.endswith("*a source.*")
     assert "removal_curve(open_evaluation('there'))" in section.script
+
+
+def test_one_block_is_a_block_and_no_stage(blocks):
+    """Whether it is named, its stage or all: there is nothing else."""
+    same = {"shuffle class": (-0.01, 0.004, 0.004), "shuffle classes": (-0.02, 0.004, 0.004)}
+    found = static_or_dynamic(evaluation({
+        "*=mean": (-0.002, 0.007, 0.007), "stage 2=1": (-0.2, 0.01, 0.01)} | {
+            f"SE_2_1={value}": change for value, change in same.items()}), blocks("se")[:1])
+    assert set(found["level"]) == {"block"} and set(found["place"]) == {"SE_2_1"} and len(found) == 4
+    text = describe_static(found, "block")
+    assert text.startswith("- In **SE_2_1** top-1 changes by -0.2 (-0.9 to +0.5) with the mean gate, which keeps "
+                           "**19.8** of the 20.0 points")
+    assert "one of another shows: their intervals do not meet." in text and "of 1 " not in text
+    meet = static_or_dynamic(evaluation({f"SE_2_1={value}": (-0.01, 0.01, 0.01) for value in ("mean", *same)}),
+                             blocks("se")[:1])
+    assert "one of another does not show: their intervals meet." in describe_static(meet, "block")
+
+
+def test_edits_none_of_which_can_be_told():
+    text = describe_evaluation(evaluation({f"SE_2_{i}=1": (0.001, 0.01, 0.02) for i in range(1, 4)}))
+    assert "lower with **0** and higher with **0** of 3 edits; none can be told from no edit at all." in text

@@ -110,5 +110,5 @@ def test_sentences(gate, said):
     curve = pd.DataFrame({"score": ["gate", "random"], "share": 0.25, "top1": [0.6, 0.5], "low": [gate[0], -0.12],
                           "high": [gate[1], -0.1]})
     found, = removal_findings(curve, 0.62)
-    assert found.startswith("Without 25% of each block's channels, of 62.0% top-1 there is left: mean gate 60.0%, at "
-                            "random 50.0%.") and found.endswith(said)
+    assert found.startswith("With 25% of each block's channels removed, top-1 of 62.0% becomes 60.0% without those "
+                            "with the lowest mean gate, 50.0% at random.") and found.endswith(said)

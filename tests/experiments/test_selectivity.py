@@ -75,8 +75,8 @@ def test_effects_are_those_of_a_loop_of_ones_own(folder, model, stats, evaluated
         assert (row["own_low"], row["own_high"]) == pytest.approx((low, high), abs=1e-6)
         others = [change[labels == k].mean() for k in range(3) if k != own]
         assert row["others"] == pytest.approx(np.mean(others), abs=1e-6)
-        half = 1.959964 * math.hypot(st.sem(mine), st.sem(others))
-        assert row["excess_high"] == pytest.approx(mine.mean() - np.mean(others) + half, abs=1e-5)
+        welch = st.ttest_ind(mine, others, equal_var=False).confidence_interval(0.95)
+        assert (row["excess_low"], row["excess_high"]) == pytest.approx((welch.low, welch.high), abs=1e-5)
         assert row["omega_squared"] == stats.rank_specificity(row["block"])[row["channel"]]
 
 
@@ -87,6 +87,15 @@ def test_classes_that_the_network_numbers_otherwise(folder, model, stats, evalua
     assert table["own_images"].tolist() == [16] * 10 and set(rows["label"]) == {0, 1, 2}
     unknown = channel_effects(evaluated, stats, [f"{name}!" for name in model.classes])
     assert (unknown["own_images"] == 0).all() and unknown["own"].isna().all()
+
+
+def test_a_gate_that_never_changes_has_no_class_of_its_own(model, stats, evaluated, monkeypatch):
+    still = {"SE_2_1": np.zeros((1, 16))}
+    moving = type(stats).overall_std
+    monkeypatch.setattr(type(stats), "overall_std", lambda self, block, zoom=1.0: still.get(
+        block.label, moving(self, block, zoom)))
+    table = channel_effects(evaluated, stats, model.classes)
+    assert set(table["label"]) == {"SE_3_1"} and len(table) == 5
 
 
 def made(count: int, slope: float, label: str = "SE_2_1", noise: float = 0.1) -> pd.DataFrame:
@@ -121,4 +130,6 @@ def test_sentences(stats):
     assert found[1].startswith("Where a channel is more selective, fixing it moves its own class more in **SE_2_1** (")
     assert found[2].startswith("Whether a more selective channel moves its own class more cannot be told in **SE_3_1**")
     assert selectivity_findings(stats, strong[:0]) == []
+    few = selectivity_findings(stats, strong[:5].assign(own=-1e-6))[0]
+    assert "by chance it would be fewer than one each" in few and "is +0.00 points in the own class" in few
     assert len(selectivity_findings(stats, strong[:5])) == 1  # of five channels nothing is said of a correlation

@@ -25,7 +25,7 @@ def test_a_point_a_channel(effects):
 
 def test_nothing_known_of_the_own_class(effects):
     figure = figures.channel_effects(effects.assign(own=float("nan")))
-    assert figure.layout.meta["alt"] == "3 channels of 2 blocks, each fixed at its mean by itself."
+    assert figure.layout.meta["alt"] == "3 channels in 2 blocks, each fixed at its mean by itself."
 
 
 def test_a_line_a_score_from_the_whole_network_on():

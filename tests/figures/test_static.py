@@ -42,13 +42,14 @@ def test_a_dot_a_gate_with_its_intervals(classes):
     assert len({x for gate, trace in dots.items() if gate != "no attention" for x in trace.x}) == 3 * (len(GATES) - 1)
     assert list(figure.layout.xaxis.ticktext) == ["stage 2", "stage 3", "all blocks"]
     mean = rows[rows["gate"] == "mean gate"].set_index("place")["difference"]
-    assert f"mean gate from {mean.min():+.1%} ({mean.idxmin()})" in figure.layout.meta["alt"]
+    assert f"mean gate from {mean.min():+.1%} in {mean.idxmin()} to" in figure.layout.meta["alt"]
 
 
 def test_without_no_attention_there_is_one_panel():
     figure = static_or_dynamic(table(gates=["mean gate"], places=["SE_2_1"]))
     assert {trace.yaxis for trace in figure.data} == {"y"} and list(figure.data[-1].x) == [0]
-    assert figure.layout.meta["alt"].startswith("Change of top-1 in 1 place, with")
+    assert figure.layout.meta["alt"].startswith("Change of top-1 in 1 place, with 95 % intervals: mean gate -")
+    assert figure.layout.meta["alt"].endswith("% in SE_2_1.")
 
 
 def test_gates_that_some_places_lack():
