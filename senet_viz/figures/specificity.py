@@ -37,7 +37,7 @@ def specificity(table: pd.DataFrame, *, quantity: str = "gate") -> go.Figure:
             x=rows["label"], y=rows["median"], mode="lines+markers", name=name, legendgroup=source,
             line={"color": colour, "dash": dash, "width": 1.6}, marker={"symbol": symbol, "size": 5},
             **_hover(rows, name))
-    rows = table[table["source"] == "gate"]
+    rows = table[(table["source"] == "gate") & table["median"].notna()]  # a box of nan would be drawn at 0
     if not rows.empty:
         common = {"x": rows["label"], "name": quantity, "legendgroup": "gate"}
         figure.add_box(

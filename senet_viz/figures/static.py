@@ -4,7 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from .style import COLOURS, GREY, finish, span
+from .style import COLOURS, GREY, finish, signed_percent, span
 
 WITHOUT = "no attention"
 LOOKS = {  # gate → colour, symbol
@@ -40,14 +40,15 @@ def static_or_dynamic(table: pd.DataFrame) -> go.Figure:
             figure.add_vline(x=edge - 0.5, line={"color": GREY, "width": 1, "dash": "dash"}, row=row, col=1)
     figure.update_xaxes(range=[-0.5, len(places) - 0.5], tickvals=list(range(len(places))), ticktext=places,
                         tickangle=None if len(places) <= 8 else -90, showgrid=False, zeroline=False)
-    figure.update_yaxes(tickformat="+.0%", zeroline=False)
+    columns, off = ["difference", "low", "high", "low_classes", "high_classes"], table["gate"] == WITHOUT
+    figure.update_yaxes(tickformat=signed_percent(table.loc[~off, columns]), zeroline=False)
     figure.update_yaxes(title="change of top-1", row=1, col=1)
     if below:
-        columns = ["difference", "low", "high", "low_classes", "high_classes"]
-        ends = table.loc[table["gate"] == WITHOUT, columns].to_numpy(dtype=float)
+        ends = table.loc[off, columns].to_numpy(dtype=float)
         low, high = min(np.nanmin(ends), 0.0), max(np.nanmax(ends), 0.0)
         room = 0.1 * (high - low) or 0.01  # a dot at 0 is drawn whole
-        figure.update_yaxes(title=WITHOUT, range=[low - room, high + room], row=2, col=1)
+        figure.update_yaxes(title=WITHOUT, tickformat=signed_percent(ends), range=[low - room, high + room], row=2,
+                            col=1)
     return finish(figure, alt=_alt(table, places, gates), height=520 if below else 420)
 
 

@@ -1,5 +1,6 @@
 """Colours and pieces that all figures share. They read on a light and on a dark ground."""
 import html
+import math
 from itertools import pairwise
 
 import numpy as np
@@ -65,6 +66,17 @@ def mark_stages(figure: go.Figure, stages: ArrayLike, *, names: bool = True, **p
 def in_blocks(count: int) -> str:
     """How many blocks, in words: "in 1 block", "in 16 blocks"."""
     return f"in {count} block{'s' * (count != 1)}"
+
+
+def signed_percent(*values: ArrayLike) -> str:
+    """The format of an axis of changes, with as many decimals as tell its ticks apart.
+
+    Args:
+        values: all that is drawn, 0..1; nan is not.
+    """
+    drawn = np.concatenate([np.ravel(np.asarray(each, dtype=float)) for each in values] + [np.zeros(1)])
+    reach = float(np.nanmax(drawn) - np.nanmin(drawn))
+    return f"+.{max(math.ceil(-math.log10(20 * reach)), 0) if reach > 0 else 0}%"  # of about five ticks
 
 
 def span(values: pd.Series, form: str) -> str:

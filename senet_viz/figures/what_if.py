@@ -5,7 +5,19 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .classes import NEUTRAL, faint
-from .style import ANGLES, COLOURS, colour, dash, finish, hover_name, in_blocks, mark_stages, shorten, symbol
+from .style import (
+    ANGLES,
+    COLOURS,
+    colour,
+    dash,
+    finish,
+    hover_name,
+    in_blocks,
+    mark_stages,
+    shorten,
+    signed_percent,
+    symbol,
+)
 
 AGAINST = "against the mean of all classes"
 QUANTITIES = {"lead_change": ("logit", "+.2f"), "probability_change": ("probability", "+.1%")}
@@ -151,7 +163,8 @@ def evaluated(table: pd.DataFrame) -> go.Figure:
                       "pictures %{customdata[1]:+.1%} to %{customdata[2]:+.1%}%{customdata[6]}<br>%{customdata[3]} "
                       "pictures lost, %{customdata[4]} gained<extra></extra>")
     figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
-    figure.update_xaxes(title="change of top-1 (95\u00a0% intervals)", tickformat="+.0%", zeroline=False)
+    figure.update_xaxes(title="change of top-1 (95\u00a0% intervals)", tickformat=signed_percent(
+        rows[["difference", "low", "high"]], ends), zeroline=False)
     figure.update_yaxes(range=[len(set(names)) - 0.4, -0.6], type="category", automargin=True, dtick=1)
     low, high = rows.iloc[rows["difference"].argmin()], rows.iloc[rows["difference"].argmax()]
     alt = (f"Change of top-1 under {len(rows)} edits, with 95 % intervals: from {low['difference']:+.1%} "

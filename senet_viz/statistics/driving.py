@@ -104,7 +104,7 @@ def _class(stats: Statistics, told: pd.Series) -> str:
         return f"The class of a picture predicts {_range(told)} of the variance."
     each = stats.count[stats.count > 0] * stats.sampled / max(stats.metadata["images"], 1)
     number = f"{np.median(each):.0f} sampled picture{'s' * (round(np.median(each)) != 1)} a class"
-    text = (f" the mean of the other pictures of its class is farther from a picture's gate than the mean of all: with "
+    text = (f" the mean of the other pictures of its class is farther from a picture's gate than the mean of all. With "
             f"{number} (median) it is too unsure to tell what the class does.")
     if len(worse) == len(told):
         return f"What the class of a picture predicts cannot be told:{text}"

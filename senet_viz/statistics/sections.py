@@ -239,6 +239,7 @@ class DataSections:
         classes = f"{len(table):,} classes" if len(table) > 1 else plain(table.index[0])
         text = (f"Mean {self.quantity} of {classes} in the {table.shape[1]:,} channels of **{label}**"
                 + (", less each channel's mean over the classes." if centred else ".")
+                + (" It is the same for every class." if len(table) > 1 and not np.ptp(table, axis=0).any() else "")
                 + f" {self.repeated(label)} *{self.source}.*".replace("  ", " "))
         call = f"summaries.heat_map(stats, {label!r}, centred={centred}, clustered={clustered}{self._zoom})"
         return Section(
@@ -254,8 +255,8 @@ class DataSections:
         best = table.iloc[0]
         text = f"The channels of {label} by ω², the share of their variance that lies between classes. " + (
             f"First comes channel **{best['channel']}** (ω² {best['omega_squared']:.2f}), highest for "
-            f"{plain(best['highest'])} ({best['highest_mean']:.2f}), lowest for {plain(best['lowest'])} "
-            f"({best['lowest_mean']:.2f})." if pd.notna(best["omega_squared"]) else
+            f"{plain(best['highest'])} ({best['highest_mean']:.3f}), lowest for {plain(best['lowest'])} "
+            f"({best['lowest_mean']:.3f})." if pd.notna(best["omega_squared"]) else
             "Here it cannot be told: that takes two classes or more, more pictures than classes, and a gate that "
             "varies.") + f" {self.repeated(label)}".rstrip()
         return Section(f"The most class-selective channels of {label}", text, None, table,

@@ -193,7 +193,7 @@ def depth_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
         if above.any():  # what is said of noise would be noise
             margin = max(NEGLIGIBLE, _unrelated(0.95, images, classes))
             found += [_range(median, margin), *_depth(median, margin), *_controls(median, rows, margin),
-                      *_decoded(rows, classes, stats.sampled)]
+                      *_decoded(rows, classes, *_asked(stats, rows["gate"]))]
     found.append(_saturated(gate))
     few = int(((stats.count > 0) & (stats.count < FEW)).sum())
     if few:
@@ -562,7 +562,18 @@ def _ranked(rows: dict[str, pd.DataFrame], margin: float) -> str:
     return f"By ranks, in which a few outlying pictures weigh no more than others, it is {where}."
 
 
-def _decoded(rows: dict[str, pd.DataFrame], classes: int, sampled: int) -> list[str]:
+def _asked(stats: Statistics, gate: pd.DataFrame) -> tuple[int, int]:
+    """Of how many pictures a classifier was asked for the class, and how many classes these have."""
+    if "asked" in gate and (counts := gate[["asked", "among"]].dropna()).size:
+        asked, among = counts.iloc[0]
+        return int(asked), int(among)
+    if stats.sampled < stats.metadata["images"]:  # earlier archives do not tell which classes have enough of the sample
+        return stats.sampled, int((stats.count > 0).sum())
+    enough = stats.count >= FOLDS
+    return int(stats.count[enough].sum()), int(enough.sum())
+
+
+def _decoded(rows: dict[str, pd.DataFrame], classes: int, sampled: int, among: int) -> list[str]:
     """Of how many pictures the class is told from the gate, and of how many from its input."""
     if "squeeze" not in rows:
         return []
@@ -571,11 +582,7 @@ def _decoded(rows: dict[str, pd.DataFrame], classes: int, sampled: int) -> list[
     gate, given = gate[both], given[both]
     if gate.empty:
         return []
-    least = ""
-    if "asked" in rows["gate"] and (counts := rows["gate"].loc[both, ["asked", "among"]].dropna().astype(int)).size:
-        if int(counts["among"].iloc[0]) < classes:
-            least = f" Only classes of {FOLDS} sampled pictures or more are asked for, {counts['among'].iloc[0]:,}."
-        sampled, classes = counts.iloc[0]
+    least = f" Only classes of {FOLDS} sampled pictures or more are asked for, {among:,}." if among < classes else ""
     level = (gate + given) / 2
     margin = 2 * np.sqrt(2 * level * (1 - level) / sampled)  # two standard errors of a difference of shares
     more, less = int((given - gate > margin).sum()), int((gate - given > margin).sum())
@@ -590,7 +597,7 @@ def _decoded(rows: dict[str, pd.DataFrame], classes: int, sampled: int) -> list[
         "They are apart by no more than two standard errors.")
     return [f"How much of the class each of them holds: a linear classifier that looks at all channels tells the "
             f"class of {of(given)} of {sampled:,} pictures from z, and of {of(gate)} from the gate; chance is "
-            f"{1 / classes:.1%}.{least} {beyond}"]
+            f"{1 / among:.1%}.{least} {beyond}"]
 
 
 def _word(more: int, less: int, margin: float) -> str:

@@ -97,6 +97,9 @@ def test_nan_is_left_out():
     assert "without" not in specificity(table()).layout.meta["alt"]
     for band in bands(figure):
         assert list(band.x) == ["SE_3_1", "SE_3_1", None, "SE_2_1", "SE_2_1"]
+    box, = [trace for trace in figure.data if trace.type == "box"]
+    assert list(box.x) == ["SE_3_1", "SE_2_1"]  # of nan a browser draws it at 0
+    assert len(figure.layout.xaxis.categoryarray) == 3
 
 
 def test_all_nan_and_no_rows():

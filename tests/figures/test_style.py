@@ -16,6 +16,7 @@ from senet_viz.figures.style import (
     in_blocks,
     mark_stages,
     shorten,
+    signed_percent,
     span,
     symbol,
 )
@@ -134,3 +135,9 @@ def test_one_block_is_no_range():
     values = pd.Series({"SE_2_1": 0.256, "SE_3_1": 0.1, "SE_4_1": 0.3})
     assert (span(values, ".1f"), in_blocks(3)) == ("from 0.1 in SE_3_1 to 0.3 in SE_4_1", "in 3 blocks")
     assert (span(values[:1], ".2f"), in_blocks(1)) == ("0.26 in SE_2_1", "in 1 block")
+
+
+@pytest.mark.parametrize(("low", "wanted"), [(-0.6, "+.0%"), (-0.05, "+.0%"), (-0.02, "+.1%"), (-0.004, "+.2%"),
+                                             (0.0, "+.0%"), (float("nan"), "+.0%")])
+def test_ticks_of_small_changes_differ(low, wanted):
+    assert signed_percent([low, 0.0], low) == wanted

@@ -148,6 +148,8 @@ def test_a_gate_that_never_changes_has_no_highest_class(run, tmp_path):
     found = data.channel_classes(block.label, 1)
     assert f"In channel 1 of {block.label} the mean gate is 1.00 for every class" in found.text
     assert found.figure.layout.meta["alt"].endswith("classes have the same mean gate, 1.00.")
+    assert "It is the same for every class." in data.heat_map(block.label).text
+    assert "the same for every class" not in data.heat_map(data.stats.blocks[0].label).text
     assert data.separating(block.label, first, second).text.endswith(
         "Here it cannot be told: that takes two pictures or more of either class, and a gate that varies.")
     assert not data.separating(data.stats.blocks[0].label, first, second).text.endswith("varies.")

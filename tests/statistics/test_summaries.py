@@ -441,7 +441,7 @@ def findings(gate, *, count=(50, 50), drop=(), dead=None, draws=None, more=None,
                 if draws and source == "random":
                     rows[-1] |= {"low": draws[0], "high": draws[1], "draws": 3}
     stats = archive(gates(np.repeat(np.arange(len(count)), count), 2), np.repeat(np.arange(len(count)), count))
-    stats.metadata["sampled"] = 1000
+    stats.metadata |= {"sampled": 1000, "images": 2000}
     return depth_findings(stats, pd.DataFrame(rows))
 
 
