@@ -534,10 +534,13 @@ def describe_swap(table: pd.DataFrame, picture: str, other: str) -> str:
     single = towards.drop(ALL)
     where = "towards" if towards[ALL] > 0 else "away from" if towards[ALL] < 0 else "neither towards nor away from"
     text += (f" {AGAINST.capitalize()}, the logit of {plain(rest[0])}, the other's class, changes by "
-             f"{wide[rest[0]][ALL]:+.2f}, that of {plain(own)} by {wide[own][ALL]:+.2f}: their difference moves "
-             f"{where} the other ({towards[ALL]:+.2f}{_apart(whole)}). With the gates of a single block it "
-             f"moves towards the other in **{int((single > 0).sum())}** of {len(single)} cases")
-    return text + (f", most with **{single.idxmax()}** ({single.max():+.2f})." if single.max() > 0 else ".")
+             f"{wide[rest[0]][ALL]:+.3g}, that of {plain(own)} by {wide[own][ALL]:+.3g}: their difference moves "
+             f"{where} the other ({towards[ALL]:+.3g}{_apart(whole)}).")
+    if len(single) == 1:  # the same as all
+        return text
+    text += (f" With the gates of a single block it moves towards the other in **{int((single > 0).sum())}** of "
+             f"{len(single)} cases")
+    return text + (f", most with **{single.idxmax()}** ({single.max():+.3g})." if single.max() > 0 else ".")
 
 
 def describe_sizes(table: pd.DataFrame) -> str:

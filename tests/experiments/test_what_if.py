@@ -331,8 +331,11 @@ def test_sentences_of_a_swap_and_of_sizes(network):
                                         "spread": 1.0})
     faked = pd.concat([faked[:17], faked[:17].assign(of="y", lead_change=[2.0] + [-3.0] * 15 + [-2.0])])
     text = what_if.describe_swap(faked, "a", "b")
-    assert "the most probable class stays **x**" in text and "moves away from the other (-1.00)" in text
-    assert text.endswith("it moves towards the other in **1** of 16 cases, most with **SK_2_1** (+3.00).")
+    assert "the most probable class stays **x**" in text and "moves away from the other (-1)." in text
+    assert text.endswith("it moves towards the other in **1** of 16 cases, most with **SK_2_1** (+3).")
+    only = faked[faked["label"].isin([what_if.ALL, "SK_2_1"])]
+    small = what_if.describe_swap(only.assign(lead_change=only["lead_change"] / 1000), "a", "b")
+    assert small.endswith("moves away from the other (-0.001).")  # one block is all there are
     sizes = what_if.forced_sizes(model, sv.Model.noise(), sizes=(0.5, 1.0, 2.0))
     wide = sizes.pivot(index="size", columns="edit", values="lead")
     ahead = wide["5x5"] - wide["3x3"]
