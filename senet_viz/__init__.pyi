@@ -2,9 +2,13 @@
 from .data.images import UnreadableImage, open_image
 from .gates import (
     AttentionBlock,
+    BinaryClassifierOutputTarget,
     Edit,
     EditError,
+    FasterRCNNBoxScoreTarget,
     ModelBusy,
+    SemanticSegmentationTarget,
+    SimilarityToConceptTarget,
     View,
     edited,
     find_blocks,
@@ -18,6 +22,8 @@ from .statistics import Statistics, open_statistics
 from .training import Monitor
 
 __all__ = [
-    "AttentionBlock", "Edit", "EditError", "Model", "ModelBusy", "Monitor", "Statistics", "UnreadableImage", "View",
-    "edited", "find_blocks", "grad_cam", "inspect", "load", "open_image", "open_statistics", "parse_edits", "record",
+    "AttentionBlock", "BinaryClassifierOutputTarget", "Edit", "EditError", "FasterRCNNBoxScoreTarget", "Model",
+    "ModelBusy", "Monitor", "SemanticSegmentationTarget", "SimilarityToConceptTarget", "Statistics", "UnreadableImage",
+    "View", "edited", "find_blocks", "grad_cam", "inspect", "load", "open_image", "open_statistics", "parse_edits",
+    "record",
 ]

@@ -1,15 +1,15 @@
 """One batch through a network with many edits, one after the other."""
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import nn
 
 from ..gates import AttentionBlock, Edit
 from ..gates.edits import install
-from ..gates.hooks import Hooks
-from ..gates.inspection import logits_of
+from ..gates.hooks import Hooks, part_and_call
 from ..gates.points import on_gate
-from .network import PRECISIONS, private_copy
+from ..gates.targets import logits_of
+from .network import PRECISIONS, channels_last, private_copy
 
 
 class EditedNetwork:
@@ -23,10 +23,12 @@ class EditedNetwork:
         blocks: its attention blocks.
         device: to compute on.
         precision: "fp32", "bf16" or "fp16".
+        output: what the network returns → logits, where they lie in no usual place.
     """
 
-    def __init__(self, module: nn.Module, blocks: list[AttentionBlock], device: torch.device, precision: str):
-        self.module, self.blocks = private_copy(module, device, precision), blocks
+    def __init__(self, module: nn.Module, blocks: list[AttentionBlock], device: torch.device, precision: str,
+                 output: Callable[[object], torch.Tensor] | None = None):
+        self.module, self.blocks, self.output = private_copy(module, device, precision), blocks, output
         self.dtype = PRECISIONS[precision]
         # what modules gave in the unedited forward, in the order they ended; None where it is of no use
         self._kept: list[tuple[str, torch.Tensor | None]] = []
@@ -36,7 +38,7 @@ class EditedNetwork:
     @torch.no_grad()  # not inference mode, whose tensors do not tell of changes in place
     def unedited(self, batch: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) → logits (N, K) float32; the batch is kept for ``edited``."""
-        self._batch = batch.to(self.dtype, memory_format=torch.channels_last)
+        self._batch = channels_last(batch.to(self.dtype))
         ended: list[tuple[str, torch.Tensor, int]] = []
         spoilt, entered = set(), {}
         self._before = {}
@@ -60,7 +62,7 @@ class EditedNetwork:
                     self._before.setdefault(name, len(ended))
 
                 on_gate(hooks, block, gated)
-            logits = logits_of(self.module(self._batch)).float()
+            logits = logits_of(self.module(self._batch), len(self._batch), self.output).float()
         finally:
             hooks.remove()
         # what a later operation changed in place is no longer what the module gave
@@ -73,7 +75,8 @@ class EditedNetwork:
         """Logits (N, K) float32 of the batch that ``unedited`` was given last."""
         touched = [block for block in self.blocks if any(edit.matches(block) for edit in edits)]
         first = min((self._before[block.name] for block in touched), default=0)
-        counted = [product.path for block in touched if block.gate is None for product in block.products]
+        counted = [part_and_call(product.path)[0]
+                   for block in touched if block.gate is None for product in block.products]
         known = {path: output for path, output in self._kept[:first] if output is not None
                  # the multiplications of a module are counted, its parts' among them: these have to run
                  and not any(path.startswith(f"{other}." if other else "") for other in counted)}
@@ -84,7 +87,7 @@ class EditedNetwork:
                 skipped.append((part, part.__dict__.get("forward")))
                 part.forward = lambda *_, output=output, **__: output
             install(hooks, self.blocks, edits, len(self._batch))
-            return logits_of(self.module(self._batch)).float()
+            return logits_of(self.module(self._batch), len(self._batch), self.output).float()
         finally:
             hooks.remove()
             for part, forward in skipped:

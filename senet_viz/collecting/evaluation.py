@@ -154,7 +154,8 @@ class Evaluator(Worker):
 
     def __init__(self, plan: Evaluation, workers: int):
         super().__init__(plan, workers)
-        self.network = EditedNetwork(plan.model.module, plan.model.blocks, self.device, plan.settings.precision)
+        self.network = EditedNetwork(plan.model.module, plan.model.blocks, self.device, plan.settings.precision,
+                                     plan.model.output)
 
     def empty(self, shard: int) -> "_Shard":
         """A shard before its first picture."""

@@ -2,14 +2,16 @@
 import hashlib
 import os
 import platform
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
 
 from ..gates.blocks import AttentionBlock
 from ..gates.hooks import Hooks
-from ..gates.inspection import logits_of
 from ..gates.points import on_branch, on_gate
+from ..gates.targets import logits_of
 from ..models.copies import copied
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -27,13 +29,15 @@ class GateNetwork:
         device: to compute on.
         precision: "fp32", "bf16" or "fp16", of weights and feature maps.
         hidden: block → layer that is given its hidden units, as ``senet_viz.gates.hidden`` finds it.
+        output: what the network returns → logits, where they lie in no usual place.
         compiled: run it through ``torch.compile``, for batches of this size; what else the process had compiled is
             dropped, because what exceeds torch's cache would silently run, and round, as if it were not compiled.
     """
 
     def __init__(self, module: nn.Module, blocks: list[AttentionBlock], device: torch.device, precision: str,
-                 hidden: dict[str, str | None] | None = None, compiled: int | None = None):
-        self.blocks, self.dtype = blocks, PRECISIONS[precision]
+                 hidden: dict[str, str | None] | None = None, compiled: int | None = None,
+                 output: Callable[[object], torch.Tensor] | None = None):
+        self.blocks, self.dtype, self.output = blocks, PRECISIONS[precision], output
         self.module = private_copy(module, device, precision)
         self.gates: dict[str, list[torch.Tensor]] = {}
         self.squeezed: dict[str, list[torch.Tensor]] = {}
@@ -50,20 +54,23 @@ class GateNetwork:
             gates: list[torch.Tensor] = []
             means: list[torch.Tensor] = []
             self.gates[block.name], self.squeezed[block.name] = gates, means
-            on_gate(hooks, block, lambda gate, _, gates=gates: gates.append(gate.flatten(1)))
+            of = partial(_by_picture, block)
+            on_gate(hooks, block, lambda gate, _, gates=gates, of=of: gates.append(of(gate.flatten(1))))
             if block.squeeze:  # the block's own z costs nothing
-                hooks.before(block.squeeze, lambda z, means=means: means.append(z.flatten(1)))
+                hooks.before(block.squeeze, lambda z, means=means, of=of: means.append(of(z.flatten(1))))
                 continue
             for m in range(block.branches):  # the mean over space of a sum of branches is the sum of their means
-                on_branch(hooks, block, m, lambda u, means=means: means.append(u.mean((2, 3))))
+                on_branch(hooks, block, m, lambda u, means=means, of=of: means.append(of(u.flatten(2).mean(2))))
         for name, layer in self.hidden.items():
-            units = self.units[name] = []
-            hooks.before(layer, lambda given, units=units: units.append(given.flatten(1)))
+            units: list[torch.Tensor] = []
+            of = partial(_by_picture, next(block for block in self.blocks if block.name == name))
+            self.units[name] = units
+            hooks.before(layer, lambda given, units=units, of=of: units.append(of(given.flatten(1))))
 
     def _forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
         for seen in (*self.gates.values(), *self.squeezed.values(), *self.units.values()):
             seen.clear()
-        logits = logits_of(self.module(batch)).float()
+        logits = logits_of(self.module(batch), len(batch), self.output).float()
         means = [self.squeezed[b.name] for b in self.blocks]
         return (logits, torch.cat([gate for b in self.blocks for gate in self.gates[b.name]], 1).float(),
                 torch.cat([sum(others, first) for first, *others in means], 1).float(),
@@ -73,13 +80,30 @@ class GateNetwork:
     def __call__(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """(N, 3, H, W) → logits (N, K), gates (N, Σ M·C), squeezed inputs (N, Σ C) and hidden units (N, Σ H), float32.
 
+        Of a block with several gates a picture, one for each frame, their mean.
         Each block after block; hidden units of the layers in ``hidden``, in its order.
         """
         pictures = len(batch)
         if self.size:  # one shape, whatever came before: a run that goes on computes as one that never stopped
-            batch = nn.functional.pad(batch, (0, 0) * 3 + (0, self.size - pictures))
-        found = self._run(batch.to(self.dtype, memory_format=torch.channels_last))
+            batch = nn.functional.pad(batch, (0, 0) * (batch.dim() - 1) + (0, self.size - pictures))
+        found = self._run(channels_last(batch.to(self.dtype)))
         return tuple(values[:pictures] for values in found)
+
+
+def channels_last(values: torch.Tensor) -> torch.Tensor:
+    """Pictures or volumes, or weights of convolutions over them, with their channels last in memory."""
+    if values.dim() not in (4, 5):
+        return values
+    return values.contiguous(memory_format=torch.channels_last if values.dim() == 4 else torch.channels_last_3d)
+
+
+def _by_picture(block: AttentionBlock, rows: torch.Tensor) -> torch.Tensor:
+    """One row a picture (N, …): of blocks with several, their mean."""
+    if block.rows == 1:
+        return rows
+    pictures = len(rows) // block.rows
+    return (rows.unflatten(0, (pictures, block.rows)).mean(1) if block.together
+            else rows.unflatten(0, (block.rows, pictures)).mean(0))
 
 
 def private_copy(module: nn.Module, device: torch.device, precision: str) -> nn.Module:
@@ -89,7 +113,8 @@ def private_copy(module: nn.Module, device: torch.device, precision: str) -> nn.
         ValueError: when a weight is not finite in that precision.
     """
     module = copied(module).requires_grad_(False).to(device, PRECISIONS[precision])
-    module = module.to(memory_format=torch.channels_last)
+    for parameter in module.parameters():
+        parameter.data = channels_last(parameter.data)
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         if tensor.is_floating_point() and not tensor.isfinite().all():  # feature maps would not show it
             raise ValueError(f"{name} is not finite in {precision}; take another precision")

@@ -135,7 +135,7 @@ class Collector(Worker):
         blocks, settings = plan.model.blocks, plan.settings
         compiled = settings.batch_size if settings.compiled else None
         self.network = GateNetwork(plan.model.module, blocks, self.device, settings.precision,
-                                   plan.hidden if settings.sample else None, compiled)
+                                   plan.hidden if settings.sample else None, compiled, plan.model.output)
         self.random: list[GateNetwork] = []
         if settings.random_weights:
             spread = np.linspace(0, len(plan.pictures) - 1, min(CALIBRATION, plan.count)).round().astype(int)
@@ -145,7 +145,8 @@ class Collector(Worker):
             if len(images) > 1:  # of one, batch normalisation knows no variance
                 for seed in range(settings.random_weights):
                     module = random_weights(plan.model.module, torch.stack(images).to(self.device), seed)
-                    self.random.append(GateNetwork(module, blocks, self.device, settings.precision, None, compiled))
+                    self.random.append(GateNetwork(module, blocks, self.device, settings.precision, None, compiled,
+                                                   plan.model.output))
 
     def empty(self, shard: int) -> "_Shard":
         """A shard before its first picture."""

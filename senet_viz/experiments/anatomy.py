@@ -137,7 +137,8 @@ def dissect(model, batch: torch.Tensor, label: str) -> Anatomy:
         raise ValueError(f"there is no attention block {label!r}; the network's are: "
                          f"{', '.join(block.label for block in model.blocks)}")
     block, module = blocks[label], eager(model.module)
-    scope = block.name.partition("#")[0]  # of a gate written inline, the module around it
+    scope = block.path  # of a gate written inline, the module around it
+    call = block.place.removeprefix(scope)  # "@1", of a module that is called several times
     steps: list[Step] = []
 
     def keep(path: str, part: nn.Module, entered: object, output: object) -> None:
@@ -150,10 +151,11 @@ def dissect(model, batch: torch.Tensor, label: str) -> Anatomy:
         for path, part in module.get_submodule(scope).named_modules():
             path = f"{scope}.{path}".strip(".")
             if not any(part.children()) and not path.startswith(block.paths or ("\0",)):
-                hooks.after(path, lambda entered, output, path=path, part=part: keep(path, part, entered, output))
+                hooks.after(path + call,
+                            lambda entered, output, path=path, part=part: keep(path, part, entered, output))
         view = inspect(model, batch[:1], features=[*points, *seen])
     gate, maps = view.gates[block.name][0].cpu(), torch.stack([view.features[point][0].cpu() for point in points])
-    weighted = (gate[..., None, None] * maps).sum(0)
+    weighted = (gate[(..., *[None] * block.space)] * maps).sum(0)
     output = view.features[seen[0]][0].cpu() if seen else weighted
     if len(maps) != len(gate) or maps.shape[1] != gate.shape[1] or maps.shape[1:] != output.shape:
         raise ValueError(f"{block.label} cannot be taken apart: its maps {tuple(maps.shape)}, gate "

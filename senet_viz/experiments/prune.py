@@ -14,7 +14,7 @@ from ..gates import AttentionBlock, Edit, EditError, edited
 from ..gates.blocks import eager
 from ..gates.edits import Values
 from ..gates.hooks import hooked
-from ..gates.inspection import logits_of
+from ..gates.targets import logits_of
 from ..models import Model
 from ..models.checkpoints import read_checkpoint, save_checkpoint
 from ..models.folding import fold
@@ -57,12 +57,12 @@ def prune(model: Model, blocks: str, by: Values = 1.0) -> tuple[Model, list[dict
         if change["by"] == "scale":
             module.get_submodule(change["name"]).weight.data = gates[change["name"]][0].to(model.device)
     removed = _folded(module, removed, model)
-    smaller = Model(module, model.transform, model.classes, name=model.name, info=model.info)
+    smaller = Model(module, model.transform, model.classes, name=model.name, info=model.info, output=model.output)
     batch = model.batch([model.noise()])
     with edited(model, [edit]) as whole, torch.no_grad():
-        wanted = logits_of(whole(batch))
+        wanted = logits_of(whole(batch), 1, model.output)
     with torch.no_grad():
-        got = logits_of(smaller.module(batch))
+        got = logits_of(smaller.module(batch), 1, model.output)
     if not torch.allclose(got, wanted, rtol=0, atol=SAME * float(wanted.abs().max().clamp_min(1))):
         raise EditError(f"{edit}: without these blocks {model.name} would not answer as with their gates held, so they "
                         f"are not removed")

@@ -119,7 +119,7 @@ def _look(model, picture: torch.Tensor, label: str) -> "_Run":
     block = next((block for block in model.blocks if label in (block.name, block.label)), None)
     if block is None:
         return _Run(dissect(model, picture, label))  # says that there is none
-    scope = block.name.partition("#")[0]
+    scope = block.path
     unit = scope if "#" in block.name or block.branches > 1 else scope.rpartition(".")[0]
     with hooked(eager(model.module)) as hooks:
         hooks.before(unit, lambda x: entering.append(x.detach().float().cpu().clone()))

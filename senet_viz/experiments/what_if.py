@@ -10,6 +10,7 @@ lead, its logit less the mean logit over all classes (the softmax is the same of
 of all classes lie apart, for where the mean is near 0 already, as in networks trained with a softmax, they grow apart.
 """
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,8 +24,8 @@ from ..data.images import zoom
 from ..gates import AttentionBlock, Edit, View, edited, inspect, record
 from ..gates.blocks import eager, to_module
 from ..gates.hooks import hooked
-from ..gates.inspection import logits_of
 from ..gates.removals import branch_values, removals
+from ..gates.targets import logits_of
 from ..models import Model
 from ..reports.text import plain
 from ..tables import cells, gates, kernel_name
@@ -98,15 +99,15 @@ def _forward(model: Model, picture: torch.Tensor, variants: list[Sequence[Edit]]
                         return _grown(x, rows, more)
 
                     hooks.before(path, grow)
-                logits = logits_of(module(picture))
-            if len(logits) == 1 + len(variants):
-                return logits
+                returned = module(picture)
+            with suppress(ValueError):  # not as many rows as variants
+                return logits_of(returned, 1 + len(variants), model.output)
         except torch.OutOfMemoryError:  # the whole batch needs no less
             raise
         except (RuntimeError, IndexError):  # no chain of modules: batches of several sizes met
             if not any(grown):  # there was one size alone
                 raise
-        return logits_of(module(picture.expand(1 + len(variants), -1, -1, -1)))
+        return logits_of(module(picture.expand(1 + len(variants), -1, -1, -1)), 1 + len(variants), model.output)
 
 
 def _entries(blocks: Iterable[AttentionBlock]) -> list[str]:
@@ -114,7 +115,7 @@ def _entries(blocks: Iterable[AttentionBlock]) -> list[str]:
     entries: list[str] = []
     earlier: list[str] = []
     for block in blocks:
-        own = path = block.name.partition("#")[0]
+        own = path = "" if "@" in block.place else block.path  # a module of several places is entered several times
         best = None
         while path and not any(f"{name}.".startswith(f"{path}.") for name in earlier):
             best, path = path, path.rpartition(".")[0]
@@ -244,7 +245,7 @@ def forced_sizes(model: Model, image: Image.Image, target: int | None = None,
     logits = []
     for edits in tried.values():
         with edited(model, edits) as module, torch.no_grad():
-            logits.append(logits_of(module(batch)).float())
+            logits.append(logits_of(module(batch), len(batch), model.output).float())
     if target is None:
         target = int(logits[0][min(range(len(sizes)), key=lambda i: abs(sizes[i] - 1))].argmax())
     table = pd.concat([_outcomes(model, torch.cat([each[:1], each]), target, [

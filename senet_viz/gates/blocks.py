@@ -2,27 +2,33 @@
 import inspect
 import math
 import re
+import warnings
 import weakref
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
-from .hooks import hooked
+from .hooks import hooked, part_and_call
 from .kinds import kind_of
 from .search import Call, Search, Trace, Use
 
+QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
 NEARER = 4  # times the side of an example that is too small
-UNIT = re.compile(r"(?:^|\.)layer(\d+)\.(\d+)(?:[.#]|$)")
+UNIT = re.compile(r"(?:^|\.)layer(\d+)\.(\d+)(?:[.#@]|$)")
 
 
 @dataclass(frozen=True)
 class Product:
     """A multiplication of a feature map by a gate: which in a module's forward, and which operand is the gate.
 
-    Multiplications are counted as by ``Hooks.multiplied``. ``branch_dim`` is the dimension along which the branches of
-    a five-dimensional map lie: (N, M, C, H, W) or, with 0, (M, N, C, H, W).
+    ``path`` is a place of ``Hooks``, and multiplications are counted as by ``Hooks.multiplied``. ``branch_dim`` is the
+    dimension along which the branches of a map with one dimension more lie: (N, M, C, H, W) or, with 0,
+    (M, N, C, H, W).
     """
 
     path: str
@@ -35,32 +41,39 @@ class Product:
 class AttentionBlock:
     """One channel gate of a network.
 
-    Its parts are met at the boundaries of modules where there are such, and else at ``products``.
+    Its parts are met at the boundaries of modules where there are such, and else at ``products``. Of a module that runs
+    several times in one forward each call is a place, "neck.se@1"; each place where such a module applies its gate is a
+    block of its own.
 
     Attributes:
-        name: module path of the block, "layer2.3.se"; for a gate written inline that of the nearest module with
-            parameters, and which gate in it: "layer2.3#0".
+        name: place of the block, "layer2.3.se"; for a gate written inline that of the nearest module with parameters,
+            and which gate in it: "layer2.3#0", "neck@1#0".
         label: as in the papers, "SE_3_4" = stage 3, block 4; the stem is stage 1. Unique in a network.
-        kind: "SE", "SK", "ECA", "eSE", "SplitAttn", "GC", "CBAM" or "GE"; of a class that is not known by name "SE", or
-            where it weighs branches "SK", or "Highway" if one of them is the module's input.
+        kind: "SE", "SK", "ECA", "eSE", "SplitAttn", "GC", "CBAM" or "GE"; of a class that is not known by name "SE",
+            "linear" without an activation, or where it weighs branches "SK", "SplitAttn" if they are cut from one map,
+            or "Highway" if one of them is the module's input.
         channels: C, the channels of the map that the gate scales.
         branches: M, the branches that the gate weighs; 1 where it scales one map.
         kernels: effective kernel size of each branch, (3, 5), or None.
         stage, index: the label's two numbers.
-        gate: module path whose output is the gate; None for a gate that no module gives.
-        paths: module paths of the branches; () where the gate scales one map, or no modules give them.
-        input: module path whose input is the map that the gate scales; None for branches, and for a map that is met
-            only at the multiplication.
-        output: module path whose output is the scaled map, or the sum of the scaled branches; or None.
+        gate: place whose output is the gate; None for a gate that no module gives.
+        paths: places of the branches; () where the gate scales one map, or no modules give them.
+        input: place whose input is the map that the gate scales; None for branches, and for a map that is met only at
+            the multiplication.
+        output: place whose output is the scaled map, or the sum of the scaled branches; or None.
         products: the multiplications, one for the whole or one for each branch.
-        shortcut: module path of the shortcut that the block's output is added to (its output), or of the residual unit
-            where the shortcut is the unit's input; None where no addition follows the block directly.
+        shortcut: place of the shortcut that the block's output is added to (its output), or of the residual unit where
+            the shortcut is the unit's input; None where no addition follows the block directly.
         shortcut_is_input: which of the two.
         split_input: whether each branch sees other input channels (timm's skresnets), which confounds the choice of
             kernel with the choice of channels.
-        squeeze: module path whose input is the squeezed vector z, the mean over space of the block's input (of the sum
-            of its branches); None where no module is given it.
+        squeeze: place whose input is the squeezed vector z, the mean over space of the block's input (of the sum of its
+            branches); None where no module is given it.
         gain: the number that the block's output is multiplied with next (2 in NFNets, whose gates scale by 0 to 2).
+        space: dimensions of the map's space: 1 of a signal, 2 of a picture, 3 of a volume.
+        rows: gates for each picture: of networks that fold the frames of a clip, or several views of a picture, into
+            the batch. 1 elsewhere.
+        together: whether the rows of one picture lie side by side; else all pictures' first rows come first.
     """
 
     name: str
@@ -81,6 +94,19 @@ class AttentionBlock:
     split_input: bool = False
     squeeze: str | None = None
     gain: float = 1.0
+    space: int = 2
+    rows: int = 1
+    together: bool = True
+
+    @property
+    def place(self) -> str:
+        """The place of the module that holds the gate: the name, without the number of a gate written inline."""
+        return self.name.partition("#")[0]
+
+    @property
+    def path(self) -> str:
+        """The path of that module."""
+        return part_and_call(self.place)[0]
 
     @property
     def has_output(self) -> bool:
@@ -95,32 +121,35 @@ def find_blocks(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock
     """The attention blocks that run in a network's forward, in the order in which they run.
 
     They are found by what they do in one forward of the example (``senet_viz.gates.search``), whatever their class: a
-    feature map is multiplied, channel by channel, by what a sigmoid, softmax, tanh or its kin made of the picture.
-    Hence a gate that never fires is none (timm's gcresnets carry such decoys).
+    feature map is multiplied, channel by channel, by what a sigmoid, softmax, tanh or its kin, or a learned layer, made
+    of the pooled picture. Hence a gate that never fires is none (timm's gcresnets carry such decoys).
 
     Args:
         module: the network; it is run in evaluation mode and left as it was.
-        example: (N, 3, H, W), a picture that it could be given; on any device. Where a gated map has one pixel, the
-            example is enlarged, for a network that takes it so.
+        example: (N, channels, *space), with one to three dimensions of space: a picture, signal, clip or volume that it
+            could be given; on any device. Where a gated map has one pixel, the example is enlarged, for a network that
+            takes it so.
 
     Raises:
-        ValueError: when the network fails on the example, with the part in which it does, or runs a block more than
-            once in a forward.
+        ValueError: when the network fails on the example, with the part in which it does, or has no parts that can be
+            watched: a script, an exported or statically quantised network, one without values.
+
+    Warns:
+        UserWarning: of gates that scale groups of channels which lie in the batch, and are no blocks here.
 
     >>> [block.label for block in find_blocks(senet_viz.models.se_resnet50(), torch.rand(1, 3, 64, 64))][:4]
     ['SE_2_1', 'SE_2_2', 'SE_2_3', 'SE_3_1']
     """
-    module = eager(module)
-    if example.dim() != 4 or not len(example):
-        raise ValueError(f"an example has the shape (N, 3, H, W), N at least 1, not {tuple(example.shape)}")
-    example = example[:1]  # one picture, so that a batch cannot be taken for branches
-    if any(parameter.is_meta for parameter in module.parameters()):
-        raise ValueError(f"{type(module).__name__} has no values, for its parameters are on the meta device: give it "
-                         f"some (to_empty, load_state_dict)")
-    search, side = _search(module, example), math.sqrt(math.prod(example.shape[-2:]))
+    module = network_of(module)
+    example = batch_of(example, "an example")[:1]  # one picture, so that a batch cannot be taken for branches
+    space = example.dim() - 2
+    search, side = _search(module, example), math.prod(example.shape[2:]) ** (1 / space)
     if search.too_small:  # a gate on a map of one pixel looks like any product: look again from nearer
         with suppress(ValueError):  # networks of one input size fail
             search, side = _search(module, nn.functional.interpolate(example, scale_factor=NEARER)), side * NEARER
+    if search.groups:
+        warnings.warn(f"{type(module).__name__} folds groups of channels into the batch and gates them there (in "
+                      f"{', '.join(dict.fromkeys(search.groups))}); these gates of groups are left out.", stacklevel=2)
     groups: dict[frozenset[Use], None] = {}
     for use in search.uses:
         if use.branch_dim or use.summed:
@@ -128,11 +157,7 @@ def find_blocks(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock
     blocks: list[AttentionBlock] = []
     sides: dict[str, float] = {}
     for group in groups:
-        block = _block(module, sorted(group, key=search.uses.index), search, {b.name for b in blocks})
-        if search.calls[_path(block.name)] > 1:
-            raise ValueError(f"{_path(block.name)} ({type(module.get_submodule(_path(block.name))).__name__}) runs its "
-                             f"gate {search.calls[_path(block.name)]} times in one forward; the places that share a "
-                             f"block cannot be told apart.")
+        block = _block(module, sorted(group, key=search.uses.index), search, [b.place for b in blocks])
         blocks.append(block)
         sides[block.name] = next(iter(group)).side
     return _label(blocks, sides, side)
@@ -140,13 +165,16 @@ def find_blocks(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock
 
 def _search(module: nn.Module, example: torch.Tensor) -> Search:
     batch = to_module(example, module).detach().view(example.shape)  # a tensor of our own
-    with hooked(module) as hooks, torch.no_grad():
+    with hooked(module, first=True) as hooks, torch.no_grad():
         search = Search(module, hooks, batch)
         try:
             with search:
                 module(batch)
         except Exception as error:
             raise ValueError(_failure(module, example, search.stack, error)) from error
+    if hooks.elsewhere:
+        raise ValueError(f"{type(module).__name__} runs its parts in other threads, where they are not seen: give the "
+                         f"network that it wraps (.module of DataParallel)")
     return search
 
 
@@ -163,6 +191,56 @@ def blocks_of(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock]:
 def eager(module: nn.Module) -> nn.Module:
     """The network inside a ``torch.compile`` wrapper: hooks added after compiling would never fire, silently."""
     return getattr(module, "_orig_mod", module)
+
+
+def network_of(model) -> nn.Module:
+    """The network that can be watched: a ``senet_viz.Model``'s, or an ``nn.Module`` without its compiled wrapper.
+
+    Raises:
+        ValueError: one sentence, for what is none, and for one whose parts cannot be watched.
+    """
+    module = eager(model if isinstance(model, nn.Module) else getattr(model, "module", model))
+    name = type(model).__name__
+    if isinstance(module, torch.jit.ScriptModule):
+        raise ValueError("A TorchScript network runs without Python, and its parts cannot be watched: give the network "
+                         "that it was made from.")
+    if isinstance(model, torch.export.ExportedProgram) or _exported(module):
+        raise ValueError("An exported program is one list of operations, without the parts that could be watched: give "
+                         "the network that it was made from.")
+    if isinstance(model, Mapping):
+        raise ValueError(f"A state_dict ({name}) holds weights and no network: load it into one (load_state_dict).")
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"A network is an nn.Module or a senet_viz.Model, not {name}.")
+    if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
+        raise ValueError(f"{name} has lazy layers without values: run it once on a batch first.")
+    if any(parameter.is_meta for parameter in module.parameters()):
+        raise ValueError(f"{name} has no values, for its parameters are on the meta device: give it some (to_empty, "
+                         f"load_state_dict)")
+    if any(type(part).__module__.startswith(QUANTISED) for part in module.modules()):
+        raise ValueError(f"{name} is statically quantised: its gates are products of integers, which are not looked "
+                         f"for. Give the network in floating point.")
+    return module
+
+
+def _exported(module) -> bool:
+    return isinstance(module, torch.fx.GraphModule) and any(
+        isinstance(node.target, torch._ops.OpOverload) for node in module.graph.nodes)
+
+
+def batch_of(batch, what: str = "a batch") -> torch.Tensor:
+    """A batch as a tensor, (N, channels, *space); NumPy arrays are taken as well.
+
+    Raises:
+        ValueError: one sentence, for what is none.
+    """
+    if isinstance(batch, np.ndarray):
+        batch = torch.from_numpy(np.ascontiguousarray(batch))
+    if not isinstance(batch, torch.Tensor):
+        raise ValueError(f"{what} is a tensor (N, channels, height, width), not {type(batch).__name__}")
+    if not 3 <= batch.dim() <= 5 or not len(batch):
+        raise ValueError(f"{what} has the shape (N, channels, height, width), or one or three dimensions of space, N "
+                         f"at least 1, not {tuple(batch.shape)}")
+    return batch
 
 
 def to_module(batch: torch.Tensor, module: nn.Module) -> torch.Tensor:
@@ -184,14 +262,12 @@ def _failure(module: nn.Module, example: torch.Tensor, stack: list[Call], error:
             f"{str(error).splitlines()[0] if str(error) else type(error).__name__}")
 
 
-def _path(name: str) -> str:
-    return name.partition("#")[0]
-
-
-def _block(module: nn.Module, uses: list[Use], search: Search, taken: set[str]) -> AttentionBlock:
+def _block(module: nn.Module, uses: list[Use], search: Search, taken: list[str]) -> AttentionBlock:
     """The block of the uses whose products enter one sum."""
+    def place(call: Call) -> str:
+        return f"{call.path}@{call.number}" if search.calls[call.path] > 1 else call.path
+
     first, whole = uses[0], frozenset(uses)
-    once = {path for path, count in search.calls.items() if count == 1}
     parts: tuple[Trace | None, ...] = ()
     if len(uses) > 1:
         values = torch.stack([use.gate.flatten(1) for use in uses], 1)
@@ -203,45 +279,53 @@ def _block(module: nn.Module, uses: list[Use], search: Search, taken: set[str]) 
     branches, channels = values.shape[1:]
 
     returned = [call for call, of in first.returned if of == whole]
-    given = [(call, output) for call, output in first.activation.outputs
-             if first.branch_dim and call.path in once and output.numel() == values.numel()
-             and torch.equal(output.reshape(values.shape), values)]
+    given = [call for call, output, changes in first.begun.outputs
+             if first.branch_dim and all(use.changes == changes for use in uses)
+             and output.numel() == values.numel() and torch.equal(output.reshape(values.shape), values)]
     scales_input = branches == 1 and first.inner.entered is first.map
-    named = [call for call, _ in given if next(module.get_submodule(call.path).parameters(), None) is not None]
-    output = returned[0].path if returned else None
-    if first.inner in returned and first.inner in first.activation.calls and (scales_input or branches > 1):
-        name, entry = first.inner.path, first.inner if scales_input else None
+    named = [call for call in given if next(module.get_submodule(call.path).parameters(), None) is not None
+             and not (first.begun.learned and call is first.begun.calls[-1])]  # a lone layer is no block
+    if first.inner in returned and first.inner in first.begun.calls and (scales_input or branches > 1):
+        name, entry = place(first.inner), first.inner if scales_input and first.inner in first.given else None
     elif named:
-        name = named[-1].path
-        entry = named[-1] if branches == 1 and named[-1].entered is first.map else None
+        name, entry = place(named[-1]), named[-1] if branches == 1 and named[-1] in first.given else None
     else:
-        count = sum(_path(other) == first.call.path and "#" in other for other in taken)
-        name, entry = f"{first.call.path}#{count}", None
-    paths = tuple(part.outputs[-1].path for part in parts if part is not None and part.outputs)
-    if len(paths) != branches or len(set(paths)) != branches or not once.issuperset(paths):
-        paths = ()
-    kernels = tuple(side for path in paths if (side := _kernel(module.get_submodule(path))))
+        name, entry = f"{place(first.call)}#", None
+    if name.endswith("#") or name in taken:
+        name, entry = f"{place(first.call)}#{taken.count(place(first.call))}", None
+    calls = [part.outputs[-1] for part in parts if part is not None and part.outputs]
+    calls = calls if len(calls) == branches == len(set(calls)) else []
+    kernels = tuple(side for call in calls if (side := _kernel(module.get_submodule(call.path))))
     shortcut, is_input = first.shortcut or (None, False)
-    part = module.get_submodule(_path(name))
-    highway = branches > 1 and any(use.map is use.inner.entered for use in uses)
+    part = module.get_submodule(part_and_call(name.partition("#")[0])[0])
     precision = max(1e-3, 4 * torch.finfo(mean.dtype).eps)
     return AttentionBlock(
-        name=name, label="", kind="Highway" if highway else kind_of(part, branches), channels=channels,
-        branches=branches, kernels=kernels if paths and len(kernels) == branches else None, stage=0, index=0,
-        gate=given[0][0].path if given else None, paths=paths, input=entry.path if entry else None,
-        output=output if output in once else None,
-        products=tuple(Product(use.call.path, use.number, use.operand, use.branch_dim) for use in uses),
-        shortcut=shortcut.path if shortcut and shortcut.path in once else None, shortcut_is_input=is_input,
-        split_input=bool(paths and getattr(part, "split_input", False)),
-        squeeze=next((path for path, vector in uses[-1].vectors if path in once and vector.shape == mean.shape
+        name=name, label="", kind=kind_of(part, _form(uses, branches, parts)), channels=channels, branches=branches,
+        kernels=kernels if calls and len(kernels) == branches else None, stage=0, index=0,
+        gate=place(given[0]) if given else None, paths=tuple(map(place, calls)), input=place(entry) if entry else None,
+        output=place(returned[0]) if returned else None,
+        products=tuple(Product(place(use.call), use.number, use.operand, use.branch_dim) for use in uses),
+        shortcut=place(shortcut) if shortcut else None, shortcut_is_input=is_input,
+        split_input=bool(calls and getattr(part, "split_input", False)),
+        squeeze=next((place(call) for call, vector in uses[-1].vectors if vector.shape == mean.shape
                       and torch.allclose(vector, mean, rtol=precision, atol=precision)), None),
-        gain=first.gain)
+        gain=first.gain, space=first.space, rows=first.fold.rows if first.fold else 1,
+        together=first.fold.together if first.fold else True)
+
+
+def _form(uses: list[Use], branches: int, parts: tuple[Trace | None, ...]) -> str:
+    """The kind of a block by its form alone."""
+    if branches == 1:
+        return "linear" if uses[0].begun.learned else "SE"
+    if any(trace is use.inner.entered for use in uses for trace in (parts or (use.map,)) if len(uses) > 1 or parts):
+        return "Highway"
+    return "SplitAttn" if len(uses) == 1 and not parts else "SK"
 
 
 def _kernel(branch: nn.Module) -> int | None:
     """Effective side of a branch's convolution: dilation · (kernel − 1) + 1."""
     for part in branch.modules():
-        if isinstance(part, nn.Conv2d):
+        if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d):
             return part.dilation[0] * (part.kernel_size[0] - 1) + 1
     return None
 
@@ -252,7 +336,7 @@ def _label(blocks: list[AttentionBlock], sides: dict[str, float], input_side: fl
     taken: dict[str, int] = {}
     for block in blocks:
         unit = UNIT.search(block.name)
-        if unit:
+        if unit and "@" not in block.name:  # a path tells nothing of the places where its module is used
             stage, index = int(unit[1]) + 1, int(unit[2]) + 1
         else:
             stage = round(math.log2(input_side / sides[block.name]))

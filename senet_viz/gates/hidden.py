@@ -14,14 +14,14 @@ def hidden_layers(module: nn.Module, blocks: list[AttentionBlock], example: torc
     A hidden layer is what such a layer is given by another one within the block's own module: SE's reduced vector and
     SK's z are, ECA's and a single layer's inputs are not.
     """
-    paths = {block.name: block.name.partition("#")[0] for block in blocks}
+    paths = {block.name: block.path for block in blocks}
     order: dict[str, list[tuple[str, int]]] = {name: [] for name in paths}  # the layers of vectors, with their outputs
     with hooked(module) as hooks, torch.no_grad():
         for name, path in paths.items():
             for inner, part in module.get_submodule(path).named_modules():
                 if isinstance(part, nn.Linear):
                     sizes = part.in_features, part.out_features
-                elif isinstance(part, nn.Conv2d):
+                elif isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d):
                     sizes = part.in_channels, part.out_channels
                 else:
                     continue

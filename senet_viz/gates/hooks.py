@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from .state import inspected
+
 WAIT = 120.0  # seconds to wait for a model that another thread is using
 MULTIPLICATIONS = {"mul", "multiply", "rmul"}
 
@@ -22,64 +24,120 @@ class ModelBusy(RuntimeError):
 class Hooks:
     """Hooks on submodules of one network, seen only by forwards of the thread that set them.
 
+    A place is a submodule's path, "layer2.3.se", or one of the calls of a submodule that runs several times in one
+    forward, from 0: "neck.se@1".
+
     ``shared=False`` is for a network that nobody else uses: without the look at the thread ``torch.compile`` can take
     the hooks into its graph.
     """
 
     def __init__(self, module: nn.Module, shared: bool = True):
         self.module = module
+        self.elsewhere = False  # whether a hooked part was run by another thread
         self._handles: list = []
         self._multiplied: dict[str, dict[int, list[Callable]]] = {}
+        self._calls: dict[str, int] = {}  # path → calls begun in this forward, of parts that are called several times
         self._thread = threading.get_ident() if shared else None
 
-    def before(self, path: str, function: Callable) -> None:
+    def before(self, place: str, function: Callable) -> None:
         """Call ``function(input)`` with the first argument of the submodule; a tensor it returns takes its place.
 
         The input is None where the submodule is called with keywords alone.
         """
+        part, ours = self._at(place)
+
         def hook(_, args):
-            if self._thread is None or threading.get_ident() == self._thread:
+            if ours():
                 new = function(args[0] if args else None)
                 if new is not None:
                     return (new, *args[1:])
-        self._handles.append(self.module.get_submodule(path).register_forward_pre_hook(hook))
+        self._handles.append(part.register_forward_pre_hook(hook))
 
-    def after(self, path: str, function: Callable) -> None:
+    def after(self, place: str, function: Callable) -> None:
         """Call ``function(input, output)`` after the submodule; a tensor it returns takes the output's place."""
-        def hook(_, args, output):
-            if self._thread is None or threading.get_ident() == self._thread:
-                return function(args[0] if args else None, output)
-        self._handles.append(self.module.get_submodule(path).register_forward_hook(hook))
+        part, ours = self._at(place)
 
-    def multiplied(self, path: str, number: int, function: Callable) -> None:
+        def hook(_, args, output):
+            if ours():
+                return function(args[0] if args else None, output)
+        self._handles.append(part.register_forward_hook(hook))
+
+    def after_scripts(self, function: Callable) -> None:
+        """Call ``function(inputs, output)`` after each TorchScript part, which takes no hooks of its own."""
+        scripts = {id(part) for part in self.module.modules() if isinstance(part, torch.jit.ScriptModule)}
+        if not scripts:
+            return
+
+        def hook(part, args, output):
+            if id(part) in scripts and threading.get_ident() == self._thread:
+                function(args, output)
+        self._handles.append(nn.modules.module.register_module_forward_hook(hook))
+
+    def multiplied(self, place: str, number: int, function: Callable) -> None:
         """Call ``function(multiply, *operands)`` instead of a multiplication in the submodule's forward.
 
         Multiplications are counted from 0, those in its own submodules among them. ``multiply(*operands)`` gives the
         product; what ``function`` returns takes its place.
         """
-        watched = self._multiplied.setdefault(path, {})
+        watched = self._multiplied.setdefault(place, {})
         watched.setdefault(number, []).append(function)
         if len(watched) > 1 or len(watched[number]) > 1:
             return
+        part, ours = self._at(place)
         modes: list[_Multiplications] = []
 
         def enter(*_):
-            if self._thread is None or threading.get_ident() == self._thread:
+            if ours():
                 modes.append(_Multiplications(watched))
                 modes[-1].__enter__()
 
         def leave(*_):
-            if modes and (self._thread is None or threading.get_ident() == self._thread):
+            if modes and ours():
                 modes.pop().__exit__(None, None, None)
 
-        part = self.module.get_submodule(path)
         self._handles += [part.register_forward_pre_hook(enter), part.register_forward_hook(leave, always_call=True)]
+
+    def _at(self, place: str) -> tuple[nn.Module, Callable[[], bool]]:
+        """The submodule of a place, and whether a call of it is this place's, and of this thread."""
+        path, number = part_and_call(place)
+        part = self.module.get_submodule(path)
+        if number is not None and path not in self._calls:
+            self._count(path, part)
+
+        def ours() -> bool:
+            if self._thread is not None and threading.get_ident() != self._thread:
+                self.elsewhere = True
+                return False
+            return number is None or self._calls[path] == number + 1
+        return part, ours
+
+    def _count(self, path: str, part: nn.Module) -> None:
+        """Count the calls of a submodule, from each beginning of the network's forward."""
+        def begin(*_):
+            if self._thread is None or threading.get_ident() == self._thread:
+                self._calls[path] = 0
+
+        def call(*_):
+            if self._thread is None or threading.get_ident() == self._thread:
+                self._calls[path] += 1
+        self._calls[path] = 0
+        self._handles += [self.module.register_forward_pre_hook(begin), part.register_forward_pre_hook(call)]
 
     def remove(self) -> None:
         """Take every hook off."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+
+
+def part_and_call(place: str) -> tuple[str, int | None]:
+    """The submodule of a place, and which of its calls; None for one that is called once.
+
+    >>> part_and_call("layer2.3.se"), part_and_call("neck.se@1")
+    (('layer2.3.se', None), ('neck.se', 1))
+    """
+    path, at, number = place.rpartition("@")
+    return (path, int(number)) if at and number.isdigit() else (place, None)
 
 
 class _Multiplications(TorchFunctionMode):
@@ -121,13 +179,13 @@ def tensors_in(values: Iterable) -> list[torch.Tensor]:
 
 
 @contextmanager
-def hooked(module: nn.Module, wait: float | None = None) -> Iterator[Hooks]:
+def hooked(module: nn.Module, wait: float | None = None, first: bool = False) -> Iterator[Hooks]:
     """Exclusive use of a network in evaluation mode, with hooks that are removed whatever happens.
 
     Hooks are state of the module: two threads that record from one network at once would see each other's. Whoever
     enters here waits for the one before, at most ``wait`` seconds (``WAIT`` when None). Inside, the caller's
-    ``torch.inference_mode`` is off, for its tensors never have gradients, and a network compiled in place runs eagerly.
-    The training flag of every submodule and the thread's gradient mode are afterwards as they were.
+    ``torch.inference_mode`` is off, for its tensors never have gradients, and what was compiled runs eagerly. What the
+    network is afterwards, and what ``first`` is: ``senet_viz.gates.state.inspected``.
 
     Raises:
         ModelBusy: when the wait was in vain.
@@ -138,21 +196,9 @@ def hooked(module: nn.Module, wait: float | None = None) -> Iterator[Hooks]:
     if not lock.acquire(timeout=wait):
         raise ModelBusy(f"The model has been busy with other work for {wait:g} seconds; try again in a moment.")
     hooks = Hooks(module)
-    parts = list(module.modules())
-    training = [part for part in parts if part.training]
-    compiled = {part: part._compiled_call_impl for part in parts if part._compiled_call_impl is not None}
-    grad = torch.is_grad_enabled()
     try:
-        for part in training:
-            part.training = False
-        for part in compiled:  # what nn.Module.compile() left: code from before these hooks
-            part._compiled_call_impl = None
-        with torch.inference_mode(False), torch.set_grad_enabled(grad):
+        with inspected(module, first):
             yield hooks
     finally:
         hooks.remove()
-        for part in training:
-            part.training = True
-        for part, call in compiled.items():
-            part._compiled_call_impl = call
         lock.release()

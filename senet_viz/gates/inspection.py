@@ -1,19 +1,19 @@
 """Everything the program knows about a prediction, from one forward: logits, gates, feature maps and Grad-CAM."""
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import nn
 
-from .blocks import AttentionBlock, blocks_of, eager, to_module
+from .blocks import AttentionBlock, batch_of, blocks_of, network_of, to_module
 from .cam import channel_weights, weighted_sum
 from .edits import Edit, install
-from .hooks import Hooks, hooked
+from .hooks import Hooks, hooked, part_and_call
 from .points import on_branch, on_gate, on_output, on_shortcut
+from .targets import logits_of, scores_of
 
-INDICES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 Point = str | tuple[str, str | int]  # a module path, or a block and "input", "output", "shortcut" or a branch index
 
 
@@ -22,12 +22,14 @@ class View:
     """What ``inspect`` saw. Tensors are detached, float32, and on the model's device.
 
     Attributes:
-        logits: (N, K); (N, 0) of a network that gives none, such as a backbone's maps, unless Grad-CAM is asked for.
-        gates: block name → (N, M, C), the gate after its activation; M = 1 unless the block weighs branches.
-        features: point → (N, C, H, W); a pair has the block's name, also where it was asked for by label.
-        cams: layer → (N, T, h, w), Grad-CAM with ReLU, not normalised.
+        logits: (N, K); (N, 0) of a network that gives none, such as maps of a backbone or of a segmentation.
+        gates: block name → (N, M, C), the gate after its activation; M = 1 unless the block weighs branches. Of blocks
+            with several rows a picture (``AttentionBlock.rows``) a gate for each row.
+        features: point → (N, C, *space); a pair has the block's name, also where it was asked for by label.
+        cams: layer → (N, T, *space), Grad-CAM with ReLU, not normalised.
         weights: layer → (N, T, C), Grad-CAM's channel weights α (signed).
         blocks: the network's attention blocks.
+        output: what the network returned, detached.
     """
 
     logits: torch.Tensor
@@ -36,14 +38,15 @@ class View:
     cams: dict[Point, torch.Tensor]
     weights: dict[Point, torch.Tensor]
     blocks: list[AttentionBlock]
-    _graph: tuple[torch.Tensor, dict[Point, torch.Tensor]] | None = field(default=None, repr=False)
+    output: object = field(default=None, repr=False)
+    _graph: "_Graph | None" = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)  # pages share views between threads
 
     def grad_cam(self, targets) -> tuple[dict[Point, torch.Tensor], dict[Point, torch.Tensor]]:
         """Grad-CAM and its channel weights for further classes, without another forward.
 
         Args:
-            targets: T class indices for every image, or (N, T).
+            targets: as of ``inspect``.
 
         Returns:
             As ``cams`` and ``weights``.
@@ -55,7 +58,27 @@ class View:
         if self._graph is None:
             raise RuntimeError("this view kept no graph: inspect with retain_graph=True to ask for classes later")
         with self._lock:
-            return _grad_cam(*self._graph, _targets(targets, self.logits), retain_graph=True)
+            return self._graph.grad_cam(targets, retain_graph=True)
+
+
+@dataclass
+class _Graph:
+    """What Grad-CAM is computed from: what the network returned, with its graph to the maps asked for."""
+
+    output: object
+    logits: torch.Tensor | None
+    maps: dict[Point, torch.Tensor]
+    pictures: int
+    class_index: Callable[[str], int] | None
+
+    def grad_cam(self, targets, *, retain_graph: bool) -> tuple[dict[Point, torch.Tensor], dict[Point, torch.Tensor]]:
+        """Maps and channel weights, by layer."""
+        with torch.inference_mode(False), torch.enable_grad():
+            scores = scores_of(targets, self.output, self.logits, self.pictures, self.class_index)
+            found = channel_weights(scores, list(self.maps.values()), retain_graph=retain_graph)
+        weights = dict(zip(self.maps, found))
+        cams = {point: weighted_sum(w, self.maps[point].detach().float()).relu() for point, w in weights.items()}
+        return cams, weights
 
 
 def inspect(
@@ -66,27 +89,34 @@ def inspect(
         features: Iterable[Point] = (),
         edits: Sequence[Edit] = (),
         *,
+        output: Callable[[object], torch.Tensor] | None = None,
         retain_graph: bool = False,
         wait: float | None = None,
 ) -> View:
     """Run a network once and return its logits, its gates, and the feature maps and Grad-CAMs asked for.
 
     An ``nn.Module`` that is new here is first run on one image, to find its blocks. The network is left as it was:
-    hooks are removed and training flags restored whatever happens, no ``requires_grad`` is touched. One thread at a
-    time uses a network; others wait.
+    hooks are removed, training flags and buffers restored whatever happens, no ``requires_grad`` is touched; gradient
+    checkpointing is off meanwhile. One thread at a time uses a network; others wait.
 
-    A point is a module path ("layer3": that module's output) or a pair of a block, by name or label, and "input" (what
-    the gate multiplies; for SK the sum of the branches), "output", "shortcut" (what the output is added to) or the
-    index of a branch.
+    A point is a module path ("layer3": that module's output; "neck@1": that of its second call) or the module itself,
+    or a pair of a block, by name or label, and "input" (what the gate multiplies; for SK the sum of the branches),
+    "output", "shortcut" (what the output is added to) or the index of a branch. A module's map whose channels come last
+    (N, H, W, C), which its shape tells beside the picture's, is turned.
 
     Args:
         model: a ``senet_viz.Model`` or any ``nn.Module``.
-        batch: (N, 3, H, W), transformed for the model; moved to its device.
-        targets: the classes to explain: T class indices for every image, or (N, T). The class with the highest
-            logit of each image when None.
+        batch: (N, channels, *space) with one to three dimensions of space, (N, 3, H, W) for pictures; transformed for
+            the model; moved to its device.
+        targets: what to explain: T class indices, or names where the model knows them, for every image, or (N, T); a
+            target may also be a function of what the network returns that gives a scalar or (N,)
+            (``senet_viz.SemanticSegmentationTarget`` and its kin). The class with the highest logit of each image when
+            None.
         layers: points for Grad-CAM; an SK block's "input" has no place in the graph and cannot be one.
         features: points whose feature maps to return.
         edits: changes of gates, made in this forward alone. ``View.gates`` has the gates as changed.
+        output: what the network returns → logits (N, K), where they lie in no usual place
+            (``senet_viz.gates.targets.logits_of``); the model's own when None.
         retain_graph: keep the graph in the view, so that ``View.grad_cam`` can explain further classes.
         wait: seconds to wait for a model in use, ``senet_viz.gates.hooks.WAIT`` when None.
 
@@ -100,43 +130,43 @@ def inspect(
     >>> view.gates["layer4.2.se"].shape, view.cams["layer4"].shape
     (torch.Size([1, 1, 512]), torch.Size([1, 1, 8, 8]))
     """
-    module = eager(getattr(model, "module", model)) if not isinstance(model, nn.Module) else eager(model)
-    if batch.dim() != 4 or not len(batch):
-        raise ValueError(f"a batch has the shape (N, 3, H, W), N at least 1, not {tuple(batch.shape)}")
-    batch = to_module(batch, module)
+    module = network_of(model)
+    batch = to_module(batch_of(batch), module)
+    output = output or getattr(model, "output", None)
 
     with hooked(module, wait) as hooks, torch.no_grad():
         blocks = model.blocks if not isinstance(model, nn.Module) else blocks_of(module, batch[:1])
         names = {key: block for block in blocks for key in (block.name, block.label)}
-        layers, features = [_normal(p, names) for p in layers], [_normal(p, names) for p in features]
-        recorder = _Recorder(names)
+        layers, features = _points(layers, module, names), _points(features, module, names)
+        recorder = _Recorder(names, batch.shape)
         install(hooks, blocks, edits, len(batch))
         for block in blocks:
             on_gate(hooks, block, partial(recorder.gate, block))
         for point in dict.fromkeys([*layers, *features]):
             recorder.watch(hooks, module, point, point in layers)
-        output = module(batch)
+        returned = module(batch)
+        logits = None
         try:
-            logits = logits_of(output)
-        except ValueError:  # a backbone, whose gates are to be had all the same
-            if layers:
+            logits = logits_of(returned, len(batch), output)
+        except ValueError:  # of a backbone, or a segmentation, whose gates are to be had all the same
+            if output is not None:
                 raise
-            logits = batch.new_empty(len(batch), 0)
         recorder.check(blocks, [*layers, *features])
     # autograd needs no hooks: others may use the model while gradients are computed
     view = View(
-        logits=logits.detach().float(),
+        logits=logits.detach().float() if logits is not None else batch.new_empty(len(batch), 0).float(),
         gates=recorder.gates,
         features={point: recorder.feature(point) for point in features},
-        cams={}, weights={}, blocks=blocks)
+        cams={}, weights={}, blocks=blocks, output=_detached(returned))
     if layers:
-        if not logits.requires_grad:
+        if logits is not None and not logits.requires_grad:
             raise RuntimeError(f"{type(module).__name__} computes its logits without gradients (torch.no_grad or "
                                f"detach); Grad-CAM needs them")
-        maps = {point: recorder.maps[point] for point in layers}
-        view.cams, view.weights = _grad_cam(logits, maps, _targets(targets, view.logits), retain_graph=retain_graph)
+        graph = _Graph(returned, logits, {point: recorder.maps[point] for point in layers}, len(batch),
+                       getattr(model, "class_index", None))
+        view.cams, view.weights = graph.grad_cam(targets, retain_graph=retain_graph)
         if retain_graph:
-            view._graph = (logits, maps)
+            view._graph = graph
     return view
 
 
@@ -146,13 +176,18 @@ def record(model, batch: torch.Tensor) -> View:
 
 
 def grad_cam(model, batch: torch.Tensor, targets, layers: Iterable[Point]) -> dict[Point, torch.Tensor]:
-    """``inspect`` for Grad-CAM alone: layer → (N, T, h, w), ReLU applied, not normalised."""
+    """``inspect`` for Grad-CAM alone: layer → (N, T, *space), ReLU applied, not normalised."""
     return inspect(model, batch, targets, layers).cams
 
 
-def _grad_cam(logits, maps, targets, *, retain_graph):
-    weights = dict(zip(maps, channel_weights(logits, targets, list(maps.values()), retain_graph=retain_graph)))
-    return {point: weighted_sum(w, maps[point].detach().float()).relu() for point, w in weights.items()}, weights
+def _detached(output):
+    if isinstance(output, torch.Tensor):
+        return output.detach()
+    if isinstance(output, Mapping):
+        return {key: _detached(value) for key, value in output.items()}
+    if isinstance(output, list | tuple):
+        return [_detached(value) for value in output]
+    return output
 
 
 def contribution_points(blocks: Iterable[AttentionBlock]) -> list[Point]:
@@ -172,8 +207,8 @@ class _Recorder:
     becomes a fresh leaf and gradients are recorded from there on, so that nothing before it costs a backward.
     """
 
-    def __init__(self, names: dict[str, AttentionBlock]):
-        self.names = names
+    def __init__(self, names: dict[str, AttentionBlock], batch: torch.Size):
+        self.names, self.batch = names, batch
         self.gates: dict[str, torch.Tensor] = {}
         self.maps: dict[Point, torch.Tensor] = {}
         self.counts: dict[Point, int] = {}
@@ -189,11 +224,7 @@ class _Recorder:
     def watch(self, hooks: Hooks, module: nn.Module, point: Point, differentiable: bool) -> None:
         """Hook the place of a point."""
         if isinstance(point, str):
-            try:
-                module.get_submodule(point)
-            except AttributeError as error:
-                raise ValueError(f"{type(module).__name__} has no layer {point!r}") from error
-            hooks.after(point, partial(self._after, point, differentiable))
+            hooks.after(_last(module, point), partial(self._after, point, differentiable))
             return
         block, place = self.names[point[0]], point[1]
         keep = partial(self._part, point, differentiable)
@@ -230,13 +261,17 @@ class _Recorder:
 
     def _after(self, point: Point, differentiable: bool, entered, output):
         self._count(point)
-        if not isinstance(output, torch.Tensor) or output.dim() != 4:
+        allowed = {len(self.batch), 4} if len(self.batch) == 5 else {len(self.batch)}  # frames may be pictures
+        if not isinstance(output, torch.Tensor) or output.dim() not in allowed:
             shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
             raise ValueError(f"{point} gives no feature map (N, C, H, W) but {shape}")
         # a module's output is its own, unless it hands on its input (Identity, an in-place ReLU)
         own = not isinstance(entered, torch.Tensor) or (
             output.untyped_storage().data_ptr() != entered.untyped_storage().data_ptr())
-        return self._keep(point, differentiable, output, own)
+        if not _channels_last(output.shape, self.batch):
+            return self._keep(point, differentiable, output, own)
+        kept = self._keep(point, differentiable, output.movedim(-1, 1), own=False)
+        return None if kept is None else kept.movedim(1, -1)
 
     def _part(self, point: Point, differentiable: bool, value):
         if not isinstance(value, torch.Tensor):  # the module was called with keywords
@@ -264,42 +299,49 @@ class _Recorder:
             self.maps[point] += u.detach()
 
 
-def _normal(point: Point, names: dict[str, AttentionBlock]) -> Point:
-    if isinstance(point, str):
-        return point
-    block, place = point
-    block = getattr(block, "name", block)
-    if block not in names:
-        known = ", ".join(b.label for b in dict.fromkeys(names.values())) or "none"
-        raise ValueError(f"there is no attention block {block!r}; the network's are: {known}")
-    return names[block].name, place
+def _points(points, module: nn.Module, names: dict[str, AttentionBlock]) -> list[Point]:
+    """Points with modules as paths and blocks by their names."""
+    if isinstance(points, str | nn.Module):
+        points = [points]
+    paths = {part: path for path, part in module.named_modules()}
+    found: list[Point] = []
+    for point in points:
+        if isinstance(point, nn.Module):
+            if point not in paths:
+                raise ValueError(f"the layer {type(point).__name__} is no part of {type(module).__name__}")
+            found.append(paths[point])
+        elif isinstance(point, str):
+            try:
+                module.get_submodule(part_and_call(point)[0])
+            except AttributeError as error:
+                raise ValueError(f"{type(module).__name__} has no layer {point!r}") from error
+            found.append(point)
+        else:
+            block, place = point
+            block = getattr(block, "name", block)
+            if block not in names:
+                known = ", ".join(b.label for b in dict.fromkeys(names.values())) or "none"
+                raise ValueError(f"there is no attention block {block!r}; the network's are: {known}")
+            found.append((names[block].name, place))
+    return found
 
 
-def logits_of(output) -> torch.Tensor:
-    """The logits (N, classes) in what a network returns: a tensor, a tuple, a dictionary or an object with "logits".
-
-    Raises:
-        ValueError: where there are none.
-    """
-    if not isinstance(output, torch.Tensor):  # transformers return objects, some torchvision nets named tuples
-        first = output[0] if isinstance(output, tuple) and output else None
-        output = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", first)
-    if not isinstance(output, torch.Tensor) or output.dim() != 2:
-        raise ValueError("the network returns no logits of shape (N, classes)")
-    return output
+def _last(module: nn.Module, place: str) -> str:
+    """The place whose output a point's is: of an nn.Sequential its last part, for many a network runs part by part."""
+    path, number = part_and_call(place)
+    part = module.get_submodule(path)
+    while type(part).forward is nn.Sequential.forward and (children := list(part.named_children())):
+        name, part = children[-1]
+        path = f"{path}.{name}" if path else name
+    return path if number is None else f"{path}@{number}"
 
 
-def _targets(targets, logits: torch.Tensor) -> torch.Tensor:
-    n, k = logits.shape
-    if targets is None:
-        return logits.argmax(1, keepdim=True)
-    targets = torch.as_tensor(targets, device=logits.device)
-    if targets.dtype not in INDICES or targets.dim() not in (1, 2) or targets.numel() == 0:
-        raise ValueError("targets are class indices: T of them, or (N, T)")
-    if targets.dim() == 1:
-        targets = targets.expand(n, -1)
-    if targets.shape[0] != n:
-        raise ValueError(f"targets have {targets.shape[0]} rows for {n} images")
-    if int(targets.min()) < 0 or int(targets.max()) >= k:
-        raise ValueError(f"targets must lie in 0..{k - 1}; found {int(targets.min())} to {int(targets.max())}")
-    return targets.long()
+def _channels_last(shape: torch.Size, batch: torch.Size) -> bool:
+    """Whether a map (N, *space, C) has its channels last: its other reading does not have the picture's proportions."""
+    space = len(shape) - 2
+    return space > 1 and not _proportional(shape[2:], batch[-space:]) and _proportional(shape[1:-1], batch[-space:])
+
+
+def _proportional(sides: Sequence[int], picture: Sequence[int]) -> bool:
+    scale = [side / whole for side, whole in zip(sides, picture)]
+    return all(abs(side - whole * scale[0]) <= 1 + whole / picture[0] for side, whole in zip(sides, picture))

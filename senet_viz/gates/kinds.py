@@ -18,10 +18,10 @@ KINDS = {
 }
 
 
-def kind_of(module: nn.Module, branches: int) -> str:
-    """The kind of a block: by its class, or the nearest class that it derives from, else by its number of branches."""
+def kind_of(module: nn.Module, form: str) -> str:
+    """The kind of a block: by its class, or the nearest class that it derives from, else by its form."""
     for cls in type(module).__mro__:
         kind = KINDS.get(f"{cls.__module__}:{cls.__qualname__}")
         if kind is not None:
             return kind
-    return "SK" if branches > 1 else "SE"
+    return form

@@ -11,7 +11,7 @@ from .hooks import Hooks
 
 
 def on_gate(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
-    """``function(gate, first)`` with the gate (N, B, C) of the branches from ``first`` on.
+    """``function(gate, first)`` with the gate (N, B, C) of the branches from ``first`` on; N is of the batch's rows.
 
     One call has all M branches, unless each has a multiplication of its own and no module gives them together: then M
     calls have one each.
@@ -25,20 +25,20 @@ def on_gate(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
     for m, product in enumerate(block.products):
         def multiplied(multiply, *operands, m=m, operand=product.operand, branch_dim=product.branch_dim):
             gate, scaled = operands[operand], operands[1 - operand]
-            values = gate.expand(torch.broadcast_shapes(gate.shape, scaled.shape))[..., 0, 0]
+            values = gate.expand(torch.broadcast_shapes(gate.shape, scaled.shape))[(..., *[0] * block.space)]
             if branch_dim == 0:
                 values = values.transpose(0, 1)
             branches = block.branches if len(block.products) == 1 else 1
             new = function(values.reshape(len(values), branches, block.channels), m)
             if new is not None:
                 new = new.to(gate.dtype).reshape(values.shape)
-                gate = (new if branch_dim else new.transpose(0, 1))[..., None, None]
+                gate = (new if branch_dim else new.transpose(0, 1))[(..., *[None] * block.space)]
             return multiply(*((gate, scaled) if operand == 0 else (scaled, gate)))
         hooks.multiplied(product.path, product.number, multiplied)
 
 
 def on_branch(hooks: Hooks, block: AttentionBlock, m: int, function: Callable) -> None:
-    """``function(map)`` with what the gate multiplies, (N, C, H, W): branch ``m``, or the input where M is 1."""
+    """``function(map)`` with what the gate multiplies, (N, C, *space): branch ``m``, or the input where M is 1."""
     if block.paths:
         hooks.after(block.paths[m], lambda _, output: function(output))
     elif block.input is not None:
@@ -50,7 +50,7 @@ def on_branch(hooks: Hooks, block: AttentionBlock, m: int, function: Callable) -
         def multiplied(multiply, *operands):
             scaled = operands[1 - product.operand]
             new = function(scaled.select(product.branch_dim, m) if together
-                           else scaled.reshape(len(scaled), block.channels, *scaled.shape[-2:]))
+                           else scaled.reshape(len(scaled), block.channels, *scaled.shape[-block.space:]))
             if new is not None:
                 new = scaled.select_scatter(new, product.branch_dim, m) if together else new.reshape(scaled.shape)
                 operands = (operands[0], new) if product.operand == 0 else (new, operands[1])
@@ -59,7 +59,7 @@ def on_branch(hooks: Hooks, block: AttentionBlock, m: int, function: Callable) -
 
 
 def on_output(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
-    """``function(map)`` with the scaled map, or the sum of the scaled branches, (N, C, H, W).
+    """``function(map)`` with the scaled map, or the sum of the scaled branches, (N, C, *space).
 
     Raises:
         ValueError: for a sum of branches that no module gives.
@@ -72,13 +72,13 @@ def on_output(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
 
     def multiplied(multiply, *operands):
         product = multiply(*operands)
-        new = function(product.reshape(len(product), block.channels, *product.shape[-2:]))
+        new = function(product.reshape(len(product), block.channels, *product.shape[-block.space:]))
         return product if new is None else new.reshape(product.shape)
     hooks.multiplied(block.products[0].path, block.products[0].number, multiplied)
 
 
 def on_shortcut(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
-    """``function(map)`` with what the block's output is added to, (N, C, H, W).
+    """``function(map)`` with what the block's output is added to, (N, C, *space).
 
     Raises:
         ValueError: where it is not added to anything directly.

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from ..gates.hooks import Hooks
-from ..gates.inspection import logits_of
+from ..gates.targets import logits_of
 
 SAME = 1e-5  # the most by which a map or a logit may differ, relative to the largest
 NEAR = 4  # layers before and behind that are tried
@@ -98,15 +98,18 @@ def _scaled(part: nn.Module, factors: torch.Tensor, side: int) -> dict[str, torc
 
 
 def _seen(module: nn.Module, path: str, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What a part gives, and the logits."""
+    """What a part gives, and the logits; the part's output again of a network whose logits lie in no usual place."""
     outputs: list[torch.Tensor] = []
     hooks = Hooks(module, shared=False)
     try:
         hooks.after(path, lambda _, output: outputs.append(output.clone()))
-        logits = logits_of(module(batch))
+        returned = module(batch)
     finally:
         hooks.remove()
-    return outputs[-1], logits
+    try:
+        return outputs[-1], logits_of(returned, len(batch))
+    except ValueError:
+        return outputs[-1], outputs[-1]
 
 
 def _same(got: torch.Tensor, wanted: torch.Tensor) -> bool:

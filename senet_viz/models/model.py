@@ -24,6 +24,8 @@ class Model:
         classes: K names.
         name: shown where the model speaks.
         info: facts to show: "data", "accuracy", "licence", … as text.
+        output: what the module returns → logits (N, K), where they lie in no usual place
+            (``senet_viz.gates.targets.logits_of``).
 
     >>> model = Model(MyNet(), transforms.Compose([...]), ["cat", "dog"])
     """
@@ -36,12 +38,14 @@ class Model:
             *,
             name: str = "",
             info: dict[str, str] | None = None,
+            output: Callable[[object], torch.Tensor] | None = None,
     ):
         self.module = module.eval()
         self.transform = transform
         self.classes = list(classes)
         self.name = name or type(module).__name__
         self.info = dict(info or {})
+        self.output = output
 
     @property
     def device(self) -> torch.device:
@@ -86,7 +90,7 @@ class Model:
         return stages
 
     def _stage_around(self, block: AttentionBlock, maps: dict[str, float]) -> str | None:
-        best, path = None, block.name.partition("#")[0]
+        best, path = None, block.path
         while path and not any(b.stage != block.stage for b in self.blocks
                                if b.name.startswith((f"{path}.", f"{path}#"))):
             best = path if path in maps else best

@@ -74,7 +74,7 @@ def state(module: nn.Module) -> dict:
     for path, parameter in module.named_parameters():
         found[path, "parameter"] = (parameter.requires_grad, parameter.grad is None, parameter._version)
     for path, buffer in module.named_buffers():
-        found[path, "buffer"] = buffer._version
+        found[path, "buffer"] = id(buffer), buffer.tolist()
     return found
 
 

@@ -1,6 +1,7 @@
 """Finding attention blocks, against counts known from the architectures and against a trace of our own."""
 import math
 import re
+import threading
 
 import pytest
 import timm.layers
@@ -10,6 +11,7 @@ from torch import nn
 
 from senet_viz.gates import find_blocks, inspect
 from senet_viz.gates.blocks import blocks_of, to_module
+from senet_viz.gates.hooks import part_and_call
 from senet_viz.layers import SelectiveKernel, SqueezeExcite
 from senet_viz.models import Model
 
@@ -275,11 +277,14 @@ def test_what_a_subclass_does_afterwards_is_no_part_of_the_gate(pictures, change
                                view.features["other#0", "output"])
 
 
-def test_a_shared_block_is_named(pictures, unchanged):
+def test_a_shared_block_is_one_at_each_place(pictures, unchanged):
     shared = SqueezeExcite(16)
     net = Net(nn.Sequential(shared), nn.ReLU(), shared)
-    with unchanged(net), pytest.raises(ValueError, match=r"parts\.0\.0 \(SqueezeExcite\) runs its gate 2 times"):
-        find_blocks(net, pictures(1))
+    with unchanged(net):
+        blocks = find_blocks(net, pictures(1))
+    assert [block.name for block in blocks] == ["parts.0.0@0", "parts.0.0@1"]
+    assert {block.path for block in blocks} == {"parts.0.0"}
+    assert len({block.label for block in blocks}) == 2
 
 
 @pytest.mark.parametrize("unit", [
@@ -326,9 +331,9 @@ def test_the_network_fails_on_the_example(pictures, unchanged):
         find_blocks(net, torch.rand(1, 1, 8, 8))
 
 
-@pytest.mark.parametrize("shape", [(3, 64, 64), (0, 3, 64, 64)])
+@pytest.mark.parametrize("shape", [(64, 64), (0, 3, 64, 64), (1, 3, 2, 2, 64, 64)])
 def test_an_example_of_the_wrong_shape(shape):
-    with pytest.raises(ValueError, match=r"an example has the shape \(N, 3, H, W\)"):
+    with pytest.raises(ValueError, match=r"an example has the shape \(N, channels, height, width\)"):
         find_blocks(Net(SqueezeExcite(16)), torch.rand(shape))
 
 
@@ -396,18 +401,122 @@ def test_squeeze(network, name):
     example = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_seed(3))
     blocks = find_blocks(module, example)
     given, handles = {}, []
+    inspect(module, example)
     # a convolution that is given z with a margin from its other end; a sum weighted over pixels; layers that are given
-    # the maximum too
-    if name.endswith(("+ceca", "+gc", "cbam")):
+    # the mean and the maximum together
+    if name.endswith(("+ceca", "+gc", "+lcbam")):
         assert {block.squeeze for block in blocks} == {None}
         return
     for block in blocks:
-        assert block.squeeze.startswith(block.name + ".")
-        handles.append(module.get_submodule(block.squeeze).register_forward_pre_hook(
-            lambda _, args, name=block.name: given.__setitem__(name, args[0].flatten(1).clone())))
+        path, number = part_and_call(block.squeeze)
+        assert path.startswith(block.name + ".")
+        assert number == (0 if name.endswith("cbam") else None)  # its layers are given the mean, and then the maximum
+        handles.append(module.get_submodule(path).register_forward_pre_hook(
+            lambda _, args, name=block.name: given.setdefault(name, []).append(args[0].flatten(1).clone())))
     view = inspect(module, example, features=[(block.name, "input") for block in blocks])
     for handle in handles:
         handle.remove()
     for block in blocks:
         expected = view.features[block.name, "input"].mean((2, 3))
-        torch.testing.assert_close(given[block.name], expected, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(given[block.name][0], expected, rtol=1e-3, atol=1e-4)
+
+
+class Small(nn.Module):
+    def __init__(self, se=None):
+        super().__init__()
+        self.stem, self.se, self.head = nn.Conv2d(3, 8, 3, 2, 1), se or SqueezeExcite(8), nn.Linear(8, 5)
+
+    def forward(self, x):
+        return self.head(self.se(self.stem(x)).mean((2, 3)))
+
+
+class InAThread(Small):
+    def forward(self, x):
+        outputs = []
+        thread = threading.Thread(target=lambda: outputs.append(super(InAThread, self).forward(x)))
+        thread.start()
+        thread.join()
+        return outputs[0]
+
+
+class Lazy(Small):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.LazyConv2d(8, 3, 2, 1)
+
+
+NOT_WATCHED = {
+    "a script": (lambda: torch.jit.script(Plain().eval()), "TorchScript network .* that it was made from"),
+    "a trace": (lambda: torch.jit.trace(Small().eval(), torch.rand(1, 3, 16, 16)), "TorchScript network"),
+    "an exported program": (lambda: torch.export.export(Small().eval(), (torch.rand(1, 3, 16, 16),)),
+                            "exported program"),
+    "its module": (lambda: torch.export.export(Small().eval(), (torch.rand(1, 3, 16, 16),)).module(),
+                   "exported program"),
+    "quantised": (lambda: torchvision.models.quantization.mobilenet_v3_large(weights=None, quantize=True),
+                  "statically quantised"),
+    "lazy": (Lazy, "lazy layers without values"),
+    "in a thread": (InAThread, "runs its parts in other threads"),
+    "a state_dict": (lambda: Small().state_dict(), "holds weights and no network"),
+    "no network": (lambda: "resnet50", "an nn.Module or a senet_viz.Model, not str"),
+}
+
+
+class Plain(nn.Module):
+    """What a script can be made of."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x):
+        return self.conv(x).mean((2, 3))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("case", NOT_WATCHED)
+def test_networks_whose_parts_cannot_be_watched(case):
+    make, words = NOT_WATCHED[case]
+    module = make()
+    for call in (find_blocks, inspect):
+        with pytest.raises(ValueError, match=words):
+            call(module, torch.rand(1, 3, 16, 16))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_scripted_part_does_not_lose_the_rest(unchanged):
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.scripted, self.second = Small(), torch.jit.script(Plain().conv), SqueezeExcite(8)
+            self.first.stem.in_channels = 3
+            self.up = nn.Conv2d(4, 8, 1)
+
+        def forward(self, x):
+            return self.first(x) + self.second(self.up(self.scripted(x))).mean((2, 3))[:, :5]
+
+    net, batch = Two().eval(), torch.rand(2, 3, 16, 16)
+    with unchanged(net):
+        view = inspect(net, batch)
+    assert list(view.gates) == ["first.se", "second"]
+    torch.testing.assert_close(view.gates["second"], inspect(nn.Sequential(net.up, net.second), net.scripted(
+        batch).detach()).gates["1"])
+
+
+def test_a_network_traced_by_fx_is_watched():
+    class Gate(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 8, 1), nn.Sigmoid())
+
+        def forward(self, x):
+            return x * self.fc(x)
+
+    net, batch = Small(Gate()).eval(), torch.rand(1, 3, 16, 16)
+    view, = inspect(torch.fx.symbolic_trace(net), batch).gates.values()
+    assert torch.equal(view, inspect(net, batch).gates["se"])
+
+
+def test_arrays_are_pictures_too():
+    net, batch = Small().eval(), torch.rand(2, 3, 16, 16)
+    assert torch.equal(inspect(net, batch.numpy()).gates["se"], inspect(net, batch).gates["se"])
+    assert [block.name for block in find_blocks(net, batch.numpy())] == ["se"]

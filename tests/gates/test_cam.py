@@ -19,10 +19,15 @@ def graph(seed: int = 0):
 TARGETS = torch.tensor([[0, 4], [2, 2], [3, 1]])
 
 
+def chosen(logits, targets=TARGETS):
+    """For each of the T columns of targets the logits (N,) of these classes."""
+    return [logits[torch.arange(len(logits)), column] for column in targets.T]
+
+
 def test_channel_weights_by_hand():
     """∂/∂B of class k is V_k / HW everywhere, ∂/∂A is (W_k + 2 A V_k) / HW."""
     a, b, w, v, logits = graph()
-    for_a, for_b = channel_weights(logits, TARGETS, [a, b])
+    for_a, for_b = channel_weights(chosen(logits), [a, b])
     assert for_a.shape == for_b.shape == (N, 2, C)
     torch.testing.assert_close(for_b, v[TARGETS] / (H * W))
     torch.testing.assert_close(for_a, (w[TARGETS] + 2 * a.detach().mean((2, 3))[:, None] * v[TARGETS]) / (H * W))
@@ -30,11 +35,11 @@ def test_channel_weights_by_hand():
 
 def test_images_do_not_mix():
     a, b, _, _, logits = graph()
-    _, together = channel_weights(logits, TARGETS, [a, b])
+    _, together = channel_weights(chosen(logits), [a, b])
     other = TARGETS.clone()
     other[1:] = 0
     a, b, _, _, logits = graph()
-    _, changed = channel_weights(logits, other, [a, b])
+    _, changed = channel_weights(chosen(logits, other), [a, b])
     assert torch.equal(together[0], changed[0])
     assert not torch.equal(together[1], changed[1])
 
@@ -42,8 +47,9 @@ def test_images_do_not_mix():
 @pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
 def test_in_every_mode_of_the_caller(mode):
     a, b, _, v, logits = graph()
+    scores = chosen(logits)
     with mode():
-        weights, = channel_weights(logits, TARGETS.clone(), [b])
+        weights, = channel_weights(scores, [b])
     torch.testing.assert_close(weights.clone(), v[TARGETS] / (H * W))
     assert not weights.requires_grad
     assert a.grad is None
@@ -52,20 +58,20 @@ def test_in_every_mode_of_the_caller(mode):
 def test_the_graph_is_kept_where_asked_and_freed_elsewhere():
     _, b, _, v, logits = graph()
     for _ in range(2):
-        channel_weights(logits, TARGETS, [b], retain_graph=True)
-    weights, = channel_weights(logits, TARGETS, [b])
+        channel_weights(chosen(logits), [b], retain_graph=True)
+    weights, = channel_weights(chosen(logits), [b])
     torch.testing.assert_close(weights, v[TARGETS] / (H * W))
     a, _, _, _, logits = graph()
-    channel_weights(logits, TARGETS, [a])
+    channel_weights(chosen(logits), [a])
     with pytest.raises(RuntimeError, match="second time"):
-        channel_weights(logits, TARGETS, [a])
+        channel_weights(chosen(logits), [a])
 
 
 def test_half_gradients_are_averaged_in_single_precision():
     """The mean of 1 and the next float16 lies between the two."""
     a = torch.ones(1, 2, 1, 2, dtype=torch.float16, requires_grad=True)
     logits = (a.flatten(2) * torch.tensor([1, 1 + 2 ** -10], dtype=torch.float16)).sum(2)
-    weights, = channel_weights(logits, torch.tensor([[1]]), [a])
+    weights, = channel_weights([logits[:, 1]], [a])
     assert weights.dtype == torch.float32
     assert weights.tolist() == [[[0, 1 + 2 ** -11]]]
 
@@ -73,7 +79,26 @@ def test_half_gradients_are_averaged_in_single_precision():
 def test_a_map_that_the_logits_do_not_depend_on():
     a, _, _, _, logits = graph()
     with pytest.raises(RuntimeError, match="the logits do not depend on map 1"):
-        channel_weights(logits, TARGETS, [a, torch.ones(N, C, H, W, requires_grad=True)])
+        channel_weights(chosen(logits), [a, torch.ones(N, C, H, W, requires_grad=True)])
+
+
+def test_a_score_of_one_number_and_one_without_a_graph():
+    """The sum of a score over images explains each image as its own score does."""
+    a, _, _, _, logits = graph()
+    apart, = channel_weights([logits[:, 2]], [a], retain_graph=True)
+    together, = channel_weights([logits[:, 2].sum()], [a])
+    assert torch.equal(apart, together)
+    with pytest.raises(RuntimeError, match="does not depend on any"):
+        channel_weights([torch.zeros(N)], [a])
+
+
+@pytest.mark.parametrize("space", [(5,), (2, 3), (2, 3, 4)])
+def test_any_dimensions_of_space(space):
+    a = torch.randn(N, C, *space, requires_grad=True)
+    w = torch.randn(C)
+    weights, = channel_weights([a.flatten(2).sum(2) @ w], [a])
+    torch.testing.assert_close(weights, w.expand(N, 1, C))
+    torch.testing.assert_close(weighted_sum(weights, a), (w.view(C, *[1] * len(space)) * a).sum(1, keepdim=True))
 
 
 def test_weighted_sum():

@@ -338,7 +338,7 @@ def test_nothing_outlives_the_view(network, pictures):
     gc.disable()
     try:
         view = inspect(model, pictures(1), [1], ["layer1"], [("SE_2_1", "input")], retain_graph=True)
-        alive = [weakref.ref(tensor) for tensor in (view._graph[0], view._graph[1]["layer1"], view.logits,
+        alive = [weakref.ref(tensor) for tensor in (view._graph.logits, view._graph.maps["layer1"], view.logits,
                                                     view.features["layer1.0.se", "input"])]
         assert all(ref() is not None for ref in alive)
         del view
@@ -562,13 +562,15 @@ BAD_INPUT = {
     "class too high": (dict(layers=["layer4"], targets=[0, 10]), ValueError, "in 0..9; found 0 to 10"),
     "class below 0": (dict(layers=["layer4"], targets=[-1]), ValueError, "in 0..9; found -1"),
     "no class": (dict(layers=["layer4"], targets=[]), ValueError, "targets are class indices"),
-    "one class without a list": (dict(layers=["layer4"], targets=3), ValueError, "targets are class indices"),
+    "class names": (dict(layers=["layer4"], targets=["cat"]), ValueError, "where a senet_viz.Model knows|no class"),
+    "a function of nothing": (dict(layers=["layer4"], targets=[len]), ValueError, "gives one number.*not int"),
     "fractional class": (dict(layers=["layer4"], targets=[0.5]), ValueError, "targets are class indices"),
     "mask of classes": (dict(layers=["layer4"], targets=[True]), ValueError, "targets are class indices"),
     "too many rows": (dict(layers=["layer4"], targets=[[1], [2], [3]]), ValueError, "3 rows for 2 images"),
     "too many dimensions": (dict(layers=["layer4"], targets=[[[1]]]), ValueError, "targets are class indices"),
-    "one picture": (dict(batch=torch.rand(3, 64, 64)), ValueError, r"a batch has the shape \(N, 3, H, W\)"),
-    "no picture": (dict(batch=torch.rand(0, 3, 64, 64)), ValueError, r"a batch has the shape \(N, 3, H, W\)"),
+    "one map": (dict(batch=torch.rand(64, 64)), ValueError, r"a batch has the shape \(N, channels, height, width\)"),
+    "no picture": (dict(batch=torch.rand(0, 3, 64, 64)), ValueError, r"a batch has the shape \(N, channels, height"),
+    "a list": (dict(batch=[1, 2]), ValueError, r"a batch is a tensor .* not list"),
     "grey picture": (dict(batch=torch.rand(1, 1, 64, 64)), RuntimeError, "expected input.* to have 3 channels"),
 }
 
@@ -594,7 +596,7 @@ def test_bad_input(network, pictures, unchanged, case, wrap):
     (Tiny(), ["sk", "side"], RuntimeError, "the logits do not depend on map 1"),
     (Tiny(), ["unused"], RuntimeError, "unused was reached 0 times"),
     (Tiny(logits=lambda y: y.detach()), ["sk"], RuntimeError, "Tiny computes its logits without gradients"),
-    (Tiny(logits=lambda y: {"scores": y}), ["sk"], ValueError, r"no logits of shape \(N, classes\)"),
+    (Tiny(logits=lambda y: {"one": y, "other": y}), ["sk"], ValueError, r"no logits of shape \(N, classes\)"),
     (Tiny(logits=lambda y: y[:, :, None]), ["sk"], ValueError, r"no logits of shape \(N, classes\)"),
     (Tiny(logits=lambda y: ()), ["sk"], ValueError, r"no logits of shape \(N, classes\)"),
 ])
@@ -744,3 +746,105 @@ def test_others_may_use_the_model_during_the_backward(pictures, monkeypatch):
     monkeypatch.setattr(hooks_module, "WAIT", 5)
     inspect(module, pictures(1), [1], ["sk"])
     assert [len(view.gates) for view in results] == [2]
+
+
+# layers as the peers take them, and maps as some networks lay them out
+
+class Part(nn.Module):
+    """A stem, a gate and a head around ``body``."""
+
+    def __init__(self, body):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.se, self.body, self.head = nn.Conv2d(3, 8, 3, 2, 1), SqueezeExcite(8), body, nn.Linear(8, 5)
+        self.eval()
+
+    def forward(self, x):
+        return self.head(self.body(self.se(self.stem(x))).mean((2, 3)))
+
+
+def test_layers_as_a_module_a_path_or_a_list_of_either(pictures):
+    net, batch = Part(nn.Conv2d(8, 8, 3)), pictures(1)
+    expected = inspect(net, batch, [1], ["se"]).cams
+    for layers in ("se", net.se, [net.se], ("se",)):
+        view = inspect(net, batch, [1], layers)
+        assert list(view.cams) == ["se"]
+        assert torch.equal(view.cams["se"], expected["se"])
+    with pytest.raises(ValueError, match="the layer ReLU is no part of Part"):
+        inspect(net, batch, [1], [nn.ReLU()])
+
+
+def test_a_sequential_that_is_run_part_by_part(pictures):
+    class ByHand(Part):
+        def forward(self, x):
+            x = self.stem(x)
+            for part in self.body:
+                x = part(x)
+            return self.head(x.mean((2, 3)))
+
+    body = nn.Sequential(nn.Conv2d(8, 8, 3), nn.Sequential(nn.ReLU(), nn.Identity()))
+    net, batch = ByHand(body), pictures(1)
+    found, expected = (inspect(net, batch, [1], [layer]).cams[layer] for layer in ("body", "body.1.1"))
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("side", [(64, 64), (64, 96), (70, 50)])
+def test_a_layer_whose_channels_come_last_is_turned(pictures, side):
+    class Last(nn.Module):
+        def forward(self, x):
+            return x.permute(0, 2, 3, 1).contiguous()
+
+    class First(nn.Module):
+        def forward(self, x):
+            return x.permute(0, 3, 1, 2)
+
+    net, batch = Part(nn.Sequential(nn.Conv2d(8, 8, 3), Last(), nn.Identity(), First())), torch.rand(2, 3, *side)
+    view = inspect(net, batch, [1, 2], ["body.1", "body.0", "body.2"], ["body.1", "body.0"])
+    for layer in ("body.1", "body.2"):
+        torch.testing.assert_close(view.cams[layer], view.cams["body.0"])
+        torch.testing.assert_close(view.weights[layer], view.weights["body.0"])
+    torch.testing.assert_close(view.features["body.1"], view.features["body.0"])
+    with torch.no_grad():
+        torch.testing.assert_close(view.logits, net(batch))
+
+
+def test_a_strip_is_not_taken_for_channels_last(pictures):
+    """A map pooled over one side has the picture's proportions in neither reading."""
+    net = Part(nn.AdaptiveAvgPool2d((1, 16)))
+    assert inspect(net, pictures(1), [1], ["body"]).cams["body"].shape == (1, 1, 1, 16)
+
+
+def test_a_module_that_writes_into_its_own_input(pictures):
+    class Writes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.se = nn.Conv2d(4, 4, 3, 1, 1), SqueezeExcite(8)
+
+        def forward(self, x):
+            x[:, :4] = self.conv(x[:, :4])
+            return x * self.se.gate(x)
+
+    net = Part(Writes())
+    name = record(net, pictures(1)).blocks[-1].name
+    view = inspect(net, pictures(2), features=[(name, "input"), (name, "output")])
+    gate = view.gates[name][:, 0, :, None, None]
+    torch.testing.assert_close(view.features[name, "input"] * gate, view.features[name, "output"])
+
+
+def test_a_networks_own_backward_that_fails(pictures, unchanged):
+    class InPlace(nn.Module):
+        def forward(self, x):
+            y = x.sigmoid()
+            y.mul_(2)
+            return x * y
+
+    net = Part(InPlace())
+    with unchanged(net), pytest.raises(RuntimeError, match=r"own backward fails: .*inplace operation"):
+        inspect(net, pictures(1), layers=["stem"])
+
+
+def test_classes_by_their_names(network, pictures):
+    model = model_of(network("slim/se"))
+    named, numbered = (inspect(model, pictures(1), [target], ["layer4"]).cams["layer4"]
+                       for target in (model.classes[3], 3))
+    assert torch.equal(named, numbered)

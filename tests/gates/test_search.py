@@ -165,6 +165,30 @@ FORMS = {  # → the unit, and the block's name below the unit
 }
 
 
+def without_activation(unit, u, x):
+    """Simple channel attention, common in restoration: x · W mean(x)."""
+    return u * keep(unit, unit.point(u.mean((2, 3), keepdim=True)))
+
+
+def after_an_activation(unit, u, x):
+    u = F.relu(u)
+    return u * keep(unit, unit.point(u.mean((2, 3), keepdim=True))).expand_as(u)
+
+
+def sequential_without_activation(unit, u, x):
+    return u * keep(unit, unit.sca(u))
+
+
+LINEAR = {
+    "a convolution": (lambda: Around(without_activation, point=nn.Conv2d(C, C, 1)), "#0"),
+    "of a map behind a ReLU, expand_as": (lambda: Around(after_an_activation, point=nn.Conv2d(C, C, 1)), "#0"),
+    "pool and convolution in a Sequential": (lambda: Around(sequential_without_activation, sca=nn.Sequential(
+        nn.AdaptiveAvgPool2d(1), nn.Conv2d(C, C, 1))), ".sca"),
+    "two layers": (lambda: Around(lambda unit, u, x: u * keep(unit, unit.up(unit.down(u.mean((2, 3)))))[
+        ..., None, None], **fc()), "#0"),
+}
+
+
 class SKConv(nn.Module):
     """The ungrouped form in circulation: concatenated branches, an nn.Softmax member, M linear layers."""
 
@@ -208,6 +232,28 @@ class SKStackedModule(SKStacked):
         weights = nn.Softmax(dim=0)(torch.stack([fc(z)[:, :, None, None] for fc in self.fcs], 0))
         self.seen = [weights.detach()[..., 0, 0].transpose(0, 1)]
         return (torch.stack(outs, 0) * weights).sum(dim=0)
+
+
+class Split(nn.Module):
+    """ResNeSt's split attention: the branches are cut from one map, which is the module's own input."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide, self.fc = nn.Conv2d(C, 2 * C, 3, padding=1), nn.Linear(C, 2 * C)
+        self.attention = Attention(self)
+
+    def forward(self, x):
+        return self.attention(self.wide(x))
+
+
+class Attention(nn.Module):
+    def __init__(self, unit):
+        super().__init__()
+        self.fc = unit.fc
+
+    def forward(self, x):
+        u = x.view(len(x), 2, C, *x.shape[-2:])
+        return (u * self.fc(u.sum(1).mean((2, 3))).view(-1, 2, C, 1, 1).softmax(1)).sum(1)
 
 
 class Highway(nn.Module):
@@ -321,6 +367,87 @@ def test_forms_in_circulation(pictures, unchanged, form):
         assert cam.max() > 0
 
 
+@pytest.mark.parametrize("form", LINEAR)
+def test_gates_without_an_activation(pictures, unchanged, form):
+    make, name = LINEAR[form]
+    net, batch = Net(make), pictures(3)
+    with unchanged(net):
+        blocks = find_blocks(net, pictures(1))
+        view = inspect(net, batch, features=[(block.name, place) for block in blocks for place in ("input", "output")])
+    assert [(block.name, block.kind, block.label) for block in blocks] == [
+        (f"layer1.0{name}", "linear", "linear_2_1"), (f"layer2.0{name}", "linear", "linear_3_1")]
+    for block, expected in zip(blocks, seen_in(net)):
+        torch.testing.assert_close(view.gates[block.name], expected)
+        torch.testing.assert_close(view.features[block.name, "input"] * expected[:, 0, :, None, None],
+                                   view.features[block.name, "output"])
+
+
+def test_split_attention_is_no_highway(pictures):
+    assert [(block.kind, block.name) for block in find_blocks(Net(Split), pictures(1))] == [
+        ("SplitAttn", "layer1.0.attention"), ("SplitAttn", "layer2.0.attention")]
+
+
+def hard_swish(unit, u, x):
+    return u * (F.relu6(u + 3) / 6)
+
+
+def weak(net: nn.Module) -> nn.Module:
+    """Untrained, with weights so small that x + 3 is 3 from some depth on."""
+    for part in net.modules():
+        if isinstance(part, nn.Conv2d):
+            nn.init.normal_(part.weight, std=0.01)
+            nn.init.zeros_(part.bias)
+    return net
+
+
+@pytest.mark.parametrize("swish", [hard_swish, lambda unit, u, x: u * torch.sigmoid(u),
+                                   lambda unit, u, x: u * (u + 0.5).clamp(0, 1)])
+@pytest.mark.parametrize("example", [torch.rand(1, 3, 32, 32), torch.zeros(1, 3, 32, 32)], ids=["photo", "black"])
+def test_no_value_decides(swish, example):
+    """Of 12 units with a swish by hand and an SE each, the gates are 12, however small the activations are."""
+    net = weak(nn.Sequential(nn.Conv2d(3, C, 1), *(Around(swish) if i % 2 else SEConv() for i in range(1, 25))))
+    assert [block.name for block in find_blocks(net, example)] == [str(i) for i in range(2, 25, 2)]
+    narrow = weak(nn.Sequential(nn.Conv2d(3, C, 1), *(Around(swish) for _ in range(6))))
+    assert find_blocks(narrow, example) == []
+
+
+class BAM(nn.Module):
+    """1 + sigmoid(channels · places), both enlarged to the map's size."""
+
+    def __init__(self):
+        super().__init__()
+        self.channel, self.spatial = nn.Linear(C, C), nn.Conv2d(C, 1, 1)
+
+    def forward(self, x):
+        channel = self.channel(x.mean((2, 3)))[..., None, None].expand_as(x)
+        return x * (1 + torch.sigmoid(channel * self.spatial(x).expand_as(x)))
+
+
+class Transformer(nn.Module):
+    """A spatial transformer: the picture, cut where tanh of a learned vector says."""
+
+    def __init__(self):
+        super().__init__()
+        self.place, self.scale = nn.Linear(C, 2), nn.Parameter(torch.ones(1, C, 1, 1))
+
+    def forward(self, x):
+        shift = torch.tanh(self.place(x.mean((2, 3))))
+        theta = torch.cat([torch.eye(2).expand(len(x), 2, 2) * 0.5, shift[..., None]], 2)
+        return F.grid_sample(x, F.affine_grid(theta, x.shape, align_corners=False), align_corners=False) * self.scale
+
+
+@pytest.mark.parametrize("make", [BAM, Transformer])
+@pytest.mark.parametrize("fill", [None, 0.0])
+def test_attention_over_channels_and_places_is_no_channel_gate(pictures, make, fill):
+    assert find_blocks(Net(make), pictures(1) if fill is None else torch.full((1, 3, 64, 64), fill)) == []
+
+
+def test_gates_of_groups_in_the_batch_are_said_to_be_left_out(pictures):
+    net = Net(lambda: Around(groups))
+    with pytest.warns(UserWarning, match=r"folds groups of channels .* \(in layer1\.0, layer2\.0\)"):
+        assert find_blocks(net, pictures(1)) == []
+
+
 @pytest.mark.parametrize("form", CHOICES)
 def test_choices_between_branches(pictures, unchanged, form):
     make, name, kernels = CHOICES[form]
@@ -399,7 +526,9 @@ TRAPS = {
     "a product of pooled vectors": lambda unit, u, x: u + F.silu(u.mean((2, 3), keepdim=True)) * torch.sigmoid(
         u.mean((2, 3), keepdim=True)),
     "an additive context": lambda unit, u, x: u + torch.sigmoid(unit.point(u.mean((2, 3), keepdim=True))),
-    "a gate without an activation": lambda unit, u, x: u * unit.point(u.mean((2, 3), keepdim=True)),
+    "an untrained batch normalisation by hand": lambda unit, u, x: u * u.var((0, 2, 3), keepdim=True).rsqrt(),
+    "attention of a class token": lambda unit, u, x: u * u.flatten(2).transpose(1, 2)[:, :1].softmax(-1).mean(
+        2, keepdim=True)[..., None],
     "normalisation by hand": lambda unit, u, x: (u - u.mean((2, 3), keepdim=True)) * (
         u.var((2, 3), keepdim=True) + 1e-5).rsqrt() * unit.scale.weight.view(1, C, 1, 1),
     "a softmax over pixels": lambda unit, u, x: u + u * u.flatten(2).softmax(-1).view_as(u),
@@ -407,6 +536,7 @@ TRAPS = {
 
 
 @pytest.mark.parametrize("trap", TRAPS)
+@pytest.mark.filterwarnings("ignore:.*groups of channels:UserWarning")
 def test_what_is_no_gate(pictures, trap):
     net = Net(lambda: Around(TRAPS[trap], point=nn.Conv2d(C, C, 1), scale=nn.Conv2d(1, C, 1)))
     assert find_blocks(net, pictures(1)) == []
@@ -463,11 +593,21 @@ def test_the_gain_of_nfnets():
     assert {block.gain for block in find_blocks(module, torch.randn(1, 3, 64, 64))} == {2.0}
 
 
-def test_a_gate_in_a_shared_unit_is_named(pictures):
+def test_a_unit_that_is_used_at_two_places(pictures, unchanged):
     unit = Around(inline, **fc())
-    net = Net(lambda: unit)
-    with pytest.raises(ValueError, match=r"layer1\.0 \(Around\) runs its gate 2 times"):
-        find_blocks(net, pictures(1))
+    net, batch, seen = Net(lambda: unit), pictures(3), []
+    blocks = find_blocks(net, pictures(1))
+    assert [(block.name, block.label) for block in blocks] == [("layer1.0@0#0", "SE_1_1"), ("layer1.0@1#0", "SE_2_1")]
+    inspect(net, pictures(1))
+    handle = unit.register_forward_hook(lambda *_: seen.append(unit.seen[0]))
+    with unchanged(net):
+        view = inspect(net, batch, layers=["layer1.0@1"], features=[(block.name, "input") for block in blocks])
+    handle.remove()
+    for block, gate, side in zip(blocks, seen, (32, 16)):
+        torch.testing.assert_close(view.gates[block.name][:, 0], gate)
+        assert view.features[block.name, "input"].shape == (3, C, side, side)
+    assert not torch.equal(*seen)
+    assert view.cams["layer1.0@1"].shape == (3, 1, 16, 16)
 
 
 def test_a_forward_that_wants_other_inputs(pictures):
@@ -521,13 +661,20 @@ def test_a_map_of_one_pixel_is_looked_at_from_nearer(pictures):
 
 @pytest.mark.parametrize("gate, found", [
     (torch.arange(4.0).view(1, 4, 1, 1), True), (torch.arange(4.0).view(1, 4, 1, 1).expand(1, 4, 3, 3), True),
-    (torch.arange(4.0).view(1, 4, 1, 1).repeat(1, 1, 3, 3), True), (torch.arange(4.0).view(4, 1, 1), True),
+    (torch.arange(4.0).view(1, 4, 1, 1).repeat(1, 1, 3, 3), False), (torch.arange(4.0).view(4, 1, 1), True),
     (torch.zeros(1, 4, 1, 1), True), (torch.ones(1, 1, 1, 1), False), (torch.rand(1, 1, 3, 3), False),
     (torch.rand(1, 4, 3, 3), False), (torch.rand(1, 4, 3, 1), False),
     (torch.ones(1, 1, 1, 1).expand(1, 4, 3, 3), False),
 ])
 def test_over_channels(gate, found):
-    values = over_channels(gate, torch.Size([2, 4, 3, 3]))
+    values = over_channels(gate, torch.Size([2, 4, 3, 3]), 2)
     assert (values is not None) == found
     if found:
         torch.testing.assert_close(values, gate.expand(2, 4, 3, 3)[:, :, 0, 0])
+
+
+def test_what_is_known_to_be_repeated_is_not_looked_at():
+    """Nor does an untrained network, whose activations are all alike, give gates by chance."""
+    gate = torch.arange(4.0).view(1, 4, 1, 1).repeat(1, 1, 3, 3)
+    assert over_channels(gate, gate.shape, 2) is None
+    assert over_channels(gate, gate.shape, 2, enlarged=True).tolist() == [[0, 1, 2, 3]]

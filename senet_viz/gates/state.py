@@ -1,0 +1,113 @@
+"""A network is inspected in evaluation mode, run by Python part by part, and afterwards is as it was."""
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
+import torch.utils.checkpoint
+from torch import nn
+
+# buffers that a forward changes in evaluation mode too (counters, running means): known after the first forward
+_changing: "weakref.WeakKeyDictionary[nn.Module, set[str]]" = weakref.WeakKeyDictionary()
+
+
+@contextmanager
+def inspected(module: nn.Module, first: bool = False) -> Iterator[None]:
+    """Evaluation mode without compiled code, gradient checkpoints or inference mode; then everything as it was.
+
+    Restored are the training flags, the gradient mode and the buffers.
+
+    Args:
+        module: the network.
+        first: whether it may be the first forward of this network, from which it is not known yet which buffers change.
+    """
+    parts = list(module.modules())
+    training = [part for part in parts if part.training]
+    compiled = {part: part._compiled_call_impl for part in parts if part._compiled_call_impl is not None}
+    grad = torch.is_grad_enabled()
+    with ExitStack() as stack:
+        if any("_orig_mod" in part._modules for part in parts):
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(_without_checkpoints())
+        stack.enter_context(_buffers_kept(module, first))
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.set_grad_enabled(grad))
+        try:
+            for part in training:
+                part.training = False
+            for part in compiled:  # what nn.Module.compile() left: code from before the hooks
+                part._compiled_call_impl = None
+            yield
+        finally:
+            for part in training:
+                part.training = True
+            for part, call in compiled.items():
+                part._compiled_call_impl = call
+
+
+@contextmanager
+def _buffers_kept(module: nn.Module, first: bool) -> Iterator[None]:
+    buffers = {name: (owner, key, buffer) for owner_path, owner in module.named_modules()
+               for key, buffer in owner._buffers.items() if buffer is not None and not buffer.is_inference()
+               for name in [f"{owner_path}.{key}"]}
+    changing = _changing.setdefault(module, set())
+    versions = {name: buffer._version for name, (_, _, buffer) in buffers.items()}
+    copies = {name: buffer.detach().clone() for name, (_, _, buffer) in buffers.items() if first or name in changing}
+    try:
+        yield
+    finally:
+        for name, (owner, key, buffer) in buffers.items():
+            if owner._buffers.get(key) is not buffer:
+                owner._buffers[key] = buffer
+            if buffer._version != versions[name]:
+                changing.add(name)
+                if name in copies:
+                    with torch.no_grad():
+                        buffer.copy_(copies[name])
+
+
+# A checkpoint runs its part again in the backward: without the hooks, and when the network is in training mode again.
+_here = threading.local()
+_checkpoint_lock = threading.Lock()
+_originals: dict[str, Any] = {}
+_users = 0
+
+
+@contextmanager
+def _without_checkpoints() -> Iterator[None]:
+    """``torch.utils.checkpoint`` only calls its function, in this thread."""
+    global _users
+    with _checkpoint_lock:
+        _users += 1
+        if _users == 1:
+            _replace_checkpoints()
+    _here.depth = getattr(_here, "depth", 0) + 1
+    try:
+        yield
+    finally:
+        _here.depth -= 1
+        with _checkpoint_lock:
+            _users -= 1
+            if not _users:
+                for name, original in _originals.items():
+                    setattr(torch.utils.checkpoint, name, original)
+                _originals.clear()
+
+
+def _replace_checkpoints() -> None:
+    """What ``checkpoint`` calls: an autograd function, or a generator that yields once for the function to be run."""
+    library: Any = torch.utils.checkpoint
+    reentrant = _originals["CheckpointFunction"] = library.CheckpointFunction
+
+    def apply(function, preserve, *args):
+        return function(*args) if getattr(_here, "depth", 0) else reentrant.apply(function, preserve, *args)
+
+    library.CheckpointFunction = type("CheckpointFunction", (reentrant,), {"apply": staticmethod(apply)})
+    for name in ("_checkpoint_without_reentrant_generator", "_checkpoint_without_reentrant_generator_impl"):
+        original = getattr(library, name, None)  # one of the two, by the version
+        if original is not None:
+            _originals[name] = original
+            setattr(library, name, lambda *args, original=original, **kwargs: (
+                iter([None]) if getattr(_here, "depth", 0) else original(*args, **kwargs)))

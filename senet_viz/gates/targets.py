@@ -1,0 +1,220 @@
+"""What a network returns, and what of it is to be explained: classes' logits, or any score computed from it."""
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+INDICES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+NAMES = ("logits", "out", "output", "pred", "predictions")  # under which networks return logits in a dictionary
+Score = Callable[[object], torch.Tensor]  # what the network returns → a scalar, or one number for each image (N,)
+
+
+def logits_of(output, pictures: int, pick: Callable[[object], torch.Tensor] | None = None) -> torch.Tensor:
+    """The logits (N, K) in what a network returns for N pictures.
+
+    Without ``pick`` they are the tensor (N, K), or of a network that squeezes its output (K,) for one picture and (N,)
+    for several; in a list or tuple the first such tensor; in a dictionary, or an object with attributes, "logits",
+    "out", "output", "pred" or "predictions", or its only tensor.
+
+    Args:
+        pictures: N.
+        pick: what the network returns → the logits, for what is found in no such place.
+
+    Raises:
+        ValueError: where there are none.
+    """
+    found = pick(output) if pick is not None else _logits(output, pictures)
+    if isinstance(found, torch.Tensor) and found.dim() == 1:
+        found = found[None] if pictures == 1 else found[:, None]
+    if not isinstance(found, torch.Tensor) or found.dim() != 2 or len(found) != pictures:
+        shape = f", but {tuple(found.shape)}" if isinstance(found, torch.Tensor) else ""
+        raise ValueError(f"the network returns no logits of shape (N, classes){shape}; output= says where they are, "
+                         f"and a function of what it returns can be a target")
+    return found
+
+
+def _logits(output, pictures: int):
+    if isinstance(output, torch.Tensor):
+        return output
+    if isinstance(output, Mapping):  # transformers' outputs among them
+        tensors = {name: value for name, value in output.items() if isinstance(value, torch.Tensor)}
+        named = [tensors[name] for name in NAMES if name in tensors]
+        return [*named, *(tensors.values() if len(tensors) == 1 else ()), None][0]
+    named = [value for name in NAMES if isinstance(value := getattr(output, name, None), torch.Tensor)]
+    listed = [value for value in output if isinstance(value, torch.Tensor) and value.dim() == 2
+              and len(value) == pictures] if isinstance(output, list | tuple) else []
+    return [*named, *listed, None][0]
+
+
+def scores_of(targets, output, logits: torch.Tensor | None, pictures: int,
+              class_index: Callable[[str], int] | None = None) -> list[torch.Tensor]:
+    """What Grad-CAM is asked to explain: T scores, each (N,) or a scalar, with the graph of the output.
+
+    Args:
+        targets: T class indices, class names or functions of the output; or (N, T) indices, for each image its own; the
+            class with the highest logit of each image when None.
+        output: what the network returned.
+        logits: (N, K), or None where there are none.
+        pictures: N.
+        class_index: a class's name → its index.
+
+    Raises:
+        ValueError: one sentence, for a class that the network lacks, and for what is none of these.
+    """
+    if isinstance(targets, (str, int)) or callable(targets):
+        targets = [targets]
+    if isinstance(targets, Sequence) and any(callable(target) for target in targets):
+        return [_score(target, output, pictures) if callable(target)
+                else _columns([target], logits, class_index)[0] for target in targets]
+    return _columns(targets, logits, class_index)
+
+
+def _score(target: Score, output, pictures: int) -> torch.Tensor:
+    score: object = target(output)
+    if not isinstance(score, torch.Tensor) or score.numel() not in (1, pictures) or not score.is_floating_point():
+        what = f"a tensor {tuple(score.shape)}" if isinstance(score, torch.Tensor) else type(score).__name__
+        raise ValueError(f"a target is a function of what the network returns that gives one number, or one for each "
+                         f"image, not {what}")
+    return score
+
+
+def _columns(targets, logits: torch.Tensor | None, class_index) -> list[torch.Tensor]:
+    """The logits (N,) of T classes."""
+    if logits is None:
+        raise ValueError("the network returns no logits of shape (N, classes) to choose a class in; output= says where "
+                         "they are, and a function of what it returns can be a target")
+    if isinstance(targets, Sequence) and any(isinstance(target, str) for target in targets):
+        if class_index is None:
+            raise ValueError("classes are named where a senet_viz.Model knows their names; of a network alone targets "
+                             "are class indices")
+        targets = [class_index(target) if isinstance(target, str) else target for target in targets]
+    return list(logits.gather(1, _indices(targets, logits)).unbind(1))
+
+
+def _indices(targets, logits: torch.Tensor) -> torch.Tensor:
+    n, k = logits.shape
+    if targets is None:
+        return logits.detach().argmax(1, keepdim=True)
+    targets = torch.as_tensor(targets, device=logits.device)
+    if targets.dtype not in INDICES or targets.dim() not in (1, 2) or targets.numel() == 0:
+        raise ValueError("targets are class indices: T of them, or (N, T)")
+    if targets.dim() == 1:
+        targets = targets.expand(n, -1)
+    if targets.shape[0] != n:
+        raise ValueError(f"targets have {targets.shape[0]} rows for {n} images")
+    if int(targets.min()) < 0 or int(targets.max()) >= k:
+        raise ValueError(f"targets must lie in 0..{k - 1}; found {int(targets.min())} to {int(targets.max())}")
+    return targets.long()
+
+
+@dataclass(frozen=True, eq=False)
+class BinaryClassifierOutputTarget:
+    """For or against the one logit of a binary classifier.
+
+    Args:
+        category: 1 explains the logit itself, 0 its negative.
+    """
+
+    category: int
+
+    def __call__(self, output) -> torch.Tensor:
+        logit = _first(output)
+        return (logit if self.category == 1 else -logit).flatten()
+
+
+@dataclass(frozen=True, eq=False)
+class SemanticSegmentationTarget:
+    """A class's score over the pixels of a mask: what Seg-Grad-CAM explains (https://arxiv.org/abs/2002.11434).
+
+    Args:
+        category: the class.
+        mask: (H, W) or (N, H, W), weights of pixels in 0..1, scaled to the output's size; the pixels in which the class
+            has the highest score when None; "all" for the whole map.
+
+    The score of an image is Σ mask · output[category], (N,).
+    """
+
+    category: int
+    mask: torch.Tensor | str | None = None
+
+    def __call__(self, output) -> torch.Tensor:
+        maps = _first(output, dims=4)
+        if not 0 <= self.category < maps.shape[1]:
+            raise ValueError(f"targets must lie in 0..{maps.shape[1] - 1}; found {self.category}")
+        score = maps[:, self.category]
+        if self.mask is None:
+            mask = (maps.detach().argmax(1) == self.category).to(score)
+        elif isinstance(self.mask, str):
+            mask = torch.ones_like(score)
+        else:
+            mask = torch.as_tensor(self.mask).to(score)
+            mask = mask[None] if mask.dim() == 2 else mask
+            if mask.shape[-2:] != score.shape[-2:]:
+                mask = F.interpolate(mask[:, None], score.shape[-2:], mode="nearest")[:, 0]
+        return (score * mask).sum((1, 2))
+
+
+@dataclass(frozen=True, eq=False)
+class FasterRCNNBoxScoreTarget:
+    """The scores of a detector's boxes that lie where given ones do, in torchvision's form of boxes and labels.
+
+    Args:
+        labels: (B,), the class of each given box.
+        bounding_boxes: (B, 4), x1, y1, x2, y2 in pixels of the batch.
+        iou_threshold: for each given box the found one that overlaps it most counts, if it has the same label and at
+            least this much of their union in common.
+
+    The score is the sum of these boxes' scores and overlaps, over all images.
+    """
+
+    labels: Sequence[int]
+    bounding_boxes: Sequence[Sequence[float]]
+    iou_threshold: float = 0.5
+
+    def __call__(self, output) -> torch.Tensor:
+        from torchvision.ops import box_iou
+
+        found = [output] if isinstance(output, Mapping) else list(output)
+        score = torch.zeros((), device=found[0]["boxes"].device)
+        wanted = torch.as_tensor(self.bounding_boxes, dtype=torch.float32, device=score.device).reshape(-1, 4)
+        for image in found:
+            if not len(image["boxes"]):
+                continue
+            for label, overlaps in zip(self.labels, box_iou(wanted, image["boxes"])):
+                best = int(overlaps.argmax())
+                if overlaps[best] > self.iou_threshold and int(image["labels"][best]) == int(label):
+                    score = score + overlaps[best] + image["scores"][best]
+        return score
+
+
+@dataclass(frozen=True, eq=False)
+class SimilarityToConceptTarget:
+    """How alike a picture's embedding is to another one's: their cosine.
+
+    Args:
+        features: (D,), the other's embedding.
+    """
+
+    features: torch.Tensor
+
+    def __call__(self, output) -> torch.Tensor:
+        embeddings = _first(output, dims=2)
+        return F.cosine_similarity(embeddings, torch.as_tensor(self.features).to(embeddings).reshape(1, -1), dim=1)
+
+
+def _first(output, dims: int | None = None) -> torch.Tensor:
+    """The tensor of so many dimensions in what a network returns, the first or the one with a usual name."""
+    values: list[object]
+    if isinstance(output, torch.Tensor):
+        values = [output]
+    elif isinstance(output, Mapping):
+        values = [output[name] for name in (*NAMES, *output) if name in output]
+    elif isinstance(output, list | tuple):
+        values = list(output)
+    else:
+        values = [getattr(output, name) for name in NAMES if hasattr(output, name)]
+    for value in values:
+        if isinstance(value, torch.Tensor) and dims in (None, value.dim()):
+            return value
+    raise ValueError(f"the network returns no tensor of {dims} dimensions" if dims else "the network returns no tensor")

@@ -1,0 +1,120 @@
+"""A network is afterwards as it was: buffers, checkpoints, compiled parts, also for a backward that comes later."""
+import threading
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint, checkpoint_sequential
+
+from senet_viz.gates import find_blocks, inspect, record
+from senet_viz.gates.hooks import hooked
+from senet_viz.gates.state import inspected
+from senet_viz.layers import SqueezeExcite
+
+
+class Net(nn.Module):
+    """Stem, a gate, a part, a head; ``run`` says how the part is run."""
+
+    def __init__(self, run=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.stem, self.se, self.head = nn.Conv2d(3, 16, 3, 2, 1), SqueezeExcite(16), nn.Linear(16, 5)
+        self.part = nn.Sequential(nn.Conv2d(16, 16, 3, 2, 1), nn.BatchNorm2d(16), nn.ReLU())
+        self.run = run or (lambda part, x: part(x))
+
+    def forward(self, x):
+        return self.head(self.run(self.part, self.se(self.stem(x))).mean((2, 3)))
+
+
+CHECKPOINTS = {
+    "without reentry": lambda part, x: checkpoint(part, x, use_reentrant=False),
+    "with reentry": lambda part, x: checkpoint(part, x, use_reentrant=True),
+    "piece by piece": lambda part, x: checkpoint_sequential(part, 2, x, use_reentrant=False),
+}
+
+
+@pytest.mark.parametrize("layer", ["stem", "se", "part", "part.0"])
+@pytest.mark.parametrize("kind", CHECKPOINTS)
+def test_gradient_checkpoints_change_nothing(pictures, unchanged, kind, layer):
+    plain, net, batch = Net().train(), Net(CHECKPOINTS[kind]).train(), pictures(2)
+    expected = inspect(plain, batch, [1, 2], [layer], retain_graph=True)
+    with unchanged(net):
+        view = inspect(net, batch, [1], [layer], retain_graph=True)
+        assert torch.equal(view.cams[layer], expected.cams[layer][:, :1])
+        assert torch.equal(view.grad_cam([2])[0][layer], expected.cams[layer][:, 1:])  # in training mode again
+    assert view.cams[layer].max() > 0
+
+
+def test_checkpoints_of_other_threads_go_on(pictures):
+    """Another network trains meanwhile, and saves the memory that it is meant to save."""
+    runs, other = [], Net(CHECKPOINTS["without reentry"]).train()
+    other.part.register_forward_pre_hook(lambda *_: runs.append(threading.get_ident()))
+
+    def train():
+        other(pictures(2)).sum().backward()
+
+    with inspected(Net()):
+        thread = threading.Thread(target=train)
+        thread.start()
+        thread.join()
+    assert len(runs) == 2  # the part ran again in the backward
+    train()
+    assert len(runs) == 4
+
+
+def test_buffers_that_change_in_evaluation_mode_too(pictures, unchanged):
+    class Counting(nn.Module):
+        def __init__(self):
+            super().__init__()
+            for name in ("seen", "replaced", "mean"):
+                self.register_buffer(name, torch.zeros(1))
+
+        def forward(self, x):
+            self.seen += len(x)
+            self.replaced = self.replaced + 1
+            self.mean.lerp_(x.mean()[None], 0.1)
+            return x
+
+    net = Net()
+    net.part.append(Counting())
+    buffers = [net.part[3].seen, net.part[3].replaced, net.part[3].mean]
+    with unchanged(net):
+        find_blocks(net, pictures(1))
+        inspect(net, pictures(2), layers=["part"])
+    assert [net.part[3].seen, net.part[3].replaced, net.part[3].mean] == [0, 0, 0]
+    assert all(now is before for now, before in zip(
+        (net.part[3].seen, net.part[3].replaced, net.part[3].mean), buffers))
+
+
+@pytest.mark.parametrize("part", ["se", "part"])
+def test_a_part_compiled_in_place(pictures, unchanged, part):
+    plain, net, batch, compiled = Net().eval(), Net().eval(), pictures(2), []
+
+    def backend(graph, _):
+        compiled.append(graph)
+        return graph.forward
+
+    setattr(net, part, torch.compile(getattr(net, part), backend=backend))
+    net(batch)
+    before = len(compiled)
+    with unchanged(net):
+        view, expected = inspect(net, batch, [1], ["part"]), inspect(plain, batch, [1], ["part"])
+    assert [block.name for block in view.blocks] == ["se"]
+    assert torch.equal(view.gates["se"], expected.gates["se"])
+    assert torch.equal(view.cams["part"], expected.cams["part"])
+    assert len(compiled) == before > 0
+    net(batch)
+    assert len(compiled) == before  # the compiled code is there still
+
+
+def test_everything_comes_back_after_an_exception(pictures, unchanged):
+    net = Net().train()
+    with unchanged(net), pytest.raises(RuntimeError, match="on purpose"), hooked(net):
+        net(pictures(1))
+        raise RuntimeError("on purpose")
+
+
+def test_recording_in_training_mode_leaves_the_statistics(pictures, unchanged):
+    net = Net().train()
+    with unchanged(net):
+        record(net, pictures(4))
