@@ -20,7 +20,7 @@ from ..statistics.archive import Statistics
 
 SCORES = {
     "gate": "with the lowest mean gate", "output": "with the least mean square of s·U",
-    "gamma": "with the smallest |γ| of the batch normalisation before", "random": "at random"}
+    "gamma": "with the smallest absolute γ of the batch normalisation before", "random": "at random"}
 DRAWS = 3  # of channels at random
 SHARES = (0.1, 0.25, 0.5, 0.75)
 NAME = re.compile(r"remove (?P<share>[\d.]+)% by (?P<score>\w+)(?: (?P<draw>\d+))?")
