@@ -25,8 +25,8 @@ def logits_of(output, pictures: int, pick: Callable[[object], torch.Tensor] | No
         ValueError: where there are none.
     """
     found = pick(output) if pick is not None else _logits(output, pictures)
-    if isinstance(found, torch.Tensor) and found.dim() == 1:
-        found = found[None] if pictures == 1 else found[:, None]
+    if isinstance(found, torch.Tensor) and found.dim() < 2:
+        found = found.reshape(1, -1) if pictures == 1 else found.reshape(-1, 1)
     if not isinstance(found, torch.Tensor) or found.dim() != 2 or len(found) != pictures:
         shape = f", but {tuple(found.shape)}" if isinstance(found, torch.Tensor) else ""
         raise ValueError(f"the network returns no logits of shape (N, classes){shape}; output= says where they are, "
@@ -119,7 +119,7 @@ class BinaryClassifierOutputTarget:
     category: int
 
     def __call__(self, output) -> torch.Tensor:
-        logit = _first(output)
+        logit = first_tensor(output)
         return (logit if self.category == 1 else -logit).flatten()
 
 
@@ -139,7 +139,7 @@ class SemanticSegmentationTarget:
     mask: torch.Tensor | str | None = None
 
     def __call__(self, output) -> torch.Tensor:
-        maps = _first(output, dims=4)
+        maps = first_tensor(output, dims=4)
         if not 0 <= self.category < maps.shape[1]:
             raise ValueError(f"targets must lie in 0..{maps.shape[1] - 1}; found {self.category}")
         score = maps[:, self.category]
@@ -199,11 +199,11 @@ class SimilarityToConceptTarget:
     features: torch.Tensor
 
     def __call__(self, output) -> torch.Tensor:
-        embeddings = _first(output, dims=2)
+        embeddings = first_tensor(output, dims=2)
         return F.cosine_similarity(embeddings, torch.as_tensor(self.features).to(embeddings).reshape(1, -1), dim=1)
 
 
-def _first(output, dims: int | None = None) -> torch.Tensor:
+def first_tensor(output, dims: int | None = None) -> torch.Tensor:
     """The tensor of so many dimensions in what a network returns, the first or the one with a usual name."""
     values: list[object]
     if isinstance(output, torch.Tensor):
