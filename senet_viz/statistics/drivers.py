@@ -5,6 +5,7 @@ that was fitted to all other pictures (leave one out, in closed form: the PRESS 
 1974). What chance gives is then 0 or slightly less, whatever the number of predictors.
 """
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ DRIVERS = ("own", "neighbours", "all", "dealt", "class", "picture", "brightness"
 TARGETS = 128  # channels, evenly spaced, whose gates are predicted
 OUTLIERS = 0.01  # the share of the pictures, farthest out in z, that are left out: they alone would decide every line
 PENALTIES = tuple(10.0 ** power for power in range(-6, 3))  # of a ridge, as shares of the mean eigenvalue
+UNSEEN = 1e-9  # a share of the variance that is less than float32 shows of the result
 EDGE = 1e-6  # a gate nearer to 0 or 1 is taken to be so far from it
 NAN = float("nan")
 
@@ -49,10 +51,11 @@ def drivers(gates: torch.Tensor, branch: int, squeezed: torch.Tensor, labels: to
     near = (columns[:, None] + offsets).clamp(0, channels - 1)
     outside = (columns[:, None] + offsets) != near
     dealt = torch.randperm(len(z), generator=torch.Generator().manual_seed(0))
-    found |= {
-        "own": _each(before, z[:, columns, None]),
-        "neighbours": _each(before, z[:, near].masked_fill(outside, 0)),
-        "all": ridge(before, z), "dealt": ridge(before[dealt], z), "class": by_class(before, labels)}
+    found["own"] = _each(before, z[:, columns, None])
+    found["neighbours"] = _each(before, z[:, near].masked_fill(outside, 0))
+    before = _axes(before)  # what follows has the same predictors for all channels
+    found["all"], found["dealt"] = ridges([before, before[dealt]], z)
+    found["class"] = by_class(before, labels)
     names = DRIVERS[len(DRIVERS) - picture.shape[1]:]
     known = ~picture.isnan()
     for i, name in enumerate(names):
@@ -63,6 +66,18 @@ def drivers(gates: torch.Tensor, branch: int, squeezed: torch.Tensor, labels: to
     if whole.any() and int(rows.sum()) > 2 * int(whole.sum()):
         found["picture"] = ridge(before[rows], picture[rows][:, whole])
     return found
+
+
+def _axes(targets: torch.Tensor) -> torch.Tensor:
+    """Targets (n, T) along their principal axes: fewer, for those that hold less than ``UNSEEN`` together are left out.
+
+    All targets that are predicted from the same give the same share of variance however they are turned. A gate is made
+    of few hidden units, and so are its channels before the activation.
+    """
+    centred = targets - targets.mean(0)
+    values, vectors = torch.linalg.eigh(centred.T @ centred)  # in rising order
+    seen = values.clamp_min(0).cumsum(0) > UNSEEN * values.sum()
+    return centred @ vectors[:, seen]
 
 
 def before_activation(gates: torch.Tensor, branch: int) -> torch.Tensor:
@@ -94,21 +109,29 @@ def ridge(targets: torch.Tensor, predictors: torch.Tensor) -> float:
         targets: (n, T).
         predictors: (n, P), of any scale: each is divided by its standard deviation.
     """
-    y, x = targets - targets.mean(0), predictors - predictors.mean(0)
+    return ridges([targets], predictors)[0]
+
+
+def ridges(several: Sequence[torch.Tensor], predictors: torch.Tensor) -> list[float]:
+    """``ridge`` of several targets, all from the same predictors, which are decomposed once."""
+    x = predictors - predictors.mean(0)
     std = x.std(0, correction=0)
     x = x[:, std > 0] / std[std > 0]
     if len(x) < 3 or not x.shape[1]:
-        return NAN
+        return [NAN] * len(several)
     wide = x.shape[1] > len(x)
     values, vectors = torch.linalg.eigh(x @ x.T if wide else x.T @ x)
     there = values > 1e-10 * values[-1]
     values, vectors = values[there], vectors[:, there]
     basis = vectors if wide else x @ vectors / values.sqrt()  # (n, r), orthonormal
-    along = basis.T @ y
-    best = -math.inf
-    for penalty in PENALTIES:
-        kept = values / (values + penalty * values.mean())
-        best = max(best, _share(targets, y - basis @ (kept[:, None] * along), basis.square() @ kept))
+    kept = torch.stack([values / (values + penalty * values.mean()) for penalty in PENALTIES])
+    leverage = basis.square() @ kept.T
+    best = []
+    for targets in several:
+        y = targets - targets.mean(0)
+        along = basis.T @ y
+        best.append(max(_share(y, y - basis @ (share[:, None] * along), leverage[:, i])
+                        for i, share in enumerate(kept)))
     return best
 
 
@@ -138,7 +161,7 @@ def _each(targets: torch.Tensor, predictors: torch.Tensor) -> float:
     """The same, of targets (n, T) each with its own few predictors (n, T, k)."""
     if len(targets) < 3:
         return NAN
-    y, x = targets - targets.mean(0), (predictors - predictors.mean(0)).movedim(1, 0)  # (T, n, k)
+    y, x = targets - targets.mean(0), (predictors - predictors.mean(0)).movedim(1, 0).contiguous()  # (T, n, k)
     std = x.std(1, correction=0, keepdim=True)
     values, vectors = torch.linalg.eigh(x.mT @ x / std.mT.clamp_min(1e-300) / std.clamp_min(1e-300))
     scaled = x / std.clamp_min(1e-300)

@@ -8,7 +8,16 @@ from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import LeaveOneOut, cross_val_predict
 
 from senet_viz.statistics import drivers as module
-from senet_viz.statistics.drivers import DRIVERS, PENALTIES, before_activation, by_class, drivers, neighbourhood, ridge
+from senet_viz.statistics.drivers import (
+    DRIVERS,
+    PENALTIES,
+    before_activation,
+    by_class,
+    drivers,
+    neighbourhood,
+    ridge,
+    ridges,
+)
 
 
 def r_squared(targets: np.ndarray, predicted: np.ndarray) -> float:
@@ -75,6 +84,32 @@ def _fixed_penalty(x: np.ndarray, y: np.ndarray, penalty: float) -> np.ndarray:
     fitted = Ridge(alpha=penalty).fit(x, y)
     hat = np.stack([Ridge(alpha=penalty, fit_intercept=False).fit(x, one).predict(x) for one in np.eye(len(x))], 1)
     return y - (y - fitted.predict(x)) / (1 - np.diag(hat)[:, None] - 1 / len(x))
+
+
+def test_several_targets_of_one_decomposition(made):
+    _, logits, z, _, _ = made
+    one, other = torch.from_numpy(logits), torch.from_numpy(logits[::-1, :3].copy())
+    assert ridges([one, other], z) == pytest.approx([ridge(one, z), ridge(other, z)], rel=1e-12)
+    assert all(math.isnan(share) for share in ridges([one, other], torch.zeros_like(z)))
+
+
+@pytest.mark.parametrize("hidden", [1, 3])
+def test_a_gate_of_few_hidden_units_is_predicted_along_their_axes(hidden, monkeypatch):
+    """As its channels are, however small: turned, all targets together give the same share."""
+    generator = torch.Generator().manual_seed(hidden)
+    units = torch.randn(90, hidden, generator=generator).double() * 10.0 ** -torch.arange(hidden)
+    before = units @ torch.randn(hidden, 30, generator=generator).double() + 3
+    z = torch.randn(90, 30, generator=generator)
+    z[:, :hidden] += units
+    labels, picture = torch.arange(90) % 9, torch.randn(90, 5, generator=generator)
+    turned = module._axes(before)
+    assert turned.shape == (90, hidden)
+    for predictors in (z.double(), picture.double()):
+        assert ridge(turned, predictors) == pytest.approx(ridge(before, predictors), abs=1e-8)
+    assert by_class(turned, labels) == pytest.approx(by_class(before, labels), abs=1e-8)
+    found = drivers(before.sigmoid()[:, None], 0, z, labels, picture)
+    monkeypatch.setattr(module, "_axes", lambda targets: targets)
+    assert found == pytest.approx(drivers(before.sigmoid()[:, None], 0, z, labels, picture), abs=1e-8)
 
 
 def test_more_channels_than_pictures():
