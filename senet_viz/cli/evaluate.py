@@ -114,7 +114,8 @@ def _edits(model: "Model", args: argparse.Namespace) -> "dict[str, str | list[Ed
         raise EditError(f"the edit {next(edit for edit in edits if edits.count(edit) > 1)} is given twice")
     named: dict[str, str | list[Edit]] = {edit: edit for edit in edits}
     if args.remove_channels:
-        images = open_pictures(args.data, args.split).spread(SCORED, model.transform)
+        images = open_pictures(args.data, args.split, any_file=model.reader is not None).spread(
+            SCORED, model.transform, model.reader)
         scores = channel_scores(model, statistics_of(model, args.statistics), images)
         named |= removal_edits(scores, args.remove_channels)
     return named

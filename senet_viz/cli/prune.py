@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
                              f"with its gate at {by}")
     smaller, removed = prune(model, blocks, gate_means(model, args.statistics) if by == "mean" else by)
     save_pruned(args.out, smaller, removed, args.name)
-    seconds = latency([model.module, smaller.module], model.batch([model.noise()]))
+    seconds = latency([model.module, smaller.module], model.example_batch)
     saved = model.parameters - smaller.parameters
     arch = None if not args.arch and "architecture" in read_metadata(args.out) else args.arch or args.name
     if args.json:

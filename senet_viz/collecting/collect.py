@@ -70,7 +70,10 @@ def collect(
         raise ValueError(f"the limit is 1 picture or more, not {limit}")
     if not model.blocks:
         raise ValueError(f"{model.name} has no attention blocks, so there is nothing to collect.")
-    pictures, name = open_data(data, split, out)
+    pictures, name = open_data(data, split, out, any_file=model.reader is not None)
+    if model.reader is not None and (settings.looks != [("zoom", 1.0)] or settings.around == "box"):
+        raise ValueError(f"{model.name} is given no pictures, and what it is given cannot be enlarged: zooms are 1, "
+                         f"without controls")
     if settings.around == "box" and pictures.boxes is None:
         raise ValueError(f"{name} has no boxes to enlarge (Parquet columns x0, y0, x1, y1)")
     count = min(len(pictures), limit or len(pictures))

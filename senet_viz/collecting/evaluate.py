@@ -111,7 +111,8 @@ def evaluate(
         if settings.batch_size < LEAST[word]:
             raise EditError(f"\"shuffle {word}\" takes batches of {LEAST[word]} pictures or more, not of "
                             f"{settings.batch_size}")
-    pictures, name = open_data(data, split, out, in_memory=True)  # they are read in no order
+    pictures, name = open_data(  # they are read in no order
+        data, split, out, in_memory=True, any_file=model.reader is not None)
     labels = np.asarray(pictures.labels)
     labelled = int((labels >= 0).sum())
     if not labelled:

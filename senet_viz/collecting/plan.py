@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..data.datasets import Pictures
 from ..data.images import UnreadableImage, blur, elsewhere, open_image, zoom, zoom_window
-from ..data.properties import picture_properties
+from ..data.properties import PROPERTIES, picture_properties
 from ..gates.blocks import eager
 from ..models import Model
 from ..models.identity import digest, weights_hash
@@ -123,7 +123,7 @@ class Plan:
             "format": FORMAT, "model": model.name, "weights": weights_hash(model.module),
             "architecture": hashlib.sha256(f"{eager(model.module)} {model.blocks}".encode()).hexdigest(),
             "transform": transform,
-            "transformed_noise": digest(model.transform(model.noise())),  # two lambdas look the same in words
+            "transformed_noise": digest(model.example),  # two lambdas look the same in words
             "data": self.data, "pictures": self.pictures.fingerprint,
             "count": self.count, "settings": asdict(self.settings), "device": self.hardware,
             "versions": {"python": platform.python_version(), "numpy": np.__version__, "pillow": PIL.__version__,
@@ -210,11 +210,11 @@ class Reading(Dataset):
 
     def __init__(self, plan: Plan):
         self.pictures, self.transform, self.settings = plan.pictures, plan.model.transform, plan.settings
-        self.kept_whole = plan.kept_whole
+        self.kept_whole, self.reader = plan.kept_whole, plan.model.reader
 
     def __getitem__(self, index: int) -> Read:
         try:
-            image = open_image(self.pictures.read(index))
+            image = (self.reader or open_image)(self.pictures.read(index))
         except UnreadableImage as error:
             return Read(index, reason=" ".join(str(error).split()))
         except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
@@ -225,6 +225,9 @@ class Reading(Dataset):
         if self.pictures.boxes is not None and not np.isnan(self.pictures.boxes[index]).any():
             box = x0, y0, x1, y1 = self.pictures.boxes[index].tolist()
             centre = ((x0 + x1) / 2, (y0 + y1) / 2) if self.settings.around_box else None
+        if self.reader is not None:  # no picture, and seen in one way only
+            unknown = (math.nan,) * len(PROPERTIES)
+            return Read(index, self.transform(image)[None], properties=(unknown,) * int(self.kept_whole[index]))
         seen = [LOOKS[name](image, factor, centre) for name, factor in looks]
         read = Read(index, torch.stack([self.transform(picture) for picture in seen]))
         if self.kept_whole[index]:

@@ -28,9 +28,9 @@ class Stopped(Exception):
         super().__init__(f"stopped; {done} of {shards} shards are kept: run again to go on")
 
 
-def open_data(data: str | Path | Pictures, split: str | None, out: Path, in_memory: bool = False
-              ) -> tuple[Pictures, str]:
-    """The pictures of a run that writes into ``out``, and what they are called.
+def open_data(data: str | Path | Pictures, split: str | None, out: Path, in_memory: bool = False,
+              any_file: bool = False) -> tuple[Pictures, str]:
+    """The pictures of a run that writes into ``out``, and what they are called; ``any_file`` takes other files as well.
 
     Raises:
         FileNotFoundError, ValueError: when they cannot be opened, or ``out`` would become part of them.
@@ -39,7 +39,7 @@ def open_data(data: str | Path | Pictures, split: str | None, out: Path, in_memo
         return data, "own pictures"
     if "://" not in str(data) and out.resolve().is_relative_to(Path(data).resolve()):
         raise ValueError(f"{out} lies in {data}, whose pictures it would become part of")
-    return (open_pictures(data, split, in_memory=in_memory),
+    return (open_pictures(data, split, in_memory=in_memory, any_file=any_file),
             " ".join(filter(None, [str(data).rstrip("/").rpartition("/")[2], split])))
 
 

@@ -105,7 +105,7 @@ class Collection(Plan):
     @cached_property
     def hidden(self) -> dict[str, str | None]:
         """Block → the layer that is given its hidden units; None without one."""
-        return hidden_layers(self.model.module, self.model.blocks, self.model.batch([self.model.noise()]))
+        return hidden_layers(self.model.module, self.model.blocks, self.model.example_batch)
 
     @cached_property
     def kept_whole(self) -> np.ndarray:

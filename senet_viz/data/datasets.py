@@ -73,7 +73,7 @@ class Pictures(Dataset):
             raise UnreadableImage(f"Picture {index} of the data set: {error}") from error
         return (self.transform(image) if self.transform else image), self.labels[index]
 
-    def spread(self, count: int, transform: Callable) -> torch.Tensor:
+    def spread(self, count: int, transform: Callable, reader: Callable | None = None) -> torch.Tensor:
         """Up to ``count`` pictures, evenly spread over those there are, transformed: (N, 3, H, W).
 
         Pictures that cannot be read are left out.
@@ -84,8 +84,8 @@ class Pictures(Dataset):
         found = []
         for index in np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(int)).tolist():
             try:
-                found.append(transform(open_image(self.read(index))))
-            except (UnreadableImage, OSError):
+                found.append(transform((reader or open_image)(self.read(index))))
+            except (UnreadableImage, OSError, ValueError):
                 continue
         if not found:
             raise ValueError(f"none of {count:,} pictures of the data could be read")
@@ -100,7 +100,8 @@ class Pictures(Dataset):
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def open_pictures(source: str | os.PathLike, split: str | None = None, *, in_memory: bool = True) -> Pictures:
+def open_pictures(source: str | os.PathLike, split: str | None = None, *, in_memory: bool = True,
+                  any_file: bool = False) -> Pictures:
     """The pictures of a folder, a list, a Parquet file, or a folder of Parquet files.
 
     Args:
@@ -120,6 +121,7 @@ def open_pictures(source: str | os.PathLike, split: str | None = None, *, in_mem
         split: "train" or "val": the sub-folder of that name, or the files whose names begin with it.
         in_memory: read Parquet files whole, for random access. Otherwise row group by row group, of which the last one
             is kept: for data sets larger than memory, read in order.
+        any_file: take every file of a folder, and not those alone whose ending is a picture's.
 
     Raises:
         FileNotFoundError: when there is no such folder or file, or nothing in it.
@@ -147,17 +149,18 @@ def open_pictures(source: str | os.PathLike, split: str | None = None, *, in_mem
         parquet = [name for name in files if name.endswith(".parquet")]
     if parquet:
         return _parquet(source, fs, path, parquet, in_memory)
-    return _folder(source, fs, path, folders, files)
+    return _folder(source, fs, path, folders, files, (lambda name: True) if any_file else _is_picture)
 
 
-def _folder(source: str, fs: AbstractFileSystem, path: str, folders: list[str], files: list[str]) -> Pictures:
+def _folder(source: str, fs: AbstractFileSystem, path: str, folders: list[str], files: list[str],
+            wanted: Callable[[str], bool]) -> Pictures:
     if {"train", "val"} <= {*folders}:
         raise ValueError(f"{source} has the splits {', '.join(folders)}: choose one")
     # class by class: what fsspec knows of each of a million files would fill the memory
     found, sizes = {}, []
     for name in folders:
         below = _below(fs, f"{path}/{name}")
-        found[name] = sorted(filter(_is_picture, below), key=posixpath.split)
+        found[name] = sorted(filter(wanted, below), key=posixpath.split)
         sizes += [below[file] for file in found[name]]
     if any(found.values()):
         if empty := [name for name in folders if not found[name]]:
@@ -166,7 +169,7 @@ def _folder(source: str, fs: AbstractFileSystem, path: str, folders: list[str], 
         labels = [label for label, name in enumerate(folders) for _ in found[name]]
         classes = _named(fs, path, folders)
     else:
-        files = list(filter(_is_picture, files))
+        files = list(filter(wanted, files))
         labels, classes, sizes = [-1] * len(files), [], []
     if not files:
         raise FileNotFoundError(f"{source} holds neither Parquet files nor pictures, in sub-folders or without")

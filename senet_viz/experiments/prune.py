@@ -58,7 +58,7 @@ def prune(model: Model, blocks: str, by: Values = 1.0) -> tuple[Model, list[dict
             module.get_submodule(change["name"]).weight.data = gates[change["name"]][0].to(model.device)
     removed = _folded(module, removed, model)
     smaller = Model(module, model.transform, model.classes, name=model.name, info=model.info, output=model.output)
-    batch = model.batch([model.noise()])
+    batch = model.example_batch
     with edited(model, [edit]) as whole, torch.no_grad():
         wanted = logits_of(whole(batch), 1, model.output)
     with torch.no_grad():
@@ -100,7 +100,7 @@ def _folded(module: nn.Module, removed: list[dict], model: Model) -> list[dict]:
     if not scales:
         return removed
     draws = torch.randn(2, 3, *model.input_size, generator=torch.Generator().manual_seed(0))
-    batch = torch.cat([model.batch([model.noise()]).cpu(), draws])
+    batch = torch.cat([model.example_batch.cpu(), draws])
     into = fold(module.cpu(), scales, batch)  # on the CPU, where nothing is rounded to fewer bits than float32's
     module.to(model.device)
     return [{"name": change["name"], "by": "identity", "into": into[change["name"]]} if change["name"] in into

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,21 +12,29 @@ from PIL import Image
 from torch import nn
 
 from ..data.class_names import short_names
+from ..gates.answers import Answer, answer_of
 from ..gates.blocks import AttentionBlock, eager, find_blocks
 from ..gates.hooks import hooked
+from ..gates.inspection import record
 
 
 class Model:
-    """A classification network in evaluation mode, its transform and its class names.
+    """A network in evaluation mode, its transform and its class names.
+
+    Pictures are what it is made for. A network of signals or volumes needs a reader and an example of its own: it can
+    be inspected, edited and collected, and shows no pictures.
 
     Args:
         module: nn.Module, (N, 3, H, W) → (N, K) logits.
-        transform: PIL image (RGB) → float tensor (3, H, W).
+        transform: PIL image (RGB), or what ``reader`` gives → float tensor (3, H, W), or (channels, *space).
         classes: K names.
         name: shown where the model speaks.
         info: facts to show: "data", "accuracy", "licence", … as text.
         output: what the module returns → logits (N, K), where they lie in no usual place
             (``senet_viz.gates.targets.logits_of``).
+        reader: the bytes of a file → what the transform takes, with a ValueError for a file that cannot be read, such
+            as ``lambda data: np.load(io.BytesIO(data))``; None for pictures.
+        example: (channels, *space), transformed: what the network is tried on. A picture of noise when None.
 
     >>> model = Model(MyNet(), transforms.Compose([...]), ["cat", "dog"])
     """
@@ -39,13 +48,16 @@ class Model:
             name: str = "",
             info: dict[str, str] | None = None,
             output: Callable[[object], torch.Tensor] | None = None,
+            reader: Callable[[bytes], Any] | None = None,
+            example: torch.Tensor | None = None,
     ):
         self.module = module.eval()
         self.transform = transform
         self.classes = list(classes)
         self.name = name or type(module).__name__
         self.info = dict(info or {})
-        self.output = output
+        self.output, self.reader = output, reader
+        self._example = example
 
     @property
     def device(self) -> torch.device:
@@ -58,16 +70,25 @@ class Model:
         """Number of parameters."""
         return sum(p.numel() for p in self.module.parameters())
 
+    @property
+    def example(self) -> torch.Tensor:
+        """What the network is tried on, (channels, *space): a picture of noise, transformed, or what was given."""
+        return self.transform(self.noise()) if self._example is None else self._example
+
+    @property
+    def example_batch(self) -> torch.Tensor:
+        """The example as a batch (1, channels, *space) on the model's device."""
+        return self.example[None].to(self.device)
+
     @cached_property
-    def input_size(self) -> tuple[int, int]:
-        """Height and width of the transform's output, in pixels."""
-        height, width = self.transform(self.noise())[0].shape
-        return height, width
+    def input_size(self) -> tuple[int, ...]:
+        """Height and width of the transform's output, in pixels; of signals and volumes their extents."""
+        return tuple(self.example.shape[1:])
 
     @cached_property
     def blocks(self) -> list[AttentionBlock]:
-        """The attention blocks in network order; found once, on a picture of noise."""
-        return find_blocks(self.module, self.batch([self.noise()]))
+        """The attention blocks in network order; found once, on the example."""
+        return find_blocks(self.module, self.example_batch)
 
     @cached_property
     def stages(self) -> dict[str, str]:
@@ -96,13 +117,13 @@ class Model:
             best = path if path in maps else best
             path = path.rpartition(".")[0]
         if best is None:
-            sides = math.sqrt(math.prod(self.input_size))
+            sides = math.prod(self.input_size) ** (1 / len(self.input_size))
             fitting = [path for path, side in maps.items() if round(math.log2(sides / side)) == block.stage]
             best = fitting[-1] if fitting else None
         return best
 
     def _map_layers(self) -> dict[str, float]:
-        """Modules that give one feature map (N, C, H, W) a forward, as they end, with the square root of its area.
+        """Modules that give one feature map (N, C, *space) a forward, as they end, with its side in pixels.
 
         Lists of modules are never called.
         """
@@ -113,9 +134,15 @@ class Model:
                 if path:
                     hooks.after(path, lambda _, output, path=path: shapes.setdefault(path, []).append(
                         output.shape if isinstance(output, torch.Tensor) else ()))
-            module(self.batch([self.noise()]))
-        return {path: math.sqrt(math.prod(seen[0][-2:])) for path, seen in shapes.items()
-                if len(seen) == 1 and len(seen[0]) == 4}
+            module(self.example_batch)
+        space = len(self.input_size)
+        return {path: math.prod(seen[0][2:]) ** (1 / space) for path, seen in shapes.items()
+                if len(seen) == 1 and len(seen[0]) == space + 2}
+
+    @cached_property
+    def answer(self) -> Answer:
+        """What the network says of a picture, told from what it returns of the example; found once."""
+        return answer_of(record(self, self.example_batch), self.classes)
 
     @cached_property
     def class_labels(self) -> list[str]:
@@ -150,13 +177,33 @@ class Model:
         near = [self.class_labels[labels.index(label)] for label in difflib.get_close_matches(wanted, labels, n=3)]
         raise ValueError(f"{self.name} has no class {name!r}{'; near to it: ' + '; '.join(near) if near else ''}.")
 
+    def check_pictures(self) -> None:
+        """Whether the network takes pictures, as the app gives them.
+
+        Raises:
+            ValueError: one sentence, for a network of signals or volumes, or whose transform fails.
+        """
+        try:
+            given = self.transform(self.noise()) if self.reader is None else "a reader of other files"
+            why = given if isinstance(given, str) else ""
+            if isinstance(given, torch.Tensor) and given.dim() != 3:
+                why = f"its transform makes of one a tensor {tuple(given.shape)}, not (channels, height, width)"
+            elif not isinstance(given, torch.Tensor | str):
+                why = f"its transform makes of one no tensor but {type(given).__name__}"
+        except Exception as error:  # it may be any code
+            why = f"its transform fails: {type(error).__name__}: {' '.join(str(error).split())}"
+        if why:
+            raise ValueError(f"{self.name} takes no pictures ({why}), and photos are all that the app has: sv.inspect, "
+                             f"sv.find_blocks and sv.Monitor take batches of signals and volumes too.")
+
     def batch(self, images: Sequence[Image.Image]) -> torch.Tensor:
         """Pictures (PIL, RGB) → (N, 3, H, W) on the model's device."""
         return torch.stack([self.transform(image) for image in images]).to(self.device)
 
     def seen(self, tensor: torch.Tensor) -> np.ndarray:
-        """A transformed picture (3, H, W) as the network sees it: (H, W, 3) uint8, its normalisation undone.
+        """A transformed picture (channels, H, W) as the network sees it: (H, W, 3) uint8, its normalisation undone.
 
+        Of other numbers of channels than three their mean, in grey.
         Where the transform's mean and standard deviation are not known, the values are stretched to 0..255.
         """
         values = tensor.detach().cpu().float()
@@ -166,6 +213,8 @@ class Model:
             values = (values - low) / (high - low).clamp_min(1e-8)
         else:
             values = values * torch.as_tensor(std).view(-1, 1, 1) + torch.as_tensor(mean).view(-1, 1, 1)
+        if len(values) != 3:
+            values = values.mean(0, keepdim=True).expand(3, -1, -1)
         return (values.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
 
     @cached_property

@@ -14,6 +14,9 @@ from senet_viz.gates.hidden import hidden_layers
 from senet_viz.layers import SelectiveKernel, SqueezeExcite
 from senet_viz.training import CollapseWarning, Monitor
 from tests.gates.test_search import FORMS, Net, seen_in
+from tests.gates.test_spaces import INPUTS
+from tests.gates.test_spaces import SE as SpaceSE
+from tests.gates.test_spaces import Net as SpaceNet
 from tests.runs import make_batch, make_module
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -267,3 +270,16 @@ def test_hidden_layers_of_timms_networks(name, layer):
     found = hidden_layers(network, sv.find_blocks(network, example), example)
     assert next(iter(found.values())) == layer
     assert {path is None for path in found.values()} == {layer is None}
+
+
+@pytest.mark.parametrize("space", [1, 3])
+def test_networks_of_signals_and_volumes(space):
+    torch.manual_seed(0)
+    net, batch = SpaceNet(space, SpaceSE).train(), torch.rand(8, *INPUTS[space])
+    with Monitor(net, batch, every=1) as monitor:
+        net(batch)
+    gates = [part.seen[1][:, 0] for part in (net.one, net.two)]
+    table = monitor.table()
+    assert table.label.tolist() == ["SE_1_1", "SE_2_1"]
+    assert table["mean"].tolist() == pytest.approx([float(gate.mean()) for gate in gates])
+    assert table["std"].tolist() == pytest.approx([float(gate.std(0, correction=0).mean()) for gate in gates], rel=1e-3)
