@@ -1,4 +1,5 @@
 """Anatomy: how an attention block works, step by step, on one picture; what else it could be, and what it costs."""
+from dataclasses import replace
 
 import numpy as np
 import streamlit as st
@@ -9,10 +10,11 @@ from pages.parts.model import Loaded, loaded_model
 from pages.parts.pictures import SAMPLES, Picture, choose_one, choose_pictures
 from pages.parts.published import HEADINGS, published
 from pages.parts.sections import clear, downloads, heading, show
-from pages.parts.sentences import SENTENCES, in_a_sentence
+from pages.parts.sentences import SENTENCES, in_a_sentence, lacking
 from senet_viz import figures
 from senet_viz.data.places import APP
 from senet_viz.experiments import anatomy, cost, variants
+from senet_viz.gates.answers import CLASSIFICATION
 from senet_viz.reports import scripts
 from senet_viz.reports.html import Section
 from senet_viz.reports.text import file_name, plain
@@ -31,6 +33,7 @@ EFFECTS = {
     "probability": NUMBER(**PERCENT),
     "own class": NUMBER("class as it is", **PERCENT,
                         help="Probability of the class that the network as it is finds most probable.")}
+OF_CLASSES = dict.fromkeys(("class", "probability", "own class"))  # not shown of a network without logits
 BESIDE = {**HEADINGS, **{name: EFFECTS[name] for name in ("own class", "correlation")}}
 STRIPS = (
     "From top to bottom are the block's vectors in the order in which it computes them, a colour a channel or hidden "
@@ -93,10 +96,7 @@ def _variants(key: str, digest: str, label: str, _model: sv.Model, _data: bytes,
               ) -> variants.Variants:
     batch, *others = (_model.batch([sv.open_image(data) for data in each]) for each in ([_data], _others) if each)
     run = variants.variants(_model, batch, label, *others)
-    if len(run.logits[variants.OWN]) != len(_model.classes):
-        raise ValueError(f"The network gives {len(run.logits[variants.OWN])} logits, but there are "
-                         f"{len(_model.classes)} class names.")
-    return run
+    return run if _model.answer.task == CLASSIFICATION else replace(run, logits={})
 
 
 class Photo:
@@ -206,6 +206,7 @@ class Photo:
             st.error(plain(str(error)), icon=":material/error:")
             return
         table = variants.table(run, self.model.class_labels)
+        lacking(self.model, "what another gate does to a prediction cannot be told")
         text = f"**Swapped in, not retrained.** {variants.effect(run, table)} *{self.source}.*"
         ending = (f"others = model.batch([sv.open_image(path) for path in {list(others)}])\n"
                   f"run = variants.variants(model, batch, {label!r}, others)\nresult = ")
@@ -217,14 +218,14 @@ class Photo:
         with st.expander("All variants in numbers"):
             show(Section(f"What the variants of {label} do", " ".join(findings), None, table,
                          self._script("variants", f"{ending}variants.table(run, model.class_labels)")),
-                 "variant_effects", text=False, headings=EFFECTS)
+                 "variant_effects", text=False, headings=EFFECTS if run.logits else EFFECTS | OF_CLASSES)
         with st.expander("Published: trained with such a squeeze or excitation"):
             about = f"Beside them stands what {label} does with them here, swapped in and not retrained."
             show(Section(f"Published errors beside the variants of {label}",
                          f"{variants.published()} {about} *{self.source}.*", None,
                          variants.beside(run, table), self._script("variants", (
                              f"{ending}variants.beside(run, variants.table(run, model.class_labels))"))),
-                 "variant_errors", headings=BESIDE)
+                 "variant_errors", headings=BESIDE if run.logits else BESIDE | {"own class": None})
 
     def _script(self, module: str, ending: str) -> str:
         return scripts.of_block(self.loaded.code, self.picture.path, module, ending)

@@ -11,6 +11,7 @@ from pages.parts.outlying import outlying
 from pages.parts.own_run import collecting, take_in
 from pages.parts.pictures import NO_STAGES, Inspected, Picture, choose_pictures, explain, inspect_all
 from pages.parts.sections import clear, downloads, heading, show
+from pages.parts.sentences import lacking
 from senet_viz import tables
 from senet_viz.reports import papers
 from senet_viz.reports.text import file_name, plain
@@ -284,6 +285,8 @@ class Page:
     def _photos(self, pictures: list[Picture], results: dict[str, Inspected]) -> None:
         clear("photo_lines", "nearest", "mean_cams")
         views = {picture.name: results[picture.name].view for picture in pictures}
+        if lacking(self.loaded.model, "which class a photo shows cannot be told"):
+            return
         top = tables.predictions(views, self.loaded.model.class_labels, top=1)
         st.markdown("Which class does each photo show? Choose another where the network is wrong.")
         table = st.data_editor(

@@ -1,22 +1,24 @@
 """Explore: what the channel attention of one network does with a few pictures, beside where the network looks."""
+import pandas as pd
 import streamlit as st
 
 from pages.parts.archives import statistics_of
 from pages.parts.choices import choose_class
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.pictures import NO_STAGES, Inspected, Picture, choose_pictures, explain, inspect_all
-from pages.parts.ranking import ranking
+from pages.parts.ranking import ranking, shares
 from pages.parts.sections import clear, downloads, heading, show
-from pages.parts.sentences import SENTENCES
+from pages.parts.sentences import SENTENCES, lacking
 from senet_viz import tables
 from senet_viz.experiments import attribution
-from senet_viz.experiments.picture_sections import BY_INDEX, ORDERS, PictureSections
+from senet_viz.experiments.picture_sections import BY_INDEX, NO_CAMS, NO_PREDICTIONS, ORDERS, PictureSections
 from senet_viz.figures.style import elide
 from senet_viz.gates import AttentionBlock
+from senet_viz.gates.answers import OTHER, SEGMENTATION, target_of
 from senet_viz.reports.text import file_name, plain
 from senet_viz.statistics.directions import mark
 
-TOP_CLASS = "each picture's own top class"
+TOP_CLASS, LARGEST = "each picture's own top class", "each picture's own largest class"
 
 
 def main() -> None:
@@ -59,6 +61,7 @@ class Page:
         self.blocks = {block.label: block for block in self.model.blocks}
         self.sections = PictureSections(loaded.model, loaded.code, {p.name: p.path for p in pictures}, self.views,
                                         self.seen)
+        self.answer = self.sections.answer
 
     def _head(self, anchor: str, *, part: bool = False) -> str:
         title, lead, more = self.sections.head(anchor)
@@ -67,14 +70,31 @@ class Page:
     def predictions(self) -> None:
         self._head("predictions")
         section = self.sections.predictions()
+        if self.answer.task == OTHER:
+            lacking(self.model, NO_PREDICTIONS)
         with st.container(horizontal=True, gap="medium"):
             for name in self.names:
-                rows = section.table[section.table["picture"] == name]
-                with st.container(width=270):  # as many beside each other as the window takes
-                    st.image(self.seen[name], caption=plain(elide(name, 48)), width=180,
-                             alt=f"{name} as the network saw it; top class {rows['class'].iloc[0]}")
-                    ranking(rows, self.model, f"Predictions for {name}")
+                # as many beside each other as the window takes
+                with st.container(width=370 if self.answer.task == SEGMENTATION else 270):
+                    self._prediction(name, section.table)
         show(section, "predictions", text=False)
+
+    def _prediction(self, name: str, table: pd.DataFrame | None) -> None:
+        caption, seen = plain(elide(name, 48)), self.seen[name]
+        if table is None:
+            st.image(seen, caption=caption, width=180, alt=f"{name} as the network saw it")
+            return
+        rows = table[table["picture"] == name]
+        top = rows["class"].iloc[0]
+        if self.answer.task == SEGMENTATION:
+            with st.container(horizontal=True, gap="small"):
+                st.image(seen, caption=caption, width=175, alt=f"{name} as the network saw it")
+                st.image(self.sections.class_picture(name), width=175, caption="the class of each pixel",
+                         alt=f"The class of each pixel of {name}; most are {top}")
+            shares(rows, self.model, self.sections.colours, f"Classes of the pixels of {name}")
+        else:
+            st.image(seen, caption=caption, width=180, alt=f"{name} as the network saw it; top class {top}")
+            ranking(rows, self.model, f"Predictions for {name}")
 
     def all_blocks(self) -> None:
         show(self.sections.all_blocks(), "all_blocks", about=self._head("blocks"))
@@ -164,12 +184,13 @@ class Page:
     def grad_cam(self) -> None:
         about = self._head("grad-cam")
         clear("grad_cam", "gate_change", "opinion")
-        top = tables.predictions(self.views, self.model.class_labels)["class"].drop_duplicates().tolist()
+        if self.answer.task == OTHER:
+            lacking(self.model, NO_CAMS)
+            return
         try:
             with st.container(horizontal=True):
                 with st.container(width=320):
-                    chosen = choose_class(self.model, "class", TOP_CLASS, first=top,
-                                          about="The pictures' top five come first.")
+                    chosen = self._class()
                 opacity = st.slider("Opacity", 0.0, 1.0, 0.5, 0.05, key="opacity", bind="query-params", width=180)
                 smooth = st.toggle("Smooth", value=True, key="smooth", bind="query-params",
                                    help="Interpolate between cells; off shows the map's own cells.")
@@ -186,6 +207,17 @@ class Page:
             st.info(NO_STAGES)
         self._gate_change(targets, weights, opacity, smooth)
         self._second_opinion(targets, opacity)
+
+    def _class(self) -> int | None:
+        """The class that Grad-CAM explains, of a segmentation one that occurs; None for each picture's own."""
+        if self.answer.task == SEGMENTATION:
+            labels = {self.model.class_labels[index]: index for index in self.sections.present}
+            if st.session_state.get("pixels", LARGEST) not in [LARGEST, *labels]:  # of other pictures
+                st.session_state.pop("pixels")
+            return labels.get(st.selectbox("Class", [LARGEST, *labels], key="pixels", bind="query-params",
+                                           help="Those that occur, the largest first."))
+        top = tables.predictions(self.views, self.model.class_labels)["class"].drop_duplicates().tolist()
+        return choose_class(self.model, "class", TOP_CLASS, first=top, about="The pictures' top five come first.")
 
     def _gate_change(self, targets, weights, opacity: float, smooth: bool) -> None:
         about = self._head("gate-change", part=True)
@@ -212,7 +244,7 @@ class Page:
             bar = st.progress(0.0, f"{method.capitalize()} of {name}")
             try:
                 values = attribution.attribute(
-                    self.model, self.results[name].tensor, targets[name], method,
+                    self.model, self.results[name].tensor, target_of(self.views[name], targets[name]), method,
                     progress=lambda share: bar.progress(share, f"{method.capitalize()} of {name}"))
                 if len(results) >= 16:
                     results.pop(next(iter(results)))

@@ -11,10 +11,11 @@ from pages.parts.choices import choose_class
 from pages.parts.model import Loaded, loaded_model, obtain
 from pages.parts.pictures import NO_STAGES, Picture, choose_one, choose_pictures
 from pages.parts.sections import clear, downloads, heading, show
-from pages.parts.sentences import SENTENCES, in_a_sentence
+from pages.parts.sentences import SENTENCES, in_a_sentence, lacking
 from senet_viz import figures
 from senet_viz.experiments.sweep import DRAWS, PAPER, SIZES, Box, Sweep, drawn_box, name_of, parse_box, sweep, untrained
 from senet_viz.experiments.sweep_sections import SweepSections
+from senet_viz.gates.answers import CLASSIFICATION, is_finite
 from senet_viz.reports.film import film
 from senet_viz.reports.text import file_name, plain
 from senet_viz.statistics.kernel_sections import HEAD, KernelSections
@@ -138,6 +139,8 @@ def draw_box(picture: Picture, image: Image.Image, box: Box | None) -> None:
 
 def class_of_cam(model: sv.Model) -> int | None:
     """The class that Grad-CAM explains, None for the most probable one at each size."""
+    if model.answer.task != CLASSIFICATION:
+        return None
     try:
         return choose_class(model, "kernel_class", TOP_CLASS, title="Class of the Grad-CAM")
     except ValueError as error:
@@ -149,12 +152,9 @@ def class_of_cam(model: sv.Model) -> int | None:
 @in_a_sentence
 def _sweep(key: str, digest: str, box: Box | None, target: int | None, _model: sv.Model, _data: bytes) -> Sweep:
     swept = sweep(_model, sv.open_image(_data), box=box, targets=None if target is None else [target],
-                  layers=list(_model.stages.values())[-1:])
+                  layers=list(_model.stages.values())[-1:] if _model.answer.task == CLASSIFICATION else [])
     for view in swept.views.values():
-        if view.logits.shape[1] != len(_model.classes):
-            raise ValueError(f"The network gives {view.logits.shape[1]} logits, but there are {len(_model.classes)} "
-                             f"class names.")
-        if not view.logits.isfinite().all():
+        if not is_finite(view):
             raise ValueError("The network's output for this picture is not finite at every size, so its choice of "
                              "kernel says nothing.")
     return swept
@@ -204,7 +204,9 @@ class Photo:
         with st.container(horizontal=True):
             left, right = st.container(width=SHOWN), st.container(width=BESIDE)
         with left:
-            if self.model.stages:
+            if lacking(self.model, "there is no class for Grad-CAM to explain"):
+                st.image(self._seen(size), alt=f"{self.picture.name} at {name_of(size)}, as the network saw it")
+            elif self.model.stages:
                 show(self.sections.cam(size, self._seen(size)), "size_cam")
             else:
                 st.info(NO_STAGES)

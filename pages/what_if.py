@@ -13,10 +13,11 @@ from pages.parts.over_data import over_data
 from pages.parts.pictures import NO_STAGES, Picture, choose_pictures, explain
 from pages.parts.ranking import ranking
 from pages.parts.sections import clear, downloads, heading, show
-from pages.parts.sentences import SENTENCES, in_a_sentence
+from pages.parts.sentences import SENTENCES, in_a_sentence, lacking
 from senet_viz import tables
 from senet_viz.experiments import edit_text, what_if
 from senet_viz.experiments.what_if_sections import AFTER, BEFORE, LEAD, Sections, head
+from senet_viz.gates.answers import CLASSIFICATION
 from senet_viz.reports.html import Section
 from senet_viz.reports.text import file_name, plain
 
@@ -52,7 +53,7 @@ def main() -> None:
     if not looked:
         return
     page = Page(loaded, [picture for picture in pictures if picture.name in looked], looked)
-    for part in (page.edit, page.changes, page.matter, page.channels, page.swap, page.sizes):
+    for part in (page.edit, page.changes, page.matter, page.channels, page.swap, page.sizes)[:None if page.told else 2]:
         part()
     over_data(loaded)
     downloads(f"Experiments with the gates of {loaded.model.name}",
@@ -91,6 +92,7 @@ class Page:
         self.loaded, self.model, self.looked = loaded, loaded.model, looked
         self.blocks = {block.label: block for block in loaded.model.blocks}
         self.statistics = statistics_of(loaded)
+        self.told = self.model.answer.task == CLASSIFICATION  # whether there is a class whose logit can be followed
         self._choose({picture.name: picture for picture in pictures})
 
     def _choose(self, pictures: dict[str, Picture]) -> None:
@@ -105,9 +107,10 @@ class Page:
                 self.other = pictures[st.selectbox(
                     "Another photo", others, key="what_other", bind="query-params", width=260,
                     help="Whose gates can be put in.")] if others else None
-                top = self.before.view.logits[0].topk(min(5, len(labels))).indices.tolist()
-                chosen = choose_class(self.model, "what_class", TOP_CLASS, first=[labels[i] for i in top], width=320,
-                                      about="Whose logit and probability are followed.")
+                top = self.before.view.logits[0].topk(min(5, len(labels))).indices.tolist() if self.told else [0]
+                if self.told:
+                    chosen = choose_class(self.model, "what_class", TOP_CLASS, first=[labels[i] for i in top],
+                                          width=320, about="Whose logit and probability are followed.")
         except ValueError as error:
             st.error(plain(str(error)), icon=":material/error:")
         remember("what_picture", "photo")
@@ -205,6 +208,10 @@ class Page:
     def changes(self) -> None:
         """Predictions, Grad-CAM and later gates, before and after."""
         self._head("changes")
+        if lacking(self.model, "what becomes of a prediction cannot be followed, only how far edits travel"):
+            if self.after:
+                self._show(self.sections.travel(self.views, self.edits), "what_travel")
+            return
         with st.container(horizontal=True):
             for name, looked in ((BEFORE, self.before), (AFTER, self.after)):
                 if looked:

@@ -10,19 +10,45 @@ import pandas as pd
 import torch
 
 from .gates import AttentionBlock, View
+from .gates.answers import NO_CLASS, class_map, is_binary, two_sides
 from .gates.cam import weighted_sum
 
 LOW, HIGH = 0.05, 0.95  # a gate beyond these counts as saturated
 
 
 def predictions(views: Mapping[str, View], classes: list[str], top: int = 5) -> pd.DataFrame:
-    """The ``top`` classes of each picture: picture, rank (from 1), index, class, probability (softmax, 0..1)."""
+    """The ``top`` classes of each picture: picture, rank (from 1), index, class, probability (softmax, 0..1).
+
+    Of one logit both sides (``senet_viz.gates.answers.two_sides``), 0 against and 1 for, with the sigmoid. No row of
+    a network whose logits are no classes', or that has none; of a segmentation see ``class_shares``.
+    """
     rows = []
     for picture, view in views.items():
-        values, indices = view.logits[0].softmax(0).topk(min(top, len(classes)))
+        logits, names = view.logits[0], classes
+        if is_binary(view, classes):
+            logits, names = torch.cat([-logits, logits]) / 2, two_sides(classes)  # of which the softmax is the sigmoid
+        if len(logits) != len(names):
+            continue
+        values, indices = logits.softmax(0).topk(min(top, len(names)))
         for rank, (value, index) in enumerate(zip(values.tolist(), indices.tolist()), 1):
-            rows.append((picture, rank, index, classes[index], value))
+            rows.append((picture, rank, index, names[index], value))
     return pd.DataFrame(rows, columns=["picture", "rank", "index", "class", "probability"])
+
+
+def class_shares(views: Mapping[str, View], classes: Sequence[str]) -> pd.DataFrame:
+    """The classes that occur in a segmentation of each picture, the largest first.
+
+    Columns: picture, rank (from 1), index, class ("none" of ``senet_viz.gates.answers.NO_CLASS``), pixels, share (of
+    the map's pixels, 0..1).
+    """
+    rows = []
+    for picture, view in views.items():
+        indices, counts = (part.cpu().numpy() for part in class_map(view)[0].unique(return_counts=True))
+        for rank, place in enumerate(np.argsort(-counts, kind="stable"), 1):
+            index, pixels = int(indices[place]), int(counts[place])
+            rows.append((picture, rank, index, "none" if index == NO_CLASS else classes[index], pixels,
+                         pixels / counts.sum()))
+    return pd.DataFrame(rows, columns=["picture", "rank", "index", "class", "pixels", "share"])
 
 
 def gates(views: Mapping[str, View], block: AttentionBlock) -> pd.DataFrame:

@@ -12,7 +12,9 @@ import streamlit as st
 import senet_viz as sv
 from pages.parts.download import fetch_weights
 from pages.parts.sentences import SENTENCES, in_a_sentence
-from senet_viz.models import available_devices, catalog, choose_device, embedded_models
+from senet_viz.gates.answers import OTHER, SEGMENTATION
+from senet_viz.models import available_devices, catalog, choose_device, embedded_models, for_and_against
+from senet_viz.models.binary import TwoSided
 from senet_viz.reports.text import plain
 
 OWN_CHECKPOINT = "A checkpoint file of your own"
@@ -156,6 +158,8 @@ def _obtain(name: str, arch: str, device: str, upload, factory: str | None, slot
     if name == factory:
         module, _, function = name.partition(":")
         code = f"from {module} import {function}\nmodel = {function}()"
+    if isinstance(model.output, TwoSided):
+        code = f"from senet_viz.models import for_and_against\n{code}\nmodel = for_and_against(model)"
     return Loaded(model, f"{name} {arch} {digest} {model.device}", code)
 
 
@@ -181,9 +185,10 @@ def _load(name: str, arch: str, device: str, digest: str, is_factory: bool, _upl
             model = sv.load(f"file:{path}", arch=arch or None, device=device)
     else:
         model = sv.load(name, device=device)
+    model.check_pictures()
     if not model.blocks:
         raise ValueError(f"{name} has no channel attention, so there is nothing to show.")
-    return model
+    return for_and_against(model) if model.answer.binary else model
 
 
 def call_factory(name: str) -> sv.Model:
@@ -209,10 +214,12 @@ def call_factory(name: str) -> sv.Model:
 def _facts(model: sv.Model) -> None:
     kinds = pd.Series([block.kind for block in model.blocks]).value_counts()
     height, width = model.input_size
+    given = {SEGMENTATION: "a class for each pixel", OTHER: "no logits of classes"}.get(model.answer.task)
     facts = {
         "Parameters": f"{model.parameters:,}",
         "Attention": ", ".join(f"{count} {kind}" for kind, count in kinds.items()) + " blocks",
         "Classes": f"{len(model.classes):,}",
+        **({"Output": given} if given else {}),
         "Input": f"{height}×{width} pixels",
         **{key: value for key, value in model.info.items() if key != "Note"},
         "Device": str(model.device),

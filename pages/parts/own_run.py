@@ -7,6 +7,7 @@ import torch
 from pages.parts.archives import RUNS
 from pages.parts.model import Loaded
 from pages.parts.sections import heading
+from pages.parts.sentences import lacking
 from senet_viz.collecting import Settings
 from senet_viz.collecting.background import Held, Job, labels_of, uploaded
 from senet_viz.reports.text import plain
@@ -27,6 +28,8 @@ def collecting(loaded: Loaded) -> None:
             f"Choose a folder with one sub-folder a class, up to {MAX_PHOTOS} photos in all. The run is over "
             f"**{plain(loaded.model.name)}**, the model in the sidebar; its result appears among the statistics at the "
             f"top, for you and until you leave.")
+    if lacking(loaded.model, "a run takes logits of classes"):
+        return
     held: list[Held] = st.session_state.setdefault("jobs", [])  # the folders live as long as these
     job = held[-1].job if held else None
     uploads = st.file_uploader("Photos in folders", accept_multiple_files="directory", key="folders",

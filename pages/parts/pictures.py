@@ -7,6 +7,7 @@ from functools import cache, cached_property
 import numpy as np
 import streamlit as st
 import torch
+from PIL import Image
 
 import senet_viz as sv
 from pages.parts.choices import recall, remember
@@ -14,10 +15,12 @@ from pages.parts.model import Loaded
 from pages.parts.sentences import SENTENCES, in_a_sentence
 from senet_viz.data.places import APP, ASSETS
 from senet_viz.gates import contribution_points
+from senet_viz.gates.answers import OTHER, SEGMENTATION, is_finite, target_of
 from senet_viz.reports.text import plain
 
 SAMPLES = ASSETS / "samples"
 MAX_PICTURES = 16
+LARGEST = 1024  # pixels of a side: of what a network saw that takes photos as large as they are
 MAX_BYTES = 160 << 20  # of all photos of one visitor
 NO_STAGES = ("In this network no module gives the feature map of a stage, once a forward: there is no place for "
              "Grad-CAM.")
@@ -151,16 +154,16 @@ class Inspected:
 @in_a_sentence
 def _inspect(key: str, digest: str, _model: sv.Model, _data: bytes) -> Inspected:
     tensor = _model.transform(sv.open_image(_data))
-    blocks = _model.blocks
-    outputs = [(block.name, "output") for block in blocks if block.has_output]
-    view = sv.inspect(_model, tensor[None], layers=[*_model.stages.values(), *outputs],
-                      features=contribution_points(blocks), retain_graph=True)
-    if view.logits.shape[1] != len(_model.classes):
-        raise ValueError(f"The network gives {view.logits.shape[1]} logits, but there are {len(_model.classes)} class "
-                         f"names.")
-    if not view.logits.isfinite().all():
+    blocks, task = _model.blocks, _model.answer.task
+    layers = [*_model.stages.values(), *((block.name, "output") for block in blocks if block.has_output)]
+    # a graph for any class; of a network without classes there is nothing to explain
+    view = sv.inspect(_model, tensor[None], [sv.SemanticSegmentationTarget(0)] if task == SEGMENTATION else None,
+                      [] if task == OTHER else layers, contribution_points(blocks), retain_graph=True)
+    if not is_finite(view):
         raise ValueError("The network's output for this picture is not finite, so its gates say nothing.")
-    return Inspected(view, tensor, _model.seen(tensor))
+    seen = Image.fromarray(_model.seen(tensor))
+    seen.thumbnail((LARGEST, LARGEST))  # figures hold it many times
+    return Inspected(view, tensor, np.asarray(seen))
 
 
 def inspect_all(loaded: Loaded, pictures: list[Picture]) -> dict[str, Inspected]:
@@ -178,13 +181,21 @@ def inspect_all(loaded: Loaded, pictures: list[Picture]) -> dict[str, Inspected]
 
 
 def explain(key: str, digest: str, target: int, view: sv.View) -> tuple[dict, dict]:
-    """Grad-CAM and channel weights for one class, from the graph that the view kept: no forward."""
+    """Grad-CAM and channel weights for one class, from the graph that the view kept: no forward.
+
+    Args:
+        key: of the model.
+        digest: of the picture.
+        target: the class, in a segmentation over its own pixels.
+        view: of the picture.
+    """
     # pages look at a picture at different points: what one has kept is not what another asks for
     return _explain(key, digest, target, tuple(map(str, view.cams)), view)
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
 def _explain(key: str, digest: str, target: int, points: tuple[str, ...], _view: sv.View) -> tuple[dict, dict]:
-    cams, weights = _view.grad_cam([target]) if points else ({}, {})  # a view without layers keeps no graph
+    # a view without layers keeps no graph
+    cams, weights = _view.grad_cam([target_of(_view, target)]) if points else ({}, {})
     return ({point: cam[0, 0].cpu().numpy() for point, cam in cams.items()},
             {point: weight.cpu() for point, weight in weights.items()})

@@ -7,6 +7,7 @@ from captum.attr import IntegratedGradients, Occlusion
 
 from ..gates.blocks import eager, to_module
 from ..gates.hooks import hooked
+from ..gates.targets import Score, logits_of, scores_of
 
 METHODS = ("occlusion", "integrated gradients")
 STEPS, CHUNK = 32, 8
@@ -15,7 +16,7 @@ STEPS, CHUNK = 32, 8
 def attribute(
         model,
         image: torch.Tensor,
-        target: int,
+        target: int | Score,
         method: str = "occlusion",
         *,
         progress: Callable[[float], None] | None = None,
@@ -30,20 +31,22 @@ def attribute(
     Args:
         model: a ``senet_viz.Model`` or ``nn.Module``.
         image: (3, H, W), transformed; grey is its 0.
-        target: class index.
+        target: class index, or a function of what the network returns for N images that gives (N,)
+            (``senet_viz.gates.answers.target_of`` a segmentation's class).
         method: one of ``METHODS``.
         progress: called with the share done, 0..1.
 
     Returns:
-        (H, W) float32, signed, in units of the logit.
+        (H, W) float32, signed, in units of the logit or score.
 
     Raises:
-        ValueError: for another method.
+        ValueError: for another method, a class that the network lacks, or an index where it gives no logits.
         ModelBusy: when the model stayed in use.
     """
     if method not in METHODS:
         raise ValueError(f"method must be {' or '.join(METHODS)}, not {method!r}")
     module = eager(model if isinstance(model, torch.nn.Module) else model.module)
+    output = None if isinstance(model, torch.nn.Module) else model.output
     batch = to_module(image[None], module)
     height, width = image.shape[-2:]
     window = (max(1, height // 8), max(1, width // 8))
@@ -58,17 +61,18 @@ def attribute(
     def forward(x):
         nonlocal done
         with hooked(module):
-            logits = module(x)
+            returned = module(x)
         done += 1
         if progress:
             progress(min(1.0, done / total))
-        return logits
+        logits = None if callable(target) else logits_of(returned, len(x), output)
+        return scores_of([target], returned, logits, len(x))[0]
 
     if method == "occlusion":
         with torch.no_grad():
             values = Occlusion(forward).attribute(
-                batch, sliding_window_shapes=(3, *window), strides=(3, *stride), target=target,
+                batch, sliding_window_shapes=(len(image), *window), strides=(len(image), *stride),
                 perturbations_per_eval=CHUNK)
         return values[0].mean(0).float()
-    values = IntegratedGradients(forward).attribute(batch, target=target, n_steps=STEPS, internal_batch_size=CHUNK)
+    values = IntegratedGradients(forward).attribute(batch, n_steps=STEPS, internal_batch_size=CHUNK)
     return values[0].sum(0).detach().float()

@@ -8,7 +8,9 @@ import torch
 
 from .. import figures, tables
 from ..gates import AttentionBlock, View
+from ..gates.answers import NO_CLASS, OTHER, SEGMENTATION, answer_of, class_map
 from ..models import Model
+from ..models.binary import TwoSided
 from ..reports import scripts
 from ..reports.html import Section
 from ..reports.text import plain
@@ -18,9 +20,13 @@ BY_INDEX, BY_VALUE, BY_DIFFERENCE = ORDERS = (
     "channel index", "value in the first picture", "difference of the two pictures")
 CAMS = ("Each map runs from 0 to its own maximum, so that brightness cannot be compared between panels; the values are "
         "under the pointer.")
+NO_PREDICTIONS = "there are no predictions"
+NO_CAMS = "there is no class for Grad-CAM to explain (sv.inspect takes any function of what the network returns)"
+PIXELS = ("What is explained is the class's score, summed over the pixels that the network takes for it "
+          "(Seg-Grad-CAM). ")
 HEADS = {  # title, lead, how to read it
-    "predictions": ("Predictions", "The pictures as the network saw them, cropped and resized to {size} pixels, and "
-                    "its five most probable of {classes} classes. *{source}.*", ""),
+    "predictions": ("Predictions", "The pictures as the network saw them, {size}{and_classes}. *{source}.*",
+                    "{probability}"),
     "blocks": ("All blocks at a glance", "How the {what} of every attention block is distributed over its channels.",
                "Boxes run from the 25th to the 75th percentile, whiskers from the 5th to the 95th; a dot is the mean."),
     "block": ("One block, channel by channel", "The excitation vector, as in the SE paper's Fig. 6. Click a channel to "
@@ -31,7 +37,7 @@ HEADS = {  # title, lead, how to read it
     "kernels": ("Kernel choice", "Which kernel each unit prefers: above 0 it is the larger one, {kernel}.",
                 "For each unit the mean over channels of the largest kernel's weight minus the smallest's."),
     "grad-cam": ("Where the network looks", "Grad-CAM at the end of each stage, for one class or each picture's own.",
-                 CAMS),
+                 "{pixels}" + CAMS),
     "gate-change": ("What the gate itself changed", "The class's evidence without and with one gate, and the "
                     "difference.", "A Grad-CAM taken before a gate and one after it nearly coincide, because both "
                     "gradients run through the gate. Here the channel weights α are those at the block's output for "
@@ -53,6 +59,7 @@ class PictureSections:
 
     Attributes:
         source: the network and how many pictures, as Markdown.
+        answer: what the network says of them.
 
     Args:
         model: the network.
@@ -66,6 +73,7 @@ class PictureSections:
                  seen: Mapping[str, np.ndarray]):
         self.model, self.loading, self.paths, self.views, self.seen = model, loading, paths, views, seen
         self.names = list(views)
+        self.answer = answer_of(next(iter(views.values())), model.classes)
         note = model.info.get("Note")
         self.source = plain(f"{model.name}{f' ({note})' if note else ''}, {len(views)} picture"
                             + "s" * (len(views) > 1))
@@ -73,24 +81,79 @@ class PictureSections:
     def head(self, name: str) -> tuple[str, str, str]:
         """The words at the head of a section, one of ``HEADS``: title, lead, how to read it."""
         height, width = self.model.input_size
+        alike = {seen.shape[:2] for seen in self.seen.values()} == {(height, width)}
         kernel = next((tables.kernel_name(block, -1) for block in reversed(self.model.blocks) if block.branches > 1),
                       "")
         weighed = self._contributions["share"].notna().any() if name == "contribution" else True
         words = {
-            "size": f"{width}×{height}", "classes": f"{len(self.model.classes):,}", "source": self.source,
-            "kernel": kernel, "what": f"weight of the {kernel} branch" if kernel else "gate",
+            "size": f"cropped and resized to {width}×{height} pixels" if alike else "each of its own proportions",
+            "and_classes": self._and_classes(), "source": self.source, "probability": self._probability(),
+            "pixels": PIXELS if self.answer.task == SEGMENTATION else "", "kernel": kernel,
+            "what": f"weight of the {kernel} branch" if kernel else "gate",
             "share": "how much the gated maps weigh in the sum that they enter" if weighed
             else "here no addition follows a gate; what it leaves of its input's norm"}
         title, lead, more = HEADS[name]
-        return title, lead.format(**words), more
+        return title, lead.format(**words), more.format(**words)
+
+    def _and_classes(self) -> str:
+        count = len(self.model.classes)
+        if self.answer.task == SEGMENTATION:
+            return (f", and of its {count:,} classes the one with the highest score at each pixel" if count > 1 else
+                    f", and the pixels that it takes for {plain(self.model.class_labels[0])}")
+        if self.answer.task == OTHER:
+            return ""
+        return (f", and how probable {'both classes are' if count == 2 else 'it is'}" if count <= 2 else
+                f", and its {'five ' * (count > 5)}most probable of {count:,} classes")
+
+    def _probability(self) -> str:
+        if isinstance(self.model.output, TwoSided):
+            return ("The network has one logit. Its sigmoid is the probability of the one side, what is left of 1 that "
+                    "of the other. Half of the logit counts for and half against: so the softmax of the two is the "
+                    "same.")
+        return ""
 
     # gates
 
     def predictions(self) -> Section:
-        """``tables.predictions``, with the pictures."""
-        return Section("Predictions", f"The pictures as the network saw them. {self.source}.",
-                       table=tables.predictions(self.views, self.model.classes), pictures=list(self.seen.items()),
-                       script=self._script(scripts.PREDICTIONS))
+        """``tables.predictions``, with the pictures; of a segmentation ``tables.class_shares``, with its class maps."""
+        text, pictures = f"The pictures as the network saw them. {self.source}.", list(self.seen.items())
+        if self.answer.task == OTHER:
+            return Section("Predictions", f"{text} {plain(self.answer.lacks(NO_PREDICTIONS))}", pictures=pictures)
+        if self.answer.task == SEGMENTATION:
+            return Section("Predictions", f"{text} Beside each the class of each pixel, of the largest classes: "
+                           f"{self._legend()}.", table=self.shares, script=self._script(scripts.CLASS_SHARES),
+                           pictures=[(title, picture) for name, seen in pictures for title, picture in (
+                               (name, seen), (f"{name}, its classes", self.class_picture(name)))])
+        return Section("Predictions", text, table=tables.predictions(self.views, self.model.classes),
+                       pictures=pictures, script=self._script(scripts.PREDICTIONS))
+
+    # of a segmentation
+
+    @cached_property
+    def shares(self) -> pd.DataFrame:
+        """``tables.class_shares`` of the pictures."""
+        return tables.class_shares(self.views, self.model.class_labels)
+
+    @cached_property
+    def present(self) -> list[int]:
+        """The classes that occur in the pictures, that with the most pixels first."""
+        found = self.shares[self.shares["index"] != NO_CLASS].groupby("index", sort=True)["share"].sum()
+        return found.sort_values(ascending=False, kind="stable").index.tolist()
+
+    @cached_property
+    def colours(self) -> dict[int, str]:
+        """The colour of each class that occurs, as ``figures.class_colours``."""
+        return figures.class_colours([*self.present, NO_CLASS])
+
+    def class_picture(self, name: str) -> np.ndarray:
+        """The class map of a picture in its ``colours``: (H, W, 3) uint8."""
+        return figures.painted(class_map(self.views[name])[0].cpu().numpy(), self.colours)
+
+    def _legend(self) -> str:
+        labels = self.model.class_labels
+        coloured = [plain(labels[index]) for index in self.present[:len(figures.COLOURS)]]
+        return ", ".join(coloured) + "; others are grey" * (len(self.present) > len(coloured))
+
 
     def all_blocks(self) -> Section:
         """``tables.summary``."""
@@ -190,8 +253,21 @@ class PictureSections:
     # where the network looks; ``targets``: picture's name → class
 
     def targets(self, chosen: int | None = None) -> dict[str, int]:
-        """The class to explain in each picture: the chosen one, or the picture's own most probable."""
-        return {name: int(view.logits[0].argmax()) if chosen is None else chosen for name, view in self.views.items()}
+        """The class to explain in each picture: the chosen one, or the picture's own most probable or largest."""
+        if chosen is not None:
+            return dict.fromkeys(self.names, chosen)
+        if self.answer.task == SEGMENTATION:
+            own = self.shares[self.shares["index"] != NO_CLASS].drop_duplicates("picture").set_index("picture")["index"]
+            return {name: int(own.get(name, 0)) for name in self.names}
+        return {name: int(view.logits[0].argmax()) for name, view in self.views.items()}
+
+    def _absent(self, targets: Mapping[str, int]) -> str:
+        """Which pictures have no pixel of their class, in a sentence; "" where none."""
+        if self.answer.task != SEGMENTATION:
+            return ""
+        found = set(zip(self.shares["picture"], self.shares["index"]))
+        missing = [plain(name) for name, target in targets.items() if (name, target) not in found]
+        return f"No pixel of {', '.join(missing)} is of the class: nothing is explained there." if missing else ""
 
     def cams(self, cams: Mapping[str, Mapping[str, np.ndarray]], targets: Mapping[str, int], *, opacity: float = 0.5,
              smooth: bool = True) -> Section:
@@ -204,13 +280,13 @@ class PictureSections:
         """
         stages, labels = self.model.stages, self.model.class_labels
         maps = {name: {stage: cams[name][layer] for stage, layer in stages.items()} for name in self.names}
-        ending, arguments = scripts.cams(stages, targets)
+        ending, arguments = scripts.cams(stages, targets, pixels=self.answer.task == SEGMENTATION)
         figure = figures.cam_grid(
             self.seen, maps, classes={name: labels[target] for name, target in targets.items()},
             whole={name: self.model.classes[target] for name, target in targets.items()}, opacity=opacity,
             smooth=smooth)
-        return Section("Where the network looks: Grad-CAM", f"*{self.source}.*", figure, tables.cells(maps),
-                       self._script(ending, inspect=arguments))
+        return Section("Where the network looks: Grad-CAM", self._text(self._absent(targets)), figure,
+                       tables.cells(maps), self._script(ending, inspect=arguments))
 
     def gate_change(self, block: AttentionBlock, weights: Mapping[str, torch.Tensor], targets: Mapping[str, int], *,
                     opacity: float = 0.5, smooth: bool = True) -> Section:
@@ -226,7 +302,8 @@ class PictureSections:
                  else ("gate left out, Σ α·U", "gated, Σ α·s·U"))
         maps = {name: tables.gate_change(view, block, weights[name].to(view.logits.device))
                 for name, view in self.views.items()}
-        ending, arguments = scripts.gate_change(block.label, targets, names)
+        ending, arguments = scripts.gate_change(block.label, targets, names,
+                                                pixels=self.answer.task == SEGMENTATION)
         figure = figures.gate_change(
             self.seen, {n: m[0] for n, m in maps.items()}, {n: m[1] for n, m in maps.items()}, block.label, names=names,
             opacity=opacity, smooth=smooth)
@@ -245,13 +322,14 @@ class PictureSections:
             method: one of its ``METHODS``.
             opacity: of the map.
         """
-        label = self.model.class_labels[target]
+        label, pixels = self.model.class_labels[target], self.answer.task == SEGMENTATION
         text = f"{method.capitalize()}, {plain(label)}, for {plain(name)}: red speaks for the class, blue against it."
         return Section(
             "A second opinion", text,
             figures.signed_map(self.seen[name], values, name, f"{method}, {label}", opacity=opacity),
             tables.cells({name: {method: values}}),
-            self._script(scripts.opinion(name, target, method), imports=scripts.ATTRIBUTE_IMPORT))
+            self._script(scripts.opinion(name, target, method, pixels=pixels), imports="\n".join(
+                [scripts.ATTRIBUTE_IMPORT, *[scripts.TARGET_IMPORT] * pixels])))
 
     def _text(self, found: str) -> str:
         return f"{found} *{self.source}.*".strip()

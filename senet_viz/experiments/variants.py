@@ -41,7 +41,7 @@ class Variants:
         found: the block as it is.
         gates: variant → (M, C); of a plain convolution, which has no gate, the scalar by which U_c comes nearest to its
             output. The first is ``OWN``, the block's.
-        logits: variant → (K,), of the network with the variant in the block's place.
+        logits: variant → (K,), of the network with the variant in the block's place; none of one that gives none.
         groups: variant → "squeeze", "layers", "excitation" or "structure".
         outputs: variant → (C, H, W), what a plain convolution puts in the place of s·U.
         vectors: variant → (C,), what is squeezed for it where that is not the block's own vector.
@@ -107,7 +107,7 @@ def variants(model, batch: torch.Tensor, label: str, others: torch.Tensor | None
         view = inspect(model, rows, edits=[Edit(block.label, gate, rows=[names.index(name)])
                                            for name, gate in run.gates.items() if name not in run.outputs])
     gates = {name: run.gates.get(name, view.gates[block.name][i].cpu()) for i, name in enumerate(names)}
-    logits = {name: view.logits[i].cpu() for i, name in enumerate(names)}
+    logits = {name: view.logits[i].cpu() for i, name in enumerate(names)} if view.logits.shape[1] else {}
     return Variants(found, gates, logits, run.groups, run.outputs, run.vectors, run.left_out, _across(
         [run.computed(), *(_look(model, other, label).computed() for other in (() if others is None else
                                                                                others.split(1)))]))
@@ -314,18 +314,19 @@ def table(run: Variants, classes: list[str]) -> pd.DataFrame:
     correlation with the block's own gate across ``run.pictures`` pictures; nan of fewer than ``FEWEST``, of a gate that
     does not move and where it was not computed), difference (mean absolute, from the own gate), lowest, mean, highest,
     class (the most probable with the variant swapped in), probability (its softmax), own class (that of the most
-    probable class of the network as it is).
+    probable class of the network as it is); of a network without logits "" and nan.
     """
     own, rows = run.gates[OWN].double().numpy(), []
     for name, gate in run.gates.items():
         values = gate.double().numpy()
-        probable = run.logits[name].softmax(0)
+        probable = run.logits[name].softmax(0) if run.logits else None
         lower, median, upper = _quartiles(agreement(run, name))
         rows.append({"variant": name, "group": run.groups[name], "correlation": median, "lower": lower, "upper": upper,
                      "difference": np.abs(values - own).mean(), "lowest": values.min(), "mean": values.mean(),
-                     "highest": values.max(), "class": classes[int(probable.argmax())],
-                     "probability": float(probable.max()),
-                     "own class": float(probable[int(run.logits[OWN].argmax())])})
+                     "highest": values.max(),
+                     "class": "" if probable is None else classes[int(probable.argmax())],
+                     "probability": np.nan if probable is None else float(probable.max()),
+                     "own class": np.nan if probable is None else float(probable[int(run.logits[OWN].argmax())])})
     return pd.DataFrame(rows)
 
 
@@ -395,6 +396,8 @@ def effect(run: Variants, shown: pd.DataFrame) -> str:
     block = run.found.block
     text = f"Each strip is a gate for the same maps U of **{block.label}**, made with the block's own weights"
     text += f"; shown is the weight of the last branch, {kernel_name(block, -1)}. " if block.branches > 1 else ". "
+    if not run.logits:
+        return text.strip()
     own, others = shown.iloc[0], shown.iloc[1:]
     text += f"As it is the network says **{plain(own['class'])}** ({own['probability']:.1%}). "
     if others.empty:

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from ..data.images import zoom
 from ..gates import AttentionBlock, Edit, View, edited, inspect, record
+from ..gates.answers import CLASSIFICATION, is_finite
 from ..gates.blocks import eager, to_module
 from ..gates.hooks import hooked
 from ..gates.removals import branch_values, removals
@@ -321,16 +322,18 @@ class Looked:
 
 
 def look(model: Model, image: Image.Image, edits: Sequence[Edit] = ()) -> Looked:
-    """A photo in a network, with edits; Grad-CAM of each stage can be had from the view (``View.grad_cam``).
+    """A photo in a network, with edits.
+
+    Of a classification Grad-CAM of each stage can be had from the view (``View.grad_cam``); of any other the gates.
 
     Raises:
         EditError: for an edit that cannot be made.
-        ValueError: where the output is not finite, or not a logit a class.
+        ValueError: where the output is not finite.
     """
     tensor = model.transform(image)
-    view = inspect(model, tensor[None], layers=list(model.stages.values()), edits=edits, retain_graph=True)
-    _check_classes(model, view.logits)
-    if not view.logits.isfinite().all():
+    layers = list(model.stages.values()) if model.answer.task == CLASSIFICATION else []
+    view = inspect(model, tensor[None], layers=layers, edits=edits, retain_graph=True)
+    if not is_finite(view):
         raise ValueError(f"The network's output for this picture is not finite{' with these edits' * bool(edits)}.")
     return Looked(view, model.seen(tensor))
 

@@ -5,6 +5,7 @@ Each figure carries its description for readers who do not see it in ``figure.la
 from .blocks import all_blocks
 from .box import box_picker
 from .channel import channel_classes, channel_histogram
+from .class_map import class_colours, painted
 from .classes import class_panels
 from .contribution import contribution
 from .cost import cost_by_stage, error_against_parameters
@@ -21,15 +22,15 @@ from .sizes import class_changes, share_slopes, size_bars, size_curves, size_eff
 from .specificity import specificity
 from .static import static_or_dynamic
 from .strips import strips
-from .style import last_branch
+from .style import COLOURS, last_branch
 from .training import training_curves, training_map
 from .what_if import edit_effects, edit_travel, evaluated, forced_sizes
 
 __all__ = [
-    "all_blocks", "box_picker", "cam_grid", "channel_classes", "channel_effects", "channel_histogram", "channel_maps",
-    "class_changes", "class_heat_map", "class_panels", "contribution", "cost_by_stage", "dimension", "driving",
-    "edit_effects", "edit_travel", "error_against_parameters", "evaluated", "excitation", "fig3_bars", "fig3_lines",
-    "forced_sizes", "gate_change", "kernel_preference", "last_branch", "nearest_classes", "removal", "saturation",
-    "share_slopes", "signed_map", "size_bars", "size_curves", "size_effects", "size_slopes", "specificity",
-    "static_or_dynamic", "strips", "training_curves", "training_map",
+    "COLOURS", "all_blocks", "box_picker", "cam_grid", "channel_classes", "channel_effects", "channel_histogram",
+    "channel_maps", "class_changes", "class_colours", "class_heat_map", "class_panels", "contribution", "cost_by_stage",
+    "dimension", "driving", "edit_effects", "edit_travel", "error_against_parameters", "evaluated", "excitation",
+    "fig3_bars", "fig3_lines", "forced_sizes", "gate_change", "kernel_preference", "last_branch", "nearest_classes",
+    "painted", "removal", "saturation", "share_slopes", "signed_map", "size_bars", "size_curves", "size_effects",
+    "size_slopes", "specificity", "static_or_dynamic", "strips", "training_curves", "training_map",
 ]

@@ -37,7 +37,8 @@ def cam_grid(
     panels = []
     for picture in pictures:
         panels.append([Panel(cams[picture][column], None) for column in columns])
-    titles = [f"{column}, {_size(cams[next(iter(pictures))][column])}" for column in columns]
+    sizes = {column: {_size(cams[picture][column]) for picture in pictures} for column in columns}
+    titles = [", ".join([column, *(sizes[column] if len(sizes[column]) == 1 else ())]) for column in columns]
     rows = [Row(f"{shorten(name, 22)}<br><i>{shorten(classes[name], 22)}</i>", name,
                 (whole or classes)[name]) for name in pictures]
     empty = sum(not np.any(cams[p][c] > 0) for p in pictures for c in columns)

@@ -130,7 +130,7 @@ class SemanticSegmentationTarget:
     Args:
         category: the class.
         mask: (H, W) or (N, H, W), weights of pixels in 0..1, scaled to the output's size; the pixels in which the class
-            has the highest score when None; "all" for the whole map.
+            has the highest score when None (of the only class those above 0); "all" for the whole map.
 
     The score of an image is Σ mask · output[category], (N,).
     """
@@ -144,7 +144,8 @@ class SemanticSegmentationTarget:
             raise ValueError(f"targets must lie in 0..{maps.shape[1] - 1}; found {self.category}")
         score = maps[:, self.category]
         if self.mask is None:
-            mask = (maps.detach().argmax(1) == self.category).to(score)
+            alone = maps.shape[1] == 1  # of one class, which is where its logit is above 0
+            mask = (score.detach() > 0 if alone else maps.detach().argmax(1) == self.category).to(score)
         elif isinstance(self.mask, str):
             mask = torch.ones_like(score)
         else:

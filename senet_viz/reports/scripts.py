@@ -132,9 +132,11 @@ def find_block(label: str) -> str:
 
 
 ATTRIBUTE_IMPORT = "from senet_viz.experiments.attribution import attribute"
+TARGET_IMPORT = "from senet_viz.gates.answers import target_of"
 CONTRIBUTION_IMPORT = "from senet_viz.gates import contribution_points"
 CONTRIBUTION_FEATURES = "features=contribution_points(model.blocks)"
 PREDICTIONS = "result = tables.predictions(views, model.classes)"
+CLASS_SHARES = "result = tables.class_shares(views, model.classes)"
 SUMMARY = "result = tables.summary(views)"
 KERNELS = "result = tables.kernel_preference(views)"
 CONTRIBUTIONS = "result = tables.contributions(views)"
@@ -157,10 +159,11 @@ def channel_maps(label: str, channel: int, titles: Sequence[str]) -> str:
             "                       for name, view in views.items()})")
 
 
-def opinion(name: str, target: int, method: str) -> str:
-    """Occlusion or integrated gradients of one picture."""
+def opinion(name: str, target: int, method: str, *, pixels: bool = False) -> str:
+    """Occlusion or integrated gradients of one picture; ``pixels`` as of ``cams``."""
+    wanted = f"target_of(views[{name!r}], {target})" if pixels else target
     return (f"image = model.transform(sv.open_image(pictures[{name!r}]))\n"
-            f"values = attribute(model, image, {target}, {method!r})\n"
+            f"values = attribute(model, image, {wanted}, {method!r})\n"
             f"result = tables.cells({{{name!r}: {{{method!r}: values.cpu().numpy()}}}})")
 
 
@@ -169,18 +172,30 @@ def differences(first: str, second: str, top: int) -> str:
     return f"result = tables.differences(views[{first!r}], views[{second!r}], top={top})"
 
 
-def cams(layers: Mapping[str, str], targets: Mapping[str, int]) -> tuple[str, str]:
-    """Grad-CAM: the ending, and the arguments of ``sv.inspect``."""
+def cams(layers: Mapping[str, str], targets: Mapping[str, int], *, pixels: bool = False) -> tuple[str, str]:
+    """Grad-CAM: the ending, and the arguments of ``sv.inspect``.
+
+    Args:
+        layers: name → layer.
+        targets: picture's name → class.
+        pixels: of a segmentation's class, over its own pixels.
+    """
     ending = (f"layers = {dict(layers)!r}\n"
               "result = tables.cells({name: {stage: view.cams[layer][0, 0].cpu().numpy() for stage, layer in "
               "layers.items()}\n                       for name, view in views.items()})")
-    return ending, f"targets=[{dict(targets)!r}[name]], layers={list(layers.values())!r}"
+    return ending, f"targets=[{_target(targets, pixels)}], layers={list(layers.values())!r}"
 
 
-def gate_change(label: str, targets: Mapping[str, int], names: tuple[str, str]) -> tuple[str, str]:
-    """Σ α·U and Σ α·s·U: the ending, and the arguments of ``sv.inspect``."""
+def gate_change(label: str, targets: Mapping[str, int], names: tuple[str, str], *, pixels: bool = False
+                ) -> tuple[str, str]:
+    """Σ α·U and Σ α·s·U: the ending, and the arguments of ``sv.inspect``; ``pixels`` as of ``cams``."""
     ending = (f"{find_block(label)}\n"
               f"result = tables.cells({{name: dict(zip({names!r}, tables.gate_change(view, block)))\n"
               "                       for name, view in views.items()})")
-    return ending, (f"targets=[{dict(targets)!r}[name]], layers=[({label!r}, \"output\")],\n"
+    return ending, (f"targets=[{_target(targets, pixels)}], layers=[({label!r}, \"output\")],\n"
                     "                             features=contribution_points(model.blocks)")
+
+
+def _target(targets: Mapping[str, int], pixels: bool) -> str:
+    index = f"{dict(targets)!r}[name]"
+    return f"sv.SemanticSegmentationTarget({index})" if pixels else index
