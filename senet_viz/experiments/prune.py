@@ -72,7 +72,8 @@ def prune(model: Model, blocks: str, by: Values = 1.0) -> tuple[Model, list[dict
 def _held(edit: Edit, block: AttentionBlock) -> torch.Tensor:
     """The gate (M, C) that an edit sets, whatever it was."""
     edit.check(block)
-    low, high = (edit.apply(block, torch.full((1, block.branches, block.channels), value), 0) for value in (0.25, 0.75))
+    shape = block.rows, block.branches, block.channels
+    low, high = (edit.apply(block, torch.full(shape, value), 0) for value in (0.25, 0.75))
     if not torch.equal(low, high):
         raise EditError(f"{edit} does not hold the gate of {block.label}: its value would still depend on the picture")
     return low[0].clone()

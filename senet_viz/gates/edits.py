@@ -51,12 +51,12 @@ class Subspace:
     wanted: int = 0
 
     def nearest(self, gate: torch.Tensor, first: int) -> torch.Tensor:
-        """What is kept of the gate (N, B, C) of the branches from ``first`` on."""
+        """What is kept of the gate (…, B, C) of the branches from ``first`` on."""
         branches = slice(first, first + gate.shape[1])
         mean = torch.as_tensor(self.mean).to(gate)[branches]
         directions = torch.as_tensor(self.directions).to(gate)[:, branches]
-        along = torch.einsum("nbc,kbc->nbk", gate - mean, directions)
-        return mean + torch.einsum("nbk,kbc->nbc", along, directions)
+        along = torch.einsum("...bc,kbc->...bk", gate - mean, directions)
+        return mean + torch.einsum("...bk,kbc->...bc", along, directions)
 
 
 Values = float | str | Array | Mapping[str, Array] | Mapping[str, Subspace]
@@ -196,26 +196,33 @@ class Edit:
             shape = tuple(self.array(block).shape)
             fits = (block.branches, block.channels) if len(shape) > 1 or block.branches > 1 else (block.channels,)
             if shape[-len(fits):] != fits or len(shape) > 3 or (len(shape) == 3 and rows is not None
-                                                                and shape[0] not in (1, rows)):
+                                                                and shape[0] not in (1, rows, rows * block.rows)):
                 raise EditError(f"{self}: values of shape {shape} do not fit {block.label}, whose gate is "
                                 f"({rows or 'N'}, {block.branches}, {block.channels})")
 
     def apply(self, block: AttentionBlock, gate: torch.Tensor, first: int) -> torch.Tensor:
-        """The gate (N, B, C) of the branches from ``first`` on, changed."""
+        """The gate (N, B, C) of the branches from ``first`` on, changed.
+
+        Of a block with several rows a picture the gate has N · rows, and what is said of an image is done to all of its
+        rows; an array may have values for each.
+        """
+        rows = gate
+        gate = _by_picture(rows, block)
         new = self._changed(block, gate, first)
         if self.channels is not None:
             mask = torch.zeros(block.channels, dtype=torch.bool, device=gate.device)
             mask[list(self.channels)] = True
             new = torch.where(mask, new, gate)
         if self.rows is not None:
-            mask = torch.zeros(len(gate), 1, 1, dtype=torch.bool, device=gate.device)
+            mask = torch.zeros(len(gate), 1, 1, 1, dtype=torch.bool, device=gate.device)
             mask[list(self.rows)] = True
             new = torch.where(mask, new, gate)
-        return new
+        return (new if block.together else new.transpose(0, 1)).reshape(rows.shape)
 
     def _changed(self, block: AttentionBlock, gate: torch.Tensor, first: int) -> torch.Tensor:
         verb, words = self._said or ("", "")
-        branches = slice(first, first + gate.shape[1])
+        branches = slice(first, first + gate.shape[2])
+        """Of (N, rows, B, C)."""
         if verb == "scale":
             return gate * float(words)
         if verb == "top":
@@ -223,7 +230,7 @@ class Edit:
             return torch.zeros_like(gate).scatter(-1, kept.indices, kept.values)
         if verb == "shuffle":
             if words == "channels":
-                return gate.index_select(2, dealing.others(gate.shape[2], self.seed).to(gate.device))
+                return gate.index_select(3, dealing.others(gate.shape[3], self.seed).to(gate.device))
             self.check(block, len(gate))  # in a loop of one's own the batch is not known before
             order = dealing.others(len(gate), self.seed) if words == "images" else self._donors()
             return gate.index_select(0, order.to(gate.device))
@@ -239,7 +246,11 @@ class Edit:
         if subspace is not None:
             return subspace.nearest(gate, first)
         values = self.array(block).to(gate)
-        return (values[..., branches, :] if values.dim() > 1 else values).expand_as(gate)
+        if values.dim() > 1:
+            values = values[..., branches, :]
+        if values.dim() == 3:
+            values = _by_picture(values, block) if len(values) == gate.shape[:2].numel() else values[:, None]
+        return values.expand_as(gate)
 
     def _donors(self) -> torch.Tensor:
         if self.donors is None:
@@ -324,6 +335,13 @@ def install(hooks: Hooks, blocks: Iterable[AttentionBlock], edits: Sequence[Edit
 
 def _apply(edits: list[Edit], block: AttentionBlock, gate: torch.Tensor, first: int) -> torch.Tensor:
     for edit in edits:
+def _by_picture(gate: torch.Tensor, block: AttentionBlock) -> torch.Tensor:
+    """(N · rows, B, C) → (N, rows, B, C)."""
+    if block.together:
+        return gate.unflatten(0, (-1, block.rows))
+    return gate.unflatten(0, (block.rows, -1)).transpose(0, 1)
+
+
         gate = edit.apply(block, gate, first)
     return gate
 

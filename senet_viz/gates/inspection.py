@@ -239,7 +239,7 @@ class _Recorder:
                 raise ValueError(f"{block.label} sums its branches only to pool them: ask for Grad-CAM at its output "
                                  f"or at a branch")
             for m in range(block.branches):
-                on_branch(hooks, block, m, partial(self._sum, point, m))
+                on_branch(hooks, block, m, partial(self._sum, point))
         elif isinstance(place, int) and 0 <= place < block.branches and block.branches > 1:
             on_branch(hooks, block, place, keep)
         else:
@@ -291,12 +291,12 @@ class _Recorder:
         self.maps[point] = value
         return value.clone()  # what follows may work in place, and a leaf forbids that
 
-    def _sum(self, point: Point, m: int, u: torch.Tensor) -> None:
-        if m == 0:
+    def _sum(self, point: Point, u: torch.Tensor) -> None:
+        if point in self.maps:
+            self.maps[point] += u.detach()
+        else:
             self._count(point)
             self.maps[point] = u.detach().clone()
-        else:
-            self.maps[point] += u.detach()
 
 
 def _points(points, module: nn.Module, names: dict[str, AttentionBlock]) -> list[Point]:

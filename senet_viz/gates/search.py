@@ -100,7 +100,7 @@ class Trace:
         begun: where a gate began whose rescaled, reshaped, joined or cut form it is.
         changes: operations since then that changed values.
         picture: whether it is the picture itself, moved or rescaled.
-        fold: what its first dimension holds beside the batch.
+        fold: what its first dimension holds beside the batch; also while that is unfolded, as (N, T, …).
         outputs: the modules whose output it is, innermost first.
         parts: what it was joined from; None for what does not depend on the picture.
         uses: the multiplications by a gate whose product, or sum of products, it is.
@@ -281,10 +281,11 @@ class Search(TorchFunctionMode):
             values = over_channels(gate, shape, space, trace.enlarged)
             if values is None or _repeated(other.stride(), shape, space):
                 continue
-            if scaled.fold is not None and scaled.fold.channels:
+            fold = scaled.fold if shape[0] > 1 else None
+            if fold is not None and fold.channels:
                 self.groups.append(self.stack[-1].path)
                 return None
-            rows = scaled.fold.rows if scaled.fold is not None else 1
+            rows = fold.rows if fold is not None else 1
             branch_dim = 0 if len(shape) == space + 3 and shape[0] != rows else 1
             if shape[1 if branch_dim == 0 else 0] != rows:
                 return None  # of unknown origin
@@ -296,7 +297,7 @@ class Search(TorchFunctionMode):
             use = Use(
                 begun=trace.begun, changes=trace.changes, call=call, inner=self.stack[-1],
                 number=call.multiplications - 1, operand=operand, space=space, branch_dim=branch_dim,
-                gate=values.detach().clone(), map=scaled, mean=mean, fold=scaled.fold,
+                gate=values.detach().clone(), map=scaled, mean=mean, fold=fold,
                 side=shape[-space:].numel() ** (1 / space),
                 given=frozenset(call for call in calls if call.entered is scaled and call.unwritten()),
                 vectors=tuple(self._vectors))
@@ -483,9 +484,12 @@ def _enlarged(name: str, traces: list[Trace | None], shapes: list[torch.Size], s
 def _folded(name: str, known: list[Trace], before: torch.Size, after: torch.Size) -> Fold | None:
     """What the first dimension of a result holds beside the batch."""
     fold = next((trace.fold for trace in known if trace.fold is not None), None)
-    if fold is not None:
-        return fold if len(after) and after[0] > 1 else None
-    if not len(before) or not len(after) or before[0] != 1 or after[0] == 1 or name not in MOVES:
+    if not len(before) or not len(after):
+        return None
+    if fold is not None:  # until it is cut; what is folded beside it comes out again
+        cut = before[0] == fold.rows and after[0] == 1 and after.numel() < before.numel()
+        return None if cut else fold
+    if before[0] != 1 or after[0] == 1 or name not in MOVES:
         return None
     picture = all(trace.picture for trace in known)
     if name in FORMS - COPIES:  # (N, T·C, …) → (N·T, C, …): frames of a clip, or groups of a map's channels

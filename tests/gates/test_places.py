@@ -2,6 +2,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from senet_viz.gates import Edit, find_blocks, inspect
 from senet_viz.layers import SqueezeExcite
@@ -164,3 +165,80 @@ def test_rows_folded_into_the_batch(unchanged, kind):
     assert view.cams["body"].shape == (2 * rows, 1, 16, 16)
     off = inspect(net, batch, edits=[Edit("body", 0)])
     assert off.gates["body"].abs().max() == 0
+
+
+@pytest.mark.parametrize("kind", ["frames first", "copies"])
+def test_edits_are_of_pictures_and_not_of_rows(kind):
+    """An image's frames, or its copies, are edited together; values of a view are for each row."""
+    make, shape, _, rows, together = CLIPS[kind]
+    net, batch = make(lambda: SqueezeExcite(C)), torch.rand(3, *shape)
+    plain = inspect(net, batch)
+
+    def by_picture(view):
+        gate = view.gates["body"][:, 0]
+        return gate.view(3, rows, C) if together else gate.view(rows, 3, C).transpose(0, 1)
+
+    one = by_picture(inspect(net, batch, edits=[Edit("body", 0, rows=[1])]))
+    assert torch.equal(one[[0, 2]], by_picture(plain)[[0, 2]]) and one[1].abs().max() == 0
+    dealt = by_picture(inspect(net, batch, edits=[Edit("body", "shuffle images")]))
+    order = [int((by_picture(plain) == picture).flatten(1).all(1).nonzero()) for picture in dealt]
+    assert sorted(order) == [0, 1, 2] and order != [0, 1, 2]
+    given = inspect(net, batch, edits=[Edit("body", 0), Edit("body", plain.gates)])
+    assert torch.equal(given.gates["body"], plain.gates["body"]) and torch.equal(given.logits, plain.logits)
+    values = torch.rand(3, 1, C)
+    set_to = by_picture(inspect(net, batch, edits=[Edit("body", values)]))
+    assert torch.equal(set_to, values.expand(3, rows, C))
+
+
+class OverTime(nn.Module):
+    """Before the gate, frames lie side by side for a difference in time, and pixels in the batch for a shift."""
+
+    def __init__(self):
+        super().__init__()
+        self.shift = nn.Conv1d(C, C, 3, padding=1, groups=C)
+        self.gate = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(C, C, 1), nn.Sigmoid())
+
+    def forward(self, x):
+        rows, _, h, w = x.shape
+        clips = x.view(-1, T, C, h, w)
+        shifted = self.shift(clips.permute(0, 3, 4, 2, 1).reshape(-1, C, T)).view(-1, h, w, C, T)
+        u = shifted.permute(0, 4, 3, 1, 2).reshape(rows, C, h, w)
+        motion = F.pad(clips[:, 1:] - clips[:, :-1], (0, 0, 0, 0, 0, 0, 0, 1)).flatten(0, 1)
+        gate = self.gate(motion)
+        self.seen = u.detach(), gate.detach()
+        return u * gate
+
+
+def test_frames_that_were_side_by_side(unchanged):
+    net, batch = Clips(OverTime), torch.rand(2, T, 3, 32, 32)
+    with unchanged(net):
+        block, = find_blocks(net, batch)
+        view = inspect(net, batch, features=[(block.name, "input")])
+    u, gate = net.body.seen
+    assert (block.rows, block.together, block.channels) == (T, True, C)
+    torch.testing.assert_close(view.gates[block.name][:, 0], gate.flatten(1))
+    torch.testing.assert_close(view.features[block.name, "input"], u)
+
+
+def test_branches_that_ran_in_another_order(pictures):
+    """Levels of a pyramid, fused by a selective kernel: the last of its branches runs first."""
+    class Fusion(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.up, self.same, self.fc = nn.Conv2d(C, C, 1), nn.Conv2d(C, C, 3, padding=1), nn.Linear(C, 2 * C)
+
+        def forward(self, x):
+            same = self.same(x)
+            maps = torch.stack([self.up(F.interpolate(F.avg_pool2d(x, 2), scale_factor=2)), same], 1)
+            gate = self.fc(maps.sum(1).mean((2, 3))).view(-1, 2, C).softmax(1)
+            self.seen = maps.detach(), gate.detach()
+            return (maps * gate[..., None, None]).sum(1)
+
+    net, batch = Net(Fusion), pictures(2)
+    block, = find_blocks(net, batch)
+    view = inspect(net, batch, features=[(block.name, 0), (block.name, 1), (block.name, "input")])
+    maps, gate = net.body.seen
+    torch.testing.assert_close(view.gates[block.name], gate)
+    for m in range(2):
+        torch.testing.assert_close(view.features[block.name, m], maps[:, m])
+    torch.testing.assert_close(view.features[block.name, "input"], maps.sum(1))
