@@ -94,8 +94,8 @@ def _dissect(key: str, digest: str, label: str, _model: sv.Model, _data: bytes) 
 @in_a_sentence
 def _variants(key: str, digest: str, label: str, _model: sv.Model, _data: bytes, _others: list[bytes]
               ) -> variants.Variants:
-    batch, *others = (_model.batch([sv.open_image(data) for data in each]) for each in ([_data], _others) if each)
-    run = variants.variants(_model, batch, label, *others)
+    batch, *others = (_model.batch([sv.open_image(data)]) for data in [_data, *_others])
+    run = variants.variants(_model, batch, label, others)
     return run if _model.answer.task == CLASSIFICATION else replace(run, logits={})
 
 
@@ -208,7 +208,7 @@ class Photo:
         table = variants.table(run, self.model.class_labels)
         lacking(self.model, "what another gate does to a prediction cannot be told")
         text = f"**Swapped in, not retrained.** {variants.effect(run, table)} *{self.source}.*"
-        ending = (f"others = model.batch([sv.open_image(path) for path in {list(others)}])\n"
+        ending = (f"others = [model.batch([sv.open_image(path)]) for path in {list(others)}]\n"
                   f"run = variants.variants(model, batch, {label!r}, others)\nresult = ")
         strips = variants.strips(run)
         show(Section(f"Other gates in the place of {label}", text, figures.strips(strips, label), strips,

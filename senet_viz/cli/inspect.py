@@ -7,6 +7,8 @@ from ._photos import open_photo, short_names
 
 PREDICTIONS = (Column("picture", "picture"), Column("rank", "rank", spare=1), Column("class", "class"),
                Column("probability", "probability", ".4f"))
+SHARES = (Column("picture", "picture"), Column("rank", "rank", spare=1), Column("class", "class"),
+          Column("share", "of pixels", ".1%"))
 GATES = (Column("picture", "picture"), Column("label", "block"), Column("kernel", "kernel"),
          Column("channels", "channels", ",", 1), Column("mean", "mean", ".4f"), Column("std", "std", ".4f"),
          Column("below", "below 0.05", ".1%", 2), Column("above", "above 0.95", ".1%", 2))
@@ -18,8 +20,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Its options."""
     command = commands.add_parser(
         "inspect", help="predictions and gates of photos",
-        description="Print the top classes of photos and how each block's gate is distributed over its channels: mean, "
-                    "standard deviation, and the shares below 0.05 and above 0.95.")
+        description="Print the top classes of photos, of a segmentation those of their pixels, and how each block's "
+                    "gate is distributed over its channels: mean, standard deviation, and the shares below 0.05 and "
+                    "above 0.95.")
     add_model(command)
     command.add_argument("photos", metavar="PHOTO", nargs="+", help="pictures to read")
     command.add_argument("--class", dest="target",
@@ -34,17 +37,25 @@ def run(args: argparse.Namespace) -> None:
     import pandas as pd
 
     from .. import tables
-    from ..gates import inspect
-    from ..models import load
+    from ..gates import SemanticSegmentationTarget, inspect
+    from ..gates.answers import OTHER, SEGMENTATION
+    from ..models import for_and_against, load
 
     check_file(args.out)
     model = load(args.name, arch=args.arch, device=args.device, ignore_unexpected=args.ignore_unexpected)
     if args.out and not model.blocks:
         raise ValueError(f"{model.name} has no attention blocks, so there are no gates to write.")
+    if model.answer.binary:
+        model = for_and_against(model)
+    if args.target is not None and model.answer.task == OTHER:
+        raise ValueError(model.answer.lacks("--class has nothing to choose from"))
     target = None if args.target is None else [model.class_index(args.target)]
-    views = {photo: inspect(model, model.batch([open_photo(photo)]), target, model.stages.values() if target else ())
+    pixels = model.answer.task == SEGMENTATION
+    explained = [SemanticSegmentationTarget(*target)] if target and pixels else target
+    views = {photo: inspect(model, model.batch([open_photo(photo)]), explained, model.stages.values() if target else ())
              for photo in args.photos}
     predictions, summary = records(tables.predictions(views, model.classes)), records(tables.summary(views))
+    shares = records(tables.class_shares(views, model.classes)) if pixels else []
     strongest = []
     if target and model.stages:
         cams = {photo: {stage: view.cams[layer][0, 0].cpu().numpy() for stage, layer in model.stages.items()}
@@ -55,15 +66,17 @@ def run(args: argparse.Namespace) -> None:
         gates = [{**row, "values": views[row["picture"]].gates[row["block"]][0, row["branch"]].cpu()}
                  for row in summary]
         print_json({"model": model.name, "class": target and model.classes[target[0]], "predictions": predictions,
-                    "gates": gates, "strongest": strongest})
+                    "shares": shares, "gates": gates, "strongest": strongest, "without": model.answer.without})
         return
     if args.out:
         pd.concat([tables.gates(views, block).assign(block=block.label) for block in model.blocks]).to_csv(
             args.out, index=False)
     names = short_names(args.photos)
-    for n, (columns, rows) in enumerate(((PREDICTIONS, predictions), (GATES, summary), (CELLS, strongest))):
-        if rows:
-            print("\n" * (n > 0), end="")
-            print_table(columns, [{**row, "picture": names[row["picture"]]} for row in rows])
+    if model.answer.task == OTHER:
+        print(f"{model.answer.lacks('there are no predictions')}\n")
+    parts = (PREDICTIONS, predictions), (SHARES, shares), (GATES, summary), (CELLS, strongest)
+    for n, (columns, rows) in enumerate((columns, rows) for columns, rows in parts if rows):
+        print("\n" * (n > 0), end="")
+        print_table(columns, [{**row, "picture": names[row["picture"]]} for row in rows])
     if not model.blocks:
         print(f"\n{model.name} has no attention blocks.")

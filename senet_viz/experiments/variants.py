@@ -7,6 +7,7 @@ Whether a variant's gate says the same as the block's own is told across picture
 channels of one picture it would only say that both have large and small channels: a gate that is a mean pattern times
 one number is like almost any other gate that way.
 """
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeGuard
@@ -78,15 +79,15 @@ class Variants:
         return float(powers[0] / powers.sum())
 
 
-def variants(model, batch: torch.Tensor, label: str, others: torch.Tensor | None = None) -> Variants:
+def variants(model, batch: torch.Tensor, label: str, others: torch.Tensor | Sequence[torch.Tensor] = ()) -> Variants:
     """All variants of a block that its own weights allow.
 
     Args:
         model: a ``senet_viz.Model``.
         batch: (1, 3, H, W).
         label: of the block, or its name.
-        others: (N − 1, 3, H, W), further pictures, over which the variants' gates are compared with the block's own;
-            a forward each. Fewer than four tell nothing.
+        others: (N − 1, 3, H, W), or so many of (1, 3, H, W): further pictures, over which the variants' gates are
+            compared with the block's own; a forward each. Fewer than four tell nothing.
 
     Raises:
         ValueError: as ``senet_viz.experiments.anatomy.dissect``.
@@ -109,8 +110,8 @@ def variants(model, batch: torch.Tensor, label: str, others: torch.Tensor | None
     gates = {name: run.gates.get(name, view.gates[block.name][i].cpu()) for i, name in enumerate(names)}
     logits = {name: view.logits[i].cpu() for i, name in enumerate(names)} if view.logits.shape[1] else {}
     return Variants(found, gates, logits, run.groups, run.outputs, run.vectors, run.left_out, _across(
-        [run.computed(), *(_look(model, other, label).computed() for other in (() if others is None else
-                                                                               others.split(1)))]))
+        [run.computed(), *(_look(model, other, label).computed() for other in (
+            others.split(1) if isinstance(others, torch.Tensor) else others))]))
 
 
 def _look(model, picture: torch.Tensor, label: str) -> "_Run":

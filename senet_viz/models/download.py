@@ -70,10 +70,12 @@ def _timm(name: str, weights: bool) -> Remote | None:
 
 
 def _torchvision(name: str) -> Remote:
-    known = torchvision.models.list_models(module=torchvision.models)
+    models = torchvision.models
+    known = [each for module in (models, models.segmentation, models.detection)
+             for each in models.list_models(module=module)]
     if name not in known:
         close = difflib.get_close_matches(name, known, n=3)
-        raise UnknownModel(f"torchvision has no classification model {name!r}"
+        raise UnknownModel(f"torchvision has no classification, segmentation or detection model {name!r}"
                            f"{'; near to it are ' + ', '.join(close) if close else ''}.")
     return Remote(url=torchvision.models.get_model_weights(name).DEFAULT.url)
 

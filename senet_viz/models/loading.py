@@ -23,6 +23,8 @@ from .resnet import slim_resnet50
 from .timm_weights import TWINS, from_timm
 
 DATA = {"in1k": "ImageNet-1k", "in12k": "ImageNet-12k", "in21k": "ImageNet-21k", "in22k": "ImageNet-22k"}  # timm's tags
+METRICS = {"acc@1": "top-1", "acc@5": "top-5", "miou": "mean IoU", "pixel_acc": "pixels", "box_map": "box mAP",
+           "mask_map": "mask mAP", "kp_map": "keypoint mAP"}  # of torchvision
 MAX_SIDE = 2048  # pixels
 ARCHITECTURES = {"slim_resnet50": slim_resnet50}  # what a checkpoint's own metadata may name
 
@@ -38,8 +40,8 @@ def load(name: str, *, arch: str | None = None, device: str = "auto", pretrained
 
     Args:
         name: "demo/se_resnet50_slim" (embedded), "timm/seresnet50.ra2_in1k" (any timm name, ``local-dir:`` and
-            ``hf-hub:`` among them), "torchvision/efficientnet_b0", or "file:weights.safetensors" (also ``.pt``/``.pth``
-            files that hold nothing but tensors).
+            ``hf-hub:`` among them), "torchvision/efficientnet_b0" (segmentations and detectors too), or
+            "file:weights.safetensors" (also ``.pt``/``.pth`` files that hold nothing but tensors).
         arch: for a file without a description of its own: the architecture by its name, "timm/seresnet50".
         device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1" or "mps".
         pretrained: with False, random weights and no download.
@@ -100,7 +102,9 @@ def _timm(name: str, pretrained: bool, num_classes: int | None = None) -> Model:
 def _torchvision(name: str, pretrained: bool, num_classes: int | None = None) -> Model:
     remote(f"torchvision/{name}")
     weights = torchvision.models.get_model_weights(name).DEFAULT
-    options = {} if num_classes is None else {"num_classes": num_classes}
+    options: dict[str, Any] = {} if num_classes is None else {"num_classes": num_classes}
+    if name not in torchvision.models.list_models(module=torchvision.models):  # dense: the backbone's come apart
+        options["weights_backbone"] = None
 
     def create() -> nn.Module:
         if pretrained:  # torchvision unpickles whatever lies in the cache: see first that it is tensors, nothing else
@@ -110,10 +114,10 @@ def _torchvision(name: str, pretrained: bool, num_classes: int | None = None) ->
     module = _fetching(f"torchvision/{name}", create)
     info = {"Architecture": f"torchvision {name}"}
     if pretrained:
-        score = weights.meta["_metrics"].get("ImageNet-1K", {})
-        info |= {"Weights": weights.name, "Data": "ImageNet-1K"}
-        if score:
-            info["Accuracy"] = f"top-1 {score['acc@1']:.1f} %, top-5 {score['acc@5']:.1f} % (as torchvision publishes)"
+        info |= {"Weights": weights.name}
+        for data, score in weights.meta["_metrics"].items():  # COCO-val2017 and the like, of a segmentation or detection
+            said = ", ".join(f"{METRICS.get(key, key)} {value:.1f} %" for key, value in score.items())
+            info |= {"Data": data, "Accuracy": f"{said} (as torchvision publishes)"}
     classes = weights.meta["categories"]
     if num_classes not in (None, len(classes)):
         classes = _numbered(num_classes)

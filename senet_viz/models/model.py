@@ -198,7 +198,11 @@ class Model:
 
     def batch(self, images: Sequence[Image.Image]) -> torch.Tensor:
         """Pictures (PIL, RGB) → (N, 3, H, W) on the model's device."""
-        return torch.stack([self.transform(image) for image in images]).to(self.device)
+        made = [self.transform(image) for image in images]
+        if len({each.shape for each in made}) > 1:
+            raise ValueError(f"{self.name} takes each picture in its own proportions, so that several of different "
+                             f"ones make no batch: look at one at a time.")
+        return torch.stack(made).to(self.device)
 
     def seen(self, tensor: torch.Tensor) -> np.ndarray:
         """A transformed picture (channels, H, W) as the network sees it: (H, W, 3) uint8, its normalisation undone.

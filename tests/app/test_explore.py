@@ -290,7 +290,7 @@ def test_a_name_that_does_not_exist_leaves_the_page_at_work(start):
 
 
 @pytest.mark.parametrize(("name", "said"), [
-    ("torchvision/efficientnet_b9000", "torchvision has no classification model"),
+    ("torchvision/efficientnet_b9000", "torchvision has no classification, segmentation or detection model"),
     ("demo/nothing", "There is no embedded model"),
     ("nonsense", "names no model"),
     ("timm/", "names no model"),
