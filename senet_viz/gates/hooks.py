@@ -152,6 +152,9 @@ class _Multiplications(TorchFunctionMode):
             return func(*operands, **kwargs)
 
         kwargs = dict(kwargs or {})
+        if (product := product_of(func, args)) is not None:
+            with self:
+                return product()
         if function_name(func) in MULTIPLICATIONS:
             args = (*args, *(kwargs.pop(name) for name in ("input", "other") if name in kwargs))
             number, self.number = self.number, self.number + 1
@@ -167,6 +170,26 @@ def _around(function: Callable, multiply: Callable) -> Callable:
 def function_name(func: Callable) -> str:
     """The name of a torch function, the same for a function, a method, an operator and an operation in place."""
     return getattr(func, "__name__", "").strip("_")
+
+
+def product_of(func: Callable, args: tuple) -> Callable[[], torch.Tensor] | None:
+    """How to multiply what an einsum such as "bct,bc->bct" multiplies; None for a function that does anything else.
+
+    An einsum that sums nothing is a multiplication, of the same digits.
+    """
+    if function_name(func) != "einsum" or not isinstance(args[0], str):
+        return None
+    terms, arrow, result = args[0].replace(" ", "").partition("->")
+    terms, operands = terms.split(","), tensors_in(args[1:])
+    if not arrow or not len(terms) == len(operands) == 2 or "." in result or set("".join(terms)) != set(result) or any(
+            len(set(term)) < len(term) for term in (*terms, result)):
+        return None
+
+    def along(term: str, operand: torch.Tensor) -> torch.Tensor:
+        order = [term.index(letter) for letter in result if letter in term]
+        operand = operand if order == sorted(order) else operand.permute(order)
+        return operand[tuple(slice(None) if letter in term else None for letter in result)]
+    return lambda: torch.mul(*map(along, terms, operands))
 
 
 def tensors_in(values: Iterable) -> list[torch.Tensor]:

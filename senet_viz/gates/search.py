@@ -14,7 +14,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from .hooks import MULTIPLICATIONS, Hooks, function_name, tensors_in
+from .hooks import MULTIPLICATIONS, Hooks, function_name, product_of, tensors_in
 
 ACTIVATIONS = {"sigmoid", "hardsigmoid", "expit", "special_expit", "softmax", "tanh"}
 # what may also be part of another activation, as in relu6(x + 3) / 6: only where no activation has been yet
@@ -234,6 +234,9 @@ class Search(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
         name = function_name(func)
+        if (product := product_of(func, args)) is not None:
+            with self:
+                return product()
         if name in MULTIPLICATIONS:
             args = (*args, *(kwargs.pop(key) for key in ("input", "other") if key in kwargs))
             for call in self.stack:
