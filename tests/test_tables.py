@@ -507,3 +507,47 @@ def test_mean_maps_let_every_picture_count_alike():
     np.testing.assert_allclose(means["cats"]["two"], [[0.25, 0.5]])  # a map of zeros stays one, and counts
     np.testing.assert_allclose(means["dogs"]["one"], [[1, 0]])
     assert maps["b"]["one"].max() == 100  # left as they were
+
+
+# other outputs
+
+def test_predictions_of_one_logit_are_for_and_against():
+    seen = {"x": view({block(): np.ones(4)}, (2.0,)), "y": view({block(): np.ones(4)}, (-1.0,))}
+    table = tables.predictions(seen, ["cat"])
+    assert table["class"].tolist() == ["for cat", "against cat", "against cat", "for cat"]
+    assert table["index"].tolist() == [1, 0, 0, 1]
+    of = [1 / (1 + math.exp(-2)), 1 / (1 + math.exp(1))]
+    np.testing.assert_allclose(table["probability"], [of[0], 1 - of[0], 1 - of[1], of[1]], rtol=1e-6)
+    assert tables.predictions(seen, ["cat", "dog"])["class"].tolist() == ["dog", "cat", "cat", "dog"]
+    assert tables.predictions(seen, [])["class"].tolist()[:2] == ["for", "against"]
+
+
+@pytest.mark.parametrize("logits", [(), (1.0, 2.0, 3.0)])
+def test_no_predictions_where_logits_are_no_classes(logits):
+    seen = {"x": view({block(): np.ones(4)}, logits)}
+    table = tables.predictions(seen, ["a", "b"])
+    assert table.empty
+    assert list(table) == ["picture", "rank", "index", "class", "probability"]
+
+
+def test_class_shares_count_pixels():
+    scores = torch.tensor([[[5, 0], [5, 0], [0, 0]], [[1, 9], [1, 1], [1, 1]], [[0, 0], [0, 8], [7, 7]]]).float()
+    seen = {}
+    for name, output in (("x", scores[None]), ("y", {"out": scores[None].flip(1)})):
+        seen[name] = view({block(): np.ones(4)}, ())
+        seen[name].output = output
+    table = tables.class_shares(seen, ["a", "b", "c"])
+    assert table["picture"].tolist() == ["x"] * 3 + ["y"] * 3
+    assert table["rank"].tolist() == [1, 2, 3] * 2
+    assert table["class"].tolist() == ["c", "a", "b", "a", "c", "b"]
+    assert table["pixels"].tolist() == [3, 2, 1] * 2
+    np.testing.assert_allclose(table["share"], table["pixels"] / 6)
+
+
+def test_class_shares_of_one_map():
+    seen = view({block(): np.ones(4)}, ())
+    seen.output = torch.tensor([[[[1.0, -1.0, -2.0, 0.0]]]])
+    table = tables.class_shares({"x": seen}, ["lung"])
+    assert table["class"].tolist() == ["none", "lung"]
+    assert table["index"].tolist() == [-1, 0]
+    assert table["share"].tolist() == [0.75, 0.25]

@@ -115,7 +115,7 @@ def _torchvision(name: str, pretrained: bool, num_classes: int | None = None) ->
     info = {"Architecture": f"torchvision {name}"}
     if pretrained:
         info |= {"Weights": weights.name}
-        for data, score in weights.meta["_metrics"].items():  # COCO-val2017 and the like, of a segmentation or detection
+        for data, score in weights.meta["_metrics"].items():  # of a segmentation or detection COCO
             said = ", ".join(f"{METRICS.get(key, key)} {value:.1f} %" for key, value in score.items())
             info |= {"Data": data, "Accuracy": f"{said} (as torchvision publishes)"}
     classes = weights.meta["categories"]

@@ -184,3 +184,26 @@ def test_a_class_that_the_network_lacks_is_refused(network, image):
         with pytest.raises((IndexError, ValueError, AssertionError)):
             attribute(network, image, 5, method)
     assert hooks(network) == 0
+
+
+def test_a_score_of_ones_own_and_logits_in_no_usual_place():
+    module, x = linear()
+
+    class Apart(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = module
+
+        def forward(self, batch):
+            return {"scores": self.inner(batch), "other": batch}
+
+    expected = {method: attribute(module, x, 1, method) for method in METHODS}
+    model = Model(Apart(), None, ["a", "b"], output=lambda returned: returned["scores"])
+    for method in METHODS:
+        torch.testing.assert_close(attribute(model, x, 1, method), expected[method])
+        torch.testing.assert_close(attribute(Apart(), x, lambda returned: returned["scores"][:, 1], method),
+                                   expected[method])
+    with pytest.raises(ValueError, match="no logits"):
+        attribute(Apart(), x, 1)
+    with pytest.raises(ValueError, match=r"targets must lie in 0..1; found 7"):
+        attribute(model, x, 7)

@@ -232,3 +232,36 @@ def test_class_index_refuses(named, name, message):
     with pytest.raises(ValueError, match=message) as caught:
         named.class_index(name)
     assert str(caught.value).endswith(".")
+
+
+@pytest.mark.parametrize(("transform", "said"), [
+    (None, "its transform fails: TypeError"),
+    (lambda image: torch.as_tensor(image), "its transform fails"),
+    (lambda image: transforms.ToTensor()(image).flatten(1), r"makes of one a tensor \(3, 65536\), not \(channels, height"),
+    (lambda image: transforms.ToTensor()(image)[:, None], r"makes of one a tensor \(3, 1, 256, 256\)"),
+    (lambda image: np.asarray(image), "makes of one no tensor but ndarray")])
+def test_a_model_that_takes_no_pictures_says_so(transform, said):
+    with pytest.raises(ValueError, match=f"^mine takes no pictures .*{said}.*sv.inspect.*too.$"):
+        sv.Model(Net(), transform, ["cat", "dog"], name="mine").check_pictures()
+
+
+def test_a_model_with_a_reader_of_its_own_takes_no_pictures(model):
+    model.check_pictures()
+    own = sv.Model(Net(), TO_TENSOR, ["cat", "dog"], reader=lambda data: data, example=torch.zeros(3, 24, 32))
+    with pytest.raises(ValueError, match="a reader of other files"):
+        own.check_pictures()
+
+
+def test_what_a_network_of_grey_pictures_saw():
+    grey = sv.Model(nn.Conv2d(1, 2, 1), transforms.Compose([transforms.Grayscale(), transforms.ToTensor()]), ["a", "b"])
+    seen = grey.seen(torch.tensor([[[0.0, 0.5], [1.0, 0.25]]]))
+    assert seen.shape == (2, 2, 3)
+    assert (seen == seen[..., :1]).all()
+    assert seen[..., 0].tolist() == [[0, 128], [255, 64]]
+
+
+def test_pictures_of_several_proportions_make_no_batch():
+    kept = sv.Model(Net(), transforms.Compose([transforms.Resize(32), transforms.ToTensor()]), ["a", "b"], name="mine")
+    assert kept.batch([PHOTO, PHOTO]).shape == (2, 3, 32, 48)
+    with pytest.raises(ValueError, match="^mine takes each picture in its own proportions"):
+        kept.batch([PHOTO, PHOTO.rotate(90, expand=True)])
