@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from torch.nn.parameter import is_lazy
 from .hooks import hooked, part_and_call
 from .kinds import kind_of
 from .search import Call, Search, Trace, Use
+from .spatial import SpatialSearch, SpatialUse
 
 QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
 NEARER = 4  # times the side of an example that is too small
@@ -74,6 +76,7 @@ class AttentionBlock:
         rows: gates for each picture: of networks that fold the frames of a clip, or several views of a picture, into
             the batch. 1 elsewhere.
         together: whether the rows of one picture lie side by side; else all pictures' first rows come first.
+        spatial: whether the gate varies over space ("Coord", "LSK"). Then its mean over space stands for it.
     """
 
     name: str
@@ -97,6 +100,7 @@ class AttentionBlock:
     space: int = 2
     rows: int = 1
     together: bool = True
+    spatial: bool = False
 
     @property
     def place(self) -> str:
@@ -117,7 +121,7 @@ class AttentionBlock:
 _found: "weakref.WeakKeyDictionary[nn.Module, tuple]" = weakref.WeakKeyDictionary()
 
 
-def find_blocks(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock]:
+def find_blocks(module: nn.Module, example: torch.Tensor, *, spatial: bool = False) -> list[AttentionBlock]:
     """The attention blocks that run in a network's forward, in the order in which they run.
 
     They are found by what they do in one forward of the example (``senet_viz.gates.search``), whatever their class: a
@@ -129,6 +133,7 @@ def find_blocks(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock
         example: (N, channels, *space), with one to three dimensions of space: a picture, signal, clip or volume that it
             could be given; on any device. Where a gated map has one pixel, the example is enlarged, for a network that
             takes it so.
+        spatial: look also for gates that vary over space, of kinds "Coord" and "LSK" (``senet_viz.gates.spatial``).
 
     Raises:
         ValueError: when the network fails on the example, with the part in which it does, or has no parts that can be
@@ -143,10 +148,11 @@ def find_blocks(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock
     module = network_of(module)
     example = batch_of(example, "an example")[:1]  # one picture, so that a batch cannot be taken for branches
     space = example.dim() - 2
-    search, side = _search(module, example), math.prod(example.shape[2:]) ** (1 / space)
+    search, side = _search(module, example, spatial), math.prod(example.shape[2:]) ** (1 / space)
     if search.too_small:  # a gate on a map of one pixel looks like any product: look again from nearer
         with suppress(ValueError):  # networks of one input size fail
-            search, side = _search(module, nn.functional.interpolate(example, scale_factor=NEARER)), side * NEARER
+            nearer = nn.functional.interpolate(example, scale_factor=NEARER)
+            search, side = _search(module, nearer, spatial), side * NEARER
     if search.groups:
         warnings.warn(f"{type(module).__name__} folds groups of channels into the batch and gates them there (in "
                       f"{', '.join(dict.fromkeys(search.groups))}); these gates of groups are left out.", stacklevel=2)
@@ -156,17 +162,24 @@ def find_blocks(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock
             groups.setdefault(use.added)
     blocks: list[AttentionBlock] = []
     sides: dict[str, float] = {}
+    order: dict[str, float] = {}
     for group in groups:
-        block = _block(module, sorted(group, key=search.uses.index), search, [b.place for b in blocks])
+        uses = sorted(group, key=search.uses.index)
+        block = _block(module, uses, search, [b.place for b in blocks])
         blocks.append(block)
-        sides[block.name] = next(iter(group)).side
-    return _label(blocks, sides, side)
+        sides[block.name], order[block.name] = uses[0].side, search.uses.index(uses[0])
+    if isinstance(search, SpatialSearch):
+        for found in search.spatial:
+            block = _spatial_block(found, search, [b.place for b in blocks])
+            blocks.append(block)
+            sides[block.name], order[block.name] = found[0].side, found[0].position - 0.5
+    return _label(sorted(blocks, key=lambda block: order[block.name]), sides, side)
 
 
-def _search(module: nn.Module, example: torch.Tensor) -> Search:
+def _search(module: nn.Module, example: torch.Tensor, spatial: bool = False) -> Search:
     batch = to_module(example, module).detach().view(example.shape)  # a tensor of our own
     with hooked(module, first=True) as hooks, torch.no_grad():
-        search = Search(module, hooks, batch)
+        search = (SpatialSearch if spatial else Search)(module, hooks, batch)
         try:
             with search:
                 module(batch)
@@ -178,13 +191,13 @@ def _search(module: nn.Module, example: torch.Tensor) -> Search:
     return search
 
 
-def blocks_of(module: nn.Module, example: torch.Tensor) -> list[AttentionBlock]:
+def blocks_of(module: nn.Module, example: torch.Tensor, spatial: bool = False) -> list[AttentionBlock]:
     """``find_blocks``, kept until a part of the network is replaced."""
     module = eager(module)
-    signature = tuple(map(id, module.modules()))
+    signature = spatial, *map(id, module.modules())
     known = _found.get(module)
     if known is None or known[0] != signature:
-        known = _found[module] = (signature, find_blocks(module, example))
+        known = _found[module] = (signature, find_blocks(module, example, spatial=spatial))
     return list(known[1])
 
 
@@ -262,11 +275,23 @@ def _failure(module: nn.Module, example: torch.Tensor, stack: list[Call], error:
             f"{str(error).splitlines()[0] if str(error) else type(error).__name__}")
 
 
+def _place(call: Call, search: Search) -> str:
+    return f"{call.path}@{call.number}" if search.calls[call.path] > 1 else call.path
+
+
+def _spatial_block(uses: list[SpatialUse], search: SpatialSearch, taken: list[str]) -> AttentionBlock:
+    """The block of a gate that varies over space: it is met at its multiplications."""
+    first, place = uses[0], _place(uses[0].inner, search)
+    return AttentionBlock(
+        name=f"{place}#{taken.count(place)}" if place in taken else place, label="", kind=first.kind,
+        channels=first.channels, branches=len(uses) if first.kind == "LSK" else 1, kernels=None, stage=0, index=0,
+        gate=None, products=tuple(Product(_place(use.inner, search), use.number, use.operand) for use in uses),
+        space=first.space, spatial=True)
+
+
 def _block(module: nn.Module, uses: list[Use], search: Search, taken: list[str]) -> AttentionBlock:
     """The block of the uses whose products enter one sum."""
-    def place(call: Call) -> str:
-        return f"{call.path}@{call.number}" if search.calls[call.path] > 1 else call.path
-
+    place = partial(_place, search=search)
     first, whole = uses[0], frozenset(uses)
     parts: tuple[Trace | None, ...] = ()
     if len(uses) > 1:

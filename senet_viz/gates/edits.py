@@ -155,6 +155,9 @@ class Edit:
         Raises:
             EditError: one sentence, where it cannot.
         """
+        if block.spatial:
+            raise EditError(f"{self}: the gate of {block.label} varies over space, and only gates of channels are "
+                            f"edited")
         if self.channels is not None:
             wrong = [c for c in self.channels if not 0 <= c < block.channels]
             if wrong or not len(self.channels):
@@ -220,9 +223,9 @@ class Edit:
         return (new if block.together else new.transpose(0, 1)).reshape(rows.shape)
 
     def _changed(self, block: AttentionBlock, gate: torch.Tensor, first: int) -> torch.Tensor:
+        """Of (N, rows, B, C)."""
         verb, words = self._said or ("", "")
         branches = slice(first, first + gate.shape[2])
-        """Of (N, rows, B, C)."""
         if verb == "scale":
             return gate * float(words)
         if verb == "top":
@@ -333,8 +336,6 @@ def install(hooks: Hooks, blocks: Iterable[AttentionBlock], edits: Sequence[Edit
             on_gate(hooks, block, partial(_apply, chosen, block))
 
 
-def _apply(edits: list[Edit], block: AttentionBlock, gate: torch.Tensor, first: int) -> torch.Tensor:
-    for edit in edits:
 def _by_picture(gate: torch.Tensor, block: AttentionBlock) -> torch.Tensor:
     """(N · rows, B, C) → (N, rows, B, C)."""
     if block.together:
@@ -342,6 +343,8 @@ def _by_picture(gate: torch.Tensor, block: AttentionBlock) -> torch.Tensor:
     return gate.unflatten(0, (block.rows, -1)).transpose(0, 1)
 
 
+def _apply(edits: list[Edit], block: AttentionBlock, gate: torch.Tensor, first: int) -> torch.Tensor:
+    for edit in edits:
         gate = edit.apply(block, gate, first)
     return gate
 

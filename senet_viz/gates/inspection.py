@@ -11,7 +11,7 @@ from .blocks import AttentionBlock, batch_of, blocks_of, network_of, to_module
 from .cam import channel_weights, weighted_sum
 from .edits import Edit, install
 from .hooks import Hooks, hooked, part_and_call
-from .points import on_branch, on_gate, on_output, on_shortcut
+from .points import on_branch, on_gate, on_gate_map, on_output, on_shortcut
 from .targets import logits_of, scores_of
 
 Point = str | tuple[str, str | int]  # a module path, or a block and "input", "output", "shortcut" or a branch index
@@ -90,6 +90,7 @@ def inspect(
         edits: Sequence[Edit] = (),
         *,
         output: Callable[[object], torch.Tensor] | None = None,
+        spatial: bool = False,
         retain_graph: bool = False,
         wait: float | None = None,
 ) -> View:
@@ -117,6 +118,8 @@ def inspect(
         edits: changes of gates, made in this forward alone. ``View.gates`` has the gates as changed.
         output: what the network returns → logits (N, K), where they lie in no usual place
             (``senet_viz.gates.targets.logits_of``); the model's own when None.
+        spatial: record also gates that vary over space (coordinate attention, LSKNet's kernels): their mean over space
+            as gate, and their map as the feature (block, "gate"), (N, C, *space), or (N, M, *space) of branches.
         retain_graph: keep the graph in the view, so that ``View.grad_cam`` can explain further classes.
         wait: seconds to wait for a model in use, ``senet_viz.gates.hooks.WAIT`` when None.
 
@@ -132,10 +135,12 @@ def inspect(
     """
     module = network_of(model)
     batch = to_module(batch_of(batch), module)
-    output = output or getattr(model, "output", None)
+    if output is None and not isinstance(model, nn.Module):  # of which a part may have that name
+        output = getattr(model, "output", None)
 
     with hooked(module, wait) as hooks, torch.no_grad():
-        blocks = model.blocks if not isinstance(model, nn.Module) else blocks_of(module, batch[:1])
+        blocks = (model.blocks if not isinstance(model, nn.Module) and not spatial
+                  else blocks_of(module, batch[:1], spatial))
         names = {key: block for block in blocks for key in (block.name, block.label)}
         layers, features = _points(layers, module, names), _points(features, module, names)
         recorder = _Recorder(names, batch.shape)
@@ -218,7 +223,7 @@ class _Recorder:
         if first:  # each branch has a multiplication of its own
             gate = torch.cat([self.gates[block.name], gate], 1)
         else:
-            self._count((block.name, "gate"))
+            self._count(f"{block.name} gate")
         self.gates[block.name] = gate
 
     def watch(self, hooks: Hooks, module: nn.Module, point: Point, differentiable: bool) -> None:
@@ -232,6 +237,8 @@ class _Recorder:
             on_output(hooks, block, keep)
         elif place == "shortcut":
             on_shortcut(hooks, block, keep)
+        elif place == "gate" and block.spatial:
+            on_gate_map(hooks, block, partial(self._part, point, False))
         elif place == "input" and block.branches == 1:
             on_branch(hooks, block, 0, keep)
         elif place == "input":
@@ -250,7 +257,7 @@ class _Recorder:
         return self.maps[point].detach().float()
 
     def check(self, blocks: list[AttentionBlock], points: list[Point]) -> None:
-        for key in [(block.name, "gate") for block in blocks] + points:
+        for key in [f"{block.name} gate" for block in blocks] + points:
             times = self.counts.get(key, 0)
             if times != 1:
                 place = key if isinstance(key, str) else " ".join(map(str, key))

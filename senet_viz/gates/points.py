@@ -2,7 +2,9 @@
 
 Each function here hooks one part. Where the hooked ``function`` returns a tensor, that takes the part's place.
 """
+import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -16,6 +18,9 @@ def on_gate(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
     One call has all M branches, unless each has a multiplication of its own and no module gives them together: then M
     calls have one each.
     """
+    if block.spatial:
+        on_gate_map(hooks, block, lambda maps: function(_means(block, maps), 0) and None)
+        return
     if block.gate is not None:
         def given(_, gate):
             new = function(gate.reshape(len(gate), block.branches, block.channels), 0)
@@ -35,6 +40,29 @@ def on_gate(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
                 gate = (new if branch_dim else new.transpose(0, 1))[(..., *[None] * block.space)]
             return multiply(*((gate, scaled) if operand == 0 else (scaled, gate)))
         hooks.multiplied(product.path, product.number, multiplied)
+
+
+def on_gate_map(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
+    """``function(maps)`` with a gate that varies over space: (N, C, *space), or (N, M, *space) of M branches."""
+    seen: list[torch.Tensor] = []
+
+    def multiplied(multiply, *operands, number, operand):
+        gate, scaled = operands[operand], operands[1 - operand]
+        if number == 0:
+            seen.clear()
+        seen.append(gate.expand(torch.broadcast_shapes(gate.shape, scaled.shape)))
+        if len(seen) == len(block.products):
+            function(math.prod(seen[1:], start=seen[0]) if block.branches == 1
+                     else torch.stack([gate[:, 0] for gate in seen], 1))
+        return multiply(*operands)
+    for number, product in enumerate(block.products):
+        hooks.multiplied(product.path, product.number, partial(multiplied, number=number, operand=product.operand))
+
+
+def _means(block: AttentionBlock, maps: torch.Tensor) -> torch.Tensor:
+    """Maps → (N, M, C)."""
+    means = maps.flatten(2).mean(2)
+    return means[:, None] if block.branches == 1 else means[..., None].expand(-1, -1, block.channels)
 
 
 def on_branch(hooks: Hooks, block: AttentionBlock, m: int, function: Callable) -> None:
@@ -74,7 +102,8 @@ def on_output(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
         product = multiply(*operands)
         new = function(product.reshape(len(product), block.channels, *product.shape[-block.space:]))
         return product if new is None else new.reshape(product.shape)
-    hooks.multiplied(block.products[0].path, block.products[0].number, multiplied)
+    last = block.products[-1]  # coordinate attention has one for each dimension of space
+    hooks.multiplied(last.path, last.number, multiplied)
 
 
 def on_shortcut(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
