@@ -136,3 +136,65 @@ def test_inspect_usage(capsys, tmp_path):
     # before any photo is read
     refused(capsys, ["inspect", "demo/se_resnet50_slim", "missing.png", "--out", tmp_path / "none" / "gates.csv"],
             f"there is no folder {tmp_path / 'none'}")
+
+
+def weights(path, name: str, **options) -> list[str]:
+    """A torchvision or timm network of random weights as a file: the arguments that name it."""
+    torch.manual_seed(0)
+    source, _, rest = name.partition("/")
+    network = (timm.create_model if source == "timm" else torchvision.models.get_model)(rest, **options)
+    torch.save(network.state_dict(), path)
+    return [f"file:{path}", "--arch", name, "--device", "cpu"]
+
+
+def test_a_segmentation(capsys, photos, tmp_path):
+    own = weights(tmp_path / "w.pt", "torchvision/lraspp_mobilenet_v3_large", weights_backbone=None, num_classes=4)
+    text = printed(capsys, "inspect", *own, *photos)
+    assert text.startswith("picture")
+    assert "of pixels" in text and "probability" not in text and "SE_4_5" in text
+    model = sv.load(own[0], arch=own[2], device="cpu")
+    views = {str(photo): sv.inspect(model, model.batch([sv.open_image(photo)])) for photo in photos}
+    shares = tables.class_shares(views, model.classes)
+    found = document(capsys, "inspect", *own, *photos, "--class", shares["class"][0])
+    assert found["predictions"] == []
+    assert found["without"].startswith("The network gives scores for each pixel and no logits")
+    assert pd.DataFrame(found["shares"]).equals(shares)
+    layer = model.stages["Stage 4"]
+    target = sv.SemanticSegmentationTarget(int(shares["index"][0]))
+    cams = sv.inspect(model, model.batch([sv.open_image(photos[0])]), [target], [layer]).cams
+    cell = next(row for row in found["strongest"] if (row["picture"], row["map"]) == (str(photos[0]), "Stage 4"))
+    assert cell["value"] == pytest.approx(float(cams[layer].max()), rel=1e-3)
+
+
+def test_one_logit(capsys, photos, tmp_path):
+    own = weights(tmp_path / "w.pt", "timm/legacy_seresnet18", num_classes=1)
+    found = document(capsys, "inspect", *own, photos[0], "--class", "against class 0")
+    model = sv.load(own[0], arch=own[2], device="cpu")
+    batch = model.batch([sv.open_image(photos[0])])
+    view = sv.inspect(model, batch, [sv.BinaryClassifierOutputTarget(0)], ["layer4"])
+    probability = {row["class"]: row["probability"] for row in found["predictions"]}
+    assert probability["for class 0"] == pytest.approx(float(view.logits.sigmoid()), rel=1e-4)
+    assert probability["against class 0"] == pytest.approx(1 - float(view.logits.sigmoid()), rel=1e-4)
+    assert found["class"] == "against class 0"
+    cell = next(row for row in found["strongest"] if model.stages[row["map"]] == "layer4")
+    assert cell["value"] == pytest.approx(float(view.cams["layer4"].max()) / 2, rel=1e-3)
+
+
+def test_a_network_without_classes(capsys, photos, monkeypatch):
+    import senet_viz.models
+
+    class Backbone(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = slim_resnet50("se", num_classes=3, widths=(4, 4, 8, 8), min_width=2)
+
+        def forward(self, x):
+            return {"a": self.net(x)[..., None]}
+
+    model = sv.Model(Backbone(), lambda image: torch.rand(3, 32, 32), [], name="backbone")
+    monkeypatch.setattr(senet_viz.models, "load", lambda *_, **__: model)
+    text = printed(capsys, "inspect", "backbone", photos[0])
+    assert text.splitlines()[0] == ("The network gives no logits of classes but a dictionary with a: there are no "
+                                    "predictions.")
+    assert "SE_5_3" in text and "probability" not in text
+    refused(capsys, ["inspect", "backbone", photos[0], "--class", "x"], "--class has nothing to choose from")

@@ -12,6 +12,10 @@ from senet_viz import tables
 from senet_viz.experiments.attribution import attribute
 from senet_viz.experiments.picture_sections import BY_DIFFERENCE, BY_VALUE, HEADS, PictureSections, describe_gate_change
 from senet_viz.gates import contribution_points
+from senet_viz.gates.answers import target_of
+from senet_viz.layers import SqueezeExcite
+from senet_viz.models import for_and_against
+from senet_viz.reports.text import plain
 from tests.experiments.test_what_if import NAMES
 from tests.gates.conftest import make
 
@@ -169,3 +173,117 @@ def test_what_a_gate_changed_in_words():
     assert "The second map of x is nowhere positive" in dark
     assert "Neither map of \\_y\\_ is anywhere positive" in dark
     assert describe_gate_change({"x": (zero, zero)}, "SE_2_1").startswith("Neither map of x is anywhere positive")
+
+
+# a segmentation
+
+class Pixels(torch.nn.Module):
+    """Scores of classes around 0, so that several have pixels."""
+
+    def __init__(self, classes: int):
+        super().__init__()
+        self.stem, self.se, self.head = (torch.nn.Conv2d(3, 8, 3, 2, 1), SqueezeExcite(8, 2),
+                                         torch.nn.Conv2d(8, classes, 5, 2, 2))
+
+    def forward(self, x):
+        maps = self.head(self.se(self.stem(x).relu()))
+        return {"out": maps - maps.mean((2, 3), keepdim=True)}
+
+
+@pytest.fixture(scope="module", params=[5, 1])
+def segmentation(request, model):
+    torch.manual_seed(0)
+    net = sv.Model(Pixels(request.param), model("se").transform, NAMES[:request.param],
+                   name="pixels")
+    views, seen = {}, {}
+    for name, path in PHOTOS.items():
+        batch = net.batch([sv.open_image(path)])
+        views[name] = sv.inspect(net, batch, [sv.SemanticSegmentationTarget(0)],
+                                 [*net.stages.values(), (net.blocks[0].name, "output")],
+                                 contribution_points(net.blocks), retain_graph=True)
+        seen[name] = net.seen(batch[0])
+    return PictureSections(net, "model = given", PHOTOS, views, seen)
+
+
+def run(section, net) -> pd.DataFrame:
+    names = {"given": net}
+    exec(compile(section.script, "script", "exec"), names)
+    return names["result"]
+
+
+def test_the_class_map_of_a_segmentation(segmentation):
+    net, section = segmentation.model, segmentation.predictions()
+    pd.testing.assert_frame_equal(run(section, net), section.table.assign(
+        **{"class": [NAMES[i] if i >= 0 else "none" for i in section.table["index"]]}))
+    assert [title for title, _ in section.pictures[:2]] == ["a *bug*", "a *bug*, its classes"]
+    painted = section.pictures[1][1]
+    found = {tuple(int(segmentation.colours[index][i:i + 2], 16) for i in (1, 3, 5))
+             for index in section.table.loc[section.table["picture"] == "a *bug*", "index"]}
+    assert {tuple(colour) for colour in painted.reshape(-1, 3).tolist()} == found
+    sums = section.table[section.table["index"] >= 0].groupby("index")["share"].sum()
+    assert segmentation.present[0] == sums.idxmax() and set(segmentation.present) == set(sums.index)
+    lead = segmentation.head("predictions")[1]
+    assert "64×64 pixels" in lead and "{" not in lead
+    assert ("of its 5 classes" in lead) == (len(net.classes) == 5)
+    assert "Seg-Grad-CAM" in segmentation.head("grad-cam")[2]
+
+
+def test_maps_of_a_segmentations_class(segmentation):
+    net, views = segmentation.model, segmentation.views
+    targets = segmentation.targets()
+    for name, target in targets.items():
+        rows = segmentation.shares[(segmentation.shares["picture"] == name) & (segmentation.shares["index"] >= 0)]
+        assert target == rows["index"].iloc[0]
+    explained = {name: view.grad_cam([target_of(view, targets[name])]) for name, view in views.items()}
+    cams = {name: {layer: found[layer][0, 0].numpy() for layer in net.stages.values()}
+            for name, (found, _) in explained.items()}
+    section = segmentation.cams(cams, targets)
+    pd.testing.assert_frame_equal(run(section, net), section.table, rtol=1e-4, atol=1e-6)
+    assert section.table["value"].max() > 0 and "No pixel" not in section.text
+    block = net.blocks[0]
+    change = segmentation.gate_change(
+        block, {name: found[1][block.name, "output"] for name, found in explained.items()}, targets)
+    pd.testing.assert_frame_equal(run(change, net), change.table, rtol=1e-4, atol=1e-6)
+    image = net.transform(sv.open_image(PHOTOS["pot"]))
+    values = attribute(net, image, target_of(views["pot"], targets["pot"]))
+    opinion = segmentation.opinion("pot", values.numpy(), targets["pot"], "occlusion")
+    pd.testing.assert_frame_equal(run(opinion, net), opinion.table, rtol=1e-3, atol=1e-5)
+    assert opinion.table["value"].abs().max() > 0
+
+
+def test_a_class_that_a_picture_lacks(segmentation):
+    net = segmentation.model
+    empty = {name: {layer: np.zeros((4, 4)) for layer in net.stages.values()} for name in PHOTOS}
+    lacks = {(name, index) for name in PHOTOS for index in range(len(net.classes))} - set(
+        zip(segmentation.shares["picture"], segmentation.shares["index"]))
+    for name, index in [*lacks, ("pot", segmentation.targets()["pot"])]:
+        text = segmentation.cams(empty, segmentation.targets() | {name: index}).text
+        assert (f"No pixel of {plain(name)} is of the class" in text) == ((name, index) in lacks)
+
+
+def test_what_a_network_without_classes_shows(model):
+    net = sv.Model(model("se").module, model("se").transform, [], name="embedding")
+    views = {name: sv.inspect(net, net.batch([sv.open_image(path)]), features=contribution_points(net.blocks))
+             for name, path in PHOTOS.items()}
+    sections = PictureSections(net, "", PHOTOS, views, {name: np.zeros((64, 80, 3), np.uint8) for name in PHOTOS})
+    section = sections.predictions()
+    assert section.table is None and not section.script
+    assert "The network gives 10 numbers for a picture, and the model names no classes" in re.sub(
+        r"\\(.)", r"\1", section.text)
+    assert [title for title, _ in section.pictures] == list(PHOTOS)
+    assert "each of its own proportions. *" in sections.head("predictions")[1]
+    assert len(sections.all_blocks().table) == 3 * len(net.blocks)
+
+
+def test_the_words_for_one_logit(model):
+    module = torch.nn.Sequential(model("se").module, torch.nn.Linear(10, 1))
+    net = for_and_against(sv.Model(module, model("se").transform, ["smiling"], name="one"))
+    views = {"pot": sv.inspect(net, net.batch([sv.open_image(PHOTOS["pot"])]))}
+    sections = PictureSections(net, "model = given", {"pot": PHOTOS["pot"]}, views,
+                               {"pot": np.zeros((64, 64, 3), np.uint8)})
+    _, lead, more = sections.head("predictions")
+    assert "how probable both classes are" in lead and "one logit" in more
+    section = sections.predictions()
+    pd.testing.assert_frame_equal(run(section, net), section.table)
+    assert section.table["class"].tolist() in (["for smiling", "against smiling"], ["against smiling", "for smiling"])
+    assert section.table["probability"].sum() == pytest.approx(1)

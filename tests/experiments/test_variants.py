@@ -3,6 +3,7 @@ import copy
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -317,3 +318,38 @@ def test_the_network_is_left_as_it_was(se, batch):
     assert all(torch.equal(before[name], value) for name, value in se.module.state_dict().items())
     assert torch.equal(se.module(batch), first)
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in se.module.modules())
+
+
+def test_other_pictures_of_other_sizes(se, batch, others):
+    one_by_one = variants.variants(se, batch, "SE_4_2", others.split(1))
+    together = variants.variants(se, batch, "SE_4_2", others)
+    for name, gates in together.across.items():
+        close(one_by_one.across[name], gates)
+    mixed = variants.variants(se, batch, "SE_4_2", [*others[:4].split(1), others[4:5, :, :24], others[5:, :, :, :16]])
+    for name, gates in together.across.items():
+        close(mixed.across[name][:5], gates[:5])
+    assert mixed.pictures == 7
+
+
+def test_a_network_without_logits(se, batch, others):
+    class Backbone(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = se.module
+
+        def forward(self, x):
+            return {"features": self.net(x)[:, :, None], "input": x}
+
+    own = variants.variants(se, batch, "SE_3_1", others)
+    run = variants.variants(sv.Model(Backbone(), se.transform, []), batch, "SE_3_1", others)
+    assert run.logits == {}
+    shown, expected = variants.table(run, []), variants.table(own, CLASSES)
+    gone = ["class", "probability", "own class"]
+    pd.testing.assert_frame_equal(shown.drop(columns=gone), expected.drop(columns=gone))
+    assert shown[["probability", "own class"]].isna().all(axis=None)
+    assert set(shown["class"]) == {""}
+    said = variants.effect(run, shown)
+    assert said in variants.effect(own, expected)
+    assert said.endswith("the block's own weights.")
+    assert variants.findings(run) == variants.findings(own)
+    assert variants.beside(run, shown)["own class"].isna().all()

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 import senet_viz as sv
@@ -343,6 +344,29 @@ def test_sentences_of_a_swap_and_of_sizes(network):
     assert f"at **{(ahead > 0).sum()}** of 3 sizes; the difference goes from {ahead[0.5]:+.2f} at 0.5× to " in text
     best = (wide["own choice"] >= wide[["3x3", "5x5", "uniform"]].max(axis=1)).sum()
     assert text.endswith(f"at {best} of 3 sizes.")
+
+
+@pytest.mark.parametrize("form", ["map", "nothing", "miscounted"])
+def test_a_look_at_a_network_without_logits_of_classes_is_at_its_gates(form):
+    net = make("slim/se")
+    forms = {"map": lambda logits: logits[:, :, None, None].expand(-1, -1, 2, 2), "nothing": lambda logits: {"a": 1},
+             "miscounted": lambda logits: logits[:, 1:]}
+
+    class Other(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = net
+
+        def forward(self, x):
+            return forms[form](self.net(x))
+
+    image = Image.fromarray(np.full((64, 64, 3), 100, np.uint8))
+    model = sv.Model(Other(), lambda image: torch.from_numpy(np.array(image)).permute(2, 0, 1) / 255, NAMES)
+    before, after = what_if.look(model, image), what_if.look(model, image, [sv.Edit("SE_3_*", 1)])
+    assert before.view.cams == {}
+    table = what_if.travel(before.view, after.view, [sv.Edit("SE_3_*", 1)])
+    assert (table.loc[table["stage"] == 2, "difference"] == 0).all()
+    assert (table.loc[table["stage"] > 3, "difference"] > 0).all()
 
 
 def test_what_cannot_be_tried_is_said(network):

@@ -29,8 +29,8 @@ def view(logits=(), output=None) -> View:
     (view([1, 2, 3]), "abc", CLASSIFICATION, False), (view([1]), "", CLASSIFICATION, True),
     (view([1]), "a", CLASSIFICATION, True), (view([1]), "ab", CLASSIFICATION, True), (view([1]), "abc", OTHER, False),
     (view([1, 2, 3]), "ab", OTHER, False), (view([1, 2, 3]), "", OTHER, False),
-    (view(output=MAPS), "abc", SEGMENTATION, False), (view(output={"out": MAPS, "aux": MAPS}), "abc", SEGMENTATION, False),
-    (view(output=MAPS[:, :1]), "a", SEGMENTATION, False), (view(output=MAPS), "ab", OTHER, False),
+    (view(output=MAPS), "abc", SEGMENTATION, False), (view(output=MAPS[:, :1]), "a", SEGMENTATION, False),
+    (view(output={"out": MAPS, "aux": MAPS}), "abc", SEGMENTATION, False), (view(output=MAPS), "ab", OTHER, False),
     (view(output=MAPS), "", OTHER, False), (view(output=[{"boxes": torch.ones(2, 4)}]), "abc", OTHER, False),
     (view(output=object()), "abc", OTHER, False)])
 def test_the_task_is_told_by_logits_maps_and_class_names(seen, classes, task, binary):
@@ -44,8 +44,8 @@ def test_the_task_is_told_by_logits_maps_and_class_names(seen, classes, task, bi
     (view([1, 2, 3]), "", "The network gives 3 numbers for a picture, and the model names no classes: so."),
     (view(output=[{"boxes": 1, "scores": 2}]), "a",
      "The network gives no logits of classes but a list of 1 with a dictionary with boxes, scores: so."),
-    (view(output=MAPS), "ab", "The network gives no logits of classes but a tensor (1, 3, 2, 4) (it would be a class map "
-                              "if the model had 3 class names and not 2): so."),
+    (view(output=MAPS), "ab", "The network gives no logits of classes but a tensor (1, 3, 2, 4) (it would be a class "
+                              "map if the model had 3 class names and not 2): so."),
     (view(output=[]), "ab", "The network gives no logits of classes but an object of type list: so.")])
 def test_what_it_gives_instead_is_one_sentence(seen, classes, said):
     assert answer_of(seen, list(classes)).lacks("so") == said

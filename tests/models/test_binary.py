@@ -9,7 +9,8 @@ from senet_viz.layers import SqueezeExcite
 from senet_viz.models import for_and_against
 
 FORMS = {  # z (N, 1) and maps → what the network returns, and how the model finds z in it
-    "(N, 1)": (lambda z, _: z, None), "(N,)": (lambda z, _: z[:, 0], None), "squeezed": (lambda z, _: z.squeeze(), None),
+    "(N, 1)": (lambda z, _: z, None), "(N,)": (lambda z, _: z[:, 0], None),
+    "squeezed": (lambda z, _: z.squeeze(), None),
     "second": (lambda z, maps: (maps, z), None), "by name": (lambda z, maps: {"logits": z, "maps": maps}, None),
     "by output": (lambda z, maps: {"a": maps, "b": z}, lambda returned: returned["b"])}
 

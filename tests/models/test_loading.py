@@ -295,10 +295,31 @@ def test_torchvisions_cache_is_not_trusted(caches, tmp_path):
 
 
 def test_torchvision_unknown_and_random():
-    assert "resnet50" in refuse(UnknownModel, "torchvision/resnt50", "no classification model 'resnt50'; near to it")
-    refuse(UnknownModel, "torchvision/fasterrcnn_resnet50_fpn", "no classification model")
+    assert "resnet50" in refuse(UnknownModel, "torchvision/resnt50", "or detection model 'resnt50'; near to it")
+    refuse(UnknownModel, "torchvision/raft_large", "no classification, segmentation or detection model")
     model = load(f"torchvision/{NAME}", device="cpu", pretrained=False)
     assert model.info == {"Architecture": "torchvision squeezenet1_1", "Weights": "random"}
+
+
+@pytest.mark.parametrize(("name", "classes", "task"), [
+    ("lraspp_mobilenet_v3_large", 21, "segmentation"), ("ssdlite320_mobilenet_v3_large", 91, "other")])
+def test_torchvisions_other_tasks(name, classes, task, monkeypatch):
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", None)  # nothing is fetched, no backbone's weights either
+    model = load(f"torchvision/{name}", device="cpu", pretrained=False)
+    assert len(model.classes) == classes
+    assert model.answer.task == task
+    assert len(model.blocks) in (8, 9)
+    assert model.batch([sv.Model.noise()]).shape[:2] == (1, 3)
+
+
+def test_a_segmentation_of_ones_own_file(tmp_path):
+    torch.manual_seed(0)
+    theirs = torchvision.models.get_model("lraspp_mobilenet_v3_large", weights_backbone=None, num_classes=4).eval()
+    torch.save(theirs.state_dict(), tmp_path / "w.pt")
+    model = load(f"file:{tmp_path / 'w.pt'}", arch="torchvision/lraspp_mobilenet_v3_large", device="cpu")
+    assert model.classes == [f"class {i}" for i in range(4)]
+    x = torch.rand(1, 3, 64, 64)
+    torch.testing.assert_close(model.module(x)["out"], theirs(x)["out"])
 
 
 # downloads that fail

@@ -237,7 +237,7 @@ def test_class_index_refuses(named, name, message):
 @pytest.mark.parametrize(("transform", "said"), [
     (None, "its transform fails: TypeError"),
     (lambda image: torch.as_tensor(image), "its transform fails"),
-    (lambda image: transforms.ToTensor()(image).flatten(1), r"makes of one a tensor \(3, 65536\), not \(channels, height"),
+    (lambda image: transforms.ToTensor()(image).flatten(1), r"makes of one a tensor \(3, 65536\), not \(ch"),
     (lambda image: transforms.ToTensor()(image)[:, None], r"makes of one a tensor \(3, 1, 256, 256\)"),
     (lambda image: np.asarray(image), "makes of one no tensor but ndarray")])
 def test_a_model_that_takes_no_pictures_says_so(transform, said):
@@ -263,5 +263,5 @@ def test_what_a_network_of_grey_pictures_saw():
 def test_pictures_of_several_proportions_make_no_batch():
     kept = sv.Model(Net(), transforms.Compose([transforms.Resize(32), transforms.ToTensor()]), ["a", "b"], name="mine")
     assert kept.batch([PHOTO, PHOTO]).shape == (2, 3, 32, 48)
-    with pytest.raises(ValueError, match="^mine takes each picture in its own proportions"):
+    with pytest.raises(ValueError, match=r"^mine takes each picture in its own proportions"):
         kept.batch([PHOTO, PHOTO.rotate(90, expand=True)])
