@@ -1,8 +1,12 @@
 """Shard results → the archive, in shard order."""
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import accumulate
 from pathlib import Path
+from threading import Lock
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from ..data.files import replacing
+from ..gates import AttentionBlock
 from ..statistics.archive import IMAGES, METADATA, TENSORS, describe
 from ..statistics.drivers import DRIVERS, drivers
 from .moments import Moments
@@ -19,6 +24,8 @@ from .sample import components, farthest, hidden_measures, measures, on_threads,
 from .shards import Collection
 
 COMPACT_BINS = 20
+Place = TypeVar("Place")
+Found = TypeVar("Found")
 
 
 def merge(plan: Collection, shards: Sequence[Path], out: Path, compact: bool) -> None:
@@ -49,23 +56,21 @@ def merge(plan: Collection, shards: Sequence[Path], out: Path, compact: bool) ->
             if moments is not None:
                 _add(parts, plan, source, moments, compact)
                 if sample and source != "shuffled":
-                    with on_threads(plan.settings.threads):
-                        _measure(parts, plan, sample, source, moments, compact)
+                    _measure(parts, plan, sample, source, moments, compact)
         draws: dict[str, list[torch.Tensor]] = {}
         for draw in range(plan.settings.random_weights):
             moments = _merged(plan, files, z, f"random {draw}")
             if moments is not None:
                 _add(draws, plan, f"random {draw}", moments, compact)
                 if sample:
-                    with on_threads(plan.settings.threads):
-                        _measure(draws, plan, sample, f"random {draw}", moments, compact)
+                    _measure(draws, plan, sample, f"random {draw}", moments, compact)
         for name, values in draws.items():
             parts.setdefault(name, []).append(torch.stack(values))
         if sample:
             sampled = len(sample.index)
-            with on_threads(plan.settings.threads):
+            with on_threads(1):
                 _measure_hidden(parts, plan, sample)
-                _measure_drivers(parts, plan, sample)
+            _measure_drivers(parts, plan, sample)
         counts = sum(file.get(f"{z}.histogram") for file in files if f"{z}.histogram" in file.names)
         if compact:
             counts = counts.unflatten(1, (COMPACT_BINS, -1)).sum(2).int()
@@ -114,6 +119,7 @@ class Sample:
 
     def __init__(self, plan: Collection, files: "list[Result]", z: int):
         self.z, self.files = z, [file for file in files if f"{z}.index.whole" in file.names]
+        self._reading = Lock()
         if self.files:
             self.index = self("index")
             self.labels = torch.from_numpy(plan.labels)[self.index]
@@ -125,7 +131,9 @@ class Sample:
     def __call__(self, source: str, columns: slice | None = None) -> torch.Tensor:
         """(n, columns) of a source."""
         name = f"{self.z}.{source}.whole"
-        return torch.cat([file.get(name) if columns is None else file.part(name)[:, columns] for file in self.files])
+        with self._reading:
+            return torch.cat([file.get(name) if columns is None else file.part(name)[:, columns]
+                              for file in self.files])
 
 
 class Result:
@@ -190,13 +198,16 @@ def _measure(tensors: dict[str, list[torch.Tensor]], plan: Collection, sample: S
              compact: bool) -> None:
     """Put what the sample tells of one source at one zoom behind what is there."""
     labelled = moments.take(torch.arange(len(moments.count) - 1))
-    start, kind = 0, source.split()[0]
-    for block in plan.model.blocks:
+    kind, blocks = source.split()[0], plan.model.blocks
+    sizes = [block.channels * (1 if source == "squeeze" else block.branches) for block in blocks]
+
+    def of_block(place: tuple[slice, int]) -> dict[str, torch.Tensor]:
+        columns, channels = place
         found: dict[str, list[torch.Tensor]] = {}
-        for _ in range(1 if source == "squeeze" else block.branches):
-            columns = slice(start, start := start + block.channels)
-            values = sample(source, columns)
-            told = {f"{kind}.measures": measures(values, sample.labels, labelled.channels(columns)),
+        for start in range(columns.start, columns.stop, channels):
+            branch = slice(start, start + channels)
+            values = sample(source, branch)
+            told = {f"{kind}.measures": measures(values, sample.labels, labelled.channels(branch)),
                     f"{kind}.rank": rank_specificity(values, sample.labels)}
             if kind != "random":
                 told[f"{kind}.farthest"] = farthest(values, sample.index)
@@ -205,8 +216,12 @@ def _measure(tensors: dict[str, list[torch.Tensor]], plan: Collection, sample: S
             for name, tensor in told.items():
                 short = compact and name != f"{kind}.measures" and tensor.is_floating_point()
                 found.setdefault(name, []).append(tensor.half() if short else tensor)
-        for name, several in found.items():
-            tensors.setdefault(f"{block.name}.{name}", []).append(torch.stack(several))
+        return {name: torch.stack(several) for name, several in found.items()}
+
+    places = [(columns, block.channels) for columns, block in zip(_slices(sizes), blocks)]
+    for block, told in zip(blocks, _side_by_side(plan, of_block, places)):
+        for name, tensor in told.items():
+            tensors.setdefault(f"{block.name}.{name}", []).append(tensor)
 
 
 def _measure_hidden(tensors: dict[str, list[torch.Tensor]], plan: Collection, sample: Sample) -> None:
@@ -219,14 +234,34 @@ def _measure_hidden(tensors: dict[str, list[torch.Tensor]], plan: Collection, sa
 
 
 def _measure_drivers(tensors: dict[str, list[torch.Tensor]], plan: Collection, sample: Sample) -> None:
-    start = squeezed = 0
-    for block in plan.model.blocks:
-        columns = slice(start, start := start + block.branches * block.channels)
-        gates = sample("gate", columns).unflatten(1, (block.branches, block.channels))
-        z = sample("squeeze", slice(squeezed, squeezed := squeezed + block.channels))
-        told = [drivers(gates, branch, z, sample.labels, sample.properties) for branch in range(block.branches)]
-        tensors.setdefault(f"{block.name}.drivers", []).append(torch.tensor(
-            [[of[name] for name in DRIVERS] for of in told], dtype=torch.float32))
+    blocks = plan.model.blocks
+    gates = _slices([block.branches * block.channels for block in blocks])
+    squeezed = _slices([block.channels for block in blocks])
+
+    def of_block(place: tuple[AttentionBlock, slice, slice]) -> torch.Tensor:
+        block, columns, of_z = place
+        values = sample("gate", columns).unflatten(1, (block.branches, block.channels))
+        z = sample("squeeze", of_z)
+        told = [drivers(values, branch, z, sample.labels, sample.properties) for branch in range(block.branches)]
+        return torch.tensor([[of[name] for name in DRIVERS] for of in told], dtype=torch.float32)
+
+    for block, told in zip(blocks, _side_by_side(plan, of_block, zip(blocks, gates, squeezed))):
+        tensors.setdefault(f"{block.name}.drivers", []).append(told)
+
+
+def _side_by_side(plan: Collection, function: Callable[[Place], Found], places: Iterable[Place]) -> list[Found]:
+    """What a function finds of each block, a block a thread, on as many as the run has.
+
+    No sum is shared between threads, so that its last bits are the same on however many.
+    """
+    with on_threads(1), ThreadPoolExecutor(plan.settings.threads) as pool:
+        return list(pool.map(function, places))
+
+
+def _slices(sizes: Sequence[int]) -> list[slice]:
+    """Parts of these sizes, one behind the other."""
+    ends = list(accumulate(sizes))
+    return [slice(end - size, end) for size, end in zip(sizes, ends)]
 
 
 def _parts(plan: Collection, values: torch.Tensor) -> list[torch.Tensor]:

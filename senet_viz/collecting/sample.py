@@ -137,7 +137,7 @@ def width(module: nn.Module, layer: str) -> int:
 
 @contextmanager
 def on_threads(threads: int) -> Iterator[None]:
-    """Compute on as many threads as the run does: sums in another order differ in their last bits."""
+    """Compute on so many threads: sums in another order differ in their last bits."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:

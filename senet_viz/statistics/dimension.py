@@ -125,8 +125,8 @@ class Halves:
 def principal(values: torch.Tensor, count: int) -> torch.Tensor:
     """The first principal directions of vectors (n, C): (count or fewer, C) float64, of length 1, largest entry > 0.
 
-    There are at most min(n − 1, C). They are found by the subspace iteration of ``torch.svd_lowrank``, from a fixed
-    seed, in the smaller of the two matrices of products, XᵀX and XXᵀ.
+    There are at most min(n − 1, C). They are found by the subspace iteration of ``torch.svd_lowrank``, from numbers of
+    its own, in the smaller of the two matrices of products, XᵀX and XXᵀ.
     """
     values = values.detach().cpu().double()
     values = values - values.mean(0)
@@ -135,9 +135,13 @@ def principal(values: torch.Tensor, count: int) -> torch.Tensor:
         return values.new_zeros(0, values.shape[1])
     tall = len(values) > values.shape[1]
     products = values.T @ values if tall else values @ values.T
-    with torch.random.fork_rng(devices=[]):  # the CPU's numbers alone: torch.manual_seed would set those of GPUs too
-        torch.default_generator.manual_seed(0)
-        found = torch.svd_lowrank(products, q=min(2 * count + 4, len(products)), niter=4)[0].T[:count]
+    # torch.svd_lowrank draws from the generator that all threads share: what it finds would depend on theirs
+    basis = torch.linalg.qr(products @ torch.randn(
+        len(products), min(2 * count + 4, len(products)), dtype=products.dtype,
+        generator=torch.Generator().manual_seed(0))).Q
+    for _ in range(4):
+        basis = torch.linalg.qr(products @ torch.linalg.qr(products.T @ basis).Q).Q
+    found = (basis @ torch.linalg.svd(basis.T @ products, full_matrices=False).U).T[:count]
     directions = found if tall else torch.nn.functional.normalize(found @ values)
     largest = directions.gather(1, directions.abs().argmax(1, keepdim=True))
     return directions * largest.sign()

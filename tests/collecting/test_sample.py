@@ -1,6 +1,10 @@
 """What the sample of whole gates tells, computed again from recorded pictures."""
+import importlib
 import io
 import math
+import threading
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -17,6 +21,8 @@ from senet_viz.statistics import summaries
 from senet_viz.statistics.decoding import decoded
 from senet_viz.statistics.drivers import drivers
 from tests.runs import LABELS, class_folders, make_model
+
+merging = importlib.import_module("senet_viz.collecting.merge")
 
 
 @pytest.fixture(scope="module")
@@ -212,6 +218,25 @@ def test_a_compact_archive_tells_the_same(full, compact):
     (5, 9, [0, 1, 2, 3, 4]), (5, 5, [0, 1, 2, 3, 4]), (7, 3, [0, 2, 4]), (7, 0, [])])
 def test_evenly(count, wanted, expected):
     assert evenly(count, wanted).tolist() == expected
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_blocks_are_measured_side_by_side_and_each_on_one_thread(threads):
+    """In their order, whoever is done first; sums are those of one thread, on however many the blocks are."""
+    before, seen = torch.get_num_threads(), set()
+
+    def function(place):
+        seen.add((threading.get_ident(), torch.get_num_threads()))
+        time.sleep(0.02 * (5 - place))
+        return place ** 2
+
+    plan = SimpleNamespace(settings=SimpleNamespace(threads=threads))
+    assert merging._side_by_side(plan, function, range(5)) == [0, 1, 4, 9, 16]
+    assert len(seen) == threads and {count for _, count in seen} == {1}
+    assert torch.get_num_threads() == before
+    with pytest.raises(ZeroDivisionError):
+        merging._side_by_side(plan, lambda place: 1 / place, [1, 0])
+    assert merging._slices([2, 0, 3]) == [slice(0, 2), slice(2, 2), slice(2, 5)]
 
 
 def test_an_edit_keeps_the_mean_and_the_first_directions(whole, view):
