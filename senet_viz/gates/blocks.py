@@ -344,7 +344,9 @@ def _form(uses: list[Use], branches: int, parts: tuple[Trace | None, ...]) -> st
         return "linear" if uses[0].begun.learned else "SE"
     if any(trace is use.inner.entered for use in uses for trace in (parts or (use.map,)) if len(uses) > 1 or parts):
         return "Highway"
-    return "SplitAttn" if len(uses) == 1 and not parts else "SK"
+    wholes = {trace.whole for trace in parts if trace is not None}  # of several maps, that which they are cut from
+    whole = next(iter(wholes)) if len(wholes) == 1 else None
+    return "SplitAttn" if not parts or (whole is not None and not whole.parts) else "SK"
 
 
 def _kernel(branch: nn.Module) -> int | None:

@@ -104,7 +104,7 @@ class Trace:
         outputs: the modules whose output it is, innermost first.
         parts: what it was joined from; None for what does not depend on the picture.
         uses: the multiplications by a gate whose product, or sum of products, it is.
-        partial: whether it is a cut of a product only.
+        whole: of a cut, or another arrangement, of a value: that value.
     """
 
     space: int
@@ -117,7 +117,7 @@ class Trace:
     outputs: list[Call] = field(default_factory=list)
     parts: tuple["Trace | None", ...] = ()
     uses: frozenset["Use"] = frozenset()
-    partial: bool = False
+    whole: "Trace | None" = None
 
 
 @dataclass(eq=False)
@@ -218,9 +218,10 @@ class Search(TorchFunctionMode):
             trace = self._traces[output] = Trace(space, not _one_cell(output.shape, space), fold=call.entered.fold)
         if output.dim() == _space(trace, output.shape) + 2:
             trace.outputs.append(call)
-            for use in () if trace.partial else trace.uses:
+            for use in () if trace.whole else trace.uses:
                 use.returned.append((call, trace.uses))
-        if trace.begun is not None and output.dim() > 1 and output[0].numel() <= MOST_CHANNELS:
+        handed_on = call.argument is not None and call.argument() is output  # by an identity: others hold it as well
+        if trace.begun is not None and not handed_on and output.dim() > 1 and output[0].numel() <= MOST_CHANNELS:
             trace.begun.outputs.append((call, output.detach().clone(), trace.changes))
 
     def _script(self, given: tuple, output) -> None:
@@ -333,7 +334,7 @@ class Search(TorchFunctionMode):
         if name in JOINS:
             trace.parts = tuple(part for t in traces for part in (t.parts if t and t.parts else (t,)))
         elif name in MOVES:
-            trace.uses, trace.partial = first.uses, True
+            trace.uses, trace.whole = first.uses, first.whole or first
         else:
             self._after_a_use(name, trace, traces, args, kwargs)
         return trace

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from senet_viz.gates import find_blocks, inspect
+from senet_viz.gates import Edit, find_blocks, inspect
 from senet_viz.gates.hooks import hooked
 from senet_viz.gates.search import over_channels
 
@@ -386,9 +386,43 @@ def test_gates_without_an_activation(pictures, unchanged, form):
                                    view.features[block.name, "output"])
 
 
+class SplitCut(Split):
+    """The same with cuts: each is multiplied with its own gate, and Python adds them."""
+
+    def forward(self, x):
+        maps = self.wide(x).chunk(2, 1)
+        gates = self.fc(sum(maps).mean((2, 3))).view(-1, 2, C).softmax(1)
+        self.seen = [gates.detach()]
+        return sum(gate[..., None, None] * u for gate, u in zip(gates.unbind(1), maps))
+
+
 def test_split_attention_is_no_highway(pictures):
     assert [(block.kind, block.name) for block in find_blocks(Net(Split), pictures(1))] == [
         ("SplitAttn", "layer1.0.attention"), ("SplitAttn", "layer2.0.attention")]
+
+
+def test_split_attention_by_cuts(pictures):
+    net, batch = Net(SplitCut), pictures(2)
+    blocks = find_blocks(net, batch)
+    assert [(block.kind, block.name, block.branches) for block in blocks] == [
+        ("SplitAttn", "layer1.0", 2), ("SplitAttn", "layer2.0", 2)]
+    view = inspect(net, batch)
+    for block, expected in zip(blocks, seen_in(net)):
+        torch.testing.assert_close(view.gates[block.name], expected)
+
+
+def test_a_module_that_only_hands_the_gate_on(pictures):
+    """Dropout gives what it was given: the product does not take it from there, and an edit there would do nothing."""
+    def unit(unit, u, x):
+        gate = torch.sigmoid(unit.up(unit.down(u.mean((2, 3)))))
+        unit.dropout(gate)  # for the next step of a recurrence
+        return u * keep(unit, gate)[..., None, None]
+
+    net, batch = Net(lambda: Around(unit, dropout=nn.Dropout(), **fc())), pictures(2)
+    blocks = find_blocks(net, batch)
+    assert [block.gate for block in blocks] == [None, None]
+    off = inspect(net, batch, edits=[Edit(blocks[0].name, 0)], features=[(blocks[0].name, "output")])
+    assert off.features[blocks[0].name, "output"].abs().max() == 0
 
 
 def hard_swish(unit, u, x):
