@@ -52,7 +52,7 @@ class Subspace:
 
     def nearest(self, gate: torch.Tensor, first: int) -> torch.Tensor:
         """What is kept of the gate (…, B, C) of the branches from ``first`` on."""
-        branches = slice(first, first + gate.shape[1])
+        branches = slice(first, first + gate.shape[-2])
         mean = torch.as_tensor(self.mean).to(gate)[branches]
         directions = torch.as_tensor(self.directions).to(gate)[:, branches]
         along = torch.einsum("...bc,kbc->...bk", gate - mean, directions)
