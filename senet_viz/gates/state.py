@@ -9,8 +9,8 @@ import torch
 import torch.utils.checkpoint
 from torch import nn
 
-# buffers that a forward changes in evaluation mode too (counters, running means): known after the first forward
-_changing: "weakref.WeakKeyDictionary[nn.Module, set[str]]" = weakref.WeakKeyDictionary()
+# which buffers, by their order, a forward changes in evaluation mode too (counters, means): known after the first one
+_changing: "weakref.WeakKeyDictionary[nn.Module, set[int]]" = weakref.WeakKeyDictionary()
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def inspected(module: nn.Module, first: bool = False) -> Iterator[None]:
         if any("_orig_mod" in part._modules for part in parts):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(_without_checkpoints())
-        stack.enter_context(_buffers_kept(module, first))
+        stack.enter_context(_buffers_kept(module, parts, first))
         stack.enter_context(torch.inference_mode(False))
         stack.enter_context(torch.set_grad_enabled(grad))
         try:
@@ -48,24 +48,24 @@ def inspected(module: nn.Module, first: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def _buffers_kept(module: nn.Module, first: bool) -> Iterator[None]:
-    buffers = {name: (owner, key, buffer) for owner_path, owner in module.named_modules()
-               for key, buffer in owner._buffers.items() if buffer is not None and not buffer.is_inference()
-               for name in [f"{owner_path}.{key}"]}
+def _buffers_kept(module: nn.Module, parts: list[nn.Module], first: bool) -> Iterator[None]:
     changing = _changing.setdefault(module, set())
-    versions = {name: buffer._version for name, (_, _, buffer) in buffers.items()}
-    copies = {name: buffer.detach().clone() for name, (_, _, buffer) in buffers.items() if first or name in changing}
+    buffers = [(part._buffers, name, buffer, buffer._version)
+               for part in parts for name, buffer in part._buffers.items()
+               if buffer is not None and not buffer.is_inference()]
+    copied = range(len(buffers)) if first else [i for i in changing if i < len(buffers)]
+    copies = {i: buffers[i][2].detach().clone() for i in copied}
     try:
         yield
     finally:
-        for name, (owner, key, buffer) in buffers.items():
-            if owner._buffers.get(key) is not buffer:
-                owner._buffers[key] = buffer
-            if buffer._version != versions[name]:
-                changing.add(name)
-                if name in copies:
+        for i, (owner, name, buffer, version) in enumerate(buffers):
+            if owner.get(name) is not buffer:
+                owner[name] = buffer
+            if buffer._version != version:
+                changing.add(i)
+                if i in copies:
                     with torch.no_grad():
-                        buffer.copy_(copies[name])
+                        buffer.copy_(copies[i])
 
 
 # A checkpoint runs its part again in the backward: without the hooks, and when the network is in training mode again.
