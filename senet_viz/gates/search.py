@@ -496,8 +496,9 @@ def _folded(name: str, known: list[Trace], before: torch.Size, after: torch.Size
     if before[0] != 1 or after[0] == 1 or name not in MOVES:
         return None
     picture = all(trace.picture for trace in known)
-    if name in FORMS - COPIES:  # (N, T·C, …) → (N·T, C, …): frames of a clip, or groups of a map's channels
-        return Fold(after[0], together=True, channels=not picture)
+    if name in FORMS - COPIES:  # (N, T·C, …) → (N·T, C, …): frames of a clip or a volume, or groups of a map's channels
+        frames = picture or (known[0].space == 3 and len(after) == 4)
+        return Fold(after[0], together=True, channels=not frames)
     if (name in JOINS | COPIES and len(after) == len(before)) or (name in TURNS and picture):
         return Fold(after[0], together=name == "repeat_interleave", channels=False)
     return None  # branches, stacked first

@@ -242,3 +242,28 @@ def test_branches_that_ran_in_another_order(pictures):
     for m in range(2):
         torch.testing.assert_close(view.features[block.name, m], maps[:, m])
     torch.testing.assert_close(view.features[block.name, "input"], maps.sum(1))
+
+
+def test_frames_of_a_volume(unchanged):
+    """The maps of a network for clips, gated frame by frame."""
+    class ByFrame(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.se = SqueezeExcite(C)
+
+        def forward(self, x):
+            n, _, t, h, w = x.shape
+            frames = self.se(x.transpose(1, 2).reshape(n * t, C, h, w))
+            return frames.view(n, t, C, h, w).transpose(1, 2).mean(2)
+
+    net, batch = Net(ByFrame, nn.Conv3d(3, C, 3, (1, 2, 2), 1)), torch.rand(2, 3, T, 32, 32)
+    with unchanged(net):
+        block, = find_blocks(net, batch)
+        view = inspect(net, batch, features=[(block.name, "input")])
+    assert (block.name, block.rows, block.space, block.channels) == ("body.se", T, 2, C)
+    frames = net.stem(batch).transpose(1, 2).flatten(0, 1).detach()
+    torch.testing.assert_close(view.features["body.se", "input"], frames)
+    assert view.gates["body.se"].shape == (2 * T, 1, C)
+    with torch.no_grad():
+        scaled = net.body.se(frames)
+    torch.testing.assert_close(frames * view.gates["body.se"][:, 0, :, None, None], scaled)
