@@ -201,7 +201,7 @@ def contributions(views: Mapping[str, View]) -> pd.DataFrame:
             else:
                 maps = view.features[block.name, "input"]
             before = [float(u.norm()) for u in maps]
-            after = [float((g[:, None, None] * u).norm()) for g, u in zip(gate, maps)]
+            after = [float((g[(..., *[None] * block.space)] * u).norm()) for g, u in zip(gate, maps)]
             shortcut = float("nan")
             if (block.name, "shortcut") in view.features:
                 shortcut = float(view.features[block.name, "shortcut"].norm())
@@ -232,7 +232,7 @@ def gate_change(view: View, block: AttentionBlock, weights: torch.Tensor | None 
         Two (h, w) arrays, signed.
     """
     alpha = (view.weights[block.name, "output"] if weights is None else weights)[:, :1]
-    gate = view.gates[block.name][:, :, :, None, None]
+    gate = view.gates[block.name][(..., *[None] * block.space)]
     if block.branches > 1:
         maps = torch.stack([view.features[block.name, m] for m in range(block.branches)], 1)
         before, after = maps.mean(1), (gate * maps).sum(1)

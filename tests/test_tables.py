@@ -9,6 +9,7 @@ import torch
 from senet_viz import tables
 from senet_viz.gates import AttentionBlock, View, contribution_points, inspect
 from senet_viz.models import slim_resnet50
+from tests.gates import test_spaces as spaces
 
 
 def block(name="a", kind="SE", channels=4, kernels=(), stage=2, index=1, known=True, shortcut=None) -> AttentionBlock:
@@ -551,3 +552,24 @@ def test_class_shares_of_one_map():
     assert table["class"].tolist() == ["none", "lung"]
     assert table["index"].tolist() == [-1, 0]
     assert table["share"].tolist() == [0.75, 0.25]
+
+
+@pytest.mark.parametrize("space", [1, 3])
+@pytest.mark.parametrize("make", [spaces.SE, spaces.SK])
+def test_signals_and_volumes(space, make):
+    net, batch = spaces.Net(space, make), torch.rand(1, *spaces.INPUTS[space])
+    blocks = inspect(net, batch).blocks
+    seen = inspect(net, batch, [1], [(block.name, "output") for block in blocks], contribution_points(blocks))
+    table = tables.contributions({"a": seen})
+    for block, part in zip(blocks, (net.one, net.two)):
+        u, gate = (value[0] for value in part.seen)
+        u = u[None] if block.branches == 1 else u
+        after = [float(torch.linalg.vector_norm(torch.stack([g * c for g, c in zip(gate[m], u[m])])))
+                 for m in range(block.branches)]
+        np.testing.assert_allclose(table[table.block == block.name].after, after, rtol=1e-5)
+        alpha = seen.weights[block.name, "output"][0, 0]
+        before, changed = tables.gate_change(seen, block)
+        np.testing.assert_allclose(changed, sum(
+            alpha[c] * gate[m, c] * u[m, c] for m in range(block.branches) for c in range(block.channels)), atol=1e-5)
+        assert before.ndim == space
+        assert [channel.ndim for channel in tables.channel_maps(seen, block, 3)] == [space] * (block.branches + 1)

@@ -19,6 +19,7 @@ from .neighbours import nearest_classes
 from .saturation import saturation
 from .selectivity import channel_effects, removal
 from .sizes import class_changes, share_slopes, size_bars, size_curves, size_effects, size_slopes
+from .spaces import map_lines, volume_slices
 from .specificity import specificity
 from .static import static_or_dynamic
 from .strips import strips
@@ -30,7 +31,8 @@ __all__ = [
     "COLOURS", "all_blocks", "box_picker", "cam_grid", "channel_classes", "channel_effects", "channel_histogram",
     "channel_maps", "class_changes", "class_colours", "class_heat_map", "class_panels", "contribution", "cost_by_stage",
     "dimension", "driving", "edit_effects", "edit_travel", "error_against_parameters", "evaluated", "excitation",
-    "fig3_bars", "fig3_lines", "forced_sizes", "gate_change", "kernel_preference", "last_branch", "nearest_classes",
-    "painted", "removal", "saturation", "share_slopes", "signed_map", "size_bars", "size_curves", "size_effects",
-    "size_slopes", "specificity", "static_or_dynamic", "strips", "training_curves", "training_map",
+    "fig3_bars", "fig3_lines", "forced_sizes", "gate_change", "kernel_preference", "last_branch", "map_lines",
+    "nearest_classes", "painted", "removal", "saturation", "share_slopes", "signed_map", "size_bars", "size_curves",
+    "size_effects", "size_slopes", "specificity", "static_or_dynamic", "strips", "training_curves", "training_map",
+    "volume_slices",
 ]
