@@ -59,7 +59,8 @@ def _buffers_kept(module: nn.Module, parts: list[nn.Module], first: bool) -> Ite
         yield
     finally:
         for i, (owner, name, buffer, version) in enumerate(buffers):
-            if owner.get(name) is not buffer:
+            now = owner.get(name)
+            if now is not buffer and (now is None or now.shape == buffer.shape):  # else a table, grown with the input
                 owner[name] = buffer
             if buffer._version != version:
                 changing.add(i)

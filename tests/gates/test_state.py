@@ -118,3 +118,25 @@ def test_recording_in_training_mode_leaves_the_statistics(pictures, unchanged):
     net = Net().train()
     with unchanged(net):
         record(net, pictures(4))
+
+
+def test_a_table_that_grows_with_the_input_stays():
+    """The network keeps its length in a plain number, and would fail with the shorter table."""
+    class Masked(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.se, self.length = nn.Conv1d(1, 16, 3, 1, 1), SqueezeExcite(16), 4
+            self.register_buffer("places", torch.arange(4))
+
+        def forward(self, x):
+            if x.shape[-1] > self.length:
+                self.length = x.shape[-1]
+                self.places = torch.arange(self.length)
+            u = self.stem(x) * (self.places[:x.shape[-1]] < 30)
+            return (u * torch.sigmoid(u.mean(2, keepdim=True))).mean(2)
+
+    net, signal = Masked().eval(), torch.rand(2, 1, 32)
+    view = record(net, signal)
+    with torch.no_grad():
+        assert torch.equal(view.logits, net(signal))
+    assert len(view.gates) == 1 and len(net.places) == 32
