@@ -215,6 +215,8 @@ def _facts(model: sv.Model) -> None:
     kinds = pd.Series([block.kind for block in model.blocks]).value_counts()
     height, width = model.input_size
     given = {SEGMENTATION: "a class for each pixel", OTHER: "no logits of classes"}.get(model.answer.task)
+    if isinstance(model.output, TwoSided):
+        given = "one logit, for and against"
     facts = {
         "Parameters": f"{model.parameters:,}",
         "Attention": ", ".join(f"{count} {kind}" for kind, count in kinds.items()) + " blocks",

@@ -52,14 +52,14 @@ def shares(table: pd.DataFrame, model: sv.Model, colours: Mapping[int, str], abo
         about: what the table is of, for those who do not see it.
     """
     listed = table[table["index"].map(colours).isin(COLOURS)]
-    rows = "".join(f'<tr><td><i style="background: {colours[index]}"></i>{_name(model, index)}</td><td></td>'
+    rows = "".join(f'<tr><td><i style="background: {colours[index]}"></i>{_name(model, index)}</td>'
                    f"<td>{share:.1%}</td></tr>" for index, share in zip(listed["index"], listed["share"]))
     if len(rest := table.drop(listed.index)):
         name = "no class" if set(rest["index"]) == {NO_CLASS} else f"{len(rest)} other{'s' * (len(rest) > 1)}"
-        rows += (f'<tr><td><i style="background: {OTHERS}"></i>{name}</td><td></td><td>{rest["share"].sum():.1%}</td>'
+        rows += (f'<tr><td><i style="background: {OTHERS}"></i>{name}</td><td>{rest["share"].sum():.1%}</td>'
                  f"</tr>")
     st.html(f'{STYLE}<table class="ranking" aria-label="{escape(about)}"><thead><tr><th>class</th>'
-            f'<th colspan="2">of pixels</th></tr></thead><tbody>{rows}</tbody></table>')
+            f'<th style="text-align: right; white-space: nowrap">of pixels</th></tr></thead><tbody>{rows}</tbody></table>')
 
 
 def _name(model: sv.Model, index: int) -> str:

@@ -274,8 +274,9 @@ def test_a_network_with_both_kinds_and_three_branches(operator):
     assert r"\\tanh" in repr([line.value for line in app.latex]) and not app.info
 
 
-def test_a_network_whose_output_does_not_fit_is_one_sentence(operator):
+def test_a_network_whose_output_does_not_fit_says_nothing_of_classes(operator):
     app = operator("miscounted")
-    fine(app, errors=1)
-    assert "3 logits, but there are 2 class names" in sentences(app.error)[0]
-    assert list(sections(app)) == [*OF_BLOCK[SE], *OF_COST]
+    fine(app)
+    assert "3 logits, but there are 2 class names: what another gate" in "".join(sentences(app.info))
+    assert list(sections(app)) == [*OF_BLOCK[SE], *OF_VARIANTS, *OF_COST]
+    assert sections(app)["variant_effects"].table["own class"].isna().all()

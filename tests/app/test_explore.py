@@ -480,12 +480,17 @@ def test_a_bad_factory_is_one_sentence(operator, factory, said):
     assert said in sentences(app.error)[0] and app.session_state["loaded"].model.name == SE
 
 
-@pytest.mark.parametrize(("factory", "said"), [
-    ("own_nets:infinite", "not finite"), ("own_nets:miscounted", "3 logits, but there are 2 class names")])
-def test_a_network_whose_output_says_nothing_is_one_sentence_a_picture(operator, factory, said):
-    app = operator(factory, NAMES[:2])
+def test_a_network_whose_output_says_nothing_is_one_sentence_a_picture(operator):
+    app = operator("own_nets:infinite", NAMES[:2])
     fine(app, errors=2)
-    assert all(said in sentence for sentence in sentences(app.error)) and not sections(app)
+    assert all("not finite" in sentence for sentence in sentences(app.error)) and not sections(app)
+
+
+def test_a_network_with_other_class_names_than_logits_shows_its_gates(operator):
+    app = operator("own_nets:miscounted", NAMES[:2])
+    fine(app)
+    assert set(sections(app)) == EVERY - {"grad_cam", "gate_change"} | {"kernels"}
+    assert all("3 logits, but there are 2 class names: there" in sentence for sentence in sentences(app.info)[::2])
 
 
 # pictures

@@ -398,12 +398,17 @@ def test_a_network_of_random_weights(operator, monkeypatch):
     same(names["result"], shown["size_slopes"].table)
 
 
-@pytest.mark.parametrize(("factory", "said"), [
-    ("infinite", "not finite"), ("miscounted", "3 logits, but there are 2 class names")])
-def test_a_network_whose_output_says_nothing_is_one_sentence(operator, factory, said):
-    app = operator("--model", f"own_kernels:{factory}", model=f"own_kernels:{factory}")
+def test_a_network_whose_output_says_nothing_is_one_sentence(operator):
+    app = operator("--model", "own_kernels:infinite", model="own_kernels:infinite")
     fine(app, errors=1)
-    assert said in sentences(app.error)[0] and list(sections(app)) == OF_DATA
+    assert "not finite" in sentences(app.error)[0] and list(sections(app)) == OF_DATA
+
+
+def test_a_network_with_other_class_names_than_logits_shows_its_choice(operator):
+    app = operator("--model", "own_kernels:miscounted", model="own_kernels:miscounted")
+    fine(app)
+    assert set(sections(app)) == {*OF_PHOTO, *OF_DATA} - {"size_cam"}
+    assert "3 logits, but there are 2 class names: there is no class for Grad-CAM" in sentences(app.info)[0]
 
 
 def test_statistics_of_one_size_and_of_few_pictures(operator, model, tmp_path):
