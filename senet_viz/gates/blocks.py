@@ -286,7 +286,8 @@ def _spatial_block(uses: list[SpatialUse], search: SpatialSearch, taken: list[st
         name=f"{place}#{taken.count(place)}" if place in taken else place, label="", kind=first.kind,
         channels=first.channels, branches=len(uses) if first.kind == "LSK" else 1, kernels=None, stage=0, index=0,
         gate=None, products=tuple(Product(_place(use.inner, search), use.number, use.operand) for use in uses),
-        space=first.space, spatial=True)
+        space=first.space, rows=first.fold.rows if first.fold else 1,
+        together=first.fold.together if first.fold else True, spatial=True)
 
 
 def _block(module: nn.Module, uses: list[Use], search: Search, taken: list[str]) -> AttentionBlock:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from .hooks import MULTIPLICATIONS, Hooks, function_name, tensors_in
-from .search import ACTIVATIONS, ARITHMETIC, MOVES, Call, Search, Trace
+from .search import ACTIVATIONS, ARITHMETIC, MOVES, Call, Fold, Search, Trace
 
 
 @dataclass(eq=False)
@@ -25,6 +25,7 @@ class SpatialUse:
         inner: the innermost module call around it; ``number``, the multiplication in it; ``operand``, the gate.
         channels, side, space: of the map: its channels, its side in pixels, and its dimensions.
         position: how many channel gates were multiplied before.
+        fold: of the map's first dimension.
         with_: all uses of one block, in order, this one included.
     """
 
@@ -37,6 +38,7 @@ class SpatialUse:
     side: float
     space: int
     position: int
+    fold: Fold | None
     with_: list["SpatialUse"] = field(default_factory=list)
 
 
@@ -104,8 +106,12 @@ class SpatialSearch(Search):
             if kind is None:
                 continue
             inner = self.stack[-1]
+            fold = scaled.fold if shape[0] > 1 else None
+            if fold is not None and fold.channels:
+                self.groups.append(inner.path)
+                return None
             use = SpatialUse(begun, kind, inner, inner.multiplications, operand, shape[1],
-                             shape[2:].numel() ** (1 / scaled.space), scaled.space, len(self.uses))
+                             shape[2:].numel() ** (1 / scaled.space), scaled.space, len(self.uses), fold)
             before = self._products.get(other)
             if kind == "Coord" and before is not None and before[-1].kind == "Coord" and before[-1].inner is inner:
                 use.with_ = before  # along another dimension

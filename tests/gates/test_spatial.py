@@ -118,3 +118,34 @@ class Plain(nn.Module):
 ], ids=["spatial attention", "swish", "hard swish", "softmax over pixels", "beside the map"])
 def test_what_is_neither(pictures, form):
     assert find_blocks(Net(Plain(form)), pictures(1, 32), spatial=True) == []
+
+
+def test_groups_and_frames_in_the_batch():
+    """Gates of groups of channels are left out, with a word; those of frames are a picture's rows."""
+    class Groups(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gate = Coordinates()
+
+        def forward(self, x):
+            n, c, h, w = x.shape
+            return self.gate(x.view(n * 2, c // 2, h, w)).view(n, c, h, w)
+
+    class Wide(Net):
+        def __init__(self):
+            super().__init__(Groups())
+            self.stem, self.head = nn.Conv2d(3, 2 * C, 3, 2, 1), nn.Linear(2 * C, 5)
+
+    with pytest.warns(UserWarning, match=r"gates of groups"):
+        assert find_blocks(Wide(), torch.rand(1, 3, 32, 32), spatial=True) == []
+
+    class Frames(Net):
+        def forward(self, x):
+            return super().forward(x.flatten(0, 1)).view(len(x), -1, 5).mean(1)
+
+    net, batch = Frames(Coordinates()), torch.rand(2, 4, 3, 32, 32)
+    block, = find_blocks(net, batch, spatial=True)
+    assert (block.kind, block.rows, block.together) == ("Coord", 4, True)
+    view = inspect(net, batch, spatial=True, features=[(block.name, "gate")])
+    torch.testing.assert_close(view.features[block.name, "gate"], net.parts[0].seen[1])
+    assert view.gates[block.name].shape == (8, 1, C)
