@@ -59,7 +59,8 @@ def shares(table: pd.DataFrame, model: sv.Model, colours: Mapping[int, str], abo
         rows += (f'<tr><td><i style="background: {OTHERS}"></i>{name}</td><td>{rest["share"].sum():.1%}</td>'
                  f"</tr>")
     st.html(f'{STYLE}<table class="ranking" aria-label="{escape(about)}"><thead><tr><th>class</th>'
-            f'<th style="text-align: right; white-space: nowrap">of pixels</th></tr></thead><tbody>{rows}</tbody></table>')
+            f'<th style="text-align: right; white-space: nowrap">of pixels</th></tr></thead><tbody>{rows}</tbody>'
+            "</table>")
 
 
 def _name(model: sv.Model, index: int) -> str:
