@@ -179,8 +179,8 @@ def product_of(func: Callable, args: tuple) -> Callable[[], torch.Tensor] | None
     """
     if function_name(func) != "einsum" or not isinstance(args[0], str):
         return None
-    terms, arrow, result = args[0].replace(" ", "").partition("->")
-    terms, operands = terms.split(","), tensors_in(args[1:])
+    given, arrow, result = args[0].replace(" ", "").partition("->")
+    terms, operands = given.split(","), tensors_in(args[1:])
     if not arrow or not len(terms) == len(operands) == 2 or "." in result or set("".join(terms)) != set(result) or any(
             len(set(term)) < len(term) for term in (*terms, result)):
         return None
