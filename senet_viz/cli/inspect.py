@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(model.answer.lacks("--class has nothing to choose from"))
     target = None if args.target is None else [model.class_index(args.target)]
     pixels = model.answer.task == SEGMENTATION
-    explained = [SemanticSegmentationTarget(*target)] if target and pixels else target
+    explained = [SemanticSegmentationTarget(target[0])] if target and pixels else target
     views = {photo: inspect(model, model.batch([open_photo(photo)]), explained, model.stages.values() if target else ())
              for photo in args.photos}
     predictions, summary = records(tables.predictions(views, model.classes)), records(tables.summary(views))

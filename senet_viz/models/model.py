@@ -184,7 +184,7 @@ class Model:
             ValueError: one sentence, for a network of signals or volumes, or whose transform fails.
         """
         try:
-            given = self.transform(self.noise()) if self.reader is None else "a reader of other files"
+            given: Any = self.transform(self.noise()) if self.reader is None else "a reader of other files"
             why = given if isinstance(given, str) else ""
             if isinstance(given, torch.Tensor) and given.dim() != 3:
                 why = f"its transform makes of one a tensor {tuple(given.shape)}, not (channels, height, width)"
