@@ -42,7 +42,7 @@ def lines(stats: Statistics, gates: Mapping[str, Mapping[str, np.ndarray]], clas
     Args:
         stats: the statistics.
         gates: of the photos; the last branch is taken, as of the classes.
-        classes: of the photos.
+        classes: of the photos; those without one, as of a network that gives no classes, have no line of a class.
         zoom: of the pictures behind the statistics.
     """
     known, overall = known_classes(stats, classes), "class" if (stats.count > 0).any() else "image"
@@ -52,7 +52,7 @@ def lines(stats: Statistics, gates: Mapping[str, Mapping[str, np.ndarray]], clas
         for name, of in gates.items():
             values = of[block.name][-1]
             parts.append(pd.DataFrame({"class": name, "channel": np.arange(len(values)), "value": values,
-                                       "label": block.label, "photo": True, "own": classes[name]}))
+                                       "label": block.label, "photo": True, "own": classes.get(name, "")}))
     return pd.concat(parts, ignore_index=True)
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import senet_viz as sv
-from senet_viz import tables
+from senet_viz import figures, tables
 from senet_viz.statistics import photos, summaries
 from tests.runs import make_batch, make_model
 
@@ -52,6 +52,16 @@ def test_photos_stand_beside_their_classes(full, views, classes, zoom):
             values = own.loc[(own["label"] == block.label) & (own["class"] == name), "value"]
             np.testing.assert_allclose(values, view.gates[block.name][0, -1], atol=1e-7)
     assert list(table["label"].unique()) == labels
+
+
+def test_photos_of_a_network_without_classes_stand_beside_all(full, views):
+    table = photos.lines(full, photos.gates_of(views), {})
+    assert set(table.loc[~table["photo"], "class"]) == {"all"}
+    own = table[table["photo"]]
+    assert set(own["own"]) == {""}
+    assert set(own["class"]) == set(views)
+    names = [trace.name for trace in figures.class_panels(table).data]
+    assert len(names) == len(tables.panels(full.blocks)) * (1 + len(views))
 
 
 def test_without_labels_all_is_the_mean_of_pictures(full, views, classes):
