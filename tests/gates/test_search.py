@@ -122,6 +122,17 @@ def member(unit, u, x):
     return u * keep(unit, unit.sigmoid(unit.up(unit.down(u.mean((2, 3))))))[..., None, None]
 
 
+def on_or_off(unit, u, x):
+    """Channels whose sigmoid is small are switched off, as in networks that compute only some."""
+    return u * keep(unit, (torch.sigmoid(unit.up(unit.down(u.mean((2, 3))))) > 0.5).float())[..., None, None]
+
+
+def glu(unit, u, x):
+    """Half of the vector gates the other half."""
+    z = unit.up(unit.down(u.mean((2, 3))))
+    return u * keep(unit, F.glu(torch.cat([z, z.flip(1)], 1), 1))[..., None, None]
+
+
 def given(unit, u, x):
     s = unit.ca(u)
     keep(unit, s)
@@ -153,6 +164,8 @@ FORMS = {  # → the unit, and the block's name below the unit
     "an einsum, in another order": (lambda: Around(lambda unit, u, x: torch.einsum("nc, nyxc -> ncyx", keep(
         unit, torch.sigmoid(unit.up(unit.down(u.mean((2, 3)))))), u.permute(0, 2, 3, 1)), **fc()), "#0"),
     "hard sigmoid by hand": (lambda: Around(hard, **fc()), "#0"),
+    "on or off": (lambda: Around(on_or_off, **fc()), "#0"),
+    "a gated linear unit": (lambda: Around(glu, **fc()), "#0"),
     "clamped": (lambda: Around(clamped, **fc()), "#0"),
     "tanh": (lambda: Around(tanh, **fc()), "#0"),
     "softmax over channels": (lambda: Around(softmax, **fc()), "#0"),
@@ -399,6 +412,16 @@ class SplitCut(Split):
 def test_split_attention_is_no_highway(pictures):
     assert [(block.kind, block.name) for block in find_blocks(Net(Split), pictures(1))] == [
         ("SplitAttn", "layer1.0.attention"), ("SplitAttn", "layer2.0.attention")]
+
+
+def test_a_gate_that_is_drawn(pictures):
+    """A Gumbel softmax draws anew in each forward; what is recorded is what was drawn."""
+    net = Net(lambda: Around(lambda unit, u, x: u * keep(unit, F.gumbel_softmax(
+        unit.up(unit.down(u.mean((2, 3)))), hard=True))[..., None, None], **fc()))
+    blocks, view = find_blocks(net, pictures(1)), inspect(net, pictures(2))
+    assert [block.name for block in blocks] == ["layer1.0#0", "layer2.0#0"]
+    for block, expected in zip(blocks, seen_in(net)):
+        torch.testing.assert_close(view.gates[block.name], expected)
 
 
 def test_split_attention_by_cuts(pictures):
