@@ -67,6 +67,16 @@ def test_squeezed_outputs():
         assert torch.equal(view.cams["se"], expected.cams["se"])
 
 
+def test_a_part_named_output_is_no_rule_of_where_logits_lie():
+    class Named(Net):
+        def __init__(self):
+            super().__init__(lambda logits, _: self.output(logits))
+            self.output = nn.Linear(K, K)
+
+    net, batch = Named().eval(), torch.rand(2, 3, 16, 16)
+    assert torch.equal(record(net, batch).logits, net(batch).detach())
+
+
 def test_several_heads_are_told_apart_by_output():
     net, batch = Net(lambda logits, _: [logits, -logits]), torch.rand(2, 3, 16, 16)
     first, second = inspect(net, batch, [1], ["se"]), inspect(net, batch, [1], ["se"], output=lambda o: o[1])
