@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from ..data.datasets import Pictures
-from ..models import Model
+from ..models import Model, for_and_against
 from ..statistics.archive import Statistics, open_statistics
 from .engines import engine_of
 from .merge import merge
@@ -68,6 +68,7 @@ def collect(
     computer = engine_of(engine, workers, address)
     if limit is not None and limit < 1:
         raise ValueError(f"the limit is 1 picture or more, not {limit}")
+    model = for_and_against(model) if model.answer.binary else model
     if not model.blocks:
         raise ValueError(f"{model.name} has no attention blocks, so there is nothing to collect.")
     pictures, name = open_data(data, split, out, any_file=model.reader is not None)

@@ -21,7 +21,7 @@ from ..data.files import replacing
 from ..data.places import ASSETS
 from ..gates import AttentionBlock, Edit, EditError, parse_edits
 from ..gates.removals import removals
-from ..models import Model
+from ..models import Model, for_and_against
 from ..models.identity import weights_hash
 from ..statistics.archive import IMAGES, METADATA, Statistics, StatisticsError, describe, open_statistics
 from .engines import engine_of
@@ -104,6 +104,7 @@ def evaluate(
     computer = engine_of(engine, workers, address)
     if limit is not None and limit < 1:
         raise ValueError(f"the limit is 1 picture or more, not {limit}")
+    model = for_and_against(model) if model.answer.binary else model
     if not model.blocks:
         raise ValueError(f"{model.name} has no attention blocks, so there is nothing to edit.")
     named = _named(model, edits, statistics)

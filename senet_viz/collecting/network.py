@@ -70,7 +70,11 @@ class GateNetwork:
     def _forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
         for seen in (*self.gates.values(), *self.squeezed.values(), *self.units.values()):
             seen.clear()
-        logits = logits_of(self.module(batch), len(batch), self.output).float()
+        returned = self.module(batch)
+        try:
+            logits = logits_of(returned, len(batch), self.output).float()
+        except ValueError:  # of a segmentation, or a backbone, whose gates are to be had all the same
+            logits = batch.new_empty(len(batch), 0).float()
         means = [self.squeezed[b.name] for b in self.blocks]
         return (logits, torch.cat([gate for b in self.blocks for gate in self.gates[b.name]], 1).float(),
                 torch.cat([sum(others, first) for first, *others in means], 1).float(),
@@ -80,7 +84,7 @@ class GateNetwork:
     def __call__(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
         """(N, 3, H, W) → logits (N, K), gates (N, Σ M·C), squeezed inputs (N, Σ C) and hidden units (N, Σ H), float32.
 
-        Of a block with several gates a picture, one for each frame, their mean.
+        Without logits K is 0. Of a block with several gates a picture, one for each frame, their mean.
         Each block after block; hidden units of the layers in ``hidden``, in its order.
         """
         pictures = len(batch)

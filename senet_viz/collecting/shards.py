@@ -235,7 +235,9 @@ class _Shard:
         name, factor = self.plan.settings.looks[look]
         name = network or name
         pictures, blocks = self.plan.pictures, self.plan.model.blocks
-        probability, top = logits.softmax(1).max(1)
+        # a network without logits says nothing of classes
+        none = (torch.full((len(items),), math.nan), torch.full((len(items),), -1))
+        probability, top = logits.softmax(1).max(1) if logits.shape[1] else none
         indices = [item.index for item in items]
         columns = {
             "index": np.asarray(indices), "file": [str(pictures.files[i]) for i in indices],
