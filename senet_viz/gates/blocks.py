@@ -229,10 +229,16 @@ def network_of(model) -> nn.Module:
     if any(parameter.is_meta for parameter in module.parameters()):
         raise ValueError(f"{name} has no values, for its parameters are on the meta device: give it some (to_empty, "
                          f"load_state_dict)")
-    if any(type(part).__module__.startswith(QUANTISED) for part in module.modules()):
+    if any(_statically_quantised(type(part)) for part in module.modules()):
         raise ValueError(f"{name} is statically quantised: its gates are products of integers, which are not looked "
                          f"for. Give the network in floating point.")
     return module
+
+
+def _statically_quantised(cls: type) -> bool:
+    """What gives integers: not the dynamic layers, nor the weights that these keep in a module of their own."""
+    return (cls.__module__.startswith(QUANTISED) and ".dynamic" not in cls.__module__
+            and not cls.__name__.endswith("PackedParams"))
 
 
 def _exported(module) -> bool:

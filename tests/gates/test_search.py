@@ -414,6 +414,19 @@ def test_split_attention_is_no_highway(pictures):
         ("SplitAttn", "layer1.0.attention"), ("SplitAttn", "layer2.0.attention")]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_layers_that_are_quantised_as_they_run(pictures, unchanged):
+    """Their products are of integers, and what they give are numbers."""
+    net = torch.ao.quantization.quantize_dynamic(Net(SELinear), {nn.Linear}).eval()
+    batch = pictures(2)
+    assert type(net.layer1[0].fc[0]) is not nn.Linear
+    with unchanged(net):
+        blocks, view = find_blocks(net, batch), inspect(net, batch)
+    assert [block.name for block in blocks] == ["layer1.0", "layer2.0"]
+    for block, expected in zip(blocks, seen_in(net)):
+        torch.testing.assert_close(view.gates[block.name], expected)
+
+
 def test_a_gate_that_is_drawn(pictures):
     """A Gumbel softmax draws anew in each forward; what is recorded is what was drawn."""
     net = Net(lambda: Around(lambda unit, u, x: u * keep(unit, F.gumbel_softmax(
