@@ -38,7 +38,7 @@ def decoded(values: torch.Tensor, labels: torch.Tensor, folds: int = FOLDS) -> f
     for turn, unseen in enumerate(parts):
         seen = fold != turn
         weights, bias = discriminants(values[seen], labels[seen], len(classes),
-                                      sum(products[:turn] + products[turn + 1:]) if products else None)
+                                      torch.stack(products[:turn] + products[turn + 1:]).sum(0) if products else None)
         hits += int(((unseen @ weights + bias).argmax(1) == labels[~seen]).sum())
     return hits / len(values)
 
