@@ -16,8 +16,9 @@ from torch.nn.parameter import is_lazy
 
 from .hooks import hooked, part_and_call
 from .kinds import kind_of
-from .search import Call, Search, Trace, Use
+from .search import Search, Use
 from .spatial import SpatialSearch, SpatialUse
+from .tracing import Call, Trace
 
 QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
 NEARER = 4  # times the side of an example that is too small

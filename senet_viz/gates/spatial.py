@@ -12,7 +12,8 @@ from torch import nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
 from .hooks import MULTIPLICATIONS, Hooks, function_name, tensors_in
-from .search import ACTIVATIONS, ARITHMETIC, MOVES, Call, Fold, Search, Trace
+from .search import Search
+from .tracing import ACTIVATIONS, ARITHMETIC, MOVES, Call, Fold, Trace
 
 
 @dataclass(eq=False)

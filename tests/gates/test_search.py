@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from senet_viz.gates import Edit, find_blocks, inspect
 from senet_viz.gates.hooks import hooked
-from senet_viz.gates.search import over_channels
+from senet_viz.gates.tracing import over_channels
 
 C = 16
 
