@@ -178,26 +178,31 @@ def points(value: float) -> str:
 def said(edit: str) -> str:
     """A row's edit in words, with how it is written."""
     where, _, value = edit.partition("=")
-    what = {"1": "off (gates at 1)", "mean": "mean gates", "shuffle images": "another picture's gates",
-            "uniform": "both alike"}.get(value, f"{value.replace('x', '×')} alone")
+    what = {"1": "off (gates at 1)", "mean": "mean gates", "rank 1": "mean and the first direction",
+            "rank 2": "mean and two directions", "rank 4": "mean and four directions",
+            "shuffle images": "another picture's gates", "shuffle class": "another's of the same class",
+            "shuffle classes": "gates of another class", "uniform": "both alike",
+            }.get(value, f"{value.replace('x', '×')} alone")
     return f"{'all' if where == '*' else where}: {what}"
 
 
 def evaluation(name: str) -> str:
-    """The table of ``docs/embedded_models.md`` for one network: a row a stage and edit."""
+    """The table of ``docs/embedded_models.md`` for one network: a row a stage and edit; ranks of all blocks alone."""
     table = open_evaluation(ROOT / "assets" / "evaluation" / name)
     lines = [f"| `demo/{name}` | top-1 | change | top-5 | change |", "| --- | ---: | ---: | ---: | ---: |"]
     for row in table.itertuples():
         if row.edit == "unedited":
             lines.append(f"| as trained | {row.top1:.1%} |  | {row.top5:.1%} |  |")
-        elif row.edit.startswith(("stage", "*")):
+        elif row.edit.startswith("*") or (row.edit.startswith("stage") and "=rank" not in row.edit
+                                          and "=shuffle class" not in row.edit):
             changes = [f"{points(value)} ({points(low)} to {points(high)})" for value, low, high in (
                 (row.difference, row.low, row.high), (row.difference5, row.low5, row.high5))]
             lines.append(f"| {said(row.edit)} | {row.top1:.1%} | {changes[0]} | {row.top5:.1%} | {changes[1]} |")
     return "\n".join(lines).replace("%", " %")
 
 
-EVALUATED = sorted(path.name for path in (ROOT / "assets" / "evaluation").iterdir())
+EVALUATIONS = sorted(path.name for path in (ROOT / "assets" / "evaluation").iterdir())
+EVALUATED = [name for name in EVALUATIONS if not name.endswith("_channels")]  # those are of single channels
 
 
 @pytest.mark.parametrize("name", EVALUATED)
@@ -306,7 +311,8 @@ def test_settings_of_the_embedded_runs():
         if words[0] in ("collect", "evaluate"):
             args = parser.parse_args(words)
             made[args.out] = args
-    assert sorted(made) == [f"assets/{kind}/{name}" for kind in ("evaluation", "statistics") for name in EVALUATED]
+    assert sorted(made) == [*(f"assets/evaluation/{name}" for name in EVALUATIONS),
+                            *(f"assets/statistics/{name}" for name in EVALUATED)]
     for out, args in made.items():
         metadata = json.loads((ROOT / out / "metadata.json").read_text(encoding="utf-8"))
         settings = metadata["settings"]

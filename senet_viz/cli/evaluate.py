@@ -27,7 +27,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     """Its options."""
     command = commands.add_parser(
         "evaluate", help="accuracy with gates changed",
-        description="Top-1 and top-5 over labelled pictures, unedited and with each edit of the gates, with two 95 %% "
+        description="Top-1 and top-5 over labelled pictures, unedited and with each edit of the gates, with two 95 % "
                     "intervals of the difference over the same pictures: for other pictures of these classes, and for "
                     "other classes of the same kind. VALUE is a number (1: no attention), mean (the gates' mean over a "
                     "data set), \"rank 1\" (that and what lies along their first principal direction), \"shuffle "

@@ -22,7 +22,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "models", help="list models, or describe one",
         description="List the networks with channel attention that can be loaded by name (attention blocks, "
-                    "parameters, side of the input in pixels, published top-1 in %% and the side it was measured at, "
+                    "parameters, side of the input in pixels, published top-1 in % and the side it was measured at, "
                     "licence, whether the weights are here, on this machine), or describe one with its attention "
                     "blocks.")
     command.add_argument("name", nargs="?", help=MODEL)

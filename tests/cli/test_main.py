@@ -34,6 +34,7 @@ def test_help(capsys):
 def test_help_of_each_command(capsys, command):
     text = help_of(capsys, command)
     assert text.startswith(f"usage: python -m senet_viz {command} ")
+    assert "%%" not in text
     assert ("--device" in text) == (command not in ("app", "card", "export", "fetch"))
     assert ("--json" in text) == (command in ("evaluate", "inspect", "kernels", "models", "prune"))
 
