@@ -44,8 +44,8 @@ def collect(
         settings: how to compute; part of the run's identity, as are the model's weights and device and the data.
         split: of the data.
         limit: look only at so many pictures, spread evenly over the data set.
-        compact: write means and standard deviations in float16, no extremes by class, fewer bins, and of each picture
-            only a number a block.
+        compact: write means and standard deviations in float16, no extremes by class, fewer bins, of each picture only
+            a number a block, and no whole gates of the sample.
         device: to compute on; the model's when None, with Ray a GPU where the cluster has one.
         engine: "local" or "ray" (a cluster; the data must be readable from its machines).
         workers: processes that decode pictures ("local"); that compute shards ("ray").

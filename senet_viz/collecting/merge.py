@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TypeVar
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -18,6 +19,7 @@ from ..data.files import replacing
 from ..gates import AttentionBlock
 from ..statistics.archive import IMAGES, METADATA, TENSORS, describe
 from ..statistics.drivers import DRIVERS, drivers
+from ..statistics.whole import SAMPLE, write_whole
 from .moments import Moments
 from .plan import Plan
 from .sample import components, farthest, hidden_measures, measures, on_threads, rank_specificity, width
@@ -38,7 +40,7 @@ def merge(plan: Collection, shards: Sequence[Path], out: Path, compact: bool) ->
         shards: the files of all shards, in order.
         out: a folder.
         compact: write each class's deviation from the mean of all and standard deviation in float16, no extremes by
-            class, fewer bins, and of each picture only a number a block.
+            class, fewer bins, of each picture only a number a block, and no whole gates of the sample.
 
     Raises:
         ValueError: when no picture could be used.
@@ -86,6 +88,10 @@ def merge(plan: Collection, shards: Sequence[Path], out: Path, compact: bool) ->
             save_file(tensors, path)
         except SafetensorError as error:  # what it makes of a full disk
             raise OSError(str(error)) from error
+    sample = Sample(plan, files, 0)
+    if sample and not compact:
+        with replacing(out / SAMPLE) as path:
+            write_whole(path, sample.index.numpy(), _whole(plan, sample))
     metadata = plan.identity | {
         "classes": plan.pictures.classes, "blocks": describe(plan.model.blocks), "compact": compact,
         "images": plan.count - unreadable, "sampled": sampled, "unlabelled": plan.count - unreadable - int(count.sum()),
@@ -256,6 +262,17 @@ def _side_by_side(plan: Collection, function: Callable[[Place], Found], places: 
     """
     with on_threads(1), ThreadPoolExecutor(plan.settings.threads) as pool:
         return list(pool.map(function, places))
+
+
+def _whole(plan: Collection, sample: Sample) -> dict[tuple[str, str], np.ndarray]:
+    """What ``write_whole`` takes: of each block its gate (n, M, C) and its input (n, 1, C), float32."""
+    blocks, found = plan.model.blocks, {}
+    for source in ("gate", "squeeze"):
+        branches = [block.branches if source == "gate" else 1 for block in blocks]
+        columns = _slices([block.channels * several for block, several in zip(blocks, branches)])
+        for block, part, several in zip(blocks, columns, branches):
+            found[block.name, source] = sample(source, part).float().unflatten(1, (several, block.channels)).numpy()
+    return found
 
 
 def _slices(sizes: Sequence[int]) -> list[slice]:

@@ -27,7 +27,7 @@ from ..models.identity import digest, weights_hash
 from .network import PRECISIONS, hardware
 
 LOOKS = {"zoom": zoom, "blur": lambda image, factor, centre: blur(image, factor), "elsewhere": elsewhere}
-FORMAT = 3  # raised when this program computes or writes anything differently
+FORMAT = 4  # raised when this program computes or writes anything differently
 
 
 @dataclass(frozen=True)

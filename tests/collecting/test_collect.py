@@ -37,7 +37,7 @@ from senet_viz.tables import sampled_channels
 
 merging = importlib.import_module("senet_viz.collecting.merge")
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ["images.parquet", "metadata.json", "statistics.safetensors", "unreadable.csv"]
+FILES = ["images.parquet", "metadata.json", "sample.safetensors", "statistics.safetensors", "unreadable.csv"]
 CLOSE = {"rtol": 1e-9, "atol": 1e-12}
 
 
@@ -429,7 +429,7 @@ def again(run, whole, content, monkeypatch):
 
 
 @pytest.mark.parametrize("place", ["before", "after"])
-@pytest.mark.parametrize("step", range(9))  # run.json, four shards, unreadable.csv, images, tensors, metadata
+@pytest.mark.parametrize("step", range(10))  # run.json, four shards, unreadable.csv, images, tensors, sample, metadata
 def test_killed_around_any_file(run, again, monkeypatch, tmp_path, step, place):
     """At once, so that no clean-up runs: a half-written file stays."""
     done, dead, rename, unlink = 0, False, os.replace, Path.unlink
@@ -452,7 +452,7 @@ def test_killed_around_any_file(run, again, monkeypatch, tmp_path, step, place):
         with pytest.raises(Killed):
             run(tmp_path / "out")
     assert len(list((tmp_path / "out").rglob("*.part"))) == (place == "before")
-    if (step, place) != (8, "after"):
+    if (step, place) != (9, "after"):
         with pytest.raises(StatisticsError):
             open_statistics(tmp_path / "out")
     finished = min(4, max(0, step - 1 + (place == "after" and step > 0)))
