@@ -3,6 +3,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -13,6 +14,9 @@ from .edits import Edit, install
 from .hooks import Hooks, hooked, part_and_call
 from .points import on_branch, on_gate, on_gate_map, on_output, on_shortcut
 from .targets import logits_of, scores_of
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 Point = str | tuple[str, str | int]  # a module path, or a block and "input", "output", "shortcut" or a branch index
 
@@ -40,7 +44,57 @@ class View:
     blocks: list[AttentionBlock]
     output: object = field(default=None, repr=False)
     _graph: "_Graph | None" = field(default=None, repr=False)
+    _model: object = field(default=None, repr=False)  # what was looked at, where it was more than an nn.Module
+    _samples: torch.Tensor | None = field(default=None, repr=False)  # a few values of each picture, to know it again
+    _name: str = "a network"
+    _batch: torch.Tensor | None = field(default=None, repr=False)  # what Grad-CAM's maps lie over, where there are some
+    _targets: Sequence | torch.Tensor | None = field(default=None, repr=False)  # what they explain
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)  # pages share views between threads
+
+    def __repr__(self) -> str:
+        from .showing import line
+
+        return line(self)
+
+    def _repr_html_(self) -> str:
+        from .showing import html
+
+        return html(self)
+
+    def plot(self, which: str = "gates", block: AttentionBlock | str | None = None, *,
+             names: Sequence[str] | None = None, **options) -> "go.Figure":
+        """A Plotly figure of the view, with a line a picture; of more than 16 pictures the first 16.
+
+        ================  ==============================================================================================
+        ``which``         what is drawn
+        ================  ==============================================================================================
+        "gates"           how the gate of each block is distributed over its channels
+        "block"           the gate of one block, channel by channel
+        "kernels"         which kernel each unit prefers, of a network that weighs kernels
+        "cams"            Grad-CAM over the pictures as the network saw them; needs ``layers``
+        "contribution"    the gate beside what the gated map weighs in what follows; needs
+                          ``features=senet_viz.gates.contribution_points(blocks)``
+        "gate_change"     what one gate itself changed in the evidence for the class; needs these features, and the
+                          block's output among the ``layers``
+        ================  ==============================================================================================
+
+        Args:
+            which: one of these.
+            block: by itself, its name or its label, for "block" and "gate_change"; the last one when None.
+            names: of the pictures, all different.
+            options: further ones of the function of ``senet_viz.figures`` that draws it: "gates" ``all_blocks``,
+                "block" ``excitation``, "kernels" ``kernel_preference``, "cams" ``cam_grid`` (``map_lines`` of signals,
+                ``volume_slices`` of volumes), "contribution" and "gate_change" those of the same name.
+
+        Raises:
+            ValueError: one sentence, for a figure or a block that there is none of, and for what was not inspected.
+
+        >>> view.plot("block", "SE_3_4")
+        >>> view.plot("cams", smooth=False)
+        """
+        from .showing import plot
+
+        return plot(self, which, block, names, options)
 
     def grad_cam(self, targets) -> tuple[dict[Point, torch.Tensor], dict[Point, torch.Tensor]]:
         """Grad-CAM and its channel weights for further classes, without another forward.
@@ -59,6 +113,15 @@ class View:
             raise RuntimeError("this view kept no graph: inspect with retain_graph=True to ask for classes later")
         with self._lock:
             return self._graph.grad_cam(targets, retain_graph=True)
+
+    def index_of(self, picture: torch.Tensor) -> int | None:
+        """Which picture of the batch this is, (channels, *space), transformed; None where it is none of them."""
+        if self._samples is None:
+            return None
+        samples = _samples_of(picture[None]).to(self._samples)
+        same = (torch.isclose(self._samples, samples, rtol=1e-2, atol=1e-2).all(1).nonzero().flatten().tolist()
+                if samples.shape[1] == self._samples.shape[1] else [])
+        return same[0] if same else None
 
 
 @dataclass
@@ -144,6 +207,8 @@ def inspect(
         names = {key: block for block in blocks for key in (block.name, block.label)}
         layers, features = _points(layers, module, names), _points(features, module, names)
         recorder = _Recorder(names, batch.shape)
+        samples = _samples_of(batch)  # before the forward, which may work in place
+        seen = batch.clone() if layers else None
         install(hooks, blocks, edits, len(batch))
         for block in blocks:
             on_gate(hooks, block, partial(recorder.gate, block))
@@ -162,7 +227,9 @@ def inspect(
         logits=logits.detach().float() if logits is not None else batch.new_empty(len(batch), 0).float(),
         gates=recorder.gates,
         features={point: recorder.feature(point) for point in features},
-        cams={}, weights={}, blocks=blocks, output=_detached(returned))
+        cams={}, weights={}, blocks=blocks, output=_detached(returned), _samples=samples,
+        _model=None if isinstance(model, nn.Module) else model, _name=getattr(model, "name", type(module).__name__),
+        _batch=seen, _targets=targets)
     if layers:
         if logits is not None and not logits.requires_grad:
             raise RuntimeError(f"{type(module).__name__} computes its logits without gradients (torch.no_grad or "
@@ -183,6 +250,12 @@ def record(model, batch: torch.Tensor) -> View:
 def grad_cam(model, batch: torch.Tensor, targets, layers: Iterable[Point]) -> dict[Point, torch.Tensor]:
     """``inspect`` for Grad-CAM alone: layer → (N, T, *space), ReLU applied, not normalised."""
     return inspect(model, batch, targets, layers).cams
+
+
+def _samples_of(batch: torch.Tensor) -> torch.Tensor:
+    """About a thousand values of each picture, (N, values): whoever keeps views does not want to keep batches."""
+    values = batch.flatten(1)
+    return values[:, ::values.shape[1] // 1024 | 1].float().clone()  # an odd step: an even one may stay in few columns
 
 
 def _detached(output):
