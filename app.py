@@ -1,10 +1,12 @@
 """The app: ``streamlit run app.py``.
 
 With a network of one's own: ``streamlit run app.py -- --model package.module:factory``; with statistics of one's own:
-``streamlit run app.py -- --statistics FOLDER``, and ``--data PATH SPLIT`` for the pictures that they are of.
+``streamlit run app.py -- --statistics FOLDER``, and ``--data PATH SPLIT`` for the pictures that they are of; with those
+models alone that match: ``streamlit run app.py -- --models PATTERN …``.
 """
 import argparse
 import math
+import os
 import sys
 from pathlib import Path
 
@@ -26,6 +28,10 @@ def operator() -> argparse.Namespace:
     """What whoever starts the server named; visitors cannot."""
     parser = argparse.ArgumentParser(prog="streamlit run app.py --")
     parser.add_argument("--model", metavar="PACKAGE.MODULE:FACTORY", help="function that returns a senet_viz.Model")
+    parser.add_argument("--models", metavar="PATTERN", nargs="+",
+                        default=os.environ.get("SENET_VIZ_MODELS", "").split(),
+                        help="the models that visitors may load, as 'timm/seresnet50*'; 'file:*' for checkpoints of "
+                             "their own (default: those of the environment variable SENET_VIZ_MODELS, or else all)")
     parser.add_argument("--statistics", metavar="FOLDER",
                         help="a folder that python -m senet_viz collect wrote, or one of such folders, to offer")
     parser.add_argument("--data", metavar=("PATH", "SPLIT"), nargs="+", action="append", default=[],
@@ -57,8 +63,12 @@ kept = {key: st.query_params.get_all(key) for key, value in st.query_params.item
 if len(kept) < len(st.query_params):
     st.switch_page(pages.get(wanted, page), query_params=kept)
 choices = operator()
-st.session_state.update(factory=choices.model, allowed=choices.statistics, data=choices.data)
-st.session_state["loaded"] = sidebar(choices.model)
+st.session_state.update(factory=choices.model, patterns=choices.models, allowed=choices.statistics, data=choices.data)
+loaded = sidebar(choices.model)
+if loaded is None:
+    st.info("Choose a model in the sidebar to begin.", icon=":material/info:")
+    st.stop()
+st.session_state["loaded"] = loaded
 contents()
 with arriving_at(page.title):
     page.run()

@@ -8,7 +8,7 @@ from PIL import Image
 import senet_viz as sv
 from pages.parts.archives import beside_app, collected, last_written, weights_of
 from pages.parts.choices import choose_class
-from pages.parts.model import Loaded, loaded_model, obtain
+from pages.parts.model import Loaded, loaded_model, obtain, offered
 from pages.parts.pictures import NO_STAGES, Picture, choose_one, choose_pictures
 from pages.parts.sections import clear, downloads, heading, show
 from pages.parts.sentences import SENTENCES, in_a_sentence, lacking
@@ -41,7 +41,7 @@ def main() -> None:
         st.info(f"{plain(loaded.model.name)} has no units that choose between kernels: this page takes a "
                 f"selective-kernel network.", icon=":material/info:")
         with st.container(horizontal=True):
-            for name in OFFERED:
+            for name in filter(offered, OFFERED):
                 st.button(f"Take {name}", on_click=st.session_state.update, args=({"model": name},))
     else:
         if any(block.split_input for block in loaded.model.blocks):
@@ -221,7 +221,7 @@ class Photo:
         clear("size_slopes", "other_curves")
         self._heading("beyond")
         show(self.sections.beyond(), "size_slopes", text=False)
-        options = [NO_OTHER, *(name for name in OFFERED if name != self.model.name)]
+        options = [NO_OTHER, *(name for name in OFFERED if offered(name) and name != self.model.name)]
         other = st.selectbox("Beside another network", options, key="other", bind="query-params",
                              accept_new_options=True, width=320)
         if other in (NO_OTHER, None):

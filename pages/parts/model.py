@@ -4,6 +4,7 @@ import importlib
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pandas as pd
@@ -32,13 +33,25 @@ class Loaded:
     code: str
 
 
-def sidebar(factory: str | None) -> Loaded:
-    """Choice of model and device, and what the model is; where a choice fails, the page goes on with the last one."""
-    embedded = embedded_models()
+def offered(name: str) -> bool:
+    """Whether visitors may have a network of this name, or with "file:" one of their own files: what the operator's
+    ``--models`` match; all of them without it.
+    """
+    patterns = st.session_state.get("patterns")
+    return not patterns or any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def sidebar(factory: str | None) -> Loaded | None:
+    """Choice of model and device, and what the model is; where a choice fails, the page goes on with the last one.
+
+    None where there is no last one and no embedded model is offered.
+    """
+    embedded = [name for name in embedded_models() if offered(name)]
+    own = [OWN_CHECKPOINT] if offered("file:") else []
     with st.sidebar:
-        name = _choose_model([*([factory] if factory else []), *embedded, OWN_CHECKPOINT])
+        name = _choose_model([*([factory] if factory else []), *embedded, *own])
         upload, arch = None, ""
-        if name == OWN_CHECKPOINT:
+        if name in own:
             upload = st.file_uploader("Checkpoint", max_upload_size=500, key="checkpoint",
                                       help="safetensors, or a .pt/.pth file of tensors, numbers and text; it may be "
                                            "what a training script wrote, with the optimizer beside the weights.")
@@ -47,15 +60,19 @@ def sidebar(factory: str | None) -> Loaded:
                                       "for files written by python -m senet_viz train.").strip()
         device = st.selectbox("Device", ["auto", *available_devices()], key="device", bind="query-params")
         loaded = None
-        if name == OWN_CHECKPOINT and upload is None:
+        if name in own and upload is None:
             st.info("Choose a checkpoint file; until then the page shows another model.")
         elif name:
             choice = name, arch, device, upload and upload.file_id
             loaded = _attempt("model", choice, lambda: _obtain(name, arch, device, upload, factory, "model", choice))
         if loaded is None:
-            loaded = st.session_state.get("loaded") or _obtain(embedded[0], "", "auto", None, None)
+            loaded = st.session_state.get("loaded")
+            if loaded is None and embedded:
+                loaded = _obtain(embedded[0], "", "auto", None, None)
+            if loaded is None:
+                return None
             st.caption(f"The page goes on with {plain(loaded.model.name)}.")
-        elif name == OWN_CHECKPOINT:
+        elif name in own:
             st.caption(plain(loaded.model.name))
         _facts(loaded.model)
         st.segmented_control("Figures download as", ["png", "svg"], default="png", required=True, key="image_format",
@@ -67,7 +84,11 @@ def _choose_model(first: list[str]) -> str:
     """A name out of the whole catalogue, searched by typing, or any other."""
     table = catalog().set_index("name", drop=False)
     labels = table.apply(_label, axis=1).to_dict()
-    rest = sorted(table.index.difference(first), key=lambda name: (not table["downloaded"][name], name not in PAPERS))
+    rest = sorted(filter(offered, table.index.difference(first)),
+                  key=lambda name: (not table["downloaded"][name], name not in PAPERS))
+    patterns = st.session_state.get("patterns")
+    others = (f"This server offers {', '.join(map(plain, patterns))}, listed or not." if patterns else
+              "Any other timm or torchvision name can be typed: timm/NAME or torchvision/NAME.")
     # the address holds the bare name: what bind="query-params" would put there is the label
     chosen = st.session_state.get("model") or st.query_params.get("model")
     if chosen:
@@ -76,14 +97,14 @@ def _choose_model(first: list[str]) -> str:
         "Model", [*first, *rest], key="model", format_func=lambda name: labels.get(name, name),
         accept_new_options=True,
         help="Type to search: name, number and kind of attention blocks, parameters, published top-1. Embedded models "
-             "(demo/…) work without a network, the others are downloaded once. Any other timm or torchvision name can "
-             "be typed: timm/NAME or torchvision/NAME.")
-    name = (name or first[0]).partition(" · ")[0].strip()
+             f"(demo/…) work without a network, the others are downloaded once. {others}")
+    default = next(iter([*first, *rest]), "")
+    name = (name or default).partition(" · ")[0].strip()
     # the box cuts what is longer than it is wide: below it stands the whole
     st.html("<style>.stSelectbox input { text-overflow: ellipsis; }</style>")
     if name in labels:
         st.caption(" · ".join(plain(part) for part in labels[name].split(" · ")))
-    if name == first[0]:
+    if name == default:
         st.query_params.pop("model", None)
     elif st.query_params.get("model") != name:
         st.query_params["model"] = name
@@ -149,6 +170,8 @@ def _obtain(name: str, arch: str, device: str, upload, factory: str | None, slot
             raise ValueError(f"{typed!r} is a path on the server; upload the checkpoint instead.")
         if "hf-hub:" in typed or "hf_hub:" in typed:
             raise ValueError(f"{typed!r} is not fetched from here; load it with sv.load and --model.")
+        if typed and not offered(typed):
+            raise ValueError(f"This server does not offer {typed!r}.")
     device = str(choose_device(device))  # "auto" and "cuda:0" are one
     if name != factory and upload is None:
         fetch_weights(name, slot, choice)
