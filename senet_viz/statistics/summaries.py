@@ -127,7 +127,7 @@ def specificity(stats: Statistics, branch: int = -1, zoom: float = 1.0) -> pd.Da
     rows = []
     images, classes = _labelled(stats)
     for block in stats.blocks:
-        states = _states(stats, block, branch, zoom)
+        states = channel_states(stats, block, branch, zoom)
         for source in stats.sources:
             draws = pd.DataFrame([
                 _specificity(stats, block, source, branch, zoom, draw, states, images, classes)
@@ -211,7 +211,7 @@ def saturation(stats: Statistics, branch: int = -1, zoom: float = 1.0) -> pd.Dat
     """
     rows = []
     for block in stats.blocks:
-        states, (below, above) = _states(stats, block, branch, zoom), _tails(stats, block, branch, zoom)
+        states, (below, above) = channel_states(stats, block, branch, zoom), _tails(stats, block, branch, zoom)
         rows.append({"block": block.name, "label": block.label, "stage": block.stage, "channels": block.channels}
                     | {name: int(which.sum()) for name, which in zip(("dead", "open", "constant"), states)}
                     | {"below": below.mean(), "above": above.mean(),
@@ -337,7 +337,7 @@ def separating_channels(stats: Statistics, block, first: int, second: int, top: 
     difference, d = mean[1] - mean[0], np.full(mean.shape[1], np.nan)
     if count.min() > 1:
         pooled = np.sqrt(count @ std ** 2 / (count.sum() - 2))
-        varies = pooled > _scale(stats, CONSTANT)
+        varies = pooled > smallest_scale(stats, CONSTANT)
         d[varies] = difference[varies] / pooled[varies]
     return pd.DataFrame({
         "channel": np.arange(len(d)), "first": mean[0], "second": mean[1], "difference": difference, "d": d,
@@ -365,7 +365,7 @@ def heat_map(stats: Statistics, block, channels: Sequence[int] | None = None, *,
     if clustered:
         spread = deviation.std(ddof=0)
         # what hardly varies would be scaled up to mere rounding; at 0 it lies between what rises and what falls
-        scaled = deviation / spread.where(spread > _scale(stats, CONSTANT), np.inf)
+        scaled = deviation / spread.where(spread > smallest_scale(stats, CONSTANT), np.inf)
         order = _leaves(deviation.to_numpy()), _leaves(scaled.to_numpy().T)
         table, deviation = table.iloc[order], deviation.iloc[order]
     return deviation if centred else table
@@ -401,7 +401,7 @@ def nearest_classes(stats: Statistics, gates: Mapping[str, Mapping[str, np.ndarr
     names = np.array(class_names(stats), dtype=object)[there]
     for block in stats.blocks if images > classes and gates else ():
         std = np.sqrt(stats.variance(block, zoom=zoom)[1].astype(float).ravel() / (images - classes))
-        kept = std >= _scale(stats, SCALE)
+        kept = std >= smallest_scale(stats, SCALE)
         if kept.any():
             means = stats.mean(block, zoom)[there].reshape(classes, -1)
             pictures = np.stack([np.ravel(of[block.name]) for of in gates.values()])
@@ -424,7 +424,7 @@ def _varies(between: np.ndarray, within: np.ndarray, images: int) -> np.ndarray:
     return between + within > images * CONSTANT ** 2
 
 
-def _scale(stats: Statistics, smallest: float) -> float:
+def smallest_scale(stats: Statistics, smallest: float) -> float:
     """The smallest standard deviation by which differences of class means may be divided."""
     return COARSE if stats.metadata["compact"] and not stats.fine else smallest
 
@@ -436,7 +436,7 @@ def _tails(stats: Statistics, block, branch: int, zoom: float) -> tuple[np.ndarr
     return tuple(part.sum(1) / histogram.sum(1) for part in (histogram[:, :low], histogram[:, high:]))
 
 
-def _states(stats: Statistics, block, branch: int, zoom: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def channel_states(stats: Statistics, block, branch: int, zoom: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which channels are dead, open, and constant without being either, (C,) each."""
     dead, opened = (share >= MOST for share in _tails(stats, block, branch, zoom))
     return dead, opened, (stats.overall_std(block, zoom)[branch] <= CONSTANT) & ~dead & ~opened
