@@ -4,6 +4,7 @@ import math
 import warnings
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 MAX_BYTES = 20 * 2**20
@@ -14,6 +15,25 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
 class UnreadableImage(ValueError):
     """A picture that cannot be read; the message is one sentence for the person who sent it."""
+
+
+def as_picture(values: np.ndarray, mean=None, std=None) -> np.ndarray:
+    """A transformed picture (channels, H, W) to look at: (H, W, 3) uint8, its normalisation undone.
+
+    Args:
+        values: numbers. Of other numbers of channels than three their mean is taken, in grey.
+        mean, std: of the normalisation, a number a channel; where None the values are stretched to 0..255.
+    """
+    values = np.asarray(values, dtype=np.float32)
+    if mean is None:
+        low, high = values.min(), values.max()
+        values = (values - low) / max(high - low, np.float32(1e-8))
+    else:
+        mean, std = (np.asarray(each, dtype=np.float32).reshape(-1, 1, 1) for each in (mean, std))
+        values = values * std + mean
+    if len(values) != 3:
+        values = np.repeat(values.mean(0, keepdims=True), 3, axis=0)
+    return (values.clip(0, 1) * 255).round().astype(np.uint8).transpose(1, 2, 0)
 
 
 def open_image(source: bytes | str | Path) -> Image.Image:

@@ -1,6 +1,7 @@
 """Colours and pieces that all figures share. They read on a light and on a dark ground."""
 import html
 import math
+import textwrap
 from itertools import pairwise
 
 import numpy as np
@@ -21,6 +22,7 @@ DIVERGING = "RdBu_r"
 # of the labels of blocks: the first at which they do not run into each other. At -45 Plotly lets those touch that stand
 # nearer than √2 times their height
 ANGLES = (0, -90)
+LETTER, LINE = 7.5, 18  # pixels of a title's letter and line
 
 
 def colour(index: int) -> str:
@@ -47,6 +49,18 @@ def finish(figure: go.Figure, *, alt: str, height: int = 420, legend: bool = Tru
         height=height, meta={"alt": alt}, showlegend=legend, hovermode="closest",
         margin={"l": 60, "r": 20, "t": 50, "b": 50},
         legend={"orientation": "h", "yanchor": "bottom", "y": above, "xanchor": "left", "x": 0, "title": None})
+    return figure
+
+
+def headed(figure: go.Figure, title: str) -> go.Figure:
+    """A figure that stands by itself, with what it is of in a line above it; in several where it is narrow."""
+    lines = textwrap.wrap(title, max(20, int((figure.layout.width or 640) / LETTER)))
+    head = LINE * len(lines) + 12
+    figure.update_layout(
+        title={"text": "<br>".join(shorten(line, 120) for line in lines), "font": {"size": 13},
+               "x": 0, "xanchor": "left", "xref": "container", "y": 1, "yanchor": "top", "yref": "container",
+               "pad": {"t": 10, "l": 10}},
+        height=figure.layout.height + head, margin={"t": figure.layout.margin.t + head})
     return figure
 
 

@@ -103,6 +103,12 @@ class AttentionBlock:
     together: bool = True
     spatial: bool = False
 
+    def _repr_pretty_(self, printer, cycle: bool) -> None:
+        """What a notebook shows, also of a list of blocks; ``repr`` tells all, and is part of a run's identity."""
+        kernels = f" {', '.join(f'{kernel}×{kernel}' for kernel in self.kernels)}" if self.kernels else ""
+        branches = f", {self.branches} branches{kernels}" if self.branches > 1 else ""
+        printer.text(f"AttentionBlock({self.label}: {self.name!r}, {self.kind}, {self.channels} channels{branches})")
+
     @property
     def place(self) -> str:
         """The place of the module that holds the gate: the name, without the number of a gate written inline."""

@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from ..data.class_names import short_names
+from ..data.images import as_picture
 from ..gates.answers import Answer, answer_of
 from ..gates.blocks import AttentionBlock, eager, find_blocks
 from ..gates.hooks import hooked
@@ -58,6 +59,12 @@ class Model:
         self.info = dict(info or {})
         self.output, self.reader = output, reader
         self._example = example
+
+    def __repr__(self) -> str:
+        blocks = (f", {len(self.blocks)} attention block{'s' * (len(self.blocks) != 1)}" if "blocks" in vars(self)
+                  else "")  # looking for them takes a forward
+        return (f"Model({self.name!r}: {self.parameters:,} parameters, {len(self.classes):,} "
+                f"class{'es' * (len(self.classes) != 1)}{blocks}, on {self.device})")
 
     @property
     def device(self) -> torch.device:
@@ -210,16 +217,7 @@ class Model:
         Of other numbers of channels than three their mean, in grey.
         Where the transform's mean and standard deviation are not known, the values are stretched to 0..255.
         """
-        values = tensor.detach().cpu().float()
-        mean, std = self._normalisation
-        if mean is None:
-            low, high = values.min(), values.max()
-            values = (values - low) / (high - low).clamp_min(1e-8)
-        else:
-            values = values * torch.as_tensor(std).view(-1, 1, 1) + torch.as_tensor(mean).view(-1, 1, 1)
-        if len(values) != 3:
-            values = values.mean(0, keepdim=True).expand(3, -1, -1)
-        return (values.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+        return as_picture(tensor.detach().cpu().float().numpy(), *self._normalisation)
 
     @cached_property
     def _normalisation(self):

@@ -2,6 +2,7 @@
 import json
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,9 @@ from safetensors import SafetensorError, safe_open
 
 from ..gates import AttentionBlock, Subspace
 from .drivers import DRIVERS
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 TENSORS, IMAGES, METADATA = "statistics.safetensors", "images.parquet", "metadata.json"
 SOURCES = ("gate", "shuffled", "squeeze", "random")
@@ -54,6 +58,43 @@ class Statistics:
     def __repr__(self) -> str:
         return (f"Statistics({self.metadata['model']!r} on {self.metadata['data']!r}: {self.metadata['images']:,} "
                 f"images, {len(self.classes)} classes, {len(self.blocks)} blocks, zooms {self.zooms})")
+
+    def _repr_html_(self) -> str:
+        from .showing import html
+
+        return html(self)
+
+    def plot(self, which: str = "classes", block=None, *, zoom: float | None = None, **options) -> "go.Figure":
+        """A Plotly figure of the statistics, the same as on the page Classes.
+
+        =============  =================================================================================================
+        ``which``      what is drawn
+        =============  =================================================================================================
+        "classes"      the mean gate of some classes channel by channel, in some blocks (the SE paper's Fig. 6);
+                       ``classes`` and ``blocks`` name them, ``band`` is "std" or "error"
+        "specificity"  how much of each block's variance goes with the class (ω²), beside controls
+        "dimension"    in how many directions each gate moves, beside its input and random weights
+        "driving"      what predicts each gate; ``properties=True`` shows the properties of the picture one by one
+        "heat_map"     every class in every channel of one block; ``centred`` and ``clustered`` are True or False
+        "saturation"   how many channels are dead, always open or constant
+        "kernels"      what a zoom changes in the choice of kernels, beside controls
+        =============  =================================================================================================
+
+        Args:
+            which: one of these.
+            block: for "heat_map"; the last one when None.
+            zoom: one of ``zooms``; the first when None, of "kernels" the first above 1.
+            options: as told above.
+
+        Raises:
+            ValueError: one sentence, for a figure, block, class or zoom that there is none of, and for what these
+                statistics do not tell.
+
+        >>> stats.plot("classes", classes=["teapot", "ladybug"], blocks=["SE_5_3"], band="std")
+        """
+        from .showing import plot
+
+        return plot(self, which, block, zoom, options)
 
     def mean(self, block, zoom: float = 1.0) -> np.ndarray:
         """Mean gate of each class, (K, M, C) float64; nan for a class without pictures."""
