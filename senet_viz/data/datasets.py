@@ -19,11 +19,12 @@ import pyarrow.parquet as pq
 import torch
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 from pyarrow import types
 from torch.utils.data import Dataset
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from .images import UnreadableImage, open_image
+from .images import UnreadableImage, open_image, read_file
 
 _SUFFIXES = (*IMG_EXTENSIONS, ".gif")
 _BOX = ("x0", "y0", "x1", "y1")
@@ -149,17 +150,18 @@ def open_pictures(source: str | os.PathLike, split: str | None = None, *, in_mem
         parquet = [name for name in files if name.endswith(".parquet")]
     if parquet:
         return _parquet(source, fs, path, parquet, in_memory)
-    return _folder(source, fs, path, folders, files, (lambda name: True) if any_file else _is_picture)
+    return _folder(source, fs, path, folders, files, any_file)
 
 
-def _folder(source: str, fs: AbstractFileSystem, path: str, folders: list[str], files: list[str],
-            wanted: Callable[[str], bool]) -> Pictures:
+def _folder(source: str, fs: AbstractFileSystem, path: str, folders: list[str], files: list[str], any_file: bool
+            ) -> Pictures:
+    wanted = (lambda name: True) if any_file else _is_picture
     if {"train", "val"} <= {*folders}:
         raise ValueError(f"{source} has the splits {', '.join(folders)}: choose one")
     # class by class: what fsspec knows of each of a million files would fill the memory
     found, sizes = {}, []
     for name in folders:
-        below = _below(fs, f"{path}/{name}")
+        below = _below(fs, f"{path}/{name}", {Path(path), Path(path, name)})
         found[name] = sorted(filter(wanted, below), key=posixpath.split)
         sizes += [below[file] for file in found[name]]
     if any(found.values()):
@@ -167,13 +169,14 @@ def _folder(source: str, fs: AbstractFileSystem, path: str, folders: list[str], 
             raise FileNotFoundError(f"{source} has sub-folders without a picture: {', '.join(empty)}")
         files = [f"{name}/{file}" for name in folders for file in found[name]]
         labels = [label for label, name in enumerate(folders) for _ in found[name]]
-        classes = _named(fs, path, folders)
+        classes = _named(fs, path, list(map(_shown, folders)))
     else:
         files = list(filter(wanted, files))
         labels, classes, sizes = [-1] * len(files), [], []
     if not files:
         raise FileNotFoundError(f"{source} holds neither Parquet files nor pictures, in sub-folders or without")
-    return Pictures(partial(_file_bytes, source, path, files), labels, classes, files=files, sizes=sizes)
+    read = partial(_file_bytes, source, path, files, not any_file)
+    return Pictures(read, labels, classes, files=list(map(_shown, files)), sizes=sizes)
 
 
 def _list(source: str, fs: AbstractFileSystem, folder: str, name: str) -> Pictures:
@@ -189,7 +192,7 @@ def _list(source: str, fs: AbstractFileSystem, folder: str, name: str) -> Pictur
     else:
         index = {name: label for label, name in enumerate(found)} | {"": -1}
         labels, classes = [index[name] for name in names], _named(fs, folder, found)
-    return Pictures(partial(_file_bytes, source, folder, files), labels, classes, files=files)
+    return Pictures(partial(_file_bytes, source, folder, files, True), labels, classes, files=files)
 
 
 def _entry(line: str) -> tuple[str, str]:
@@ -241,13 +244,13 @@ def _parquet(source: str, fs: AbstractFileSystem, folder: str, names: list[str],
 
 
 # what reads a picture: no closures, and no file system, which may be of no use in another process
-def _file_bytes(source: str, folder: str, files: list[str], index: int) -> bytes:
+def _file_bytes(source: str, folder: str, files: list[str], limited: bool, index: int) -> bytes:
     file = files[index]
     if "://" in file or Path(file).is_absolute():
         fs, path = _place(file)
     else:
         fs, path = _place(source)[0], f"{folder}/{file}"
-    return fs.cat_file(path)
+    return read_file(path, limited) if isinstance(fs, LocalFileSystem) else fs.cat_file(path)
 
 
 def _cell_bytes(column: pa.ChunkedArray, index: int) -> bytes:
@@ -267,10 +270,19 @@ class _RowGroups:
         kept = self.kept
         if kept is None or kept[0] != group:
             self.kept = kept = None  # first, so that there are never two
-            path, number = self.groups[group]
-            with pq.ParquetFile(path, filesystem=_place(self.source)[0]) as file:
-                self.kept = kept = group, file.read_row_group(number, ["image"])["image"]
+            self.kept = kept = group, self._read(*self.groups[group])
         return _cell_bytes(kept[1], index - self.starts[group])
+
+    def _read(self, path: str, number: int) -> pa.ChunkedArray:
+        fs = _place(self.source)[0]
+        try:
+            with pq.ParquetFile(path, filesystem=fs) as file:
+                return file.read_row_group(number, ["image"])["image"]
+        except (pa.ArrowException, OSError) as error:
+            if not isinstance(fs, LocalFileSystem) and isinstance(error, OSError):
+                raise  # the network's, which may pass
+            raise UnreadableImage(f"Row group {number} of {posixpath.basename(path)} cannot be read "
+                                  f"({_line(error)}).") from error
 
     def __getstate__(self) -> dict:
         return self.__dict__ | {"kept": None}
@@ -306,10 +318,13 @@ def _names(fs: AbstractFileSystem, folder: str, key: str) -> dict[str, str] | No
     path = f"{folder}/classes.csv"
     if not fs.isfile(path):
         return None
-    rows = csv.DictReader(io.StringIO(_text(fs, path), newline=""))
-    if not {key, "name"} <= set(rows.fieldnames or ()):
-        raise ValueError(f"{path} has no columns {key} and name")
-    return {row[key].strip(): row["name"] for row in rows if row[key] and row["name"]}
+    try:
+        rows = csv.DictReader(io.StringIO(_text(fs, path), newline=""))
+        if not {key, "name"} <= set(rows.fieldnames or ()):
+            raise ValueError(f"{path} has no columns {key} and name")
+        return {row[key].strip(): row["name"] for row in rows if row[key] and row["name"]}
+    except csv.Error as error:
+        raise ValueError(f"{path} cannot be read as CSV: {error}") from error
 
 
 # files and folders, of any file system
@@ -332,15 +347,22 @@ def _entries(fs: AbstractFileSystem, folder: str) -> tuple[list[str], list[str]]
     return sorted(folders), sorted(files)
 
 
-def _below(fs: AbstractFileSystem, folder: str) -> dict[str, int]:
-    """All files of a folder and of the folders in it, relative to it → their sizes in bytes."""
+def _below(fs: AbstractFileSystem, folder: str, seen: set[Path]) -> dict[str, int]:
+    """All files of a folder and of the folders in it, relative to it → their sizes in bytes.
+
+    Links to folders are followed once: not to one that was ``seen``, and not to one that holds such a one, which would
+    lead round in a circle.
+    """
     files: dict[str, int] = {}
     for path, info in fs.find(folder, detail=True).items():
         name = _relative(path, folder)
-        if _is_linked_folder(fs, info):
-            files |= {f"{name}/{file}": size for file, size in _below(fs, path).items()}
-        else:
+        if not _is_linked_folder(fs, info):
             files[name] = int(info.get("size") or 0)
+            continue
+        target = Path(path).resolve()
+        if not any(place.resolve().is_relative_to(target) for place in seen):
+            seen.add(target)
+            files |= {f"{name}/{file}": size for file, size in _below(fs, path, seen).items()}
     return files
 
 
@@ -350,6 +372,11 @@ def _is_linked_folder(fs: AbstractFileSystem, info: dict) -> bool:  # fsspec its
 
 def _relative(path: str, folder: str) -> str:
     return path.removeprefix(folder).strip("/")
+
+
+def _shown(name: str) -> str:
+    """A file's name as text: bytes of it that are no UTF-8 are shown as �."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _is_picture(name: str) -> bool:

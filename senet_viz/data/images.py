@@ -1,6 +1,7 @@
 """Bytes → picture, safely: uploads are untrusted, of any format, mode and orientation."""
 import io
 import math
+import stat
 import warnings
 from pathlib import Path
 
@@ -50,11 +51,10 @@ def open_image(source: bytes | str | Path) -> Image.Image:
         UnreadableImage: for anything else: no image, a truncated one, more than 20 MB or 50 megapixels, one
             side more than 100 times the other.
     """
-    data = Path(source).read_bytes() if isinstance(source, (str, Path)) else bytes(source)
+    data = read_file(source) if isinstance(source, (str, Path)) else bytes(source)
     if not data:
         raise UnreadableImage("The file is empty.")
-    if len(data) > MAX_BYTES:
-        raise UnreadableImage(f"The file has {len(data) / 2**20:.1f} MB; at most {MAX_BYTES // 2**20} MB are read.")
+    _check_bytes(len(data))
     try:
         # Pillow's own limit only warns up to twice its value, and is global: the size is checked here instead, before
         # a pixel is decoded.
@@ -79,6 +79,28 @@ def open_image(source: bytes | str | Path) -> Image.Image:
         raise UnreadableImage("The file is not a picture in JPEG, PNG, WebP, GIF, BMP or TIFF format.") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, …: all mean a bad file
         raise UnreadableImage(f"The picture is damaged and cannot be read ({error}).") from error
+
+
+def read_file(path: str | Path, limited: bool = True) -> bytes:
+    """The bytes of a file that a data set or a command line names, of at most 20 MB where they are ``limited``.
+
+    Raises:
+        UnreadableImage: where they are more, and for a pipe or a device, which may never end.
+        OSError: where there is no such file, it is a folder, or it cannot be opened.
+    """
+    path = Path(path)
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise UnreadableImage("It is a pipe or a device, not a file.")
+    if limited:
+        _check_bytes(status.st_size)
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1 if limited else -1)  # it may have grown since
+
+
+def _check_bytes(count: int) -> None:
+    if count > MAX_BYTES:
+        raise UnreadableImage(f"The file has {count / 2**20:,.1f} MB; at most {MAX_BYTES // 2**20} MB are read.")
 
 
 def zoom(image: Image.Image, factor: float, centre: tuple[float, float] | None = None,

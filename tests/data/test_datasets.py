@@ -566,3 +566,69 @@ def test_pictures_spread_over_the_data():
     assert len(pictures.spread(1000, transforms.PILToTensor())) == 30
     with pytest.raises(ValueError, match="none of 5 pictures of the data could be read"):
         Pictures([b""].__getitem__, [0], ["a"]).spread(5, transforms.PILToTensor())
+
+
+# hostile folders and files
+
+
+def test_folders_that_link_to_each_other(tmp_path):
+    """Each folder is looked through once a class, however the links lead round."""
+    for name, value in (("a", 10), ("b", 20)):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "0.png").write_bytes(png(value))
+        (tmp_path / name / "up").symlink_to(tmp_path / name)
+        (tmp_path / name / "deep" / "root").symlink_to(tmp_path)
+    (tmp_path / "a" / "other").symlink_to(tmp_path / "b")
+    (tmp_path / "b" / "other").symlink_to(tmp_path / "a")
+    pictures = open_pictures(tmp_path)
+    assert pictures.files == ["a/0.png", "a/other/0.png", "b/0.png", "b/other/0.png"]
+    assert values(pictures) == [10, 20, 20, 10]
+
+
+def test_pipes_are_not_waited_for(folder):
+    os.mkfifo(folder / "val" / "cat" / "9.png")
+    pictures = open_pictures(folder, "val")
+    with pytest.raises(UnreadableImage, match="It is a pipe or a device, not a file"):
+        pictures[pictures.files.index("cat/9.png")]
+
+
+def test_files_larger_than_any_picture_are_not_read(folder):
+    with (folder / "val" / "cat" / "9.png").open("wb") as file:
+        file.truncate(2 ** 35)  # of zeros that take no room on the disk
+    pictures = open_pictures(folder, "val")
+    with pytest.raises(UnreadableImage, match=r"The file has 32,768\.0 MB; at most 20 MB are read"):
+        pictures[pictures.files.index("cat/9.png")]
+
+
+def test_names_that_are_no_text(folder):
+    """They are shown with a sign in the place of what is no UTF-8, and read by what they are."""
+    (folder / "val" / os.fsdecode(b"\xff\xfe")).mkdir()
+    (folder / "val" / os.fsdecode(b"\xff\xfe") / os.fsdecode(b"\xe9.png")).write_bytes(png(30))
+    pictures = open_pictures(folder, "val")
+    assert pictures.classes == ["cat", "dog", "\ufffd\ufffd"]
+    assert pictures.files[-1] == "\ufffd\ufffd/\ufffd.png"
+    assert values(pictures) == [10, 11, 20, 21, 30]
+    assert len(pictures.fingerprint) == 64
+
+
+def test_a_class_name_too_long_for_csv(parquet):
+    (parquet / "classes.csv").write_text("label,name\n0," + "x" * 200_000 + "\n")
+    with pytest.raises(ValueError, match=r"classes\.csv cannot be read as CSV: field larger than field limit"):
+        open_pictures(parquet, "val")
+
+
+def test_a_damaged_row_group_costs_its_own_pictures(tmp_path):
+    path = tmp_path / "pictures.parquet"
+    table = pa.table({"image": [png(i) for i in range(6)], "label": [0] * 6})
+    pq.write_table(table, path, row_group_size=2, compression="none", use_dictionary=False)
+    column = pq.ParquetFile(path).metadata.row_group(1).column(0)
+    content = bytearray(path.read_bytes())
+    start = column.data_page_offset
+    content[start:start + 16] = b"\xff" * 16  # the page's header
+    path.write_bytes(content)
+    pictures = open_pictures(path, in_memory=False)
+    for index in (0, 1, 4, 5):
+        assert pictures[index][0].getpixel((0, 0)) == (index, 0, 0)
+    for index in (2, 3):
+        with pytest.raises(UnreadableImage, match=r"Row group 1 of pictures\.parquet cannot be read"):
+            pictures[index]
