@@ -13,6 +13,7 @@ from torch import nn
 
 from ..data.class_names import short_names
 from ..data.images import as_picture
+from ..data.windows import Window, window
 from ..gates.answers import Answer, answer_of
 from ..gates.blocks import AttentionBlock, eager, find_blocks
 from ..gates.hooks import hooked
@@ -210,6 +211,20 @@ class Model:
             raise ValueError(f"{self.name} takes each picture in its own proportions, so that several of different "
                              f"ones make no batch: look at one at a time.")
         return torch.stack(made).to(self.device)
+
+    def window(self, size: tuple[int, int]) -> Window:
+        """Which part of a photo of a size (width, height) the network sees: left, top, right, bottom edge in pixels.
+
+        Found once a size, by what the transform makes of ramps (``senet_viz.data.windows.window``, which see for the
+        ValueError of a transform that cannot be followed).
+
+        >>> load("demo/se_resnet50_slim").window((640, 480))
+        (80.0, 0.0, 560.0, 480.0)
+        """
+        key = id(self.transform), tuple(size)
+        if key not in self._windows:
+            self._windows[key] = window(self.transform, (int(size[0]), int(size[1])))
+        return self._windows[key]
 
     def seen(self, tensor: torch.Tensor) -> np.ndarray:
         """A transformed picture (channels, H, W) as the network sees it: (H, W, 3) uint8, its normalisation undone.
