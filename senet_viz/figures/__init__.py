@@ -7,6 +7,7 @@ from .box import box_picker
 from .channel import channel_classes, channel_histogram
 from .class_map import class_colours, painted
 from .classes import class_panels
+from .comparison import channel_changes, compared_curves, similarity_along, similarity_matrix
 from .contribution import contribution
 from .cost import cost_by_stage, error_against_parameters
 from .dimension import dimension
@@ -16,6 +17,7 @@ from .heat_map import class_heat_map
 from .kernels import fig3_bars, fig3_lines, kernel_preference
 from .maps import cam_grid, channel_maps, gate_change, signed_map
 from .neighbours import nearest_classes
+from .overlay import overlay, set_off
 from .saturation import saturation
 from .selectivity import channel_effects, removal
 from .sizes import class_changes, share_slopes, size_bars, size_curves, size_effects, size_slopes
@@ -28,11 +30,12 @@ from .training import training_curves, training_map
 from .what_if import edit_effects, edit_travel, evaluated, forced_sizes
 
 __all__ = [
-    "COLOURS", "all_blocks", "box_picker", "cam_grid", "channel_classes", "channel_effects", "channel_histogram",
-    "channel_maps", "class_changes", "class_colours", "class_heat_map", "class_panels", "contribution", "cost_by_stage",
-    "dimension", "driving", "edit_effects", "edit_travel", "error_against_parameters", "evaluated", "excitation",
-    "fig3_bars", "fig3_lines", "forced_sizes", "gate_change", "kernel_preference", "last_branch", "map_lines",
-    "nearest_classes", "painted", "removal", "saturation", "share_slopes", "signed_map", "size_bars", "size_curves",
-    "size_effects", "size_slopes", "specificity", "static_or_dynamic", "strips", "training_curves", "training_map",
-    "volume_slices",
+    "COLOURS", "all_blocks", "box_picker", "cam_grid", "channel_changes", "channel_classes", "channel_effects",
+    "channel_histogram", "channel_maps", "class_changes", "class_colours", "class_heat_map", "class_panels",
+    "compared_curves", "contribution", "cost_by_stage", "dimension", "driving", "edit_effects", "edit_travel",
+    "error_against_parameters", "evaluated", "excitation", "fig3_bars", "fig3_lines", "forced_sizes", "gate_change",
+    "kernel_preference", "last_branch", "map_lines", "nearest_classes", "overlay", "painted", "removal",
+    "saturation", "set_off", "share_slopes", "signed_map", "similarity_along", "similarity_matrix", "size_bars",
+    "size_curves", "size_effects", "size_slopes", "specificity", "static_or_dynamic", "strips", "training_curves",
+    "training_map", "volume_slices",
 ]

@@ -60,6 +60,7 @@ class Model:
         self.info = dict(info or {})
         self.output, self.reader = output, reader
         self._example = example
+        self._windows: dict[tuple, Window] = {}
 
     def __repr__(self) -> str:
         blocks = (f", {len(self.blocks)} attention block{'s' * (len(self.blocks) != 1)}" if "blocks" in vars(self)
