@@ -1,0 +1,172 @@
+"""Networks side by side: measures over depth, how alike their gates are, and what changed channel by channel."""
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from .dimension import TICKS
+from .style import ANGLES, COLOURS, GREY, SEQUENTIAL, colour, dash, finish, hover_name, shorten, span, symbol
+
+WIDTH = 0.8  # of a stage's width that its blocks are spread over
+ROW = 250  # pixels of a row of panels
+CHANGED = 4  # channels that are named in a block
+
+
+def depth(table: pd.DataFrame) -> pd.Series:
+    """Where blocks stand on an axis of stages: the middle of stage s is at s, its first and last block beside it.
+
+    Args:
+        table: columns stage, position (0..1).
+    """
+    return table["stage"] + WIDTH * (table["position"] - 0.5)
+
+
+def compared_curves(table: pd.DataFrame, measures: Mapping[str, tuple[str, str]], *, columns: int = 2) -> go.Figure:
+    """A panel a measure, a line a network; networks of other depths are aligned by stage and place in the stage.
+
+    Args:
+        table: columns run, label, stage, position and the measures; a row a run and block.
+        measures: column → title, and the format of a value (".2f", ".1%"); those without any value are left out. Of
+            "dimension" the axis is logarithmic, with bars of the column error on both sides.
+        columns: panels in a row.
+    """
+    shown = {name: about for name, about in measures.items() if table[name].notna().any()}
+    rows = max(1, -(-len(shown) // columns))
+    figure = make_subplots(rows, columns, shared_xaxes=False, horizontal_spacing=0.09, vertical_spacing=0.28 / rows,
+                           subplot_titles=[title for title, _ in shown.values()])
+    runs = list(dict.fromkeys(table["run"]))
+    for i, (name, (_, form)) in enumerate(shown.items()):
+        place = {"row": i // columns + 1, "col": i % columns + 1}
+        for r, run in enumerate(runs):
+            part = table[table["run"] == run]
+            bars = {"error_y": {"type": "data", "array": part["error"], "thickness": 1, "width": 2}} if (
+                name == "dimension" and "error" in part) else {}
+            figure.add_scatter(
+                x=depth(part), y=part[name], mode="lines+markers", name=shorten(run, 40), legendgroup=run,
+                showlegend=i == 0, line={"color": colour(r), "dash": dash(r), "width": 1.8},
+                marker={"size": 6, "symbol": symbol(r)}, customdata=part["label"], **bars, **place,
+                hovertemplate=f"<b>%{{customdata}}</b> {hover_name(run)}<br>%{{y:{form}}}<extra></extra>")
+        stage_axis(figure, table["stage"], **place)
+        figure.update_yaxes(tickformat=".3~%" if form.endswith("%") else None, **place)
+        if name == "dimension":
+            told = table[name].dropna()
+            figure.update_yaxes(type="log", tickvals=TICKS, **place, range=[
+                math.log10(min(0.85, told.min())), math.log10(1.25 * max(3.0, told.max()))])
+    parts = [f"{title}: " + "; ".join(
+        f"{run} {span(told, form)}" for run in runs
+        if len(told := table[table["run"] == run].set_index("label")[name].dropna()))
+        for name, (title, form) in shown.items()]
+    return finish(figure, alt=f"{len(runs)} networks over depth. {'. '.join(parts)}.", height=ROW * rows + 80)
+
+
+def stage_axis(figure: go.Figure, stages: pd.Series, **place: int) -> None:
+    """The x axis of ``depth``: stages by name, with lines between them."""
+    found = sorted(set(stages))
+    figure.update_xaxes(tickvals=found, ticktext=[f"stage {stage}" for stage in found], showgrid=False, zeroline=False,
+                        range=[found[0] - 0.5, found[-1] + 0.5], autotickangles=ANGLES, **place)
+    for stage in found[1:]:
+        figure.add_vline(x=stage - 0.5, line={"color": GREY, "width": 1, "dash": "dash"}, **place)
+
+
+def similarity_matrix(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], names: tuple[str, str]) -> go.Figure:
+    """CKA of every block of one network with every block of another; aligned ones are framed.
+
+    Args:
+        table: index: the blocks of the first (rows), columns: of the second; in network order.
+        pairs: labels of aligned blocks.
+        names: of the networks.
+    """
+    values = table.to_numpy(dtype=float)
+    figure = go.Figure(go.Heatmap(
+        z=values, x=list(table.columns), y=list(table.index), zmin=0, zmax=1, colorscale=SEQUENTIAL, zsmooth=False,
+        hoverongaps=False, colorbar={"title": {"text": "CKA", "side": "right"}, "thickness": 14},
+        hovertemplate=f"%{{y}} of {hover_name(names[0])}<br>%{{x}} of {hover_name(names[1])}<br>CKA %{{z:.3f}}"
+                      "<extra></extra>"))
+    for one, two in pairs:
+        x, y = list(table.columns).index(two), list(table.index).index(one)
+        figure.add_shape(type="rect", x0=x - 0.5, x1=x + 0.5, y0=y - 0.5, y1=y + 0.5,
+                         line={"color": COLOURS[4], "width": 1.5})
+    figure.update_xaxes(title=shorten(names[1], 60), type="category", tickangle=-90, showgrid=False, ticks="")
+    figure.update_yaxes(title=shorten(names[0], 40), type="category", autorange="reversed", showgrid=False, ticks="")
+    told = values[np.isfinite(values)]
+    alt = f"CKA of {values.shape[0]} blocks of {names[0]} with {values.shape[1]} of {names[1]}"
+    if told.size:
+        row, column = np.unravel_index(np.nanargmax(values), values.shape)
+        alt += (f", from {told.min():.2f} to {told.max():.2f}; the highest is of {table.index[int(row)]} with "
+                f"{table.columns[int(column)]}")
+    finish(figure, alt=f"{alt}.", height=int(np.clip(22 * len(table) + 170, 300, 900)), legend=False)
+    return figure.update_layout(margin={"l": 90, "b": 90})
+
+
+def similarity_along(parts: Mapping[str, pd.DataFrame]) -> go.Figure:
+    """CKA of aligned blocks over depth with its interval, and what chance gives as a grey band.
+
+    Args:
+        parts: what is compared, for the legend → a table with the columns first, second, stage, position, cka, low,
+            high, shuffled_low, shuffled_high; a row a pair.
+    """
+    figure = go.Figure()
+    for i, (name, table) in enumerate(parts.items()):
+        x = depth(table)
+        order = x.argsort(kind="stable")
+        band = table.iloc[order]
+        figure.add_scatter(
+            x=[*x.iloc[order], *x.iloc[order][::-1]], y=[*band["shuffled_high"], *band["shuffled_low"][::-1]],
+            mode="lines", fill="toself", fillcolor="rgba(128,128,128,0.25)", line={"width": 0}, hoverinfo="skip",
+            name="shuffled pairs, 95 %", legendgroup="shuffled", showlegend=i == 0)
+    for i, (name, table) in enumerate(parts.items()):
+        figure.add_scatter(
+            x=depth(table), y=table["cka"], mode="lines+markers", name=shorten(name, 40),
+            line={"color": colour(i), "width": 1.8}, marker={"size": 7, "symbol": symbol(i)},
+            error_y={"type": "data", "symmetric": False, "array": table["high"] - table["cka"],
+                     "arrayminus": table["cka"] - table["low"], "thickness": 1, "width": 3},
+            customdata=table[["first", "second", "low", "high", "shuffled_high"]],
+            hovertemplate=f"<b>%{{customdata[0]}} and %{{customdata[1]}}</b> {hover_name(name)}<br>CKA %{{y:.3f}} "
+                          "(%{customdata[2]:.3f} to %{customdata[3]:.3f})<br>shuffled up to %{customdata[4]:.3f}"
+                          "<extra></extra>")
+    stages = pd.concat([table["stage"] for table in parts.values()])
+    stage_axis(figure, stages)
+    figure.update_yaxes(title="CKA of aligned blocks", range=[-0.25, 1.06])
+    said = [f"{name} {span(told, '.2f')}, {table['shuffled_high'].max():.2f} at most for shuffled pairs"
+            for name, table in parts.items() if len(told := table.set_index("first")["cka"].dropna())]
+    return finish(figure, alt=f"CKA of aligned blocks over depth: {'; '.join(said) or 'none known'}.", height=440)
+
+
+def channel_changes(table: pd.DataFrame, agreement: pd.DataFrame, names: tuple[str, str]) -> go.Figure:
+    """How much each channel's mean gate changed, block by block, and how far class profiles agree.
+
+    Args:
+        table: columns label, channel, difference; a row a block and channel.
+        agreement: columns label, correlation, shuffled_low, shuffled_high; a row a block. Without a number there the
+            lower panel is left out.
+        names: of the networks.
+    """
+    told, labels = agreement["correlation"].notna().any(), list(dict.fromkeys(table["label"]))
+    figure = make_subplots(1 + told, 1, shared_xaxes=True, vertical_spacing=0.06,
+                           row_heights=[0.6, 0.4] if told else [1.0])
+    figure.add_box(x=table["label"], y=table["difference"], name="a channel's mean gate", showlegend=False,
+                   boxpoints="outliers", marker={"color": COLOURS[0], "size": 3}, line={"width": 1.3},
+                   customdata=table["channel"], row=1, col=1,
+                   hovertemplate="<b>%{x}</b> channel %{customdata}: %{y:+.3f}<extra></extra>")
+    figure.add_hline(y=0, line={"color": "#808080", "width": 1}, row=1, col=1)
+    if told:
+        figure.add_scatter(
+            x=[*labels, *labels[::-1]], y=[*agreement["shuffled_high"], *agreement["shuffled_low"][::-1]], mode="lines",
+            fill="toself", fillcolor="rgba(128,128,128,0.25)", line={"width": 0}, hoverinfo="skip",
+            name="with other channels of the block", row=2, col=1)
+        figure.add_scatter(
+            x=agreement["label"], y=agreement["correlation"], mode="lines+markers", name="with the same channel",
+            line={"color": COLOURS[1]}, marker={"size": 6}, row=2, col=1,
+            hovertemplate="<b>%{x}</b> median correlation %{y:.3f}<extra></extra>")
+        figure.update_yaxes(title="class profiles", range=[-1.05, 1.05], row=2, col=1)
+    figure.update_xaxes(type="category", categoryorder="array", categoryarray=labels, autotickangles=ANGLES)
+    figure.update_yaxes(title="change of mean gate", row=1, col=1)
+    widest = table.loc[table["difference"].abs().idxmax()]
+    alt = (f"Change of the mean gate of {len(table):,} channels from {names[0]} to {names[1]}; the largest is "
+           f"{widest['difference']:+.3f}, of channel {widest['channel']} of {widest['label']}")
+    if told:
+        alt += f"; median correlation of class profiles {span(agreement.set_index('label')['correlation'], '.2f')}"
+    return finish(figure, alt=f"{alt}.", height=560 if told else 400)
