@@ -336,7 +336,8 @@ def test_architecture():
     assert rooms <= {place.removeprefix("senet_viz/").strip("/") for place in told}
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]
     contract, = settings["contracts"]
-    floors = {room.strip(): number for number, floor in enumerate(contract["layers"]) for room in re.split(r"[|:]", floor)}
+    floors = {room.strip(): number for number, floor in enumerate(contract["layers"])
+              for room in re.split(r"[|:]", floor)}
     order = [floors[place.strip("/").removesuffix(".py").replace("/", ".")] for place in told]
     assert order == sorted(order)
 
