@@ -1,6 +1,7 @@
 """Bytes → picture, safely: uploads are untrusted, of any format, mode and orientation."""
 import io
 import math
+import re
 import stat
 import warnings
 from pathlib import Path
@@ -12,6 +13,10 @@ MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
 MAX_ASPECT = 100
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+# small files that would keep a decoder busy for minutes
+MAX_SCANS = 100  # of a progressive JPEG, each over the whole picture; encoders write 10 or so
+MAX_TILES = 100_000  # of a TIFF
+MAX_RUNS = 4 * 2**20  # bytes of run lengths in a BMP, which Pillow reads one by one
 
 
 class UnreadableImage(ValueError):
@@ -68,6 +73,9 @@ def open_image(source: bytes | str | Path) -> Image.Image:
         if max(width, height) > MAX_ASPECT * min(width, height):  # a transform would enlarge the short side, and all
             raise UnreadableImage(f"The picture has {width}×{height} pixels; the longer side may be {MAX_ASPECT} times "
                                   f"the shorter.")
+        _check_work(image, data)
+        if image.format == "PNG" and image.mode == "RGB" and image.tile and image.tile[0].args == "RGB;16B":
+            _shorten_transparency(image)
         image.load()
         return _to_rgb(ImageOps.exif_transpose(image))
     except UnreadableImage:
@@ -79,6 +87,26 @@ def open_image(source: bytes | str | Path) -> Image.Image:
         raise UnreadableImage("The file is not a picture in JPEG, PNG, WebP, GIF, BMP or TIFF format.") from error
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, …: all mean a bad file
         raise UnreadableImage(f"The picture is damaged and cannot be read ({error}).") from error
+
+
+def _check_work(image: Image.Image, data: bytes) -> None:
+    if image.format == "JPEG" and image.info.get("progressive") and (scans := _scans(data)) > MAX_SCANS:
+        raise UnreadableImage(f"The JPEG has {scans:,} scans; at most {MAX_SCANS} are read.")
+    if image.format == "TIFF" and len(image.tile) > MAX_TILES:
+        raise UnreadableImage(f"The TIFF is cut into {len(image.tile):,} tiles; at most {MAX_TILES:,} are read.")
+    if image.format == "BMP" and image.tile and image.tile[0].codec_name == "bmp_rle" and len(data) > MAX_RUNS:
+        raise UnreadableImage(f"The BMP has {len(data) / 2**20:.1f} MB of run lengths; at most "
+                              f"{MAX_RUNS // 2**20} MB are read.")
+
+
+def _scans(data: bytes) -> int:
+    """How often a decoder goes over the whole picture of a JPEG."""
+    count, place = 0, 2
+    # what follows ff in the data of a scan is 00 or a restart marker
+    while (marker := re.compile(b"\xff([\x01-\xcf\xd8-\xfe])").search(data, place)) and marker[1] != b"\xd9":
+        count += marker[1] == b"\xda"
+        place = marker.end() + int.from_bytes(data[marker.end():marker.end() + 2])
+    return count
 
 
 def read_file(path: str | Path, limited: bool = True) -> bytes:
@@ -188,12 +216,21 @@ def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        image = _scale_to_8_bit(image)
+        clear = image.info.pop("transparency", None)  # a grey of the deep picture, which is white in it
+        grey = _scale_to_8_bit(image)
+        image = grey if clear is None else Image.merge("LA", (grey, Image.fromarray(
+            np.where(np.asarray(image) == clear, 0, 255).astype(np.uint8))))
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
+
+
+def _shorten_transparency(image: Image.Image) -> None:
+    """Pillow reads the high bytes of a colour of 16 bits, but leaves the transparent colour as it is."""
+    if isinstance(clear := image.info.get("transparency"), tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
 
 
 def _scale_to_8_bit(image: Image.Image) -> Image.Image:

@@ -36,6 +36,19 @@ def refuse(data: bytes, message: str) -> None:
     assert str(caught.value).endswith(".")
 
 
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png_of_16_bits(colour_type: int, values: list[int], clear: list[int]) -> bytes:
+    """A line of pixels, one colour of which is transparent."""
+    width = len(values) // len(clear)
+    return b"\x89PNG\r\n\x1a\n" + b"".join((
+        chunk(b"IHDR", struct.pack(">IIBBBBB", width, 1, 16, colour_type, 0, 0, 0)),
+        chunk(b"tRNS", struct.pack(f">{len(clear)}H", *clear)),
+        chunk(b"IDAT", zlib.compress(b"\0" + struct.pack(f">{len(values)}H", *values))), chunk(b"IEND", b"")))
+
+
 # formats
 
 @pytest.mark.parametrize(("kind", "options"), EXACT.items())
@@ -213,6 +226,17 @@ def test_one_transparent_colour(mode):
 
 # what is refused
 
+def test_a_transparent_grey_of_16_bits():
+    """1,000 is clear, 1,001 of the same high byte is not."""
+    values = decoded(png_of_16_bits(0, [40_000, 1_000, 1_001], [1_000]))
+    np.testing.assert_array_equal(values[0, :, 0], [155, 255, 3])
+
+
+def test_a_transparent_colour_of_16_bits():
+    values = decoded(png_of_16_bits(2, [40_000, 20_000, 10_000, 1_000, 2_000, 3_000], [1_000, 2_000, 3_000]))
+    np.testing.assert_array_equal(values[0], [[156, 78, 39], [255, 255, 255]])
+
+
 def test_empty():
     refuse(b"", "The file is empty")
 
@@ -283,6 +307,45 @@ def test_too_many_pixels(monkeypatch, side):
 def test_just_few_enough_pixels():
     image = open_image(large_png(7071, 7071))  # 49,999,041
     assert image.size == (7071, 7071)
+
+
+def test_too_many_scans():
+    """Each goes over the whole picture: 300 kB of them would take ten seconds. Encoders write ten."""
+    data = encode(SMOOTH, "JPEG", progressive=True)
+    assert data.count(b"\xff\xda") == 10
+    decoded(data)
+    start = data.rindex(b"\xff\xda")
+    last = data[start:-2]
+    assert decoded(data[:-2] + 90 * last + b"\xff\xd9").shape == SMOOTH.shape
+    refuse(data[:-2] + 91 * last + b"\xff\xd9", "The JPEG has 101 scans; at most 100 are read")
+    decoded(data + 1_000 * last)  # what lies behind the picture's end, as phones put films there, is not decoded
+
+
+def tiff_in_lines(side: int) -> bytes:
+    """Grey, of side × side pixels, a strip a line: the same line each time."""
+    fields = [(256, side, 4), (257, side, 4), (258, 8, 3), (259, 1, 3), (262, 1, 3), (277, 1, 3), (278, 1, 4)]
+    end = 8 + 2 + 12 * (len(fields) + 2) + 4
+    entries = [struct.pack("<HHII", tag, kind, 1, value) for tag, value, kind in fields]
+    entries.insert(5, struct.pack("<HHII", 273, 4, side, end + side))  # where each strip begins
+    entries.append(struct.pack("<HHII", 279, 4, side, end + 5 * side))  # and how long it is
+    return (b"II*\0" + struct.pack("<IH", 8, len(entries)) + b"".join(entries) + bytes(4) + b"\x80" * side
+            + struct.pack("<I", end) * side + struct.pack("<I", side) * side)
+
+
+def test_too_many_tiles(monkeypatch):
+    assert (decoded(tiff_in_lines(32)) == 128).all()
+    monkeypatch.setattr(images, "MAX_TILES", 31)
+    refuse(tiff_in_lines(32), "The TIFF is cut into 32 tiles; at most 31 are read")
+
+
+def test_too_many_runs():
+    """Pillow reads them one by one."""
+    runs = b"\x01\x07" * 2 * 2**20
+    header = struct.pack("<IiiHHIIiiII", 40, 2_048, 1_024, 1, 8, 1, len(runs), 0, 0, 256, 0)
+    start = 14 + len(header) + 1_024
+    bmp = b"BM" + struct.pack("<IHHI", start + len(runs), 0, 0, start) + header + bytes(1_024) + runs
+    refuse(bmp, r"The BMP has 4\.0 MB of run lengths; at most 4 MB are read")
+    assert decoded(encode(Image.new("L", (2_100, 2_000)), "BMP")).shape == (2_000, 2_100, 3)  # as large, without runs
 
 
 def test_refused_without_a_warning(recwarn):
