@@ -9,10 +9,11 @@ from pages.parts.archives import beside_app, collected, last_written, weights_of
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.outlying import outlying
 from pages.parts.own_run import collecting, take_in
-from pages.parts.pictures import NO_STAGES, Inspected, Picture, choose_pictures, explain, inspect_all
+from pages.parts.pictures import NO_STAGES, Picture, choose_pictures, explain, inspect_all
 from pages.parts.sections import clear, downloads, heading, show
 from pages.parts.sentences import lacking
 from senet_viz import tables
+from senet_viz.experiments.looking import Look
 from senet_viz.reports import papers
 from senet_viz.reports.text import file_name, plain
 from senet_viz.statistics import directions, published, summaries
@@ -282,7 +283,7 @@ class Page:
                     icon=":material/add_photo_alternate:")
 
     @st.fragment
-    def _photos(self, pictures: list[Picture], results: dict[str, Inspected]) -> None:
+    def _photos(self, pictures: list[Picture], results: dict[str, Look]) -> None:
         clear("photo_lines", "nearest", "mean_cams")
         views = {picture.name: results[picture.name].view for picture in pictures}
         if lacking(self.loaded.model, "which class a photo shows cannot be told"):
@@ -316,7 +317,7 @@ class Page:
             st.subheader("Where the network looks for each class", anchor="mean-cams")
             self._mean_cams(sections, pictures, results)
 
-    def _mean_cams(self, sections: PhotoSections, pictures: list[Picture], results: dict[str, Inspected]) -> None:
+    def _mean_cams(self, sections: PhotoSections, pictures: list[Picture], results: dict[str, Look]) -> None:
         stages, labels = self.loaded.model.stages, self.loaded.model.class_labels
         if not stages:
             st.info(NO_STAGES)

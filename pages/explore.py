@@ -5,12 +5,14 @@ import streamlit as st
 from pages.parts.archives import statistics_of
 from pages.parts.choices import choose_class
 from pages.parts.model import Loaded, loaded_model
-from pages.parts.pictures import NO_STAGES, Inspected, Picture, choose_pictures, explain, inspect_all
+from pages.parts.pictures import NO_STAGES, Picture, choose_pictures, explain, inspect_all
 from pages.parts.ranking import ranking, shares
-from pages.parts.sections import clear, downloads, heading, show
+from pages.parts.sections import clear, heading, offer, show
 from pages.parts.sentences import SENTENCES, lacking
 from senet_viz import tables
 from senet_viz.experiments import attribution
+from senet_viz.experiments.looking import Look
+from senet_viz.experiments.picture_report import picture_report
 from senet_viz.experiments.picture_sections import BY_INDEX, NO_CAMS, NO_PREDICTIONS, ORDERS, PictureSections
 from senet_viz.figures.style import elide
 from senet_viz.gates import AttentionBlock
@@ -45,14 +47,14 @@ def main() -> None:
         page.kernels()
     page.grad_cam()
     page.contribution()
-    downloads(f"Channel attention of {loaded.model.name}", {"Pictures": ", ".join(page.names)},
-              f"{file_name(loaded.model.name)}_report")
+    shown = st.session_state["sections"]
+    offer(f"{file_name(loaded.model.name)}_report", lambda: picture_report(page.sections, shown))
 
 
 class Page:
     """The parts of the page for one model and its pictures."""
 
-    def __init__(self, loaded: Loaded, pictures: list[Picture], results: dict[str, Inspected]):
+    def __init__(self, loaded: Loaded, pictures: list[Picture], results: dict[str, Look]):
         self.loaded, self.model = loaded, loaded.model
         self.pictures, self.results = {picture.name: picture for picture in pictures}, results
         self.names = list(self.pictures)
@@ -63,9 +65,9 @@ class Page:
                                         self.seen)
         self.answer = self.sections.answer
 
-    def _head(self, anchor: str, *, part: bool = False) -> str:
+    def _head(self, anchor: str, *, part: bool = False) -> None:
         title, lead, more = self.sections.head(anchor)
-        return heading(title, anchor, lead, more, part=part)
+        heading(title, anchor, lead, more, part=part)
 
     def predictions(self) -> None:
         self._head("predictions")
@@ -97,7 +99,8 @@ class Page:
             ranking(rows, self.model, f"Predictions for {name}")
 
     def all_blocks(self) -> None:
-        show(self.sections.all_blocks(), "all_blocks", about=self._head("blocks"))
+        self._head("blocks")
+        show(self.sections.all_blocks(), "all_blocks")
 
     @st.fragment
     def one_block(self) -> None:
@@ -174,15 +177,15 @@ class Page:
                    in (("first", first, "%.3f"), ("second", second, "%.3f"), ("difference", "difference", "%+.3f"))}})
 
     def kernels(self) -> None:
-        about = self._head("kernels")
+        self._head("kernels")
         if any(block.split_input for block in self.model.blocks):
             st.warning("The branches of this network see different halves of the input channels, so that its choice of "
                        "kernel cannot be told from a choice of channels.")
-        show(self.sections.kernels(), "kernels", about=about)
+        show(self.sections.kernels(), "kernels")
 
     @st.fragment
     def grad_cam(self) -> None:
-        about = self._head("grad-cam")
+        self._head("grad-cam")
         clear("grad_cam", "gate_change", "opinion")
         if self.answer.task == OTHER:
             lacking(self.model, NO_CAMS)
@@ -202,7 +205,7 @@ class Page:
                      for name, picture in self.pictures.items()}
         cams, weights = ({name: found[i] for name, found in explained.items()} for i in (0, 1))
         if self.model.stages:
-            show(self.sections.cams(cams, targets, opacity=opacity, smooth=smooth), "grad_cam", about=about)
+            show(self.sections.cams(cams, targets, opacity=opacity, smooth=smooth), "grad_cam")
         else:
             st.info(NO_STAGES)
         self._gate_change(targets, weights, opacity, smooth)
@@ -220,7 +223,7 @@ class Page:
         return choose_class(self.model, "class", TOP_CLASS, first=top, about="The pictures' top five come first.")
 
     def _gate_change(self, targets, weights, opacity: float, smooth: bool) -> None:
-        about = self._head("gate-change", part=True)
+        self._head("gate-change", part=True)
         labels = [label for label, block in self.blocks.items() if block.has_output]
         if not labels:
             st.info("In this network no module gives what the gates leave, so there is no point at which to weigh it.")
@@ -229,7 +232,7 @@ class Page:
         block = self.blocks[label]
         show(self.sections.gate_change(
             block, {name: of[block.name, "output"] for name, of in weights.items()}, targets, opacity=opacity,
-            smooth=smooth), "gate_change", about=about)
+            smooth=smooth), "gate_change")
 
     def _second_opinion(self, targets, opacity: float) -> None:
         self._head("second-opinion", part=True)
@@ -256,7 +259,8 @@ class Page:
             show(self.sections.opinion(name, results[key], targets[name], method, opacity=opacity), "opinion")
 
     def contribution(self) -> None:
-        show(self.sections.contribution(), "contribution", about=self._head("contribution"))
+        self._head("contribution")
+        show(self.sections.contribution(), "contribution")
 
 
 main()

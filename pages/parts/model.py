@@ -16,6 +16,7 @@ from pages.parts.sentences import SENTENCES, in_a_sentence
 from senet_viz.gates.answers import OTHER, SEGMENTATION
 from senet_viz.models import available_devices, catalog, choose_device, embedded_models, for_and_against
 from senet_viz.models.binary import TwoSided
+from senet_viz.reports import scripts
 from senet_viz.reports.text import plain
 
 OWN_CHECKPOINT = "A checkpoint file of your own"
@@ -177,12 +178,12 @@ def _obtain(name: str, arch: str, device: str, upload, factory: str | None, slot
         fetch_weights(name, slot, choice)
     with st.spinner("Loading the model"):
         model = _load(name, arch, device, digest, name == factory, upload)
-    code = f"model = sv.load({name!r}{f', arch={arch!r}' if arch else ''}, device={str(model.device)!r})"
+    code = scripts.load_model(name, str(model.device), arch=arch)
     if name == factory:
         module, _, function = name.partition(":")
         code = f"from {module} import {function}\nmodel = {function}()"
     if isinstance(model.output, TwoSided):
-        code = f"from senet_viz.models import for_and_against\n{code}\nmodel = for_and_against(model)"
+        code = scripts.for_and_against(code)
     return Loaded(model, f"{name} {arch} {digest} {model.device}", code)
 
 

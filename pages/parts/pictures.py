@@ -4,23 +4,19 @@ from collections.abc import Container
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
-import numpy as np
 import streamlit as st
-import torch
-from PIL import Image
 
 import senet_viz as sv
 from pages.parts.choices import recall, remember
 from pages.parts.model import Loaded
 from pages.parts.sentences import SENTENCES, in_a_sentence
 from senet_viz.data.places import APP, ASSETS
-from senet_viz.gates import contribution_points
-from senet_viz.gates.answers import OTHER, SEGMENTATION, is_finite, target_of
+from senet_viz.experiments import looking
+from senet_viz.experiments.looking import Look
 from senet_viz.reports.text import plain
 
 SAMPLES = ASSETS / "samples"
 MAX_PICTURES = 16
-LARGEST = 1024  # pixels of a side: of what a network saw that takes photos as large as they are
 MAX_BYTES = 160 << 20  # of all photos of one visitor
 NO_STAGES = ("In this network no module gives the feature map of a stage, once a forward: there is no place for "
              "Grad-CAM.")
@@ -141,39 +137,20 @@ def _remember_uploads(names: list[str]) -> None:
                 icon=":material/image_not_supported:")
 
 
-@dataclass
-class Inspected:
-    """One picture in one model: the view, the tensor that went in, and the picture as the network saw it."""
-
-    view: sv.View
-    tensor: torch.Tensor
-    seen: np.ndarray
-
-
 @st.cache_resource(max_entries=32, show_spinner=False)
 @in_a_sentence
-def _inspect(key: str, digest: str, _model: sv.Model, _data: bytes) -> Inspected:
-    tensor = _model.transform(sv.open_image(_data))
-    blocks, task = _model.blocks, _model.answer.task
-    layers = [*_model.stages.values(), *((block.name, "output") for block in blocks if block.has_output)]
-    # a graph for any class; of a network without classes there is nothing to explain
-    view = sv.inspect(_model, tensor[None], [sv.SemanticSegmentationTarget(0)] if task == SEGMENTATION else None,
-                      [] if task == OTHER else layers, contribution_points(blocks), retain_graph=True)
-    if not is_finite(view):
-        raise ValueError("The network's output for this picture is not finite, so its gates say nothing.")
-    seen = Image.fromarray(_model.seen(tensor))
-    seen.thumbnail((LARGEST, LARGEST))  # figures hold it many times
-    return Inspected(view, tensor, np.asarray(seen))
+def _look(key: str, digest: str, _model: sv.Model, _data: bytes) -> Look:
+    return looking.look(_model, sv.open_image(_data))
 
 
-def inspect_all(loaded: Loaded, pictures: list[Picture]) -> dict[str, Inspected]:
+def inspect_all(loaded: Loaded, pictures: list[Picture]) -> dict[str, Look]:
     """One forward for each new picture; what cannot be read or run is said in a sentence and left out."""
     results, place = {}, st.empty()
     for number, picture in enumerate(pictures, 1):
         if len(pictures) > 1:
             place.progress(number / len(pictures), f"Looking at picture {number} of {len(pictures)}")
         try:
-            results[picture.name] = _inspect(loaded.key, picture.digest, loaded.model, picture.data)
+            results[picture.name] = _look(loaded.key, picture.digest, loaded.model, picture.data)
         except SENTENCES as error:
             st.error(f"**{plain(picture.name)}**: {plain(str(error))}", icon=":material/error:")
     place.empty()
@@ -195,7 +172,4 @@ def explain(key: str, digest: str, target: int, view: sv.View) -> tuple[dict, di
 
 @st.cache_data(max_entries=512, show_spinner=False)
 def _explain(key: str, digest: str, target: int, points: tuple[str, ...], _view: sv.View) -> tuple[dict, dict]:
-    # a view without layers keeps no graph
-    cams, weights = _view.grad_cam([target_of(_view, target)]) if points else ({}, {})
-    return ({point: cam[0, 0].cpu().numpy() for point, cam in cams.items()},
-            {point: weight.cpu() for point, weight in weights.items()})
+    return looking.explain(_view, target)

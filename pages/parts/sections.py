@@ -1,13 +1,13 @@
 """How a section is shown, and the whole page as one file."""
-import platform
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
 import streamlit as st
-import timm
-import torch
 
+from senet_viz.experiments.picture_report import model_facts
 from senet_viz.reports.html import Section, report
+from senet_viz.reports.made import made
 
 # a figure wider than the window scrolls sideways; its edge fades while there is more, where the browser can tell
 FADE = "@keyframes more { from, 98% { mask-image: linear-gradient(to right, #000 calc(100% - 3rem), transparent); } }"
@@ -82,7 +82,6 @@ def show(section: Section, key: str, *, about: str = "", on_select="ignore", tex
                 st.code(section.script, language="python")
 
 
-@st.fragment
 def downloads(title: str, facts: dict[str, str], name: str) -> None:
     """The whole page as one file.
 
@@ -91,14 +90,20 @@ def downloads(title: str, facts: dict[str, str], name: str) -> None:
         facts: further lines at its head, behind those of the model.
         name: of the file.
     """
+    facts, sections = model_facts(st.session_state["loaded"].model) | facts | made(), st.session_state["sections"]
+    offer(name, lambda: report(title, facts, filter(None, sections.values())))
+
+
+@st.fragment
+def offer(name: str, make: Callable[[], str]) -> None:
+    """A button for the whole page as one file, which is made when it is pressed.
+
+    Args:
+        name: of the file.
+        make: gives the report.
+    """
     st.header("The whole page", anchor="report")
-    model = st.session_state["loaded"].model
-    facts = {
-        "Model": model.name, **model.info, "Parameters": f"{model.parameters:,}", "Device": str(model.device), **facts,
-        "Software": f"Python {platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}",
-    }
-    sections = st.session_state["sections"]
     st.download_button(
-        "Report as one HTML file", lambda: report(title, facts, filter(None, sections.values())),
-        f"{name}.html", "text/html", key="report", on_click="ignore", icon=":material/article:",
+        "Report as one HTML file", make, f"{name}.html", "text/html", key="report", on_click="ignore",
+        icon=":material/article:",
         help="Every figure, table and script of this page, interactive, in a file that opens without a network.")

@@ -33,6 +33,25 @@ print(result)
 """
 
 
+def load_model(name: str, device: str, *, arch: str | None = None, ignore_unexpected: bool = False,
+               binary: bool = False) -> str:
+    """The lines that make ``model`` from a name.
+
+    Args:
+        name, device, arch, ignore_unexpected: as of ``senet_viz.load``.
+        binary: turn its one logit into two, for and against.
+    """
+    options = f", arch={arch!r}" if arch else ""
+    options += ", ignore_unexpected=True" if ignore_unexpected else ""
+    code = f"model = sv.load({name!r}{options}, device={device!r})"
+    return for_and_against(code) if binary else code
+
+
+def for_and_against(loading: str) -> str:
+    """The lines that make ``model``, and turn its one logit into two."""
+    return f"from senet_viz.models import for_and_against\n{loading}\nmodel = for_and_against(model)"
+
+
 def over_data(path: str, ending: str, module: str = "summaries") -> str:
     """A script over collected statistics.
 
