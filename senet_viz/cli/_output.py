@@ -95,6 +95,21 @@ def check_file(path: str | None) -> None:
         raise PermissionError(f"the folder {folder} cannot be written")
 
 
+def check_folder(path: str | None) -> None:
+    """Refuse a folder that cannot be written into, or made, before the work whose results it is meant for.
+
+    Raises:
+        OSError: one sentence.
+    """
+    if path is None:
+        return
+    there = next(each for each in (Path(path).absolute(), *Path(path).absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f"{there} is a file, not a folder to write into")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise PermissionError(f"the folder {there} cannot be written")
+
+
 def terminal_width() -> float:
     """Characters in a line: ``COLUMNS`` where it is set, else the terminal's; infinite where the output is none."""
     if sys.stdout.isatty() or os.environ.get("COLUMNS"):

@@ -39,10 +39,24 @@ def window(transform: Transform, size: tuple[int, int]) -> Window:
     >>> window(create_transform(224, crop_pct=0.875), (640, 480))
     (110.0, 30.0, 530.0, 450.0)
     """
-    if _is_random(transform):
-        raise ValueError(f"the transform is random, {UNKNOWN}")
-    black = _through(transform, Image.new("RGB", size, "black"))
-    contrast = _through(transform, Image.new("RGB", size, "white")) - black
+    drawn: list[bool] = []  # whether each time random numbers were
+    sizes: set[tuple[int, ...]] = set()
+
+    def through(photo: Image.Image) -> np.ndarray:
+        before = _generators()
+        made = _through(transform, photo)
+        drawn.append(before != _generators())
+        sizes.add(made.shape)
+        if len(sizes) > 1:
+            raise ValueError(f"the transform is random, {UNKNOWN}")
+        return made
+
+    black = through(Image.new("RGB", size, "black"))
+    contrast = through(Image.new("RGB", size, "white")) - black
+    if all(drawn):  # by another thread, perhaps, but hardly each time
+        through(Image.new("RGB", size, "black"))
+        if all(drawn):
+            raise ValueError(f"the transform is random, {UNKNOWN}")
     most = np.abs(contrast).max(initial=0)
     if not np.isfinite(most) or not most:
         raise ValueError(f"the transform makes the same of a black and of a white photo, {UNKNOWN}")
@@ -51,7 +65,7 @@ def window(transform: Transform, size: tuple[int, int]) -> Window:
 
     def share(photo: Image.Image) -> np.ndarray:
         """How bright a photo is at each pixel of the input, 0 … 1; nan where none of it is seen."""
-        return np.where(shows, (_through(transform, photo) - black) / contrast, np.nan)
+        return np.where(shows, (through(photo) - black) / contrast, np.nan)
 
     left, right = _edges(share, size, across=True)
     top, bottom = _edges(share, size, across=False)
@@ -66,7 +80,10 @@ def _edges(share: Callable[[Image.Image], np.ndarray], size: tuple[int, int], *,
         ramp = np.clip((np.arange(length) + 0.5 - low) / (high - low), 0, 1)
         levels = Image.fromarray(np.rint(255 * ramp).astype(np.uint8)[None if across else slice(None),
                                                                       slice(None) if across else None])
-        found = share(levels.resize(size, Image.Resampling.NEAREST).convert("RGB"))
+        photo = levels.resize(size, Image.Resampling.NEAREST).convert("RGB")
+        found = share(photo)
+        if across and not low and not np.array_equal(found, share(photo), equal_nan=True):
+            raise ValueError(f"the transform is random, {UNKNOWN}")
         start, end = _fit(found if across else found.T, low, high, length)
         seen = max(start, 0), min(end, length)
         if length < 256 or seen[1] - seen[0] > STEEP * (high - low) or not seen[0] < seen[1]:
@@ -115,19 +132,7 @@ def _through(transform: Transform, photo: Image.Image) -> np.ndarray:
     return made.detach().cpu().double().mean(0).numpy()
 
 
-def _is_random(transform: Transform) -> bool:
-    """Whether a transform draws random numbers, or gives something else each time."""
-    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8))
-    first, drawn = _through(transform, photo), 0
-    for _ in range(3):  # other threads may draw numbers at the same time, but hardly each time
-        before = _generators()
-        again = _through(transform, photo)
-        if again.shape != first.shape or not np.array_equal(again, first, equal_nan=True):
-            return True
-        drawn += before != _generators()
-    return drawn == 3
-
-
 def _generators() -> tuple:
+    """Where the generators of random numbers stand that all of a process shares."""
     name, keys, *rest = np.random.get_state()  # noqa: NPY002  # it is what others use
     return random.getstate(), (name, keys.tobytes(), *rest), torch.random.get_rng_state().numpy().tobytes()

@@ -4,10 +4,14 @@ import pytest
 import timm
 import torch
 import torchvision
+from PIL import Image
+from plotly.colors import get_colorscale, sample_colorscale, unlabel_rgb
 
 import senet_viz as sv
 from senet_viz import tables
 from senet_viz.cli import main
+from senet_viz.figures.style import DIVERGING, SEQUENTIAL
+from senet_viz.gates import contribution_points
 from senet_viz.models import slim_resnet50
 from senet_viz.models.checkpoints import save_checkpoint
 from tests.cli.checks import document, printed, refused, usage
@@ -198,3 +202,87 @@ def test_a_network_without_classes(capsys, photos, monkeypatch):
                                     "predictions.")
     assert "SE_5_3" in text and "probability" not in text
     refused(capsys, ["inspect", "backbone", photos[0], "--class", "x"], "--class has nothing to choose from")
+
+
+def overlays(capsys, *arguments) -> list[dict]:
+    return document(capsys, "inspect", *arguments)["overlays"]
+
+
+def test_overlays_are_photos_with_maps(capsys, file, tmp_path):
+    """A photo of 90×60, of which the network saw the middle 60×60, with Grad-CAM there and not beside it."""
+    photo, out = tmp_path / "wide.png", tmp_path / "new" / "folder"
+    Image.new("RGB", (90, 60), (40, 120, 200)).save(photo)
+    rows = overlays(capsys, file, photo, "--class", "blue", "--device", "cpu", "--overlay", out, "--cells",
+                    "--opacity", "1", "--gate-change", "SE_5_*")
+    model = sv.load(file, device="cpu")
+    assert [row["map"] for row in rows] == [*model.stages, "SE_5_1 change", "SE_5_2 change", "SE_5_3 change"]
+    assert {path.name for path in out.iterdir()} == {f"wide_{row['map'].replace(' ', '_')}_blue.png" for row in rows}
+    blocks = [block for block in model.blocks if block.label.startswith("SE_5")]
+    view = sv.inspect(model, model.batch([sv.open_image(photo)]), [2],
+                      [*model.stages.values(), *((block.name, "output") for block in blocks)],
+                      contribution_points(blocks))
+    for row in rows:
+        assert (row["picture"], row["class"]) == (str(photo), "blue")
+        assert row["box"] == pytest.approx([15, 0, 75, 60], abs=0.5)  # half a pixel of the photo
+        assert row["seen"] == pytest.approx(60 / 90, abs=0.01)
+        picture = np.asarray(Image.open(row["file"]).convert("RGB")).astype(int)
+        assert picture.shape == (60, 90, 3)
+        assert np.ptp(picture[:, [0, 14, 75, 89]], axis=-1).max() == 0  # grey: not seen
+        if "change" in row["map"]:
+            before, after = tables.gate_change(view, next(b for b in blocks if row["map"].startswith(b.label)))
+            values = after - before
+        else:
+            values = view.cams[model.stages[row["map"]]][0, 0].numpy()
+        low = -np.abs(values).max() if (values < 0).any() else 0
+        side = 60 // len(values)
+        for i, j in np.ndindex(values.shape):  # the same colour in the middle of each cell, where no frame is
+            y, x = i * side + side // 2, j * side + side // 2
+            if 3 <= min(x, y) and max(x, y) < 57:
+                share = (values[i, j] - low) / ((np.abs(values).max() - low) or 1)
+                colour = sample_colorscale(get_colorscale(DIVERGING) if low else SEQUENTIAL, [share])[0]
+                np.testing.assert_allclose(picture[y, 15 + x], unlabel_rgb(colour), atol=6)
+
+
+def test_overlays_of_each_photos_own_class(capsys, file, photos, tmp_path):
+    """Names that say which, also of two photos of one name."""
+    other = tmp_path / "other" / "a.jpg"
+    other.parent.mkdir()
+    Image.open(photos[0]).save(other)
+    text = printed(capsys, "inspect", file, photos[0], other, "--device", "cpu", "--overlay", tmp_path / "out")
+    model = sv.load(file, device="cpu")
+    for photo, beginning in ((photos[0], "a"), (other, "a_2")):
+        logits = sv.inspect(model, model.batch([sv.open_image(photo)])).logits[0]
+        for stage in model.stages:
+            path = tmp_path / "out" / f"{beginning}_{stage.replace(' ', '_')}_{model.classes[logits.argmax()]}.png"
+            assert Image.open(path).size == sv.open_image(photo).size
+            assert str(path) in text
+    assert "100%" in text.split("\n\n")[-1]  # square photos are seen as a whole
+
+
+def test_overlays_that_cannot_be_written(capsys, file, photos, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        refused(capsys, ["inspect", "demo/nonsense", photos[0], "--overlay", folder], f"{tmp_path / 'file'} is a file")
+    refused(capsys, ["inspect", file, photos[0], "--gate-change", "SE_5_3"], "give the folder for them with --overlay")
+    refused(capsys, ["inspect", file, photos[0], "--overlay", tmp_path, "--opacity", "2"], "from 0 to 1, not 2")
+    refused(capsys, ["inspect", file, photos[0], "--overlay", tmp_path, "--gate-change", "SE_9_*"],
+            "has no attention block 'SE_9_*'")
+    monkeypatch.setattr("os.access", lambda *_: False)  # whoever runs the tests may write anywhere
+    refused(capsys, ["inspect", file, photos[0], "--overlay", tmp_path / "closed"], f"{tmp_path} cannot be written")
+
+
+def test_overlays_of_a_transform_that_cannot_be_followed(capsys, file, photos, tmp_path, monkeypatch):
+    import senet_viz.models
+
+    model = sv.load(file, device="cpu")
+    model.transform = lambda image: torch.rand(3, 64, 64)
+    monkeypatch.setattr(senet_viz.models, "load", lambda *_, **__: model)
+    refused(capsys, ["inspect", file, photos[0], "--overlay", tmp_path / "out"], "the transform is random, so that it")
+    assert not (tmp_path / "out").exists()
+
+
+def test_overlays_of_a_segmentation(capsys, photos, tmp_path):
+    own = weights(tmp_path / "w.pt", "torchvision/lraspp_mobilenet_v3_large", weights_backbone=None, num_classes=4)
+    found = document(capsys, "inspect", *own, photos[0], "--overlay", tmp_path / "out")
+    assert {row["class"] for row in found["overlays"]} == {found["shares"][0]["class"]}
+    assert found["strongest"] == []
