@@ -109,14 +109,14 @@ def similarity_along(parts: Mapping[str, pd.DataFrame]) -> go.Figure:
             high, shuffled_low, shuffled_high; a row a pair.
     """
     figure = go.Figure()
-    for i, (name, table) in enumerate(parts.items()):
+    for i, table in enumerate(parts.values()):
         x = depth(table)
         order = x.argsort(kind="stable")
         band = table.iloc[order]
         figure.add_scatter(
             x=[*x.iloc[order], *x.iloc[order][::-1]], y=[*band["shuffled_high"], *band["shuffled_low"][::-1]],
             mode="lines", fill="toself", fillcolor="rgba(128,128,128,0.25)", line={"width": 0}, hoverinfo="skip",
-            name="shuffled pairs, 95 %", legendgroup="shuffled", showlegend=i == 0)
+            name="shuffled pairs", legendgroup="shuffled", showlegend=i == 0)
     for i, (name, table) in enumerate(parts.items()):
         figure.add_scatter(
             x=depth(table), y=table["cka"], mode="lines+markers", name=shorten(name, 40),
@@ -144,7 +144,7 @@ def channel_changes(table: pd.DataFrame, agreement: pd.DataFrame, names: tuple[s
             lower panel is left out.
         names: of the networks.
     """
-    told, labels = agreement["correlation"].notna().any(), list(dict.fromkeys(table["label"]))
+    told, labels = bool(agreement["correlation"].notna().any()), list(dict.fromkeys(table["label"]))
     figure = make_subplots(1 + told, 1, shared_xaxes=True, vertical_spacing=0.06,
                            row_heights=[0.6, 0.4] if told else [1.0])
     figure.add_box(x=table["label"], y=table["difference"], name="a channel's mean gate", showlegend=False,

@@ -29,6 +29,7 @@ class Measure:
         title: for a figure and at the head of a sentence.
         text: in full.
         form: how a value is written.
+        small: a difference up to this counts as none.
         over: what the interval is for: ``CLASSES``, by leaving out one class at a time from both runs, or from each by
             itself where they have not the same; ``PICTURES``, from the two standard errors, as if the pictures were not
             the same, which is too wide rather than too narrow; ``NONE``, where there is no interval.
@@ -37,18 +38,19 @@ class Measure:
     title: str
     text: str
     form: str
+    small: float
     over: str
 
 
 MEASURES = {
-    "omega_squared": Measure("class-specificity ω²", "the median channel's ω²", ".2f", CLASSES),
-    "dimension": Measure("directions", "the number of directions (participation ratio)", ".1f", PICTURES),
+    "omega_squared": Measure("class-specificity ω²", "the median channel's ω²", ".2f", summaries.NEGLIGIBLE, CLASSES),
+    "dimension": Measure("number of directions", "the participation ratio", ".2f", 0.1, PICTURES),
     "spread": Measure("spread over pictures", "the gate's standard deviation over pictures, mean over channels", ".3f",
-                      CLASSES),
-    "mean": Measure("mean gate", "the mean gate", ".3f", CLASSES),
-    "beyond": Measure("saturation", "the share of gates under .05 or over .95", ".1%", CLASSES),
-    "fixed": Measure("dead, open or constant channels", "the share of channels that are dead, open or constant", ".1%",
-                     NONE),
+                      0.005, CLASSES),
+    "mean": Measure("mean gate", "the mean gate", ".3f", 0.005, CLASSES),
+    "beyond": Measure("saturation", "the share of gates under .05 or over .95", ".1%", 0.005, CLASSES),
+    "fixed": Measure("share of dead, open or constant channels", "channels as ``summaries.saturation`` counts them",
+                     ".1%", 0.0, NONE),
 }
 
 

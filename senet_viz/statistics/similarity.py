@@ -22,10 +22,10 @@ from .whole import whole_gates
 
 FEWEST = 5  # classes in common, at least: of those of four, one left out, nothing could be said
 FEWEST_PICTURES = 50
-PICTURES = 512  # that are compared, at most: time and memory go with their square
-DRAWS = 100  # of shuffled pairs
+PICTURES = 256  # that are compared, at most: time and memory go with their square
+DRAWS = 50  # of shuffled pairs
 RUNS = 20  # of pictures, each left out once for the interval
-SHARE = 0.95  # of the interval, and of the draws that chance's range is given for
+SHARE = 0.95  # of the interval
 
 Vectors = Mapping[str, np.ndarray]
 
@@ -79,7 +79,8 @@ def matrix(first: Vectors, second: Vectors) -> pd.DataFrame:
         first, second: label of a block → vectors (n, C) of the same things.
     """
     one, two = (np.stack([_unit(gram(each)).ravel() for each in of.values()]) for of in (first, second))
-    return pd.DataFrame(np.clip(one @ two.T, -1, 1), pd.Index(list(first), name="first"), pd.Index(list(second), name="second"))
+    return pd.DataFrame(np.clip(one @ two.T, -1, 1), pd.Index(list(first), name="first"),
+                        pd.Index(list(second), name="second"))
 
 
 def along(first: Vectors, second: Vectors, pairs: Sequence[tuple[str, str]], groups: np.ndarray, draws: int = DRAWS
@@ -88,8 +89,8 @@ def along(first: Vectors, second: Vectors, pairs: Sequence[tuple[str, str]], gro
 
     Columns: first, second (labels), cka; low and high (its 95 % interval: a jackknife that leaves out one group at a
     time, with Student's t; never beyond ±1; nan of fewer than two groups or where too few things are left); shuffled,
-    shuffled_low, shuffled_high (mean and the 2.5th and 97.5th percentile over draws in which the things of the second
-    network are dealt out anew), draws, things (n).
+    shuffled_low, shuffled_high (mean, least and largest of the draws in which the things of the second network are
+    dealt out anew), draws, things (n).
 
     Args:
         first, second: label → vectors (n, C) of the same things.
@@ -102,15 +103,15 @@ def along(first: Vectors, second: Vectors, pairs: Sequence[tuple[str, str]], gro
     kept = [np.flatnonzero(groups != name) for name in np.unique(groups)]
     ones, twos = ({label: [_unit(whole), *(_unit(whole[np.ix_(rest, rest)]) for rest in kept if len(rest) >= 4)]
                    for label, whole in of.items()} for of in products)
-    rng, edge, rows = np.random.default_rng(0), (1 - SHARE) / 2, []
+    rng, rows = np.random.default_rng(0), []
     orders = [rng.permutation(len(groups)) for _ in range(draws)]
     for one, two in pairs:
         value, *left = map(_cosine, ones[one], twos[two])
         low, high = interval(value, jackknife_error(left), len(left)) if len(left) == len(kept) > 1 else (
             np.nan, np.nan)
         dealt = np.array([_cosine(ones[one][0], twos[two][0][np.ix_(order, order)]) for order in orders])
-        below, above = np.quantile(dealt, (edge, 1 - edge))
-        rows.append((one, two, value, max(low, -1.0), min(high, 1.0), dealt.mean(), below, above, draws, len(groups)))
+        rows.append((one, two, value, max(low, -1.0), min(high, 1.0), dealt.mean(), dealt.min(), dealt.max(), draws,
+                     len(groups)))
     return pd.DataFrame(rows, columns=["first", "second", "cka", "low", "high", "shuffled", "shuffled_low",
                                        "shuffled_high", "draws", "things"])
 
@@ -175,10 +176,11 @@ def picture_vectors(first: Statistics, second: Statistics, source: str = "gate",
     for stats in (first, second):
         whole = whole_gates(stats)
         if whole is None:
-            raise ValueError(f"{stats.path} keeps no whole gates of pictures: it was collected with --compact, without "
-                             f"a sample, or before they were kept")
+            raise ValueError(f"the run of {stats.metadata['model']} keeps no whole gates of pictures: it was collected "
+                             f"with --compact, without a sample, or before they were kept")
         if stats.zooms[0] != zoom:
-            raise ValueError(f"{stats.path} keeps whole gates at zoom {stats.zooms[0]:g}, not at {zoom:g}")
+            raise ValueError(f"the run of {stats.metadata['model']} keeps whole gates at zoom {stats.zooms[0]:g}, not "
+                             f"at {zoom:g}")
         wholes.append(whole)
     common = np.intersect1d(wholes[0].index, wholes[1].index)
     if len(common) < FEWEST_PICTURES:
@@ -194,6 +196,13 @@ def picture_vectors(first: Statistics, second: Statistics, source: str = "gate",
 
 
 def runs_of(count: int, groups: int = RUNS) -> np.ndarray:
-    """Which run each of ``count`` pictures in the order of the data belongs to: pictures of a class follow each other,
-    so that what varies from class to class shows in the interval."""
+    """Which run each of ``count`` pictures in the order of the data belongs to, (count,) int64.
+
+    Pictures of a class often follow each other, so that what varies from class to class shows in the interval.
+    """
     return np.arange(count) * min(groups, count) // count
+
+
+def cells(table: pd.DataFrame) -> pd.DataFrame:
+    """A ``matrix`` as a long table: first, second (labels), cka; a row a cell, row by row."""
+    return table.stack(future_stack=True).rename("cka").reset_index()
