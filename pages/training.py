@@ -37,6 +37,7 @@ def main() -> None:
 def choose_runs() -> LogSections | None:
     """One or two logs: those that come with the program, and uploads."""
     uploads = st.file_uploader("Logs of a monitor", type=["parquet"], accept_multiple_files=True, key="logs",
+                               max_upload_size=MAX_SIZE >> 20,
                                help="Parquet files that `Monitor.save` wrote. `python -m senet_viz train` puts one "
                                     "beside the weights.")
     sources: dict[str, bytes | str] = {name: str(path) for name, path in embedded_logs().items()}

@@ -20,6 +20,7 @@ from senet_viz.reports import scripts
 from senet_viz.reports.text import plain
 
 OWN_CHECKPOINT = "A checkpoint file of your own"
+MAX_CHECKPOINT = 500  # MB; the server's own limit, server.maxUploadSize, must not be below it
 PAPERS = (  # the papers' own networks first
     "timm/legacy_seresnet50.in1k", "timm/legacy_senet154.in1k", "timm/skresnext50_32x4d.ra_in1k",
     "timm/seresnet50.ra2_in1k")
@@ -53,7 +54,7 @@ def sidebar(factory: str | None) -> Loaded | None:
         name = _choose_model([*([factory] if factory else []), *embedded, *own])
         upload, arch = None, ""
         if name in own:
-            upload = st.file_uploader("Checkpoint", max_upload_size=500, key="checkpoint",
+            upload = st.file_uploader("Checkpoint", max_upload_size=MAX_CHECKPOINT, key="checkpoint",
                                       help="safetensors, or a .pt/.pth file of tensors, numbers and text; it may be "
                                            "what a training script wrote, with the optimizer beside the weights.")
             arch = st.text_input("Architecture", key="arch", bind="query-params", placeholder="timm/seresnet50",
@@ -188,7 +189,7 @@ def _obtain(name: str, arch: str, device: str, upload, factory: str | None, slot
 
 
 def _digest(upload) -> str:
-    """Of an uploaded file, taken once: a checkpoint may have 500 MB."""
+    """Of an uploaded file, taken once: a checkpoint may be large."""
     known = st.session_state.setdefault("digests", {})
     if upload.file_id not in known:
         known.clear()

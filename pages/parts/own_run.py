@@ -10,6 +10,7 @@ from pages.parts.sections import heading
 from pages.parts.sentences import lacking
 from senet_viz.collecting import Settings
 from senet_viz.collecting.background import Held, Job, labels_of, uploaded
+from senet_viz.data.images import MAX_BYTES
 from senet_viz.reports.text import plain
 
 MAX_PHOTOS = 500  # in a run that a visitor starts
@@ -34,7 +35,7 @@ def collecting(loaded: Loaded) -> None:
     job = held[-1].job if held else None
     uploads = st.file_uploader("Photos in folders", accept_multiple_files="directory", key="folders",
                                type=["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"],
-                               disabled=job is not None and job.running,
+                               disabled=job is not None and job.running, max_upload_size=MAX_BYTES >> 20,
                                help="For more photos, there is `python -m senet_viz collect`.")
     if job is not None:
         if job.running:

@@ -10,6 +10,7 @@ import senet_viz as sv
 from pages.parts.choices import recall, remember
 from pages.parts.model import Loaded
 from pages.parts.sentences import SENTENCES, in_a_sentence
+from senet_viz.data import images
 from senet_viz.data.places import APP, ASSETS
 from senet_viz.experiments import looking
 from senet_viz.experiments.looking import Look
@@ -48,6 +49,7 @@ def choose_pictures() -> list[Picture]:
     with row.container(width=400):
         uploads = st.file_uploader(
             f"Your photos (up to {MAX_PICTURES})", accept_multiple_files=True, key="uploads", on_change=_take,
+            max_upload_size=images.MAX_BYTES >> 20,
             help="JPEG, PNG, WebP, GIF (first frame), BMP or TIFF, at most 20 MB and 50 megapixels each. They stay in "
                  "the memory of the server, for all pages, and are not stored.")
         st.session_state["in_uploader"] = {upload.file_id for upload in uploads}
