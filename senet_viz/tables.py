@@ -175,10 +175,18 @@ def kernel_groups(views: Mapping[str, View], block: AttentionBlock, points: int 
     Columns: picture, branch, kernel, point (from 0), first, last (channels), value in 0..1.
     """
     table = gates(views, block)
-    edges = np.linspace(0, block.channels, min(points, block.channels) + 1).round().astype(int)
+    edges = group_edges(block.channels, points)
     table["point"] = np.searchsorted(edges, table["channel"], side="right") - 1
     grouped = table.groupby(["picture", "branch", "kernel", "point"], sort=False)["value"].mean().reset_index()
     return grouped.assign(first=edges[grouped["point"]], last=edges[grouped["point"] + 1] - 1)
+
+
+def group_edges(channels: int, points: int = 16) -> np.ndarray:
+    """Where groups of consecutive channels begin, and behind them where the last ends: ``points`` + 1 whole numbers.
+
+    There are no more groups than channels.
+    """
+    return np.linspace(0, channels, min(points, channels) + 1).round().astype(int)
 
 
 def contributions(views: Mapping[str, View]) -> pd.DataFrame:

@@ -14,7 +14,8 @@ from senet_viz.cli import main
 from tests.cli.checks import refused, usage
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["app", "card", "collect", "evaluate", "export", "fetch", "inspect", "kernels", "models", "prune", "train"]
+COMMANDS = ["app", "card", "collect", "evaluate", "export", "fetch", "figure", "inspect", "kernels", "models", "prune",
+            "train"]
 
 
 def help_of(capsys, *command: str) -> str:
@@ -35,7 +36,7 @@ def test_help_of_each_command(capsys, command):
     text = help_of(capsys, command)
     assert text.startswith(f"usage: python -m senet_viz {command} ")
     assert "%%" not in text
-    assert ("--device" in text) == (command not in ("app", "card", "export", "fetch"))
+    assert ("--device" in text) == (command not in ("app", "card", "export", "fetch", "figure"))
     assert ("--json" in text) == (command in ("evaluate", "inspect", "kernels", "models", "prune"))
 
 
@@ -170,3 +171,16 @@ def test_errors_are_one_line(monkeypatch, capsys, error, line):
 
     monkeypatch.setattr(senet_viz.training, "train", train)
     refused(capsys, ["train", "in", "out", "--device", "cpu"], line)
+
+
+def test_an_endless_name(capsys):
+    said = refused(capsys, ["inspect", "x" * 5_000, "photo.jpg"], "names no model")
+    assert len(said) < 600
+
+
+def test_no_memory(capsys, monkeypatch):
+    def fail(_):
+        raise MemoryError
+
+    monkeypatch.setattr("senet_viz.cli.models.run", fail)
+    refused(capsys, ["models"], "there is not enough memory")

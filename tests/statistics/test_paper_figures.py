@@ -1,0 +1,225 @@
+"""Figures for print over a small run: what is drawn is what the archive holds, and captions say so."""
+import re
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import senet_viz as sv
+from senet_viz import tables
+from senet_viz.statistics import kernels, summaries
+from senet_viz.statistics.kernel_sections import KernelSections
+from senet_viz.statistics.paper_figures import PaperFigures, Printed, channel_groups, latex
+from tests.runs import LABELS, make_model, picture
+
+
+@pytest.fixture(scope="module")
+def plain(run, tmp_path_factory) -> sv.Statistics:
+    """Of a network without units, at one size."""
+    return run(tmp_path_factory.mktemp("plain") / "out", make_model("se"))
+
+
+@pytest.fixture(scope="module")
+def units(run, tmp_path_factory) -> sv.Statistics:
+    """Of a network of units, at three sizes around boxes, with controls."""
+    return run(tmp_path_factory.mktemp("units") / "out", make_model("sk"),
+               options={"zooms": (1, 1.5, 2), "around": "box", "controls": True})
+
+
+def lines_of(axes) -> list[np.ndarray]:
+    return [line.get_ydata() for line in axes.lines]
+
+
+def test_se6(plain):
+    printed = PaperFigures(plain).draw("se6")
+    there = np.flatnonzero(plain.count)
+    assert [axes.get_title() for axes in printed.figure.axes] == [block.label for block in tables.panels(plain.blocks)]
+    for axes in printed.figure.axes:
+        means = plain.mean(axes.get_title())[:, 0]
+        for line, wanted in zip(lines_of(axes), [*means[there], np.mean(means[there], axis=0)], strict=True):
+            np.testing.assert_allclose(line, wanted)
+    names = summaries.class_names(plain)
+    for i in there:
+        assert f"{names[i]} ({LABELS.count(i)})" in printed.caption
+    assert f"all {len(there)} classes" in printed.caption
+    assert "se on" in printed.caption and f"{len(LABELS)} pictures" in printed.caption
+    last = plain.mean(plain.blocks[-1])[there, 0]
+    assert f"all {last.mean(0).mean():.3f} ± {last.std(0).mean():.3f}." in printed.numbers
+    assert f"{names[there[0]]} {last[0].mean():.3f}, " in printed.numbers
+
+
+def test_se7(plain):
+    first, second = np.flatnonzero(plain.count)[[2, 0]]
+    names = summaries.class_names(plain)
+    printed = PaperFigures(plain, classes=[names[first].upper(), plain.classes[second]], blocks=["SE_3*"]).draw("se7")
+    axes, = printed.figure.axes
+    block = plain.block(axes.get_title())
+    for line, band, i in zip(lines_of(axes), axes.collections, (first, second), strict=True):
+        mean, std = plain.mean(block)[i, 0], plain.std(block)[i, 0]
+        np.testing.assert_allclose(line, mean)
+        corners = band.get_paths()[0].vertices
+        assert corners[:, 1].max() == pytest.approx((mean + std).max())
+        assert f"{names[i]} {mean.mean():.3f} ± {std.mean():.3f}" in printed.numbers
+    assert "one standard deviation" in printed.caption
+
+
+def test_of_larger_pictures(full):
+    printed = PaperFigures(full, zoom=1.5).draw("se6")
+    axes = printed.figure.axes[0]
+    first = np.flatnonzero(full.count)[0]
+    np.testing.assert_allclose(lines_of(axes)[0], full.mean(axes.get_title(), zoom=1.5)[first, -1])
+    assert "zoom 1.5×" in printed.caption
+
+
+def test_sk3(units):
+    printed = PaperFigures(units).draw("sk3")
+    left, right = printed.figure.axes
+    unit = units.block(tables.panels(units.blocks, whole_stage=False)[1].label)
+    assert unit.label in left.get_xlabel()
+    for zoom, line in zip(units.zooms, lines_of(left), strict=True):
+        weight = units.overall_mean(unit, zoom=zoom)[-1]
+        np.testing.assert_allclose(line, weight.reshape(len(line), -1).mean(1))
+    rows, labels = units.images(), [text.get_text() for text in right.get_xticklabels()]
+    rows = rows[rows["look"] == "zoom"]
+    bars = [bar for bar in right.containers if hasattr(bar, "patches")]
+    for zoom, bar in zip(units.zooms, bars, strict=True):
+        for label, patch in zip(labels, bar, strict=True):
+            values = rows.loc[rows["zoom"] == zoom, f"{label}_difference"].astype(float)
+            assert patch.get_height() == pytest.approx(values.mean())
+            said = f"{zoom:g}× {values.mean():+.4f} ± {values.std(ddof=0):.4f}".replace("-", "−")
+            assert said in printed.numbers
+    # of two branches the weights add up to 1, so that both panels tell of the same
+    for zoom, bar in zip(units.zooms, bars, strict=True):
+        mean = units.overall_mean(unit, zoom=zoom)[-1].mean()
+        assert bar[labels.index(unit.label)].get_height() == pytest.approx(2 * mean - 1, abs=1e-6)
+    assert "around the object's box" in printed.caption and "1×, 1.5× and 2×" in printed.caption
+
+
+@pytest.mark.parametrize("zoom", [None, 2.0])
+def test_sk4(units, zoom):
+    printed = PaperFigures(units, zoom=zoom, width="page").draw("sk4")
+    table = kernels.class_changes(units, zoom or 1.5)
+    effects = kernels.size_effects(units, zoom or 1.5).set_index("label")
+    assert len(printed.figure.axes) == 3
+    for axes in printed.figure.axes:
+        label = axes.get_title()
+        rows, row = table[table["label"] == label], effects.loc[label]
+        np.testing.assert_array_equal(lines_of(axes)[0], rows["before"])
+        np.testing.assert_array_equal(lines_of(axes)[1], rows["after"])
+        said = re.search(rf"{label}: from (\S+) to (\S+), change (\S+) .*? (\S+) to (\S+)\), up in (\d+)%",
+                         printed.numbers)
+        *told, share = (float(number.replace("−", "-")) for number in said.groups())
+        assert told == pytest.approx(row[["before", "after", "change", "low", "high"]].to_list(), abs=6e-5)
+        assert share == pytest.approx(100 * row["classes_up"], abs=0.51)
+        assert f"{'' if row['beyond'] else 'not '}surely beyond" in printed.numbers
+    images = effects["images"].iloc[0]
+    assert f"{images} pictures" in printed.caption and f"({zoom or 1.5:g}×)" in printed.caption
+
+
+def test_over_depth(full):
+    figures = PaperFigures(full)
+    printed, table = figures.draw("dimension"), summaries.dimension(full)
+    axes, = printed.figure.axes
+    for container, source in zip(axes.containers, ("gate", "squeeze", "random"), strict=True):
+        rows = table[table["source"] == source]
+        np.testing.assert_array_equal(container.lines[0].get_ydata().astype(float), rows["dimension"])
+    gate = table[table["source"] == "gate"].set_index("label")["dimension"].dropna()
+    assert f"from {gate.min():.2f} in {gate.idxmin()} to {gate.max():.2f} in {gate.idxmax()}" in printed.numbers
+    assert "(mean of 2 draws)" in printed.caption
+    printed, table = figures.draw("specificity"), summaries.specificity(full)
+    axes, = printed.figure.axes
+    drawn = [line.get_ydata() for line in axes.lines]
+    for source in ("shuffled", "squeeze", "random"):
+        wanted = table.loc[table["source"] == source, "median"].to_numpy()
+        assert any(len(line) == len(wanted) and np.array_equal(line, wanted, equal_nan=True) for line in drawn), source
+
+
+def test_channel_groups(units):
+    block = units.blocks[-1]
+    table = channel_groups(units, block, 5)
+    assert table["first"].iloc[0] == 0 and table["last"].iloc[4] == block.channels - 1
+    for row in table.itertuples():
+        weight = units.overall_mean(block, zoom=row.zoom)[-1]
+        assert row.value == pytest.approx(weight[row.first:row.last + 1].mean())
+        assert row.mean == pytest.approx(weight.mean())
+
+
+def test_widths(plain):
+    for width, wanted in (("column", 84), ("page", 174), ("100", 100), (66.5, 66.5)):
+        figure = PaperFigures(plain, width=width).draw("se6").figure
+        assert figure.get_figwidth() * 25.4 == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(("options", "message"), [
+    ({"width": "wide"}, "^a width is column, page or a number of millimetres, not 'wide'$"),
+    ({"width": 20}, "^a figure is 60 to 400 mm wide, not 20$"),
+    ({"width": "nan"}, "^a figure is 60 to 400 mm wide, not nan$"),
+    ({"style": "poster"}, "^there is no style 'poster'; there are: paper, paper-serif$"),
+    ({"blocks": ["SE_9_9"]}, "there is no attention block 'SE_9_9'"),
+    ({"blocks": ["SK_*"]}, r"there is no attention block 'SK_\*'"),
+    ({"classes": ["kind 1"]}, "^there is no class 'kind 1' in these statistics; near it are kind 1, or so"),
+    ({"classes": ["zebra"]}, "^there is no class 'zebra' in these statistics of 5 classes$"),
+    ({"classes": ["kind 3, or so"]}, "^there is no picture of class 'kind 3, or so' in these statistics$"),
+    ({"classes": [str(i) for i in range(9)]}, "^a figure has lines of up to 8 classes, not of 9$"),
+    ({"zoom": 3.0}, "^these statistics were taken at zoom 1, not at 3$"),
+])
+def test_refuses(plain, options, message):
+    with pytest.raises(ValueError, match=message):
+        PaperFigures(plain, **options)
+
+
+@pytest.mark.parametrize("name", ["sk3", "sk4"])
+def test_refuses_what_cannot_be_drawn(plain, full, run, tmp_path, name):
+    with pytest.raises(ValueError, match=f"^{name} shows the choice between kernels, and se has none to choose from$"):
+        PaperFigures(plain).draw(name)
+    single = next(block.label for block in full.blocks if block.branches == 1)
+    with pytest.raises(ValueError, match=f"^{name} shows the choice between kernels, and {single} has none"):
+        PaperFigures(full, blocks=[single]).draw(name)
+    one_size = run(tmp_path / "out", make_model("sk"), options={"sample": 0})
+    with pytest.raises(ValueError, match=rf"^{name} compares sizes .* senet-viz collect sk DATA OUT --zoom 1 1.5 2 "):
+        PaperFigures(one_size).draw(name)
+    with pytest.raises(ValueError, match="without a sample"):
+        PaperFigures(one_size).draw("dimension")
+    with pytest.raises(ValueError, match=r"^there is no figure 'sk5'; there are: se6, "):
+        PaperFigures(one_size).draw("sk5")
+
+
+def test_without_labels(run, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(8):
+        (folder / f"{i}.png").write_bytes(picture(i))
+    stats = run(tmp_path / "out", make_model("sk"), folder, options={"zooms": (1, 1.5)})
+    figures = PaperFigures(stats)
+    assert figures.draw("sk3").figure.axes
+    for name, message in (("se6", "no picture of these statistics has a label"), ("sk4", "has a label"),
+                          ("specificity", "cannot be told")):
+        with pytest.raises(ValueError, match=message):
+            figures.draw(name)
+
+
+def test_without_matplotlib(plain, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "senet_viz.figures.paper", raising=False)
+    monkeypatch.delattr("senet_viz.figures.paper", raising=False)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ValueError, match=r"^figures for print need Matplotlib: pip install matplotlib$"):
+        PaperFigures(plain)
+
+
+def test_latex():
+    text = latex(Printed(None, "", "50 % of a_b & {c} ± 1×, “ω²” \\ ~", ""), "se6")  # type: ignore[arg-type]
+    assert text.splitlines() == [
+        r"\includegraphics{se6}",
+        r"\caption{50 \% of a\_b \& \{c\} $\pm$ 1$\times$, ``$\omega$$^2$'' \textbackslash{} \textasciitilde{}}"]
+
+
+def test_tables_are_those_of_the_page(units):
+    """The caption's table is the one that the page shows."""
+    sections = KernelSections(units)
+    shown = sections.classes().table
+    axes = PaperFigures(units).draw("sk4").figure.axes[0]
+    np.testing.assert_array_equal(lines_of(axes)[1], shown.loc[shown["label"] == axes.get_title(), "after"])
+    pd.testing.assert_frame_equal(sections.paper_bars().table, kernels.bars(units))
