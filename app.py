@@ -19,7 +19,7 @@ from senet_viz.data.places import APP
 
 ICONS = {  # of pages, in the order of the navigation
     "explore": ":material/equalizer:", "classes": ":material/category:", "anatomy": ":material/biotech:",
-    "kernels": ":material/zoom_in:", "what_if": ":material/experiment:",
+    "kernels": ":material/zoom_in:", "what_if": ":material/experiment:", "compare": ":material/compare:",
     "training": ":material/monitoring:",
 }
 

@@ -8,7 +8,20 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from .dimension import TICKS
-from .style import ANGLES, COLOURS, GREY, SEQUENTIAL, colour, dash, finish, hover_name, shorten, span, symbol
+from .style import (
+    ANGLES,
+    COLOURS,
+    GREY,
+    SEQUENTIAL,
+    colour,
+    dash,
+    finish,
+    hover_name,
+    shorten,
+    signed_percent,
+    span,
+    symbol,
+)
 
 WIDTH = 0.8  # of a stage's width that its blocks are spread over
 ROW = 250  # pixels of a row of panels
@@ -170,3 +183,83 @@ def channel_changes(table: pd.DataFrame, agreement: pd.DataFrame, names: tuple[s
     if told:
         alt += f"; median correlation of class profiles {span(agreement.set_index('label')['correlation'], '.2f')}"
     return finish(figure, alt=f"{alt}.", height=560 if told else 400)
+
+
+def compared_photos(table: pd.DataFrame, apart: pd.DataFrame) -> go.Figure:
+    """The same photos in several networks: a panel a measure, a colour a photo, a line style a network.
+
+    Args:
+        table: columns run (the network), picture, label, stage, position, mean, std, below, above.
+        apart: columns run, first, second (photos), label, stage, position, distance; with rows a last panel has, in
+            each network, the mean over pairs of photos, and bars from the smallest to the largest.
+    """
+    panels = {"mean": "mean gate", "std": "spread over channels", "below": "share under .05", "above": "share over .95"}
+    rows = 2 + bool(len(apart))
+    figure = make_subplots(rows, 2, horizontal_spacing=0.09, vertical_spacing=0.28 / rows, specs=[
+        [{}, {}], [{}, {}], *([[{"colspan": 2}, None]] if len(apart) else [])],
+        subplot_titles=[*panels.values(), *(["distance of two photos' gates"] if len(apart) else [])])
+    runs, pictures = (list(dict.fromkeys(table[name])) for name in ("run", "picture"))
+    styles = ("solid", "dot", "dash", "dashdot")
+    for i, (name, _) in enumerate(panels.items()):
+        place = {"row": i // 2 + 1, "col": i % 2 + 1}
+        for r, run in enumerate(runs):
+            for p, picture in enumerate(pictures):
+                part = table[(table["run"] == run) & (table["picture"] == picture)]
+                figure.add_scatter(
+                    x=depth(part), y=part[name], mode="lines+markers", legendgroup=f"{run} {picture}",
+                    name=f"{shorten(picture, 24)}, {shorten(run, 30)}", showlegend=i == 0, customdata=part["label"],
+                    line={"color": colour(p), "dash": styles[r % len(styles)], "width": 1.6},
+                    marker={"size": 5, "symbol": "circle" if r == 0 else "diamond-open"}, **place,
+                    hovertemplate=f"<b>%{{customdata}}</b> {hover_name(run)}<br>{hover_name(picture)}<br>%{{y:.3f}}"
+                                  "<extra></extra>")
+        stage_axis(figure, table["stage"], **place)
+        figure.update_yaxes(tickformat=".3~%" if name in ("below", "above") else None, rangemode="tozero", **place)
+    if len(apart):
+        for r, run in enumerate(runs):
+            of = apart[apart["run"] == run].groupby("label", sort=False).agg(
+                stage=("stage", "first"), position=("position", "first"), middle=("distance", "mean"),
+                low=("distance", "min"), high=("distance", "max"))
+            figure.add_scatter(
+                x=depth(of), y=of["middle"], mode="lines+markers", name=f"distance, {shorten(run, 30)}",
+                customdata=of.index, line={"color": COLOURS[-1 - r % 2], "dash": styles[r % len(styles)], "width": 1.6},
+                marker={"size": 5, "symbol": "circle" if r == 0 else "diamond-open"}, row=rows, col=1,
+                error_y={"type": "data", "symmetric": False, "array": of["high"] - of["middle"],
+                         "arrayminus": of["middle"] - of["low"], "thickness": 1, "width": 3},
+                hovertemplate=f"<b>%{{customdata}}</b> {hover_name(run)}<br>distance %{{y:.3f}}<extra></extra>")
+        stage_axis(figure, table["stage"], row=rows, col=1)
+        figure.update_yaxes(rangemode="tozero", row=rows, col=1)
+    parts = [f"{run}: mean gate {span(table[table['run'] == run].groupby('label', sort=False)['mean'].mean(), '.2f')}"
+             for run in runs]
+    return finish(figure, alt=f"{len(pictures)} photo{'s' * (len(pictures) != 1)} in {len(runs)} networks. "
+                              f"{'; '.join(parts)}.", height=ROW * rows + 100)
+
+
+def static_compared(table: pd.DataFrame) -> go.Figure:
+    """The change of top-1 with gates at their mean: a place a group, a dot with its interval a network.
+
+    Args:
+        table: columns run, place, difference, low, high, verdict; a row or more.
+    """
+    places, runs = (list(dict.fromkeys(table[name])) for name in ("place", "run"))
+    step = min(0.6 / max(1, len(runs) - 1), 0.2)
+    figure = go.Figure()
+    for r, run in enumerate(runs):
+        rows = table[table["run"] == run]
+        figure.add_scatter(
+            x=[places.index(place) + step * (r - (len(runs) - 1) / 2) for place in rows["place"]],
+            y=rows["difference"], mode="markers", name=shorten(run, 40),
+            marker={"color": colour(r), "size": 9, "symbol": symbol(r)}, customdata=rows[["place", "low", "high",
+                                                                                        "verdict"]],
+            error_y={"type": "data", "symmetric": False, "array": rows["high"] - rows["difference"],
+                     "arrayminus": rows["difference"] - rows["low"], "thickness": 2, "width": 4},
+            hovertemplate=f"<b>%{{customdata[0]}}</b> {hover_name(run)}<br>top-1 %{{y:+.1%}} "
+                          "(%{customdata[1]:+.1%} to %{customdata[2]:+.1%})<br>%{customdata[3]}<extra></extra>")
+    figure.add_hline(y=0, line={"color": "#808080", "width": 1})
+    for edge in range(1, len(places)):
+        figure.add_vline(x=edge - 0.5, line={"color": GREY, "width": 1, "dash": "dash"})
+    figure.update_xaxes(range=[-0.5, len(places) - 0.5], tickvals=list(range(len(places))), ticktext=places,
+                        showgrid=False, zeroline=False, autotickangles=ANGLES)
+    figure.update_yaxes(title="change of top-1", zeroline=False,
+                        tickformat=signed_percent(table[["difference", "low", "high"]]))
+    said = [f"{run} {span(table[table['run'] == run].set_index('place')['difference'], '+.1%')}" for run in runs]
+    return finish(figure, alt=f"Change of top-1 with gates at their mean: {'; '.join(said)}.", height=400)

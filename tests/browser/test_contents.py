@@ -2,7 +2,7 @@
 import pytest
 
 pytestmark = pytest.mark.browser
-PAGES = ["", "classes", "anatomy", "kernels", "what_if"]
+PAGES = ["", "classes", "anatomy", "kernels", "what_if", "compare"]
 NAV = ".st-key-contents nav"
 CURRENT = f"() => document.querySelector('{NAV} [aria-current]')?.hash"
 
