@@ -20,4 +20,4 @@ def summary(title: str, facts: Sequence[str], table: pd.DataFrame, note: str = "
     shown = "" if table.empty else table.to_html(
         index=False, border=0, max_rows=ROWS, na_rep="–", float_format=lambda value: f"{value:.3f}")
     ending = f"<p>{html.escape(note)}</p>" if note else ""
-    return f"<div><p>{'<br>'.join(lines)}</p>{shown}{ending}</div>"
+    return f"<div><p>{'<br/>'.join(lines)}</p>{shown}{ending}</div>"

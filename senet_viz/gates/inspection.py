@@ -65,6 +65,8 @@ class View:
              names: Sequence[str] | None = None, **options) -> "go.Figure":
         """A Plotly figure of the view, with a line a picture; of more than 16 pictures the first 16.
 
+        Of a network that folds the frames of a clip into the batch the first frame of each is drawn.
+
         ================  ==============================================================================================
         ``which``         what is drawn
         ================  ==============================================================================================

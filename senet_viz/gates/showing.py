@@ -120,7 +120,7 @@ def _cams(view: View, views: dict[str, View], block, options: dict) -> Drawn:
     if not view.cams or view._batch is None:
         raise ValueError("this view has no Grad-CAM: inspect with layers=[…], the layers to look at")
     maps, space = next(iter(view.cams.values())), view._batch.dim() - 2
-    if maps.dim() - 2 != space:
+    if maps.dim() - 2 != space or len(maps) != len(view.logits):
         raise ValueError("the maps are of single frames: draw those with senet_viz.figures.cam_grid")
     number, options = options.get("target", 0), {name: one for name, one in options.items() if name != "target"}
     if not 0 <= number < maps.shape[1]:

@@ -1,4 +1,4 @@
-"""The notebooks of ``examples/`` run from anywhere, and are kept without outputs; what they claim, they assert themselves."""
+"""The notebooks of ``examples/`` run from anywhere and are kept without outputs; what they claim, they assert."""
 import os
 from pathlib import Path
 
