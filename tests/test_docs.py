@@ -159,7 +159,7 @@ def anchors(page: Path) -> set[str]:
 def test_paths(page):
     """Files of the repository that a page names are there, and so are the pages and headings that it links."""
     text = page.read_text(encoding="utf-8")
-    for name in re.findall(r"`((?:senet_viz|pages|assets|benchmarks|docs|tests|scripts)/[^`\s*…]*)`", text):
+    for name in re.findall(r"`((?:senet_viz|pages|assets|benchmarks|docs|examples|tests|scripts)/[^`\s*…]*)`", text):
         assert (ROOT / name).exists(), name
     for target, anchor in re.findall(r"\]\(([^)#:]*)(?:#([^)]*))?\)", text):
         linked = page.parent / target if target else page
