@@ -1,19 +1,25 @@
 """Explore: what the channel attention of one network does with a few pictures, beside where the network looks."""
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
 import pandas as pd
 import streamlit as st
 
 from pages.parts.archives import statistics_of
 from pages.parts.choices import choose_class
 from pages.parts.model import Loaded, loaded_model
-from pages.parts.pictures import NO_STAGES, Picture, choose_pictures, explain, inspect_all
+from pages.parts.pictures import NO_STAGES, Picture, choose_pictures, explain, full_size, inspect_all, over_photo, whole
 from pages.parts.ranking import ranking, shares
 from pages.parts.sections import clear, heading, offer, show
 from pages.parts.sentences import SENTENCES, lacking
 from senet_viz import tables
 from senet_viz.experiments import attribution
 from senet_viz.experiments.looking import Look
+from senet_viz.experiments.overlays import Photo
 from senet_viz.experiments.picture_report import picture_report
 from senet_viz.experiments.picture_sections import BY_INDEX, NO_CAMS, NO_PREDICTIONS, ORDERS, PictureSections
+from senet_viz.figures.maps import Panel
 from senet_viz.figures.style import elide
 from senet_viz.gates import AttentionBlock
 from senet_viz.gates.answers import OTHER, SEGMENTATION, target_of
@@ -21,6 +27,8 @@ from senet_viz.reports.text import file_name, plain
 from senet_viz.statistics.directions import mark
 
 TOP_CLASS, LARGEST = "each picture's own top class", "each picture's own largest class"
+SEEN, WHOLE = "network's input", "whole photo"
+PANEL, LARGE = 480, 720  # pixels of a photo in a figure, where it can be enlarged, and of one by itself
 
 
 def main() -> None:
@@ -197,18 +205,25 @@ class Page:
                 opacity = st.slider("Opacity", 0.0, 1.0, 0.5, 0.05, key="opacity", bind="query-params", width=180)
                 smooth = st.toggle("Smooth", value=True, key="smooth", bind="query-params",
                                    help="Interpolate between cells; off shows the map's own cells.")
+                over = st.segmented_control(
+                    "Over", [SEEN, WHOLE], default=SEEN, required=True, key="over", bind="query-params",
+                    help="The network sees a photo cropped and resized. Over the whole photo, that part is framed, and "
+                         "each map can be downloaded at the photo's full size.")
         except ValueError as error:
             st.error(plain(str(error)), icon=":material/error:")
             return
+        photos = self._photos() if over == WHOLE else {}
         targets = self.sections.targets(chosen)
         explained = {name: explain(self.loaded.key, picture.digest, targets[name], self.views[name])
                      for name, picture in self.pictures.items()}
         cams, weights = ({name: found[i] for name, found in explained.items()} for i in (0, 1))
         if self.model.stages:
-            show(self.sections.cams(cams, targets, opacity=opacity, smooth=smooth), "grad_cam")
+            show(self.sections.cams(cams, targets, opacity=opacity, smooth=smooth, photos=self._small(photos)),
+                 "grad_cam")
+            self._large("grad_cam", photos, targets, lambda name: self.sections.panels(cams[name]), opacity, smooth)
         else:
             st.info(NO_STAGES)
-        self._gate_change(targets, weights, opacity, smooth)
+        self._gate_change(targets, weights, photos, opacity, smooth)
         self._second_opinion(targets, opacity)
 
     def _class(self) -> int | None:
@@ -222,7 +237,41 @@ class Page:
         top = tables.predictions(self.views, self.model.class_labels)["class"].drop_duplicates().tolist()
         return choose_class(self.model, "class", TOP_CLASS, first=top, about="The pictures' top five come first.")
 
-    def _gate_change(self, targets, weights, opacity: float, smooth: bool) -> None:
+    def _photos(self) -> dict[str, Photo]:
+        """The photos as they were taken; none where the transform cannot be followed, which is said."""
+        try:
+            return {name: whole(self.loaded, picture) for name, picture in self.pictures.items()}
+        except SENTENCES as error:
+            st.info(f"The maps stay on the network's input: {plain(str(error))}.", icon=":material/info:")
+            return {}
+
+    @staticmethod
+    def _small(photos: dict[str, Photo]) -> dict[str, Photo]:
+        return {name: photo.reduced(PANEL) for name, photo in photos.items()}
+
+    def _large(self, key: str, photos: dict[str, Photo], targets: dict[str, int],
+               panels: Callable[[str], dict[str, Panel]], opacity: float, smooth: bool) -> None:
+        """One map over one photo, large, and to download at the photo's full size."""
+        if not photos:
+            return
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            name = self.names[0] if len(self.names) == 1 else st.selectbox(
+                "Photo", self.names, key=f"{key}_photo", width=260)
+            maps = panels(name)
+            title = st.selectbox("Map", list(maps), index=len(maps) - 1, key=f"{key}_map", width=220)
+            label = self.model.class_labels[targets[name]]
+            file = "_".join(map(file_name, (Path(name).stem, title, label)))
+            st.download_button(
+                "PNG of the photo's size", partial(full_size, self.model, self.pictures[name], maps[title], opacity,
+                                                   smooth),
+                f"{file}.png", "image/png", key=f"{key}_png", on_click="ignore", icon=":material/download:")
+        photo = photos[name]
+        drawn = over_photo(photo.image, photo.box, maps[title], opacity, smooth)
+        st.image(drawn, width=min(LARGE, drawn.width), output_format="JPEG",
+                 caption=f"{plain(elide(name, 48))}, {plain(title)}, {plain(label)}",
+                 alt=f"{title} for {label} over all of {name}, the part that the network saw framed")
+
+    def _gate_change(self, targets, weights, photos: dict[str, Photo], opacity: float, smooth: bool) -> None:
         self._head("gate-change", part=True)
         labels = [label for label, block in self.blocks.items() if block.has_output]
         if not labels:
@@ -232,7 +281,9 @@ class Page:
         block = self.blocks[label]
         show(self.sections.gate_change(
             block, {name: of[block.name, "output"] for name, of in weights.items()}, targets, opacity=opacity,
-            smooth=smooth), "gate_change")
+            smooth=smooth, photos=self._small(photos)), "gate_change")
+        self._large("gate_change", photos, targets, lambda name: self.sections.changed_panels(
+            name, block, weights[name][block.name, "output"]), opacity, smooth)
 
     def _second_opinion(self, targets, opacity: float) -> None:
         self._head("second-opinion", part=True)

@@ -1,23 +1,29 @@
 """Photos and samples, and what the network saw in each."""
 import hashlib
+import io
 from collections.abc import Container
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
 import streamlit as st
+from PIL import Image
 
 import senet_viz as sv
 from pages.parts.choices import recall, remember
 from pages.parts.model import Loaded
 from pages.parts.sentences import SENTENCES, in_a_sentence
+from senet_viz import figures
 from senet_viz.data import images
 from senet_viz.data.places import APP, ASSETS
 from senet_viz.experiments import looking
 from senet_viz.experiments.looking import Look
+from senet_viz.experiments.overlays import Photo
+from senet_viz.figures.maps import Panel
 from senet_viz.reports.text import plain
 
 SAMPLES = ASSETS / "samples"
 MAX_PICTURES = 16
+SHOWN = 1600  # pixels of a whole photo's longer side; downloads have all
 MAX_BYTES = 160 << 20  # of all photos of one visitor
 NO_STAGES = ("In this network no module gives the feature map of a stage, once a forward: there is no place for "
              "Grad-CAM.")
@@ -157,6 +163,37 @@ def inspect_all(loaded: Loaded, pictures: list[Picture]) -> dict[str, Look]:
             st.error(f"**{plain(picture.name)}**: {plain(str(error))}", icon=":material/error:")
     place.empty()
     return results
+
+
+@st.cache_data(max_entries=32, show_spinner="Finding the part of the photo that the network saw")
+@in_a_sentence
+def _whole(key: str, digest: str, _model: sv.Model, _data: bytes) -> tuple[bytes, tuple]:
+    photo, buffer = Photo.of(_model, sv.open_image(_data), SHOWN), io.BytesIO()
+    photo.image.save(buffer, "JPEG", quality=92)  # a tenth of its pixels
+    return buffer.getvalue(), photo.box
+
+
+def whole(loaded: Loaded, picture: Picture) -> Photo:
+    """A picture as it was taken, of at most ``SHOWN`` pixels a side, and the part of it that the network saw.
+
+    Raises:
+        ValueError: one sentence, for a transform that cannot be followed.
+    """
+    data, box = _whole(loaded.key, picture.digest, loaded.model, picture.data)
+    return Photo(Image.open(io.BytesIO(data)), box)
+
+
+def over_photo(photo: Image.Image, box: tuple, panel: Panel, opacity: float, smooth: bool) -> Image.Image:
+    """A map of a figure over a whole photo."""
+    return figures.overlay(photo, panel.values, box, top=panel.top, signed=panel.diverging, opacity=opacity,
+                           smooth=smooth)
+
+
+def full_size(model: sv.Model, picture: Picture, panel: Panel, opacity: float, smooth: bool) -> bytes:
+    """A map of a figure over a whole photo, as large as it was taken, as PNG."""
+    photo, buffer = sv.open_image(picture.data), io.BytesIO()
+    over_photo(photo, model.window(photo.size), panel, opacity, smooth).save(buffer, "PNG", compress_level=3)
+    return buffer.getvalue()
 
 
 def explain(key: str, digest: str, target: int, view: sv.View) -> tuple[dict, dict]:

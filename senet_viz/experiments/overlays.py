@@ -1,4 +1,6 @@
 """Maps over the photos as they were taken, at their full size, with the part that the network saw framed."""
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,60 @@ from ..data.windows import Window
 from ..figures.overlay import DIM
 from ..gates import View
 from ..gates.inspection import Point
+from ..models import Model
+from ..reports.text import plain
+
+NAMED = 4  # photos of which each one's share is said
+
+
+@dataclass
+class Photo:
+    """A photo, reduced to be shown, and the part of it that a network saw.
+
+    Attributes:
+        image: RGB.
+        box: left, top, right and bottom edge of the part in its pixels; beyond it where the transform pads.
+    """
+
+    image: Image.Image
+    box: Window
+
+    @classmethod
+    def of(cls, model: Model, image: Image.Image, side: int) -> "Photo":
+        """A photo as ``sv.open_image`` gives it, with at most ``side`` pixels; raises as ``Model.window``."""
+        box = model.window(image.size)
+        return cls(image, box).reduced(side)
+
+    def reduced(self, side: int) -> "Photo":
+        """The same with at most ``side`` pixels on its longer side."""
+        small = self.image.copy()
+        small.thumbnail((side, side))
+        across, down = (new / old for new, old in zip(small.size, self.image.size))
+        left, top, right, bottom = self.box
+        return Photo(small, (left * across, top * down, right * across, bottom * down))
+
+    @property
+    def seen(self) -> float:
+        """The share of the photo that the part has, 0..1."""
+        left, top, right, bottom = self.box
+        width, height = self.image.size
+        return (min(right, width) - max(left, 0)) * (min(bottom, height) - max(top, 0)) / (width * height)
+
+    @property
+    def picture(self) -> np.ndarray:
+        """(H, W, 3) uint8, pale beside the part."""
+        return np.asarray(figures.set_off(self.image, self.box, frame=False))
+
+
+def describe_photos(photos: Mapping[str, Photo]) -> str:
+    """How much of photos a network saw, in a sentence of Markdown."""
+    shares = {name: photo.seen for name, photo in photos.items()}
+    if len(shares) <= NAMED:
+        parts = [f"{share:.0%} of {plain(name)}" for name, share in shares.items()]
+        said = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+    else:
+        said = f"{min(shares.values()):.0%} to {max(shares.values()):.0%} of each photo"
+    return f"Framed is what the network saw: {said}."
 
 
 def on_photo(

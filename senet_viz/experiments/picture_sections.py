@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 
 from .. import figures, tables
+from ..figures.maps import Panel, cam_panels, change_panels
 from ..gates import AttentionBlock, View
 from ..gates.answers import NO_CLASS, OTHER, SEGMENTATION, answer_of, class_map
 from ..models import Model
@@ -14,6 +15,7 @@ from ..models.binary import TwoSided
 from ..reports import scripts
 from ..reports.html import Section
 from ..reports.text import plain
+from .overlays import Photo, describe_photos
 
 FEWEST = 5  # blocks over which a correlation is given: of two it is always 1
 BY_INDEX, BY_VALUE, BY_DIFFERENCE = ORDERS = (
@@ -270,26 +272,35 @@ class PictureSections:
         return f"No pixel of {', '.join(missing)} is of the class: nothing is explained there." if missing else ""
 
     def cams(self, cams: Mapping[str, Mapping[str, np.ndarray]], targets: Mapping[str, int], *, opacity: float = 0.5,
-             smooth: bool = True) -> Section:
+             smooth: bool = True, photos: Mapping[str, Photo] | None = None) -> Section:
         """Grad-CAM at the end of each of the model's stages.
 
         Args:
             cams: picture's name → layer → (h, w).
             targets: what the maps explain.
             opacity, smooth: as of ``figures.cam_grid``.
+            photos: the pictures as they were taken, to draw over them; over what the network saw when None.
         """
         stages, labels = self.model.stages, self.model.class_labels
         maps = {name: {stage: cams[name][layer] for stage, layer in stages.items()} for name in self.names}
         ending, arguments = scripts.cams(stages, targets, pixels=self.answer.task == SEGMENTATION)
         figure = figures.cam_grid(
-            self.seen, maps, classes={name: labels[target] for name, target in targets.items()},
+            **self._ground(photos), cams=maps, classes={name: labels[target] for name, target in targets.items()},
             whole={name: self.model.classes[target] for name, target in targets.items()}, opacity=opacity,
             smooth=smooth)
-        return Section("Where the network looks: Grad-CAM", self._text(self._absent(targets)), figure,
+        found = " ".join(filter(None, [self._absent(targets), describe_photos(photos) if photos else ""]))
+        return Section("Where the network looks: Grad-CAM", self._text(found), figure,
                        tables.cells(maps), self._script(ending, inspect=arguments))
 
+    def _ground(self, photos: Mapping[str, Photo] | None) -> dict:
+        """What maps are drawn over, as arguments of figures."""
+        if not photos:
+            return {"pictures": self.seen}
+        return {"pictures": {name: photos[name].picture for name in self.names},
+                "boxes": {name: photos[name].box for name in self.names}}
+
     def gate_change(self, block: AttentionBlock, weights: Mapping[str, torch.Tensor], targets: Mapping[str, int], *,
-                    opacity: float = 0.5, smooth: bool = True) -> Section:
+                    opacity: float = 0.5, smooth: bool = True, photos: Mapping[str, Photo] | None = None) -> Section:
         """``tables.gate_change`` of one block.
 
         Args:
@@ -297,20 +308,31 @@ class PictureSections:
             weights: picture's name → Grad-CAM's α at the block's output, (1, T, C).
             targets: the classes of the weights.
             opacity, smooth: as of ``figures.gate_change``.
+            photos: as of ``cams``.
         """
-        names = (("uniform weights, Σ α·U/M", "selected, Σ α·V") if block.branches > 1
-                 else ("gate left out, Σ α·U", "gated, Σ α·s·U"))
+        names = changed_names(block)
         maps = {name: tables.gate_change(view, block, weights[name].to(view.logits.device))
                 for name, view in self.views.items()}
         ending, arguments = scripts.gate_change(block.label, targets, names,
                                                 pixels=self.answer.task == SEGMENTATION)
         figure = figures.gate_change(
-            self.seen, {n: m[0] for n, m in maps.items()}, {n: m[1] for n, m in maps.items()}, block.label, names=names,
-            opacity=opacity, smooth=smooth)
+            **self._ground(photos), before={n: m[0] for n, m in maps.items()}, after={n: m[1] for n, m in maps.items()},
+            label=block.label, names=names, opacity=opacity, smooth=smooth)
+        found = " ".join(filter(None, [describe_gate_change(maps, block.label),
+                                       describe_photos(photos) if photos else ""]))
         return Section(
-            f"What the gate itself changed at {block.label}", describe_gate_change(maps, block.label), figure,
+            f"What the gate itself changed at {block.label}", found, figure,
             tables.cells({name: dict(zip(names, pair)) for name, pair in maps.items()}),
             self._script(ending, inspect=arguments, imports=scripts.CONTRIBUTION_IMPORT))
+
+    def panels(self, cams: Mapping[str, np.ndarray]) -> dict[str, Panel]:
+        """What ``cams`` draws of one picture, by stage; ``cams``: layer → (h, w)."""
+        return cam_panels({stage: cams[layer] for stage, layer in self.model.stages.items()})
+
+    def changed_panels(self, name: str, block: AttentionBlock, weights: torch.Tensor) -> dict[str, Panel]:
+        """What ``gate_change`` draws of one picture, by name; ``weights``: Grad-CAM's α at the block's output."""
+        view = self.views[name]
+        return change_panels(*tables.gate_change(view, block, weights.to(view.logits.device)), changed_names(block))
 
     def opinion(self, name: str, values: np.ndarray, target: int, method: str, *, opacity: float = 0.5) -> Section:
         """``senet_viz.experiments.attribution.attribute`` of one picture.
@@ -336,6 +358,12 @@ class PictureSections:
 
     def _script(self, ending: str, **more: str) -> str:
         return scripts.script(self.loading, self.paths, ending, **more)
+
+
+def changed_names(block: AttentionBlock) -> tuple[str, str]:
+    """What the two maps of ``tables.gate_change`` are called."""
+    return (("uniform weights, Σ α·U/M", "selected, Σ α·V") if block.branches > 1
+            else ("gate left out, Σ α·U", "gated, Σ α·s·U"))
 
 
 def describe_gate_change(maps: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str) -> str:

@@ -12,6 +12,31 @@ from .style import DIVERGING, SEQUENTIAL, finish, shorten
 
 CELL, SMALL_CELL = 190, 140  # pixels of a panel's side, for up to three pictures and for more
 GAP, LINE = 8, 17
+CHANGED, DIFFERENCE = ("Σ α·U, gate left out", "Σ α·s·U, gated"), "difference"
+Box = tuple[float, float, float, float]
+
+
+class Panel:
+    """A map, the value of its colour scale's end (its own maximum when None), and whether the scale runs around 0.
+
+    A hidden one leaves the picture bare.
+    """
+
+    def __init__(self, values: np.ndarray, top: float | None, diverging: bool = False, hidden: bool = False):
+        self.values, self.diverging, self.hidden = np.asarray(values, dtype=float), diverging, hidden
+        if top is None:
+            top = float(self.values.max(initial=0.0, where=np.isfinite(self.values)))
+        self.top = top or 1.0
+
+
+BARE = Panel(np.zeros((1, 1)), None, hidden=True)
+
+
+class Row:
+    """What stands above a row of panels, and the whole names that it stands for, which are under the pointer."""
+
+    def __init__(self, text: str, *names: str):
+        self.text, self.whole = text, "<br>".join(shorten(name, 200) for name in names)
 
 
 def cam_grid(
@@ -20,23 +45,24 @@ def cam_grid(
         *,
         classes: Mapping[str, str],
         whole: Mapping[str, str] | None = None,
+        boxes: Mapping[str, Box] | None = None,
         opacity: float = 0.5,
         smooth: bool = True,
 ) -> go.Figure:
     """A row a picture, a column a layer: Grad-CAM over the picture, each panel from 0 to its own maximum.
 
     Args:
-        pictures: name → (H, W, 3) uint8.
+        pictures: name → (H, W, 3) uint8: as the network saw them, or with ``boxes`` as they were taken.
         cams: picture's name → layer's name → (h, w), from 0 up.
         classes: picture's name → the class that its maps explain.
         whole: the same with all of the class's name, for the label under the pointer; ``classes`` when None.
+        boxes: name → left, top, right and bottom edge of the part of the picture that the map is of, in its pixels,
+            which is framed; all of it when None.
         opacity: of the maps, 0..1.
         smooth: interpolate between cells, or show them as they are.
     """
     columns = list(next(iter(cams.values())))
-    panels = []
-    for picture in pictures:
-        panels.append([Panel(cams[picture][column], None) for column in columns])
+    panels = [list(cam_panels(cams[picture]).values()) for picture in pictures]
     sizes = {column: {_size(cams[picture][column]) for picture in pictures} for column in columns}
     titles = [", ".join([column, *(sizes[column] if len(sizes[column]) == 1 else ())]) for column in columns]
     rows = [Row(f"{shorten(name, 22)}<br><i>{shorten(classes[name], 22)}</i>", name,
@@ -44,7 +70,17 @@ def cam_grid(
     empty = sum(not np.any(cams[p][c] > 0) for p in pictures for c in columns)
     alt = (f"Grad-CAM of {len(pictures)} picture{'s' * (len(pictures) != 1)} at {', '.join(columns)}, for "
            f"{', '.join(dict.fromkeys(classes.values()))}; {empty} of {len(pictures) * len(columns)} maps are empty.")
-    return _grid(list(pictures.values()), panels, titles, rows, opacity=opacity, smooth=smooth, alt=alt)
+    return _grid(list(pictures.values()), panels, titles, rows, opacity=opacity, smooth=smooth, alt=alt,
+                 boxes=boxes and [boxes[name] for name in pictures])
+
+
+def cam_panels(cams: Mapping[str, np.ndarray]) -> dict[str, Panel]:
+    """What ``cam_grid`` draws of a picture: layer's name → panel.
+
+    Args:
+        cams: layer's name → (h, w), from 0 up.
+    """
+    return {layer: Panel(cam, None) for layer, cam in cams.items()}
 
 
 def gate_change(
@@ -53,7 +89,8 @@ def gate_change(
         after: Mapping[str, np.ndarray],
         label: str,
         *,
-        names: Sequence[str] = ("Σ α·U, gate left out", "Σ α·s·U, gated"),
+        names: Sequence[str] = CHANGED,
+        boxes: Mapping[str, Box] | None = None,
         opacity: float = 0.5,
         smooth: bool = True,
 ) -> go.Figure:
@@ -64,22 +101,32 @@ def gate_change(
         before, after: name → (h, w), Σ α·U and Σ α·s·U before any ReLU, in units of the logit's gradient.
         label: the block's.
         names: of the two maps.
+        boxes: as of ``cam_grid``.
 
     The two share one colour scale within a picture; the third column is their difference, on a scale around 0.
     """
-    panels = []
-    for name in pictures:
-        top = max(float(before[name].max()), float(after[name].max()), 1e-12)
-        change = after[name] - before[name]
-        panels.append([Panel(before[name].clip(min=0), top), Panel(after[name].clip(min=0), top),
-                       Panel(change, float(np.abs(change).max()), diverging=True)])
+    panels = [list(change_panels(before[name], after[name], names).values()) for name in pictures]
     norms = [np.linalg.norm(after[n] - before[n]) / norm for n in pictures if (norm := np.linalg.norm(before[n]))]
     changed = (f"the gate changed the map by {min(norms):.0%} to {max(norms):.0%} of its norm" if norms
                else "without the gate the map is empty")
     alt = (f"Class evidence at {label} without and with the gate, same channel weights, for {len(pictures)} "
            f"picture{'s' * (len(pictures) != 1)}: {changed}.")
-    return _grid(list(pictures.values()), panels, [*names, "difference"],
-                 [Row(shorten(name, 22), name) for name in pictures], opacity=opacity, smooth=smooth, alt=alt)
+    return _grid(list(pictures.values()), panels, [*names, DIFFERENCE],
+                 [Row(shorten(name, 22), name) for name in pictures], opacity=opacity, smooth=smooth, alt=alt,
+                 boxes=boxes and [boxes[name] for name in pictures])
+
+
+def change_panels(before: np.ndarray, after: np.ndarray, names: Sequence[str] = CHANGED) -> dict[str, Panel]:
+    """What ``gate_change`` draws of a picture: the two maps and their difference, each by its name.
+
+    Args:
+        before, after: (h, w).
+        names: of the two.
+    """
+    top = max(float(before.max()), float(after.max()), 1e-12)
+    change = after - before
+    return {names[0]: Panel(before.clip(min=0), top), names[1]: Panel(after.clip(min=0), top),
+            DIFFERENCE: Panel(change, float(np.abs(change).max()), diverging=True)}
 
 
 def channel_maps(
@@ -126,30 +173,7 @@ def signed_map(picture: np.ndarray, values: np.ndarray, name: str, title: str, *
                  [Row(shorten(name, 22), name)], opacity=opacity, smooth=False, alt=alt)
 
 
-class Panel:
-    """A map, the value of its colour scale's end (its own maximum when None), and whether the scale runs around 0.
-
-    A hidden one leaves the picture bare.
-    """
-
-    def __init__(self, values: np.ndarray, top: float | None, diverging: bool = False, hidden: bool = False):
-        self.values, self.diverging, self.hidden = np.asarray(values, dtype=float), diverging, hidden
-        if top is None:
-            top = float(self.values.max(initial=0.0, where=np.isfinite(self.values)))
-        self.top = top or 1.0
-
-
-BARE = Panel(np.zeros((1, 1)), None, hidden=True)
-
-
-class Row:
-    """What stands above a row of panels, and the whole names that it stands for, which are under the pointer."""
-
-    def __init__(self, text: str, *names: str):
-        self.text, self.whole = text, "<br>".join(shorten(name, 200) for name in names)
-
-
-def _grid(pictures, panels, titles, rows, *, opacity, smooth, alt) -> go.Figure:
+def _grid(pictures, panels, titles, rows, *, opacity, smooth, alt, boxes=None) -> go.Figure:
     count = len(panels)
     cell = CELL if count <= 3 else SMALL_CELL
     side, lines = cell + GAP, 1 + max(row.text.count("<br>") for row in rows)
@@ -162,18 +186,24 @@ def _grid(pictures, panels, titles, rows, *, opacity, smooth, alt) -> go.Figure:
     for row, (picture, line) in enumerate(zip(pictures, panels), 1):
         source = data_uri(picture)
         height, width = picture.shape[:2]
+        left, upper, right, lower = boxes[row - 1] if boxes else (0, 0, width, height)
         for column, panel in enumerate(line, 1):
             h, w = panel.values.shape
             figure.add_image(source=source, row=row, col=column, hoverinfo="skip")
             figure.add_heatmap(
                 z=panel.values, row=row, col=column, opacity=opacity, visible=not panel.hidden, showscale=False,
-                x0=(width / w - 1) / 2, dx=width / w, y0=(height / h - 1) / 2, dy=height / h,
+                x0=left + ((right - left) / w - 1) / 2, dx=(right - left) / w,
+                y0=upper + ((lower - upper) / h - 1) / 2, dy=(lower - upper) / h,
                 zsmooth="best" if smooth else False, zmax=panel.top, zmin=-panel.top if panel.diverging else 0,
                 colorscale=DIVERGING if panel.diverging else SEQUENTIAL,
                 hovertemplate="%{z:.4g}<extra></extra>")
             figure.update_xaxes(visible=False, range=[-0.5, width - 0.5], constrain="domain", row=row, col=column)
             figure.update_yaxes(visible=False, range=[height - 0.5, -0.5], constrain="domain", row=row, col=column,
                                 scaleanchor=f"x{(row - 1) * len(titles) + column if row * column > 1 else ''}")
+            for colour, line in (("black", 3), ("white", 1)) if boxes else ():  # on the photo, also where it is padded
+                figure.add_shape(
+                    type="rect", x0=max(left, 0) - 0.5, x1=min(right, width) - 0.5, y0=max(upper, 0) - 0.5,
+                    y1=min(lower, height) - 0.5, line={"color": colour, "width": line}, row=row, col=column)
         axis = (row - 1) * len(titles) + 1
         domain = figure.layout[f"yaxis{axis if axis > 1 else ''}"].domain
         figure.add_annotation(

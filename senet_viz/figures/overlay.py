@@ -19,6 +19,7 @@ def overlay(
         smooth: bool = True,
         colormap: str | list[str] | None = None,
         top: float | None = None,
+        signed: bool | None = None,
         dim: float = DIM,
 ) -> Image.Image:
     """A map in colours over the part of a photo that it is of.
@@ -30,8 +31,8 @@ def overlay(
         opacity: of the map, 0..1.
         smooth: interpolate between cells, or show them as they are.
         colormap: one of Plotly's scales, by name or as a list of colours; the figures' when None.
-        top: the value of the scale's end, its own largest when None. The scale begins at 0, or at ``-top`` where there
-            are negative values.
+        top: the value of the scale's end, its own largest when None.
+        signed: whether the scale begins at ``-top`` instead of 0; where there are negative values when None.
         dim: how much paler the rest of the photo is made, 0..1.
 
     Returns:
@@ -48,9 +49,9 @@ def overlay(
     if cells.ndim != 2 or not cells.size:
         raise ValueError(f"A map to draw is (h, w), not {cells.shape}.")
     seen = _pixels(photo.size, box)
-    signed = bool((cells < 0).any())
+    signed = bool((cells < 0).any()) if signed is None else signed
     top = float(np.abs(cells).max()) if top is None else top
-    levels = (cells / (top or 1) + signed) / (1 + signed) * 255  # an empty map is all 0
+    levels = ((cells / (top or 1) + signed) / (1 + signed)).clip(0, 1) * 255  # an empty map is all 0
     drawn = _enlarged(levels, box, seen, smooth)
     drawn.putpalette(_palette(colormap or (DIVERGING if signed else SEQUENTIAL)))
     found = set_off(photo, box, dim, frame=False)
