@@ -10,13 +10,14 @@ from pages.parts.model import Loaded, loaded_model
 from pages.parts.outlying import outlying
 from pages.parts.own_run import collecting, take_in
 from pages.parts.pictures import NO_STAGES, Picture, choose_pictures, explain, inspect_all
-from pages.parts.sections import clear, downloads, heading, show
+from pages.parts.sections import clear, heading, offer, show
 from pages.parts.sentences import lacking
 from senet_viz import tables
 from senet_viz.experiments.looking import Look
 from senet_viz.reports import papers
 from senet_viz.reports.text import file_name, plain
-from senet_viz.statistics import directions, published, summaries
+from senet_viz.statistics import directions, summaries
+from senet_viz.statistics.data_report import data_report, first_classes
 from senet_viz.statistics.photos import SHOWN
 from senet_viz.statistics.sections import DataSections, Finding, PhotoSections
 
@@ -48,8 +49,8 @@ def main() -> None:
     page.saturation()
     page.photos()
     collecting(loaded)
-    downloads(f"Classes in {stats.metadata['model']}", {"Statistics": page.data.what},
-              f"{file_name(stats.metadata['model'])}_classes")
+    shown = st.session_state["sections"]
+    offer(f"{file_name(stats.metadata['model'])}_classes", lambda: data_report(page.data, shown))
 
 
 def choose_statistics(loaded: Loaded) -> sv.Statistics | None:
@@ -97,8 +98,7 @@ class Page:
                                           bind="query-params", help=f"How much the pictures' {around} was enlarged.")
             self.data = DataSections(stats, path, zooms.get(chosen))
         self.key = f"{stats.path} {last_written(stats.path)}"
-        names = summaries.class_names(stats)
-        self.first = [names[i] for i in published.first_classes(stats)]
+        self.first = first_classes(stats)
 
     def _heading(self, name: str) -> None:
         head = self.data.head(name)

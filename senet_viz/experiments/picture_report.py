@@ -13,7 +13,7 @@ from ..reports.made import made
 from .looking import explain
 from .picture_sections import PictureSections
 
-UNDER = {  # of the sections that need an explanation: whose head, which in a report comes before their own words
+UNDER = {  # of the sections that need an explanation: whose head
     "all_blocks": "blocks", "kernels": "kernels", "grad_cam": "grad-cam", "gate_change": "gate-change",
     "contribution": "contribution"}
 
@@ -55,7 +55,8 @@ def report_sections(pictures: PictureSections, shown: Mapping[str, Section | Non
 def _explained(pictures: PictureSections, key: str, section: Section) -> Section:
     if key not in UNDER:
         return section
-    return replace(section, text=" ".join(filter(None, [*pictures.head(UNDER[key])[1:], section.text])))
+    _, lead, more = pictures.head(UNDER[key])
+    return replace(section, text=f"{lead} {section.text}", about=more)
 
 
 def _begin(pictures: PictureSections, target: int | None) -> dict[str, Callable[[], Section | None]]:

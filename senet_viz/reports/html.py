@@ -25,7 +25,8 @@ SOURCE = re.compile(r'"data:image[^"]+"')  # of a picture in the JavaScript of a
 class Section:
     """A heading with what stands under it: text, figure, table, and the script that gives the table's numbers.
 
-    ``text`` is Markdown of paragraphs, **bold**, *italic* and `code`; see ``plain`` for what is put into it.
+    ``text`` is Markdown of paragraphs, **bold**, *italic* and `code`; see ``plain`` for what is put into it. In a
+    report ``points`` are a list below it, and ``about``, how to read all this, stands below the figure; Markdown too.
     """
 
     title: str
@@ -34,6 +35,8 @@ class Section:
     table: pd.DataFrame | None = None
     script: str = ""
     pictures: Sequence[tuple[str, np.ndarray]] = field(default_factory=list)  # name, (H, W, 3) uint8
+    points: Sequence[str] = ()
+    about: str = ""
 
 
 def report(title: str, facts: Mapping[str, str], sections: Iterable[Section]) -> str:
@@ -49,10 +52,14 @@ def report(title: str, facts: Mapping[str, str], sections: Iterable[Section]) ->
         parts.append(f"<section><h2>{html.escape(section.title)}</h2>")
         if section.text:
             parts.append(f"<p>{_html(section.text)}</p>")
+        if section.points:
+            parts.append("<ul>" + "".join(f"<li>{_html(point)}</li>" for point in section.points) + "</ul>")
         parts += [f'<figure class="picture"><img src="{_source(picture)}" alt="{html.escape(name)}">'
                   f"<figcaption>{html.escape(name)}</figcaption></figure>" for name, picture in section.pictures]
         if section.figure is not None:
             parts.append(_drawn(section.figure, section.title, f"figure-{number}", sources))
+        if section.about:
+            parts.append(f'<p class="about">{_html(section.about)}</p>')
         if section.table is not None:
             shown = section.table.head(ROWS)
             cut = f" (the first {ROWS:,})" if len(section.table) > ROWS else ""
@@ -112,7 +119,8 @@ PAGE = """<!DOCTYPE html>
 :root {{ color-scheme: light; }}
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 1200px; margin: 2rem auto; padding: 0 1rem; color: #222;
        background: #fff; overflow-wrap: anywhere; }}
-h1, h2 {{ line-height: 1.2; }} p {{ max-width: 80ch; }}
+h1, h2 {{ line-height: 1.2; }} h2 {{ margin-top: 2.5rem; }} p, ul {{ max-width: 80ch; }} li {{ margin: .3rem 0; }}
+.about {{ color: #555; font-size: .875rem; }}
 dl {{ display: grid; grid-template-columns: minmax(min-content, max-content) 1fr; gap: 0 1rem; }}
 dt {{ font-weight: 600; overflow-wrap: normal; }} dd {{ margin: 0; }}
 figure.picture {{ display: inline-block; margin: .5rem; width: 160px; vertical-align: top; font-size: .8rem; }}
@@ -125,7 +133,7 @@ tr:nth-child(even) {{ background: #f5f5f5; }} pre {{ background: #f5f5f5; paddin
 @media print {{
   body {{ max-width: none; margin: 0; padding: 0; font-size: 10pt; print-color-adjust: exact;
          -webkit-print-color-adjust: exact; }}
-  h2, p {{ break-after: avoid; }} p, .chart, figure.picture, tr, .short {{ break-inside: avoid; }}
+  h2, p:not(.about) {{ break-after: avoid; }} p, li, .chart, figure.picture, tr, .short {{ break-inside: avoid; }}
   .chart {{ overflow: visible; }} figure.picture, figure.picture img {{ width: 30mm; }}
   details:not([open]), .modebar {{ display: none; }} pre {{ white-space: pre-wrap; }}
 }}
