@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..reports.text import shortened
+
 
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
@@ -43,7 +45,10 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing is left to be written at the end
         return 141  # as of other programs that SIGPIPE ends
     except (ValueError, OSError, RuntimeError) as error:
-        print(f"senet_viz {args.command}: {_sentence(error)}", file=sys.stderr)
+        print(f"senet_viz {args.command}: {shortened(_sentence(error))}", file=sys.stderr)
+        return 2
+    except MemoryError:
+        print(f"senet_viz {args.command}: there is not enough memory", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         print(f"senet_viz {args.command}: {str(error) or 'interrupted'}", file=sys.stderr)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import torch
 from scipy.stats import t
 
+from ..data.checksums import damaged, write_described
 from ..data.datasets import Pictures
 from ..data.files import replacing
 from ..data.places import ASSETS
@@ -26,7 +27,7 @@ from ..models.identity import weights_hash
 from ..statistics.archive import IMAGES, METADATA, Statistics, StatisticsError, describe, open_statistics
 from .engines import engine_of
 from .evaluation import LEAST, UNEDITED, Evaluation, deals, edits_hash
-from .merge import Result, list_unreadable
+from .merge import UNREADABLE, Result, list_unreadable
 from .plan import Computing
 from .runs import open_data, run
 
@@ -159,13 +160,16 @@ def open_evaluation(path: str | Path) -> pd.DataFrame:
     if not (path / METADATA).is_file() or not (path / TABLE).is_file():
         raise StatisticsError(f"{path} holds no finished evaluation")
     try:
+        metadata = json.loads((path / METADATA).read_text(encoding="utf-8"))
+        if name := damaged(path / METADATA, metadata):
+            raise ValueError(f"{name} has changed since it was written")
         found = pd.read_csv(path / TABLE).fillna({"blocks": ""})
         if "low_classes" not in found:
             found = _with_classes(found, path / IMAGES)
         if (path / SPEED).is_file():
             found = found.merge(pd.read_csv(path / SPEED), on="edit", how="left")
-        found.attrs = json.loads((path / METADATA).read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        found.attrs = metadata
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         raise StatisticsError(f"the evaluation in {path} is damaged ({error})") from error
     return found
 
@@ -378,8 +382,7 @@ def _merge(plan: Evaluation, shards: Sequence[Path], out: Path, compact: bool) -
     metadata = plan.identity | {
         "blocks": describe(plan.model.blocks), "compact": compact, "images": len(index), "unreadable": unreadable,
         "unlabelled": int((plan.labels < 0).sum())}
-    with replacing(out / METADATA) as path:
-        path.write_text(json.dumps(metadata, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_described(out / METADATA, metadata, (IMAGES, TABLE, UNREADABLE))  # not speeds, which are never the same
 
 
 def write_rows(path: Path, names: Sequence[str], described: dict, right1: np.ndarray, right5: np.ndarray,

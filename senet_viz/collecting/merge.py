@@ -15,6 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from ..data.checksums import write_described
 from ..data.files import replacing
 from ..gates import AttentionBlock
 from ..statistics.archive import IMAGES, METADATA, TENSORS, describe
@@ -26,6 +27,7 @@ from .sample import components, farthest, hidden_measures, measures, on_threads,
 from .shards import Collection
 
 COMPACT_BINS = 20
+UNREADABLE = "unreadable.csv"
 Place = TypeVar("Place")
 Found = TypeVar("Found")
 
@@ -96,8 +98,7 @@ def merge(plan: Collection, shards: Sequence[Path], out: Path, compact: bool) ->
         "classes": plan.pictures.classes, "blocks": describe(plan.model.blocks), "compact": compact,
         "images": plan.count - unreadable, "sampled": sampled, "unlabelled": plan.count - unreadable - int(count.sum()),
         "unreadable": unreadable}
-    with replacing(out / METADATA) as path:
-        path.write_text(json.dumps(metadata, indent=1, sort_keys=True, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_described(out / METADATA, metadata, (IMAGES, TENSORS, SAMPLE, UNREADABLE))
 
 
 def list_unreadable(plan: Plan, files: Sequence["Result"], out: Path) -> int:
@@ -107,7 +108,7 @@ def list_unreadable(plan: Plan, files: Sequence["Result"], out: Path) -> int:
         ValueError: when it is all of them.
     """
     unreadable = [(str(plan.pictures.files[i]), reason) for file in files for i, reason in file.note["unreadable"]]
-    with replacing(out / "unreadable.csv") as path, path.open("w", newline="", encoding="utf-8") as lines:
+    with replacing(out / UNREADABLE) as path, path.open("w", newline="", encoding="utf-8") as lines:
         csv.writer(lines).writerows([("file", "reason"), *unreadable])
     if len(unreadable) == plan.count:
         raise ValueError(f"none of the {plan.count:,} pictures could be used; the first: {unreadable[0][1]}")

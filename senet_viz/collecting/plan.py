@@ -27,6 +27,7 @@ from ..models.identity import digest, weights_hash
 from .network import PRECISIONS, hardware
 
 LOOKS = {"zoom": zoom, "blur": lambda image, factor, centre: blur(image, factor), "elsewhere": elsewhere}
+MOST_THREADS = 1024
 FORMAT = 4  # raised when this program computes or writes anything differently
 
 
@@ -63,6 +64,8 @@ class Computing:
         for name in ("batch_size", "shard_size", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', ' ')} is 1 or more, not {getattr(self, name)}")
+        if self.threads > MOST_THREADS:  # torch ends the process for want of memory for them
+            raise ValueError(f"threads is {MOST_THREADS:,} or less, not {self.threads:,}")
 
 
 @dataclass

@@ -11,6 +11,7 @@ from typing import TypeVar
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
+from ..data.checksums import damaged
 from ..data.datasets import Pictures, open_pictures
 from ..data.files import replacing
 from ..statistics.archive import METADATA, StatisticsError
@@ -145,11 +146,18 @@ def _claim(out: Path, identity: dict) -> bool:
                 there = json.loads((out / name).read_text(encoding="utf-8"))
             except ValueError as error:
                 raise StatisticsError(f"{out / name} is damaged ({error})") from error
-            differences = _differences(there if isinstance(there, dict) else {}, identity)
+            there = there if isinstance(there, dict) else {}
+            wrong = damaged(out / name, there)
+            if wrong == name:  # nobody knows whose it is
+                raise StatisticsError(f"{out / name} has changed since it was written: remove {out} to begin anew")
+            differences = _differences(there, identity)
             if differences:
                 raise StatisticsError(f"{out} holds another run, which is not mixed with this one: "
                                       f"{'; '.join(differences)}")
-            return name == METADATA
+            if name == RUN or not wrong:
+                return name == METADATA
+            (out / METADATA).rename(out / RUN)  # to be computed again: its shards are gone
+            return False
     # a run that was killed while it wrote its first file has left a part of that
     if out.exists() and (not out.is_dir() or any(not path.match(f"{RUN}.*.part") for path in out.iterdir())):
         raise StatisticsError(f"{out} is not empty, and what is in it is no run of this program")

@@ -1,10 +1,22 @@
 """Words for pages and reports."""
 import re
 
+LONGEST = 400  # characters without a space; longer ones are of somebody who tries what happens
+
 
 def plain(text: str) -> str:
     """Text that Markdown shows as it stands: the names of files are not ours, and may hold stars, dollars or links."""
-    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", text)  # what Markdown lets one escape: ASCII punctuation
+    return re.sub(r"([!-/:-@\[-`{-~])", r"\\\1", shortened(text))  # what Markdown lets one escape: ASCII punctuation
+
+
+def shortened(text: str) -> str:
+    """Text whose words of more than 400 characters lack their middle: names in files and links are of any length.
+
+    >>> len(shortened("a" * 5000 + " b"))
+    403
+    """
+    half = LONGEST // 2
+    return re.sub(rf"\S{{{LONGEST + 1},}}", lambda word: f"{word[0][:half]}…{word[0][-half:]}", text)
 
 
 def file_name(model: str) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
+from ..data.checksums import damaged
 from ..gates import AttentionBlock, Subspace
 from .drivers import DRIVERS
 
@@ -384,8 +385,10 @@ def open_statistics(path: str | Path) -> Statistics:
                               if (path / "run.json").is_file() else f"{path} holds no statistics")
     try:
         metadata = json.loads((path / METADATA).read_text(encoding="utf-8"))
+        if name := damaged(path / METADATA, metadata):
+            raise ValueError(f"{name} has changed since it was written")
         return Statistics(path, metadata, safe_open(path / TENSORS, framework="np"))
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise StatisticsError(f"the statistics in {path} are damaged ({error})") from error
 
 

@@ -27,6 +27,8 @@ from .cards import card
 from .monitor import Monitor
 from .recipe import Recipe
 
+MOST_WORKERS = 1024
+
 
 def train(
         data: str | Path,
@@ -56,12 +58,15 @@ def train(
 
     Raises:
         FileNotFoundError, ValueError: when the data cannot be opened (see ``open_pictures``), do not fill a batch, or
-            have other classes in the two splits; when ``out`` ends otherwise.
+            have other classes in the two splits; when ``out`` ends otherwise; for a number of workers that makes no
+            sense.
         RuntimeError: when ``out`` holds the checkpoint of another recipe or other data, or the loss is not finite.
     """
     out, device = Path(out), torch.device(device)
     if out.suffix != ".safetensors":
         raise ValueError(f"the file to write must end in .safetensors, not {out.name!r}")
+    if not 0 <= workers <= MOST_WORKERS:
+        raise ValueError(f"workers is 0 to {MOST_WORKERS:,}, not {workers:,}")
     pictures, validation = open_pictures(data, "train"), open_pictures(data, "val")
     classes = pictures.classes
     if min([*pictures.labels, *validation.labels], default=0) < 0:

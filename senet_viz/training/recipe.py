@@ -1,6 +1,8 @@
 """What a training run consists of; equal recipes and numbers of workers give equal weights on one machine."""
 from dataclasses import dataclass
 
+MOST_PIXELS = 4096  # of a side
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -60,6 +62,8 @@ class Recipe:
             raise ValueError(f"scale is a share of the picture's area, above 0 and at most 1, not {self.scale}")
         if not 0 <= self.grow <= 1:
             raise ValueError(f"grow is a share of the epochs, 0 to 1, not {self.grow}")
+        if self.image_size > MOST_PIXELS:
+            raise ValueError(f"pictures are of {MOST_PIXELS:,}×{MOST_PIXELS:,} pixels or less, not {self.image_size:,}")
         if self.image_size % 8 or self.start_size % 8 or self.start_size > self.image_size:
             raise ValueError("image sizes must be multiples of 8, the first no larger than the last")
 

@@ -30,7 +30,7 @@ def test_evaluate(capsys, file, named, folder, tmp_path):
     assert main([*arguments[:3], *arguments[4:8], *QUICK]) == 0  # a table alone
     assert "SE_5_*=1" in capsys.readouterr().out
     refused(capsys, [*arguments[:3], "--split", "val", "--edit", "*=1", *QUICK, "--workers", "-1"],
-            "workers is 0 or more, not -1")
+            "workers is 0 to 1,024, not -1")
     refused(capsys, [*arguments[:8], *QUICK], "holds another run, which is not mixed with this one: ")
     refused(capsys, ["evaluate", file, folder, "--split", "train", *QUICK],
             f"the data's classes are not those of {sv.load(file).name}: it does not know 'cat' and 1 more")

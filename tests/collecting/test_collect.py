@@ -26,6 +26,7 @@ import senet_viz as sv
 from senet_viz.__main__ import main
 from senet_viz.collecting import Settings, Stopped, collect
 from senet_viz.collecting.engines.local import Local
+from senet_viz.data.checksums import write_described
 from senet_viz.data.datasets import Pictures, open_pictures
 from senet_viz.data.images import zoom
 from senet_viz.layers import SelectiveKernel, SqueezeExcite
@@ -534,6 +535,29 @@ def test_a_damaged_shard_is_computed_again(run, again, tmp_path, damage):
     assert again(out) == ([3] if damage in ("foreign", "beyond") else [1, 3])
 
 
+@pytest.mark.parametrize("name", ["images.parquet", "sample.safetensors", "statistics.safetensors", "unreadable.csv"])
+def test_a_damaged_result_is_told_and_computed_again(again, whole, tmp_path, name):
+    out = shutil.copytree(whole.path, tmp_path / "out")
+    content = bytearray((out / name).read_bytes())
+    content[len(content) // 2] ^= 1
+    (out / name).write_bytes(content)
+    with pytest.raises(StatisticsError, match=rf"are damaged \({name} has changed since it was written\)"):
+        open_statistics(out)
+    assert again(out) == [0, 1, 2, 3]
+    (out / name).unlink()
+    assert again(out) == [0, 1, 2, 3]
+
+
+def test_a_damaged_description_is_told(run, whole, tmp_path):
+    out = shutil.copytree(whole.path, tmp_path / "out")
+    path = out / "metadata.json"
+    path.write_text(path.read_text().replace('"images": 23', '"images": 22'))
+    with pytest.raises(StatisticsError, match=r"are damaged \(metadata.json has changed since it was written\)"):
+        open_statistics(out)
+    with pytest.raises(StatisticsError, match=r"metadata.json has changed since it was written: remove .* to begin"):
+        run(out)
+
+
 def test_stop_and_progress(run, again, tmp_path):
     out, told = tmp_path / "out", []
     with pytest.raises(Stopped) as stopped:
@@ -746,7 +770,8 @@ def test_other_machines_and_versions_are_refused(run, whole, content, tmp_path, 
     out = shutil.copytree(whole.path, tmp_path / "out")
     metadata = json.loads((out / "metadata.json").read_text())
     metadata["versions"]["torch"], metadata["device"] = "1.0", "cuda Old"
-    (out / "metadata.json").write_text(json.dumps(metadata))
+    del metadata["checksums"]
+    write_described(out / "metadata.json", metadata, FILES[2:])
     with pytest.raises(StatisticsError, match=r"device differs; torch is '1.0' there, "):
         run(out)
 

@@ -1,5 +1,6 @@
 import copy
 import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -405,8 +406,13 @@ def test_both_intervals_are_in_the_table_and_old_evaluations_get_them(run, tmp_p
             assert line[f"high{n}_classes"] == pytest.approx(max(high, line[f"high{n}"]))
     columns = [f"{end}{n}_classes" for n in ("", "5") for end in ("low", "high")]
     assert (table["low_classes"] < table["low"]).any()
-    path = tmp_path / "out" / "evaluation.csv"
+    path, described = tmp_path / "out" / "evaluation.csv", tmp_path / "out" / "metadata.json"
     pd.read_csv(path).drop(columns=columns).to_csv(path, index=False)
+    with pytest.raises(StatisticsError, match=r"is damaged \(evaluation.csv has changed since it was written\)"):
+        open_evaluation(tmp_path / "out")
+    metadata = json.loads(described.read_text())  # nor were there checksums then
+    del metadata["checksums"], table.attrs["checksums"]
+    described.write_text(json.dumps(metadata))
     pd.testing.assert_frame_equal(open_evaluation(tmp_path / "out"), table)
     (tmp_path / "out" / "images.parquet").write_bytes(b"damaged")
     with pytest.raises(StatisticsError, match="is damaged"):
@@ -480,7 +486,7 @@ def test_data_that_cannot_be_evaluated(run, model, tmp_path):
         run(limit=0)
     with pytest.raises(ValueError, match=r"^batch size is 1 or more, not 0$"):
         run(settings=Computing(batch_size=0))
-    with pytest.raises(ValueError, match=r"^workers is 0 or more, not -1$"):
+    with pytest.raises(ValueError, match=r"^workers is 0 to 1,024, not -1$"):
         run(workers=-1)
     with pytest.raises(ValueError, match="has no attention blocks, so there is nothing to edit"):
         run(model=Model(nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), model.transform, NAMES))

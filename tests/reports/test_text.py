@@ -1,6 +1,6 @@
 import pytest
 
-from senet_viz.reports.text import file_name
+from senet_viz.reports.text import file_name, plain, shortened
 
 
 @pytest.mark.parametrize("model, name", [
@@ -15,3 +15,10 @@ from senet_viz.reports.text import file_name
 ])
 def test_file_names(model, name):
     assert file_name(model) == name
+
+
+def test_endless_words_lack_their_middle():
+    text = f"no model {'a' * 300}{'b' * 4_700}, it says"
+    assert shortened(text) == f"no model {'a' * 200}…{'b' * 199}, it says"
+    assert shortened("x" * 400 + " y") == "x" * 400 + " y"
+    assert plain("*" * 5_000) == "\\*" * 200 + "…" + "\\*" * 200

@@ -166,6 +166,5 @@ def test_metadata_says_what_the_run_depended_on(full):
     assert metadata == full.metadata
     assert {"format", "model", "architecture", "weights", "transform", "transformed_noise", "data", "pictures", "count",
             "settings", "device", "versions", "classes", "blocks", "compact", "images", "sampled", "unlabelled",
-            "unreadable"
-            } == set(metadata)
+            "unreadable", "checksums"} == set(metadata)
     assert (metadata["images"], metadata["unlabelled"], metadata["unreadable"]) == (23, 3, 0)

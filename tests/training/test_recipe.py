@@ -37,6 +37,7 @@ def test_sizes_never_shrink_and_end_in_time():
     ({"lr": 0.0}, "must be positive"),
     ({"lr": float("nan")}, "must be positive"),
     ({"image_size": 60, "start_size": 32}, "multiples of 8"),
+    ({"image_size": 80_000}, "4,096×4,096 pixels or less, not 80,000"),
     ({"start_size": 36}, "multiples of 8"),
     ({"image_size": 32, "start_size": 64}, "the first no larger than the last"),
     ({"scale": 0.0}, "above 0 and at most 1"),

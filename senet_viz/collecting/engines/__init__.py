@@ -13,6 +13,8 @@ import torch
 from ...models import Model
 from ..plan import Plan
 
+MOST_WORKERS = 1024
+
 
 class Engine(Protocol):
     """What computes the shards of a run; it is entered for as long as the run takes."""
@@ -37,10 +39,10 @@ def engine_of(name: str, workers: int, address: str | None) -> Engine:
         address: of the cluster, where the engine has one.
 
     Raises:
-        ValueError: for another name, a negative number of workers, or where what the engine needs is not installed.
+        ValueError: for another name, a number of workers that makes no sense, or where what the engine needs is not installed.
     """
-    if workers < 0:
-        raise ValueError(f"workers is 0 or more, not {workers}")
+    if not 0 <= workers <= MOST_WORKERS:
+        raise ValueError(f"workers is 0 to {MOST_WORKERS:,}, not {workers:,}")
     names = [module.name for module in pkgutil.iter_modules(__path__)]
     if name not in names:
         raise ValueError(f"there is no engine {name!r}: choose {' or '.join(names)}")
