@@ -1,6 +1,7 @@
 """Plotly figures of channel attention: tables and arrays in, ``plotly.graph_objects.Figure`` out.
 
-Each figure carries its description for readers who do not see it in ``figure.layout.meta["alt"]``.
+Each figure carries its description for readers who do not see it in ``figure.layout.meta["alt"]``. Those for print are
+Matplotlib's, in ``paper``, which is imported where they are asked for.
 """
 from .blocks import all_blocks
 from .box import box_picker

@@ -87,7 +87,7 @@ class PaperFigures:
         self._paper, self.stats, self.style, self.zoom = paper, stats, style, zoom
         self.width = _width(width, paper.WIDTHS, paper.LEAST, paper.MOST)
         self._data = DataSections(stats, zoom=zoom)
-        self._blocks, self._classes = list(_blocks(stats, blocks)), list(_classes(stats, classes))
+        self._blocks, self._classes = list(_blocks(stats, blocks)), list(dict.fromkeys(_classes(stats, classes)))
 
     def draw(self, name: str) -> Printed:
         """One of ``FIGURES``.
@@ -312,7 +312,7 @@ def _classes(stats: Statistics, wanted: Sequence[str]) -> Iterator[int]:
     known |= {name.casefold(): i for i, name in enumerate(shown)}
     if len(wanted) > SHOWN:
         raise ValueError(f"a figure has lines of up to {SHOWN} classes, not of {len(wanted)}")
-    for name in dict.fromkeys(wanted):
+    for name in wanted:
         index = known.get(name.casefold())
         if index is None:
             like = [shown[known[near]] for near in difflib.get_close_matches(name.casefold(), known, 3)]

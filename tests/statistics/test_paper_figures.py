@@ -145,6 +145,11 @@ def test_channel_groups(units):
         assert row.mean == pytest.approx(weight.mean())
 
 
+def test_a_class_named_twice_has_one_line(plain):
+    axes = PaperFigures(plain, classes=["Kind 0, or so", "kind 0, or so"]).draw("se6").figure.axes[0]
+    assert len(axes.lines) == 2  # and "all"
+
+
 def test_widths(plain):
     for width, wanted in (("column", 84), ("page", 174), ("100", 100), (66.5, 66.5)):
         figure = PaperFigures(plain, width=width).draw("se6").figure
