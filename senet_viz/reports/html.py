@@ -134,6 +134,7 @@ tr:nth-child(even) {{ background: #f5f5f5; }} pre {{ background: #f5f5f5; paddin
   body {{ max-width: none; margin: 0; padding: 0; font-size: 10pt; print-color-adjust: exact;
          -webkit-print-color-adjust: exact; }}
   h2, p:not(.about) {{ break-after: avoid; }} p, li, .chart, figure.picture, tr, .short {{ break-inside: avoid; }}
+  .about {{ break-before: avoid; }} table {{ font-size: 8pt; }}
   .chart {{ overflow: visible; }} figure.picture, figure.picture img {{ width: 30mm; }}
   details:not([open]), .modebar {{ display: none; }} pre {{ white-space: pre-wrap; }}
 }}
