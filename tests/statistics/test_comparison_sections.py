@@ -1,0 +1,150 @@
+"""Sections of a comparison: scripts give tables, and sentences hold for their numbers."""
+import re
+
+import pandas as pd
+import pytest
+
+from senet_viz.statistics import similarity
+from senet_viz.statistics.comparison import MEASURES
+from senet_viz.statistics.comparison_findings import difference_findings, similarity_findings
+from senet_viz.statistics.comparison_sections import HEADS, ComparisonSections, run_names
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_pictures():
+    patch = pytest.MonkeyPatch()
+    patch.setattr(similarity, "FEWEST_PICTURES", 10)
+    yield
+    patch.undo()
+
+
+def sections_of(*stats) -> ComparisonSections:
+    return ComparisonSections(dict(zip(run_names(stats), stats)))
+
+
+def result_of(script: str) -> pd.DataFrame:
+    names: dict = {}
+    exec(compile(script, "script", "exec"), names)
+    return names["result"]
+
+
+def test_names_are_all_different(many, near, drawn):
+    assert run_names([many, near]) == ["se", "near"]
+    assert run_names([many, many, near]) == ["se (many)", "se (many) [2]", "near (near)"]
+    assert run_names([many, many]) == ["se", "se [2]"]
+
+
+def test_scripts_give_the_tables(many, near, capsys):
+    sections = sections_of(many, near)
+    pair = sections.beside()
+    built = [sections.curves(), pair.differences(), *pair.classes(), pair.pictures(), pair.channels()]
+    for section in built:
+        pd.testing.assert_frame_equal(result_of(section.script), section.table, obj=section.title)
+        assert capsys.readouterr().out and "nan" not in section.text and "{" not in section.text
+        if section.figure is not None:
+            assert section.figure.layout.meta["alt"] and "nan" not in section.figure.layout.meta["alt"]
+    assert all(head.title and head.lead and head.more for head in HEADS.values())
+
+
+def test_a_network_with_itself_is_the_same(many):
+    pair = sections_of(many, many).beside()
+    said = pair.differences().found
+    assert said[0].endswith("are one network: they have the same weights.")
+    assert sum("is the same in both" in sentence for sentence in said) >= 4
+    assert not any(word in sentence for sentence in said for word in ("higher", "lower", "In brackets"))
+    along = pair.classes()[0]
+    assert (along.table["cka"].dropna() > 1 - 1e-9).all()
+    assert re.search(r"over 8 classes, is 1 in all \d+ pairs of aligned blocks", along.found[0])
+    assert pair.channels().found[0].startswith("No channel's mean gate differs")
+
+
+def test_differences_in_words(many, drawn):
+    pair = sections_of(many, drawn).beside()
+    table = pair.difference_table.query("level == 'stage'")
+    said = pair.differences().found
+    for measure, about in MEASURES.items():
+        rows = table[table["measure"] == measure]
+        sentence = next(each for each in said if each.lower().startswith(f"**{about.title}**".lower()))
+        for row in rows.dropna(subset=["low"]).itertuples():
+            if row.difference == 0 and not rows["difference"].any():
+                continue
+            before = sentence[:sentence.index(row.place)]
+            heads = {"higher in": before.rfind("higher in"), "lower in": before.rfind("lower in"),
+                     "not to be told": before.rfind("not to be told"), "the same": before.rfind("the same within")}
+            claimed = max(heads, key=heads.get)
+            same = row.low >= -about.small and row.high <= about.small
+            assert claimed == ("the same" if same else "higher in" if row.low > 0 else "lower in" if row.high < 0
+                               else "not to be told"), (row, sentence)
+    assert "same 40 pictures" in said[0]
+
+
+def test_a_made_table_in_words():
+    def row(place, first, second, low, high, measure="omega_squared", over="other classes"):
+        return {"level": "stage", "place": place, "stage": int(place[-1]), "first_block": "", "second_block": "",
+                "measure": measure, "first": first, "second": second, "difference": second - first, "low": low,
+                "high": high, "over": over, "paired": True}
+    rows = [row("stage 2", 0.1, 0.3, 0.15, 0.25), row("stage 3", 0.3, 0.2, -0.2, 0.001),
+            row("stage 4", 0.3, 0.303, 0.001, 0.005), row("stage 5", 0.5, 0.2, -0.4, -0.2)]
+    rows += [row("stage 2", 0.1, 0.2, float("nan"), float("nan"), "fixed", "")]
+    table = pd.DataFrame(rows)
+    table = pd.concat([table, *(
+        pd.DataFrame([row("stage 2", 1.0, 1.0, 0, 0, name)]) for name in MEASURES
+        if name not in ("omega_squared", "fixed"))])
+    said = difference_findings(("a*", "b"), table, 12)
+    assert said[0] == (
+        "**Class-specificity ω²** is higher in **b** in stage 2 (0.10 and 0.30: +0.20, +0.15 to +0.25); lower in **b** "
+        "in stage 5 (0.50 and 0.20: -0.30, -0.40 to -0.20); not to be told from equal in stage 3 (0.30 and 0.20: "
+        "-0.10, -0.20 to +0.00); the same within 0.01, by the whole interval, in stage 4.")
+    assert said[-2] == ("**Share of dead, open or constant channels**, stage 2 10.0% and 20.0%, has no interval: it is "
+                        "a count of channels.")
+    assert said[-1] == (
+        "In brackets: the 95\u00a0% interval of **b** less **a\\***, for other classes of the same kind (one of 12 "
+        "classes left out at a time, the same from both). If nothing differed, about 1 of these 4 would still leave 0 "
+        "out.")
+
+
+def test_likeness_in_words(many, drawn):
+    pair = sections_of(many, drawn).beside()
+    along, matrix = pair.class_similarity
+    sentence, nearest = pair.classes()[0].found
+    told = along.dropna(subset=["cka"])
+    above = (told["low"] > told["shuffled_high"]).sum()
+    assert f"**{above}** of {len(told)} pairs" in sentence
+    assert f"{told['cka'].min():z.2f}" in sentence and f"{told['cka'].max():z.2f}" in sentence
+    hits = sum(matrix.loc[label].idxmax() == label for label in matrix.index)
+    assert f"**{hits}** of {len(matrix)} blocks" in nearest
+
+
+def test_aligned_blocks_are_found_by_chance_at_times():
+    along = pd.DataFrame({"first": ["a", "a", "b"], "second": ["x", "y", "z"], "cka": [0.5, 0.2, 0.9],
+                          "low": [0.3, -0.1, 0.8], "high": [0.7, 0.5, 1.0], "shuffled": 0.0, "shuffled_low": -0.1,
+                          "shuffled_high": 0.1, "draws": 50, "things": 9})
+    matrix = pd.DataFrame([[0.5, 0.2, 0.6], [0.1, 0.2, 0.9]], ["a", "b"], ["x", "y", "z"])
+    said = similarity_findings(("one", "two"), along, matrix, "classes")
+    assert said[0] == ("CKA of the class means of the gate, over 9 classes, is 0.20 (**a** and **y**) to 0.90 (**b** "
+                       "and **z**) in aligned blocks, 0.50 in the median. With shuffled pairs 50 draws give at most "
+                       "0.10; above its own draws by its whole 95\u00a0% interval it is in **2** of 3 pairs, not in "
+                       "**a** and **y**.")
+    assert said[1].startswith("Of all 3 blocks of **two** the most alike one is an aligned one for **1** of 2 blocks "
+                              "of **one**") and said[1].endswith("about 1.0.")
+
+
+def test_other_data_and_other_sorts_of_gates_are_said(many, other_classes):
+    pair = sections_of(many, other_classes).beside()
+    said = pair.differences().found
+    assert "They are of different pictures" in said[0] and "6 classes are common by name" in said[0]
+    assert "not of one sort" in said[1] and "(SE)" in said[1] and "(SK)" in said[1]
+    assert "from each network by itself" in said[-1]
+    with pytest.raises(ValueError, match=r"not of the same pictures"):
+        pair.pictures()
+    with pytest.raises(ValueError, match=r"have not the same blocks"):
+        pair.channels()
+
+
+def test_what_cannot_be_compared_is_refused(many, full):
+    with pytest.raises(ValueError, match=r"^it takes two runs or more"):
+        ComparisonSections({"a": many})
+    with pytest.raises(ValueError, match=r"^b was not looked at with zoom 3, but with 1, 1\.5$"):
+        ComparisonSections({"b": full, "a": many}, zoom=3.0)
+    with pytest.raises(ValueError, match=r"^the two have 4 classes in common"):
+        sections_of(many, full).beside().classes()
