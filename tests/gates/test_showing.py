@@ -106,7 +106,7 @@ def test_short_for_many_blocks():
     view = sv.record(model, pictures(1, 32))
     assert len(view.blocks) == 100
     html = view._repr_html_()
-    head, rows = table(html)
+    _, rows = table(html)
     assert len(rows) == 21 and len(html) < 6000 and "100 attention blocks" in text(html)
     assert [rows[0][0], rows[9][0], rows[11][0], rows[20][0]] == [view.blocks[i].label for i in (0, 9, 90, 99)]
     assert set(rows[10]) == {"..."}
@@ -132,7 +132,8 @@ def test_models_and_blocks(network):
     assert repr(model) == f"Model('slim sk': {model.parameters:,} parameters, 10 classes, on cpu)"
     block = model.blocks[0]
     assert repr(model) == f"Model('slim sk': {model.parameters:,} parameters, 10 classes, 16 attention blocks, on cpu)"
-    assert pretty(block) == f"AttentionBlock(SK_2_1: {block.name!r}, SK, {block.channels} channels, 2 branches 3×3, 5×5)"
+    assert pretty(block) == (
+        f"AttentionBlock(SK_2_1: {block.name!r}, SK, {block.channels} channels, 2 branches 3×3, 5×5)")
     assert pretty(model.blocks).count("\n") == 15
     assert all(f"{name}=" in repr(block) for name in vars(block))  # a run's identity is made of it
 
@@ -169,7 +170,8 @@ def test_figures_are_those_of_single_pictures(seen, model):
     before, after = ({name: tables.gate_change(one, block)[which] for name, one in alone.items()} for which in (0, 1))
     shown = {name: model.seen(picture) for name, picture in zip("abc", pictures(3))}
     cams = {name: {"layer3": one.cams["layer3"][0, 0].numpy(),
-                   f"{block.label} output": one.cams[block.name, "output"][0, 0].numpy()} for name, one in alone.items()}
+                   f"{block.label} output": one.cams[block.name, "output"][0, 0].numpy()}
+            for name, one in alone.items()}
     expected = {
         ("gates", None): figures.all_blocks(tables.summary(alone)),
         ("block", None): figures.excitation(tables.quantity(alone, block, quantity), block.label),

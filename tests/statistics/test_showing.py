@@ -106,8 +106,8 @@ def test_choices(full):
 
 
 @pytest.mark.parametrize(("ask", "words"), [
-    (dict(which="nothing"), "statistics have the figures classes, specificity, dimension, driving, heat_map, saturation, "
-                            "kernels, not 'nothing'"),
+    (dict(which="nothing"), "statistics have the figures classes, specificity, dimension, driving, heat_map, "
+                            "saturation, kernels, not 'nothing'"),
     (dict(which="saturation", zoom=7), "these statistics were taken at zoom 1, 1.5, not at 7"),
     (dict(which="heat_map", block="SE_9_9"), "there is no attention block 'SE_9_9'"),
     (dict(classes=["unicorn"]), "there is no class 'unicorn' with pictures in these statistics"),
