@@ -34,7 +34,7 @@ DASHES: tuple[Any, ...] = (
     "solid", (0, (4, 1.2)), (0, (1, 1)), (0, (4, 1, 1, 1)), (0, (8, 1.5)), (0, (2, 1)), (0, (4, 1, 1, 1, 1, 1)),
     (0, (8, 1, 2, 1)))
 MARKERS = "osD^v<>p"
-HATCHES = ("", "/////", ".....", "\\\\\\\\\\", "xxxxx", "-----", "+++++", "|||||")
+HATCHES = ("", "////", "xxxx", "\\\\\\\\", "----", "||||", "++++", "...")  # dots come last: each takes a path
 GREY = "0.62"  # of "all", below the other lines
 FAINT = "0.8"  # of lines that only lead the eye
 
