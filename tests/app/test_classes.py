@@ -23,6 +23,8 @@ from senet_viz.reports import papers
 from senet_viz.reports.html import report
 from senet_viz.reports.text import plain
 from senet_viz.statistics import directions, driving, published, summaries
+from senet_viz.statistics.data_report import report_sections
+from senet_viz.statistics.sections import DataSections
 from tests.app.checks import fine, png, sections, sentences
 from tests.runs import make_model
 
@@ -95,6 +97,19 @@ def test_every_figure_is_described_and_every_table_offered(first, selective):
         assert "report" in buttons
         document = report("t", {}, sections(app).values())
         assert document.count("Plotly.newPlot(") >= sum(s.figure is not None for s in sections(app).values()) >= 9
+
+
+def test_a_report_without_the_page_has_what_the_page_begins_with(classes):
+    app = classes(sample=NAMES[:1])
+    path = STATISTICS / "se_resnet50_slim"
+    found = report_sections(DataSections(sv.open_statistics(path), str(path.relative_to(ROOT))))
+    shown = {key: section for key, section in sections(app).items() if key not in OF_PHOTOS}
+    assert list(found) == list(shown)
+    for key, section in found.items():
+        assert section.title == shown[key].title and section.script == shown[key].script, key
+        pd.testing.assert_frame_equal(section.table, shown[key].table)
+        assert section.figure is None or section.figure.layout.meta == shown[key].figure.layout.meta, key
+    assert found["depth"].points == shown["depth"].found
 
 
 def same(table, expected) -> None:

@@ -20,6 +20,9 @@ from streamlit.runtime.pages_manager import PagesManager
 import senet_viz as sv
 from senet_viz import tables
 from senet_viz.experiments import attribution
+from senet_viz.experiments.looking import look
+from senet_viz.experiments.picture_report import report_sections
+from senet_viz.experiments.picture_sections import PictureSections
 from senet_viz.models import embedded_models
 from senet_viz.reports.html import report
 from senet_viz.statistics import directions
@@ -194,6 +197,24 @@ def test_the_report_holds_what_the_page_shows(first):
     for section in shown.values():
         assert f"<h2>{section.title}</h2>" in document
     assert document.count("Plotly.newPlot(") >= sum(s.figure is not None for s in shown.values())
+
+
+def test_a_report_without_the_page_has_what_the_page_begins_with(first, selective):
+    for app, count in ((first, 2), (selective, 3)):
+        loaded, paths = app.session_state["loaded"], dict(zip(NAMES, SAMPLES[:count]))
+        looks = {name: look(loaded.model, sv.open_image(path)) for name, path in paths.items()}
+        pictures = PictureSections(
+            loaded.model, loaded.code, {name: str(path.relative_to(ROOT)) for name, path in paths.items()},
+            {name: found.view for name, found in looks.items()}, {name: found.seen for name, found in looks.items()})
+        found, shown = report_sections(pictures), sections(app)
+        assert list(found) == list(shown)
+        for key, section in found.items():
+            assert section.title == shown[key].title and section.script == shown[key].script, key
+            assert section.text.endswith(shown[key].text), key
+            pd.testing.assert_frame_equal(section.table, shown[key].table, rtol=1e-3, atol=1e-5)
+            if section.figure is not None:
+                assert [trace.name for trace in section.figure.data] == [t.name for t in shown[key].figure.data], key
+                assert section.figure.layout.meta == shown[key].figure.layout.meta, key
 
 
 def test_no_pictures_is_an_invitation(start):

@@ -7,7 +7,7 @@ import pytest
 from senet_viz.cli import main
 from senet_viz.models import embedded_models
 from senet_viz.reports.pdf import print_pdf
-from tests.browser.conftest import chromium, missing
+from tests.browser.conftest import START, chromium, missing
 
 pytestmark = pytest.mark.browser
 
@@ -40,6 +40,7 @@ def opened(browser, page):
 
     def open_page(width: int = 1440, **options):
         contexts.append(browser.new_context(offline=True, viewport={"width": width, "height": 1000}, **options))
+        contexts[-1].set_default_timeout(START * 1000)
         tab = contexts[-1].new_page()
         tab.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
         tab.on("pageerror", lambda error: said.append(str(error)))

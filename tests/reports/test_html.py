@@ -11,8 +11,9 @@ import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
+from senet_viz.figures.maps import data_uri
 from senet_viz.figures.style import finish
-from senet_viz.reports.html import ROWS, Section, report
+from senet_viz.reports.html import ROWS, SHORT, Section, report
 from senet_viz.reports.text import plain
 
 UGLY = "<script>alert(1)</script> & \"q\" 'a' <img src=http://example.com/x.png onerror=alert(1)> 写真 😀 $x$ **b** `c`"
@@ -149,6 +150,56 @@ def test_marks_of_the_text(text, expected):
     "a*b_c", "[x](http://y)", "$x$", "`q`", "<b>", ":material/error:", "a\\b", "# 1", "写真 😀"])
 def test_plain_text_is_undone_by_the_reports_reading(text):
     assert f"<p>{html.escape(text)}</p>" in report("t", {}, [Section("s", plain(text))])
+
+
+def test_points_are_a_list_and_the_explanation_stands_below_the_figure(figure):
+    document = report("t", {}, [Section("s", "text", figure, points=["one **bold**", "1 < 2"], about="how *to* read")])
+    assert "<ul><li>one <strong>bold</strong></li><li>1 &lt; 2</li></ul>" in document
+    below = document.partition("Plotly.newPlot(")[2]
+    assert '<p class="about">how <em>to</em> read</p>' in below and "<ul>" not in below
+
+
+@pytest.mark.parametrize(("rows", "drawn", "opened"), [
+    (SHORT, False, True), (SHORT + 1, False, False), (SHORT, True, False)])
+def test_a_short_table_that_stands_alone_is_open(figure, rows, drawn, opened):
+    section = Section("s", figure=figure if drawn else None, table=pd.DataFrame({"n": range(rows)}))
+    assert ("open" in Reader(report("t", {}, [section])).all("details")[0]) == opened
+
+
+def test_a_picture_in_several_panels_is_kept_once():
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    source, figures = data_uri(picture), []
+    for _ in range(2):
+        figures.append(go.Figure(go.Scatter(y=[1, 2])))
+        for _ in range(3):
+            figures[-1].add_layout_image(source=source)
+    document = report("t", {}, [Section("s", figure=figure) for figure in figures])
+    encoded = source.partition(",")[2]
+    assert document.replace("\\u002f", "/").count(encoded) == 1 and document.count("PICTURES[0]") == 6
+    assert document.index(encoded[:20]) < document.index("<body>")  # before the figures that show it
+
+
+def test_a_photo_is_small_and_looks_the_same():
+    y, x = np.mgrid[:256, :256]
+    noise = np.random.default_rng(0).normal(0, 6, (256, 256, 3))
+    picture = (np.stack([x, y, (x + y) / 2], 2) / 2 + 60 + noise).clip(0, 255).astype(np.uint8)
+    source = Reader(report("t", {}, [Section("s", pictures=[("photo", picture)])])).all("img")[0]["src"]
+    assert len(source) < picture.size / 4
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(source.partition(",")[2]))).convert("RGB"), float)
+    assert np.abs(shown - picture).mean() < 6
+
+
+def test_what_figures_draw_has_seven_digits():
+    values = np.linspace(0, 1, 2000).reshape(40, 50) ** 2
+    document = report("t", {}, [Section("s", figure=go.Figure(go.Heatmap(z=values)))])
+    kept = re.search(r'"z":\{"dtype":"(\w+)","bdata":"([^"]+)"', document)
+    assert kept[1] == "f4"
+    np.testing.assert_allclose(np.frombuffer(base64.b64decode(kept[2].replace("\\u002f", "/")), np.float32),
+                               values.ravel(), rtol=1e-6, atol=1e-9)
+
+
+def test_the_same_report_has_the_same_bytes(figure):
+    assert len({report("t", {}, [Section("s", figure=figure)]) for _ in range(2)}) == 1
 
 
 def test_an_empty_report_is_a_document():
