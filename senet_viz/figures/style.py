@@ -54,13 +54,19 @@ def finish(figure: go.Figure, *, alt: str, height: int = 420, legend: bool = Tru
 
 def headed(figure: go.Figure, title: str) -> go.Figure:
     """A figure that stands by itself, with what it is of in a line above it; in several where it is narrow."""
-    lines = textwrap.wrap(title, max(20, int((figure.layout.width or 640) / LETTER)))
+    layout = figure.layout
+    lines = textwrap.wrap(title, max(20, int((layout.width or 640) / LETTER)))
     head = LINE * len(lines) + 12
+    top = head + layout.margin.t
+    if layout.showlegend:  # the legend stands above the plot, by a share of its height, and grows upward
+        entries = sum(trace.showlegend is not False for trace in figure.data)
+        plot = layout.height - layout.margin.t - layout.margin.b
+        top = max(top, head + (layout.legend.y - 1) * plot + LINE * (2 + max(0, entries - 1) // 4))
     figure.update_layout(
         title={"text": "<br>".join(shorten(line, 120) for line in lines), "font": {"size": 13},
                "x": 0, "xanchor": "left", "xref": "container", "y": 1, "yanchor": "top", "yref": "container",
                "pad": {"t": 10, "l": 10}},
-        height=figure.layout.height + head, margin={"t": figure.layout.margin.t + head})
+        height=layout.height - layout.margin.t + top, margin={"t": top})
     return figure
 
 
