@@ -23,6 +23,7 @@ DIVERGING = "RdBu_r"
 # nearer than √2 times their height
 ANGLES = (0, -90)
 LETTER, LINE = 7.5, 18  # pixels of a title's letter and line
+NARROW = 400  # pixels of the narrowest window that a title fits
 
 
 def colour(index: int) -> str:
@@ -55,13 +56,13 @@ def finish(figure: go.Figure, *, alt: str, height: int = 420, legend: bool = Tru
 def headed(figure: go.Figure, title: str) -> go.Figure:
     """A figure that stands by itself, with what it is of in a line above it; in several where it is narrow."""
     layout = figure.layout
-    lines = textwrap.wrap(title, max(20, int((layout.width or 640) / LETTER)))
+    lines = textwrap.wrap(title, max(20, int((layout.width or NARROW) / LETTER)))
     head = LINE * len(lines) + 12
     top = head + layout.margin.t
     if layout.showlegend:  # the legend stands above the plot, by a share of its height, and grows upward
         entries = sum(trace.showlegend is not False for trace in figure.data)
         plot = layout.height - layout.margin.t - layout.margin.b
-        top = max(top, head + (layout.legend.y - 1) * plot + LINE * (2 + max(0, entries - 1) // 4))
+        top = max(top, head + (layout.legend.y - 1) * plot + LINE * min(5, 1 + (entries + 1) // 2))
     figure.update_layout(
         title={"text": "<br>".join(shorten(line, 120) for line in lines), "font": {"size": 13},
                "x": 0, "xanchor": "left", "xref": "container", "y": 1, "yanchor": "top", "yref": "container",
