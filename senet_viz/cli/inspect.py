@@ -72,8 +72,8 @@ def run(args: argparse.Namespace) -> None:
     target = None if args.target is None else [model.class_index(args.target)]
     pixels = model.answer.task == SEGMENTATION
     explained = [SemanticSegmentationTarget(target[0])] if target and pixels else target
-    layers = list(model.stages.values()) if target or args.overlay else []
-    layers += [(block.name, "output") for block in changed]
+    stages = model.stages.values() if target or args.overlay else ()
+    layers = [*stages, *((block.name, "output") for block in changed)]
     features = contribution_points(changed)
     views, overlays = {}, []
     files = beginnings(args.photos)

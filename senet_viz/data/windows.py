@@ -134,5 +134,5 @@ def _through(transform: Transform, photo: Image.Image) -> np.ndarray:
 
 def _generators() -> tuple:
     """Where the generators of random numbers stand that all of a process shares."""
-    name, keys, *rest = np.random.get_state()  # noqa: NPY002  # it is what others use
-    return random.getstate(), (name, keys.tobytes(), *rest), torch.random.get_rng_state().numpy().tobytes()
+    numpys = np.random.get_state(legacy=False)  # noqa: NPY002  # it is what others use
+    return random.getstate(), repr(numpys), numpys["state"]["key"].tobytes(), torch.get_rng_state().numpy().tobytes()

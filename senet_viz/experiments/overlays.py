@@ -168,7 +168,7 @@ def _map(view: View, point: Any, picture: int, target: int | None) -> np.ndarray
 def _key(view: View, point: Any) -> Point:
     if isinstance(point, tuple) and len(point) == 2:
         name = getattr(point[0], "name", point[0])
-        return next((block.name for block in view.blocks if name in (block.name, block.label)), name), point[1]
+        return next((block.name for block in view.blocks if name in (block.name, block.label)), str(name)), point[1]
     if not isinstance(point, str):
         raise ValueError(f"What to draw is a module path, a pair of a block and a point, or a map (h, w), not "
                          f"{type(point).__name__}.")

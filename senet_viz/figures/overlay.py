@@ -1,4 +1,6 @@
 """A map over a whole photo, of which a network saw a part: the part framed, the rest set off."""
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
@@ -69,7 +71,7 @@ def set_off(photo: Image.Image, box: tuple[float, float, float, float], dim: flo
     return _framed(found, seen) if frame else found
 
 
-def _pixels(size: tuple[int, int], box: tuple[float, float, float, float]) -> tuple[int, int, int, int]:
+def _pixels(size: tuple[int, int], box: Sequence[float]) -> tuple[int, int, int, int]:
     """The pixels of a part that lie in the photo."""
     if len(box) != 4 or not np.isfinite(box).all() or not (box[0] < box[2] and box[1] < box[3]):
         raise ValueError(f"A part of a photo is (left, top, right, bottom) in pixels, not {tuple(box)}.")

@@ -8,6 +8,7 @@ from torch import nn
 
 import senet_viz as sv
 from senet_viz import tables
+from senet_viz.experiments.overlays import Photo, describe_photos
 from senet_viz.gates import contribution_points
 from senet_viz.layers import SqueezeExcite
 
@@ -167,3 +168,18 @@ def test_a_window_is_found_once_a_size(model):
     calls.clear()
     assert own.window((600, 400)) == first and not calls
     assert own.window((400, 600)) != first and calls
+
+
+def test_photos_to_be_shown(model):
+    """Reduced, with their part; by hand: 0.8 of the shorter side, squared, of all the photo's pixels."""
+    photo = Photo.of(model, Image.new("RGB", (3000, 2000), "red"), 300)
+    assert photo.image.size == (300, 200)
+    assert photo.box == pytest.approx((70, 20, 230, 180), abs=3)
+    assert photo.seen == pytest.approx(1600**2 / (3000 * 2000), abs=0.01)
+    assert photo.picture[100, 150].tolist() == [255, 0, 0] and np.ptp(photo.picture[100, 20]) == 0
+    padded = Photo(photo.image, (-100, 50, 400, 100))
+    assert padded.seen == pytest.approx(0.25)
+    said = describe_photos({"a*b": photo, "other": padded})
+    assert said == f"Framed is what the network saw: {photo.seen:.0%} of a\\*b and 25% of other."
+    many = describe_photos({str(n): Photo(photo.image, (0, 0, 300, 20 * n + 20)) for n in range(5)})
+    assert many == "Framed is what the network saw: 10% to 50% of each photo."

@@ -203,3 +203,21 @@ def test_names_are_shown_as_they_stand(ugly):
             for tag in ("<br>", "<i>", "</i>"):
                 text = text.replace(tag, "")
             assert "<" not in text and "%" not in text and len(text) < 130
+
+
+def test_maps_over_a_part_of_their_pictures():
+    """Cells lie in the box, frames around it end at the picture."""
+    names, boxes = ("a", "b"), {"a": (4.0, 2.0, 12.0, 10.0), "b": (-4.0, 0.0, 20.0, 16.0)}
+    values = maps(names, STAGES)
+    for figure in (cam_grid(pictures(*names), values, classes=dict.fromkeys(names, "tabby"), boxes=boxes),
+                   gate_change(pictures(*names), {n: values[n]["Stage 2"] for n in names},
+                               {n: values[n]["Stage 3"] for n in names}, "SE_5_3", boxes=boxes)):
+        for row, name in enumerate(names):
+            left, top, right, bottom = boxes[name]
+            trace = panel(figure, row, 1, 3)
+            assert corners(trace, 4) == pytest.approx((left - 0.5, right - 0.5))  # a pixel's middle is a whole number
+            assert (trace.y0 - trace.dy / 2, trace.y0 + 3.5 * trace.dy) == pytest.approx((top - 0.5, bottom - 0.5))
+            frames = [shape for shape in figure.layout.shapes if shape.xref == trace.xaxis]
+            assert len(frames) == 2
+            assert (frames[0].x0, frames[0].x1) == (max(left, 0) - 0.5, min(right, SIDE) - 0.5)
+    assert not cams().layout.shapes
