@@ -11,6 +11,7 @@ from .classes import class_panels
 from .comparison import (
     channel_changes,
     compared_curves,
+    compared_differences,
     compared_photos,
     similarity_along,
     similarity_matrix,
@@ -40,10 +41,10 @@ from .what_if import edit_effects, edit_travel, evaluated, forced_sizes
 __all__ = [
     "COLOURS", "all_blocks", "box_picker", "cam_grid", "channel_changes", "channel_classes", "channel_effects",
     "channel_histogram", "channel_maps", "class_changes", "class_colours", "class_heat_map", "class_panels",
-    "compared_curves", "compared_photos", "contribution", "cost_by_stage", "dimension", "driving", "edit_effects",
-    "edit_travel", "error_against_parameters", "evaluated", "excitation", "fig3_bars", "fig3_lines", "forced_sizes",
-    "gate_change", "kernel_preference", "last_branch", "map_lines", "nearest_classes", "overlay", "painted",
-    "removal", "saturation", "set_off", "share_slopes", "signed_map", "similarity_along", "similarity_matrix",
-    "size_bars", "size_curves", "size_effects", "size_slopes", "specificity", "static_compared", "static_or_dynamic",
-    "strips", "training_curves", "training_map", "volume_slices",
+    "compared_curves", "compared_differences", "compared_photos", "contribution", "cost_by_stage", "dimension",
+    "driving", "edit_effects", "edit_travel", "error_against_parameters", "evaluated", "excitation", "fig3_bars",
+    "fig3_lines", "forced_sizes", "gate_change", "kernel_preference", "last_branch", "map_lines", "nearest_classes",
+    "overlay", "painted", "removal", "saturation", "set_off", "share_slopes", "signed_map", "similarity_along",
+    "similarity_matrix", "size_bars", "size_curves", "size_effects", "size_slopes", "specificity", "static_compared",
+    "static_or_dynamic", "strips", "training_curves", "training_map", "volume_slices",
 ]

@@ -63,16 +63,59 @@ def compared_curves(table: pd.DataFrame, measures: Mapping[str, tuple[str, str]]
                 marker={"size": 6, "symbol": symbol(r)}, customdata=part["label"], **bars, **place,
                 hovertemplate=f"<b>%{{customdata}}</b> {hover_name(run)}<br>%{{y:{form}}}<extra></extra>")
         stage_axis(figure, table["stage"], **place)
-        figure.update_yaxes(tickformat=".3~%" if form.endswith("%") else None, **place)
+        told = table[name].dropna()
+        if form.endswith("%"):
+            figure.update_yaxes(tickformat=".3~%", range=[0, 1.08 * max(told.max(), 0.01)], **place)
         if name == "dimension":
-            told = table[name].dropna()
             figure.update_yaxes(type="log", tickvals=TICKS, **place, range=[
                 math.log10(min(0.85, told.min())), math.log10(1.25 * max(3.0, told.max()))])
     parts = [f"{title}: " + "; ".join(
         f"{run} {span(told, form)}" for run in runs
         if len(told := table[table["run"] == run].set_index("label")[name].dropna()))
         for name, (title, form) in shown.items()]
-    return finish(figure, alt=f"{len(runs)} networks over depth. {'. '.join(parts)}.", height=ROW * rows + 80)
+    finish(figure, alt=f"{len(runs)} networks over depth. {'. '.join(parts)}.", height=ROW * rows + 80)
+    return _near(figure, rows)
+
+
+def _near(figure: go.Figure, rows: int) -> go.Figure:
+    """The legend right above the titles of panels, however many rows of these there are."""
+    return figure.update_layout(legend_y=1 + 34 / (ROW * rows))
+
+
+def compared_differences(table: pd.DataFrame, measures: Mapping[str, tuple[str, str, float]], *, columns: int = 2
+                         ) -> go.Figure:
+    """A panel a measure, a dot with its interval a stage: the second network less the first.
+
+    Args:
+        table: columns place, measure, difference, low, high; a row a stage and measure. Measures without an interval
+            have no panel.
+        measures: name → title, the format of a value, and up to where a difference counts as none, a grey band.
+        columns: panels in a row.
+    """
+    known = table[table["low"].notna()]
+    shown = {name: about for name, about in measures.items() if (known["measure"] == name).any()}
+    rows = max(1, -(-len(shown) // columns))
+    figure = make_subplots(rows, columns, horizontal_spacing=0.09, vertical_spacing=0.28 / rows,
+                           subplot_titles=[title for title, *_ in shown.values()])
+    said = []
+    for i, (name, (title, form, small)) in enumerate(shown.items()):
+        place, part = {"row": i // columns + 1, "col": i % columns + 1}, known[known["measure"] == name]
+        figure.add_scatter(
+            x=part["place"], y=part["difference"], mode="markers", showlegend=False, customdata=part[["low", "high"]],
+            marker={"color": COLOURS[0], "size": 8}, **place,
+            error_y={"type": "data", "symmetric": False, "array": part["high"] - part["difference"],
+                     "arrayminus": part["difference"] - part["low"], "thickness": 1.6, "width": 4},
+            hovertemplate=f"<b>%{{x}}</b><br>%{{y:+{form}}} (%{{customdata[0]:+{form}}} to %{{customdata[1]:+{form}}})"
+                          "<extra></extra>")
+        figure.add_hrect(y0=-small, y1=small, fillcolor="rgba(128,128,128,0.2)", line={"width": 0}, layer="below",
+                         **place)
+        figure.add_hline(y=0, line={"color": "#808080", "width": 1}, **place)
+        figure.update_yaxes(tickformat=signed_percent(part[["difference", "low", "high"]]) if form.endswith("%") else
+                            None, zeroline=False, **place)
+        figure.update_xaxes(showgrid=False, **place)
+        said.append(f"{title} {span(part.set_index('place')['difference'], f'+z{form}')}")
+    return finish(figure, alt=f"Differences of stages with 95 % intervals: {'; '.join(said) or 'none known'}.",
+                  height=int(0.9 * ROW) * rows + 80, legend=False)
 
 
 def stage_axis(figure: go.Figure, stages: pd.Series, **place: int) -> None:
@@ -230,8 +273,9 @@ def compared_photos(table: pd.DataFrame, apart: pd.DataFrame) -> go.Figure:
         figure.update_yaxes(rangemode="tozero", row=rows, col=1)
     parts = [f"{run}: mean gate {span(table[table['run'] == run].groupby('label', sort=False)['mean'].mean(), '.2f')}"
              for run in runs]
-    return finish(figure, alt=f"{len(pictures)} photo{'s' * (len(pictures) != 1)} in {len(runs)} networks. "
-                              f"{'; '.join(parts)}.", height=ROW * rows + 100)
+    finish(figure, alt=f"{len(pictures)} photo{'s' * (len(pictures) != 1)} in {len(runs)} networks. "
+                       f"{'; '.join(parts)}.", height=ROW * rows + 100)
+    return _near(figure, rows)
 
 
 def static_compared(table: pd.DataFrame) -> go.Figure:

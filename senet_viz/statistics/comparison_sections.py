@@ -40,7 +40,7 @@ HEADS = {
         " *other classes of the same kind* leave out one class at a time (jackknife, Student's t), from both networks"
         " at once where they have the same classes, so that what both make of a class does not count. Those of "
         "directions are for *other pictures*: from the two standard errors, as if each network had seen pictures of "
-        "its own, which makes them too wide rather than too narrow."),
+        "its own, which makes them too wide rather than too narrow. Within the grey band a difference counts as none."),
     "classes": Head(
         "Do they see the classes alike?",
         "Linear CKA of the class means of two blocks: 1 where the classes lie in the same pattern, 0 where the "
@@ -193,7 +193,10 @@ class Pair:
         """By how much the second differs from the first."""
         found = [*data_findings(self.names, self.first, self.second),
                  *difference_findings(self.names, self.difference_table, self._classes())]
-        return self._section("differences", found, None, self.difference_table,
+        measures = {name: (measure.title, measure.form, measure.small) for name, measure in MEASURES.items()}
+        stages = self.difference_table[self.difference_table["level"] == "stage"]
+        figure = figures.compared_differences(stages, measures) if stages["low"].notna().any() else None
+        return self._section("differences", found, figure, self.difference_table,
                              "first, second = runs.values()\nresult = comparison.differences(first, second"
                              f"{self.of._zoom})", "comparison")
 

@@ -52,6 +52,21 @@ def test_curves(curves):
     assert "2 networks" in alt and "two from 0.20 in X_2_1 to 0.50 in X_5_1" in alt and "nothing" not in alt
 
 
+def test_differences():
+    table = pd.DataFrame({"place": ["stage 2", "stage 3"] * 3, "measure": ["a", "a", "b", "b", "c", "c"],
+                          "difference": [0.1, -0.2, 0.01, 0.0, 1.0, 2.0],
+                          "low": [0.05, -0.3, 0.0, -0.01] + [np.nan] * 2,
+                          "high": [0.2, -0.1, 0.02, 0.01] + [np.nan] * 2})
+    figure = figures.compared_differences(table, {name: (f"measure {name}", form, 0.02) for name, form in (
+        ("a", ".2f"), ("b", ".1%"), ("c", ".1f"), ("d", ".1f"))})
+    assert [list(trace.y) for trace in figure.data] == [[0.1, -0.2], [0.01, 0.0]]  # without intervals there is none
+    np.testing.assert_allclose(figure.data[0].error_y.array, [0.1, 0.1])
+    np.testing.assert_allclose(figure.data[0].error_y.arrayminus, [0.05, 0.1])
+    assert [(shape.y0, shape.y1) for shape in figure.layout.shapes if shape.type == "rect"] == [(-0.02, 0.02)] * 2
+    assert figure.layout.meta["alt"] == ("Differences of stages with 95 % intervals: measure a from -0.20 in stage 3 "
+                                         "to +0.10 in stage 2; measure b from +0.0% in stage 3 to +1.0% in stage 2.")
+
+
 def test_matrix():
     table = pd.DataFrame([[0.1, 0.8], [np.nan, -0.02]], ["a", "b"], ["x", "y"])
     figure = figures.similarity_matrix(table, [("a", "x"), ("b", "y")], ("one", "two"))
