@@ -267,9 +267,10 @@ class Page:
                 f"{file}.png", "image/png", key=f"{key}_png", on_click="ignore", icon=":material/download:")
         photo = photos[name]
         drawn = over_photo(photo.image, photo.box, maps[title], opacity, smooth)
-        st.image(drawn, width=min(LARGE, drawn.width), output_format="JPEG",
-                 caption=f"{plain(elide(name, 48))}, {plain(title)}, {plain(label)}",
-                 alt=f"{title} for {label} over all of {name}, the part that the network saw framed")
+        with st.container(width=min(LARGE, drawn.width)):  # a narrower window makes it, and the image in it, smaller
+            st.image(drawn, width="stretch", output_format="JPEG",
+                     caption=f"{plain(elide(name, 48))}, {plain(title)}, {plain(label)}",
+                     alt=f"{title} for {label} over all of {name}, the part that the network saw framed")
 
     def _gate_change(self, targets, weights, photos: dict[str, Photo], opacity: float, smooth: bool) -> None:
         self._head("gate-change", part=True)
