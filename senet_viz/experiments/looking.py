@@ -7,6 +7,7 @@ from PIL import Image
 
 from ..gates import SemanticSegmentationTarget, View, contribution_points, inspect
 from ..gates.answers import OTHER, SEGMENTATION, is_finite, target_of
+from ..gates.inspection import Point
 from ..models import Model
 
 LARGEST = 1024  # pixels of a side: of what a network saw that takes photos as large as they are
@@ -35,10 +36,12 @@ def look(model: Model, image: Image.Image) -> Look:
     """
     tensor = model.transform(image)
     blocks, task = model.blocks, model.answer.task
-    layers = [*model.stages.values(), *((block.name, "output") for block in blocks if block.has_output)]
-    # a graph for any class; of a network without classes there is nothing to explain
+    layers: list[Point] = []  # of a network without classes there is nothing to explain
+    if task != OTHER:
+        layers = [*model.stages.values(), *((block.name, "output") for block in blocks if block.has_output)]
+    # a graph for any class
     view = inspect(model, tensor[None], [SemanticSegmentationTarget(0)] if task == SEGMENTATION else None,
-                   [] if task == OTHER else layers, contribution_points(blocks), retain_graph=True)
+                   layers, contribution_points(blocks), retain_graph=True)
     if not is_finite(view):
         raise ValueError("The network's output for this picture is not finite, so its gates say nothing.")
     seen = Image.fromarray(model.seen(tensor))

@@ -61,7 +61,7 @@ def _explained(pictures: PictureSections, key: str, section: Section) -> Section
 
 def _begin(pictures: PictureSections, target: int | None) -> dict[str, Callable[[], Section | None]]:
     """What the page begins with, key by key: the last block, its first channel, the first two pictures."""
-    block = pictures.model.blocks[-1]
+    block, two = pictures.model.blocks[-1], pictures.names[:2]
     with_output = [each for each in pictures.model.blocks if each.has_output]
     explained = _Explained(pictures, target)
     return {
@@ -69,7 +69,7 @@ def _begin(pictures: PictureSections, target: int | None) -> dict[str, Callable[
         "all_blocks": pictures.all_blocks,
         "excitation": lambda: pictures.block(block, tables.quantities(block)[block.branches - 1]),
         "channel_maps": lambda: pictures.channel(block, 0),
-        "differences": lambda: pictures.differences(*pictures.names[:2]) if len(pictures.names) > 1 else None,
+        "differences": lambda: pictures.differences(two[0], two[1]) if len(two) > 1 else None,
         "kernels": lambda: pictures.kernels() if any(b.branches > 1 for b in pictures.model.blocks) else None,
         "grad_cam": explained.cams,
         "gate_change": lambda: explained.gate_change(with_output[-1]) if with_output else None,

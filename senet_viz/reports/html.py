@@ -47,7 +47,8 @@ def report(title: str, facts: Mapping[str, str], sections: Iterable[Section]) ->
         facts: what it was made with, a line each: model, device, versions.
         sections: in order.
     """
-    parts, sources = [], {}
+    parts: list[str] = []
+    sources: dict[str, int] = {}
     for number, section in enumerate(sections, 1):
         parts.append(f"<section><h2>{html.escape(section.title)}</h2>")
         if section.text:
