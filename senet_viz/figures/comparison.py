@@ -24,7 +24,7 @@ from .style import (
 )
 
 WIDTH = 0.8  # of a stage's width that its blocks are spread over
-ROW = 250  # pixels of a row of panels
+ROW = 265  # pixels of a row of panels
 CHANGED = 4  # channels that are named in a block
 
 
@@ -48,7 +48,7 @@ def compared_curves(table: pd.DataFrame, measures: Mapping[str, tuple[str, str]]
     """
     shown = {name: about for name, about in measures.items() if table[name].notna().any()}
     rows = max(1, -(-len(shown) // columns))
-    figure = make_subplots(rows, columns, shared_xaxes=False, horizontal_spacing=0.09, vertical_spacing=0.28 / rows,
+    figure = make_subplots(rows, columns, shared_xaxes=False, horizontal_spacing=0.09, vertical_spacing=0.34 / rows,
                            subplot_titles=[title for title, _ in shown.values()])
     runs = list(dict.fromkeys(table["run"]))
     for i, (name, (_, form)) in enumerate(shown.items()):
@@ -95,7 +95,7 @@ def compared_differences(table: pd.DataFrame, measures: Mapping[str, tuple[str, 
     known = table[table["low"].notna()]
     shown = {name: about for name, about in measures.items() if (known["measure"] == name).any()}
     rows = max(1, -(-len(shown) // columns))
-    figure = make_subplots(rows, columns, horizontal_spacing=0.09, vertical_spacing=0.28 / rows,
+    figure = make_subplots(rows, columns, horizontal_spacing=0.09, vertical_spacing=0.34 / rows,
                            subplot_titles=[title for title, *_ in shown.values()])
     said = []
     for i, (name, (title, form, small)) in enumerate(shown.items()):
@@ -112,17 +112,18 @@ def compared_differences(table: pd.DataFrame, measures: Mapping[str, tuple[str, 
         figure.add_hline(y=0, line={"color": "#808080", "width": 1}, **place)
         figure.update_yaxes(tickformat=signed_percent(part[["difference", "low", "high"]]) if form.endswith("%") else
                             None, zeroline=False, **place)
-        figure.update_xaxes(showgrid=False, **place)
+        figure.update_xaxes(showgrid=False, title={"text": "stage", "standoff": 4}, tickvals=list(part["place"]),
+                            ticktext=[name.removeprefix("stage ") for name in part["place"]], **place)
         said.append(f"{title} {span(part.set_index('place')['difference'], f'+z{form}')}")
     return finish(figure, alt=f"Differences of stages with 95 % intervals: {'; '.join(said) or 'none known'}.",
                   height=int(0.9 * ROW) * rows + 80, legend=False)
 
 
 def stage_axis(figure: go.Figure, stages: pd.Series, **place: int) -> None:
-    """The x axis of ``depth``: stages by name, with lines between them."""
+    """The x axis of ``depth``: stages by number, with lines between them."""
     found = sorted(set(stages))
-    figure.update_xaxes(tickvals=found, ticktext=[f"stage {stage}" for stage in found], showgrid=False, zeroline=False,
-                        range=[found[0] - 0.5, found[-1] + 0.5], autotickangles=ANGLES, **place)
+    figure.update_xaxes(tickvals=found, ticktext=[str(stage) for stage in found], showgrid=False, zeroline=False,
+                        range=[found[0] - 0.5, found[-1] + 0.5], title={"text": "stage", "standoff": 4}, **place)
     for stage in found[1:]:
         figure.add_vline(x=stage - 0.5, line={"color": GREY, "width": 1, "dash": "dash"}, **place)
 
@@ -195,12 +196,12 @@ def channel_changes(table: pd.DataFrame, agreement: pd.DataFrame, names: tuple[s
     """How much each channel's mean gate changed, block by block, and how far class profiles agree.
 
     Args:
-        table: columns label, channel, difference; a row a block and channel.
-        agreement: columns label, correlation, shuffled_low, shuffled_high; a row a block. Without a number there the
-            lower panel is left out.
+        table: columns label, channel, difference; a row a block and channel, in any order.
+        agreement: columns label, correlation, shuffled_low, shuffled_high; a row a block, in network order. Without a
+            number there the lower panel is left out.
         names: of the networks.
     """
-    told, labels = bool(agreement["correlation"].notna().any()), list(dict.fromkeys(table["label"]))
+    told, labels = bool(agreement["correlation"].notna().any()), list(agreement["label"])
     figure = make_subplots(1 + told, 1, shared_xaxes=True, vertical_spacing=0.06,
                            row_heights=[0.6, 0.4] if told else [1.0])
     figure.add_box(x=table["label"], y=table["difference"], name="a channel's mean gate", showlegend=False,
@@ -238,7 +239,7 @@ def compared_photos(table: pd.DataFrame, apart: pd.DataFrame) -> go.Figure:
     """
     panels = {"mean": "mean gate", "std": "spread over channels", "below": "share under .05", "above": "share over .95"}
     rows = 2 + bool(len(apart))
-    figure = make_subplots(rows, 2, horizontal_spacing=0.09, vertical_spacing=0.28 / rows, specs=[
+    figure = make_subplots(rows, 2, horizontal_spacing=0.09, vertical_spacing=0.34 / rows, specs=[
         [{}, {}], [{}, {}], *([[{"colspan": 2}, None]] if len(apart) else [])],
         subplot_titles=[*panels.values(), *(["distance of two photos' gates"] if len(apart) else [])])
     runs, pictures = (list(dict.fromkeys(table[name])) for name in ("run", "picture"))

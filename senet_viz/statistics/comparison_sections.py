@@ -23,6 +23,7 @@ from .comparison_findings import (
 )
 from .sections import Finding, Head
 
+SHORT = {"fixed": "dead, open, constant"}  # titles of panels, where a measure's own has no room
 HEADS = {
     "curves": Head(
         "Over depth",
@@ -132,7 +133,7 @@ class ComparisonSections:
     def curves(self) -> Finding:
         """All measures over depth."""
         head = HEADS["curves"]
-        measures = {name: (measure.title, measure.form) for name, measure in MEASURES.items()}
+        measures = {name: (SHORT.get(name, measure.title), measure.form) for name, measure in MEASURES.items()}
         found = curve_findings(self.table)
         text = " ".join([head.lead, head.more, *found, f"*{self.source()}.*"])
         return Finding(head.title, text, figures.compared_curves(self.table, measures), self.table,

@@ -47,7 +47,7 @@ def test_curves(curves):
             assert list(line.customdata) == list(part["label"]) and "&lt;b&gt;" in lines[0].name
     assert lines[2].error_y.array.tolist() == [0.2] * 5 and figure.layout.yaxis2.type == "log"
     assert sum(line.showlegend for line in lines) == 2
-    assert list(figure.layout.xaxis.ticktext) == ["stage 2", "stage 3", "stage 5"]
+    assert list(figure.layout.xaxis.ticktext) == ["2", "3", "5"]
     alt = figure.layout.meta["alt"]
     assert "2 networks" in alt and "two from 0.20 in X_2_1 to 0.50 in X_5_1" in alt and "nothing" not in alt
 
@@ -95,12 +95,13 @@ def test_along(along):
 
 @pytest.mark.parametrize("told", [True, False])
 def test_channels(told):
-    table = pd.DataFrame({"label": ["a", "a", "b"], "channel": [0, 1, 0], "difference": [0.1, -0.3, 0.0]})
+    table = pd.DataFrame({"label": ["b", "a", "a"], "channel": [0, 1, 0], "difference": [0.0, -0.3, 0.1]})
     agreement = pd.DataFrame({"label": ["a", "b"], "correlation": [0.9, 0.1] if told else np.nan,
                               "shuffled_low": -0.2, "shuffled_high": 0.3})
     figure = figures.channel_changes(table, agreement, ("one", "two"))
     box = figure.data[0]
-    assert list(box.x) == ["a", "a", "b"] and list(box.y) == [0.1, -0.3, 0.0]
+    assert list(box.x) == ["b", "a", "a"] and list(box.y) == [0.0, -0.3, 0.1]
+    assert list(figure.layout.xaxis.categoryarray) == ["a", "b"]  # in network order
     assert len(figure.data) == (3 if told else 1)
     alt = figure.layout.meta["alt"]
     assert "the largest is -0.300, of channel 1 of a" in alt and ("correlation" in alt) == told
