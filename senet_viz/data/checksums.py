@@ -40,10 +40,8 @@ def damaged(path: Path, described: dict) -> str | None:
         return path.name
     for name, wanted in sums.items():
         file = path.with_name(name)
-        if name == path.name:
-            found = _of_itself({key: value for key, value in described.items() if key != KEY})
-        else:
-            found = _of_file(file) if file.is_file() else None
+        found = (_of_itself({key: value for key, value in described.items() if key != KEY}) if name == path.name
+                 else _of_file(file) if file.is_file() else None)
         if found != wanted:
             return name
     return None

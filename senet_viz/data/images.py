@@ -7,7 +7,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageFilter, ImageOps, UnidentifiedImageError
 
 MAX_BYTES = 20 * 2**20
 MAX_PIXELS = 50_000_000
@@ -89,7 +89,7 @@ def open_image(source: bytes | str | Path) -> Image.Image:
         raise UnreadableImage(f"The picture is damaged and cannot be read ({error}).") from error
 
 
-def _check_work(image: Image.Image, data: bytes) -> None:
+def _check_work(image: ImageFile.ImageFile, data: bytes) -> None:
     if image.format == "JPEG" and image.info.get("progressive") and (scans := _scans(data)) > MAX_SCANS:
         raise UnreadableImage(f"The JPEG has {scans:,} scans; at most {MAX_SCANS} are read.")
     if image.format == "TIFF" and len(image.tile) > MAX_TILES:
