@@ -112,12 +112,12 @@ def _runs(args: argparse.Namespace) -> None:
             except ValueError as error:  # said, and the rest goes on
                 found.append(_sentence(error))
                 continue
-            what = section.table.get("source", pd.Series("classes", section.table.index))
-            alike.append(section.table.assign(what=what, beside=name))
+            table = pd.DataFrame(section.table)
+            alike.append(table.assign(what=table.get("source", "classes"), beside=name))
             found += section.found
         if pair.equal:
             section = pair.channels()
-            channels.append(section.table.assign(beside=name))
+            channels.append(pd.DataFrame(section.table).assign(beside=name))
             found += section.found
     found += static_findings(static, list(sections.runs))
     tables = {"blocks": sections.table, "differences": _joined(differences), "similarity": _joined(alike),

@@ -117,13 +117,12 @@ def static_findings(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
     """
     found = []
     for place, rows in table[table["level"] == "stage"].groupby("place", sort=False):
-        parts = [f"**{plain(row.run)}** by {100 * row.difference:+z.1f} points ({100 * row.low:+z.1f} to "
-                 f"{100 * row.high:+z.1f}): {row.verdict}" for row in rows.itertuples()]
+        parts = [f"**{plain(row['run'])}** by {100 * row['difference']:+z.1f} points ({100 * row['low']:+z.1f} to "
+                 f"{100 * row['high']:+z.1f}): {row['verdict']}" for row in rows.to_dict("records")]
         text = f"With the mean gates in **{place}** top-1 changes, of {'; of '.join(parts)}."
         if len(rows) > 1:
             first = rows.iloc[0]
-            apart = [row.run for row in rows.iloc[1:].itertuples()
-                     if row.low > first["high"] or row.high < first["low"]]
+            apart = rows.iloc[1:]["run"][(rows["low"] > first["high"]) | (rows["high"] < first["low"])].tolist()
             text += (f" The intervals of {_listed([f'**{plain(run)}**' for run in apart])} and of "
                      f"**{plain(first['run'])}** do not meet." if apart else " The intervals meet.")
         found.append(text)

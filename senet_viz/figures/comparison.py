@@ -48,7 +48,7 @@ def compared_curves(table: pd.DataFrame, measures: Mapping[str, tuple[str, str]]
     """
     shown = {name: about for name, about in measures.items() if table[name].notna().any()}
     rows = max(1, -(-len(shown) // columns))
-    figure = make_subplots(rows, columns, shared_xaxes=False, horizontal_spacing=0.09, vertical_spacing=0.34 / rows,
+    figure = make_subplots(rows, columns, shared_xaxes=False, horizontal_spacing=0.13, vertical_spacing=0.34 / rows,
                            subplot_titles=[title for title, _ in shown.values()])
     runs = list(dict.fromkeys(table["run"]))
     for i, (name, (_, form)) in enumerate(shown.items()):
@@ -95,7 +95,7 @@ def compared_differences(table: pd.DataFrame, measures: Mapping[str, tuple[str, 
     known = table[table["low"].notna()]
     shown = {name: about for name, about in measures.items() if (known["measure"] == name).any()}
     rows = max(1, -(-len(shown) // columns))
-    figure = make_subplots(rows, columns, horizontal_spacing=0.09, vertical_spacing=0.34 / rows,
+    figure = make_subplots(rows, columns, horizontal_spacing=0.13, vertical_spacing=0.34 / rows,
                            subplot_titles=[title for title, *_ in shown.values()])
     said = []
     for i, (name, (title, form, small)) in enumerate(shown.items()):
@@ -221,7 +221,7 @@ def channel_changes(table: pd.DataFrame, agreement: pd.DataFrame, names: tuple[s
         figure.update_yaxes(title="class profiles", range=[-1.05, 1.05], row=2, col=1)
     figure.update_xaxes(type="category", categoryorder="array", categoryarray=labels, autotickangles=ANGLES)
     figure.update_yaxes(title="change of mean gate", row=1, col=1)
-    widest = table.loc[table["difference"].abs().idxmax()]
+    widest = table.iloc[int(table["difference"].abs().argmax())]
     alt = (f"Change of the mean gate of {len(table):,} channels from {names[0]} to {names[1]}; the largest is "
            f"{widest['difference']:+.3f}, of channel {widest['channel']} of {widest['label']}")
     if told:
@@ -239,7 +239,7 @@ def compared_photos(table: pd.DataFrame, apart: pd.DataFrame) -> go.Figure:
     """
     panels = {"mean": "mean gate", "std": "spread over channels", "below": "share under .05", "above": "share over .95"}
     rows = 2 + bool(len(apart))
-    figure = make_subplots(rows, 2, horizontal_spacing=0.09, vertical_spacing=0.34 / rows, specs=[
+    figure = make_subplots(rows, 2, horizontal_spacing=0.13, vertical_spacing=0.34 / rows, specs=[
         [{}, {}], [{}, {}], *([[{"colspan": 2}, None]] if len(apart) else [])],
         subplot_titles=[*panels.values(), *(["distance of two photos' gates"] if len(apart) else [])])
     runs, pictures = (list(dict.fromkeys(table[name])) for name in ("run", "picture"))

@@ -157,12 +157,11 @@ def differences(first: Statistics, second: Statistics, zoom: float = 1.0, table:
                           for measure, of in left["second"].items()}
     pairs = align(first.blocks, second.blocks)
     places: list[tuple[str, str, int, list[str], list[str]]] = []
-    for stage in dict.fromkeys(pairs["stage"]):
-        of = [[block.label for block in stats.blocks if block.stage == stage] for stats in runs.values()]
-        places.append(("stage", f"stage {stage}", int(stage), *of))
-    for row in pairs.itertuples():
-        place = row.first if row.first == row.second else f"{row.first}, {row.second}"
-        places.append(("block", place, int(row.stage), [row.first], [row.second]))
+    for stage in dict.fromkeys(pairs["stage"].astype(int)):
+        one, two = ([block.label for block in stats.blocks if block.stage == stage] for stats in (first, second))
+        places.append(("stage", f"stage {stage}", stage, one, two))
+    for label, other, stage in zip(pairs["first"], pairs["second"], pairs["stage"].astype(int)):
+        places.append(("block", label if label == other else f"{label}, {other}", stage, [label], [other]))
     rows = []
     for level, place, stage, *labels in places:
         for measure, about in MEASURES.items():

@@ -105,7 +105,7 @@ def difference_findings(names: tuple[str, str], table: pd.DataFrame, classes: in
         over.append(f"for other classes of the same kind (one of {classes:,} classes left out at a time, {both})")
     if (told["over"] == PICTURES).any():
         over.append(f"{'of the number of directions ' if over else ''}for other pictures")
-    found.append(f"In brackets: the 95\u00a0% interval of **{plain(names[1])}** less **{plain(names[0])}**, "
+    found.append(f"Intervals are those of 95\u00a0% of **{plain(names[1])}** less **{plain(names[0])}**, "
                  f"{'; '.join(over)}. If nothing differed, about {max(1, round(0.05 * len(told)))} of these "
                  f"{len(told)} would still leave 0 out.")
     return found
@@ -136,8 +136,8 @@ def _measure(names: tuple[str, str], measure: str, rows: pd.DataFrame) -> str:
     text = f"{title} is {'; '.join(parts)}." if parts else ""
     bare = known[known["low"].isna()]
     if len(bare):
-        values = [f"{row.place} {_said(row.first, about.form)} and {_said(row.second, about.form)}"
-                  for row in bare.itertuples()]
+        values = [f"{row['place']} {_said(row['first'], about.form)} and {_said(row['second'], about.form)}"
+                  for row in bare.to_dict("records")]
         why = ("it is a count of channels" if about.over == NONE else
                "these archives do not hold what it takes")
         text = f"{text} {title}, {_listed(values)}, has no interval: {why}.".strip()
@@ -148,9 +148,9 @@ def _measure(names: tuple[str, str], measure: str, rows: pd.DataFrame) -> str:
 
 def _places(rows: pd.DataFrame, form: str) -> str:
     return _listed([
-        f"{row.place} ({_said(row.first, form)} and {_said(row.second, form)}: {_said(row.difference, form, True)}, "
-        f"{_said(row.low, form, True).removesuffix(' points')} to {_said(row.high, form, True)})"
-        for row in rows.itertuples()])
+        f"{row['place']} ({_said(row['first'], form)} and {_said(row['second'], form)}: "
+        f"{_said(row['difference'], form, True)}, {_said(row['low'], form, True).removesuffix(' points')} to "
+        f"{_said(row['high'], form, True)})" for row in rows.to_dict("records")])
 
 
 def similarity_findings(names: tuple[str, str], along: pd.DataFrame, matrix: pd.DataFrame, what: str) -> list[str]:
@@ -166,7 +166,7 @@ def similarity_findings(names: tuple[str, str], along: pd.DataFrame, matrix: pd.
         int(along["things"].iloc[0]), "picture")
     if told.empty:
         return [f"CKA of the {WORDS[what]} over {things} cannot be told: it does not vary."]
-    low, high = told.loc[told["cka"].idxmin()], told.loc[told["cka"].idxmax()]
+    low, high = told.iloc[int(told["cka"].argmin())], told.iloc[int(told["cka"].argmax())]
     text = f"CKA of the {WORDS[what]}, over {things}, is "
     if low["cka"] > 1 - 1e-6 or f"{low['cka']:z.2f}" == f"{high['cka']:z.2f}":
         text += (f"{'1' if low['cka'] > 1 - 1e-6 else format(low['cka'], 'z.2f')} in "
@@ -175,7 +175,7 @@ def similarity_findings(names: tuple[str, str], along: pd.DataFrame, matrix: pd.
         text += (f"{low['cka']:z.2f} ({_pair(low)}) to {high['cka']:z.2f} ({_pair(high)}) in aligned blocks, "
                  f"{told['cka'].median():z.2f} in the median.")
     above = told["low"] > told["shuffled_high"]
-    dealt = told.loc[told["shuffled_high"].idxmax()]
+    dealt = told.iloc[int(told["shuffled_high"].argmax())]
     text += (f" With shuffled pairs {int(dealt['draws'])} draws give at most {dealt['shuffled_high']:.2f}; above its "
              f"own draws by its whole 95\u00a0% interval it is in **{int(above.sum())}** of "
              f"{_number(len(told), 'pair')}")

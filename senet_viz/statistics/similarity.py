@@ -204,5 +204,5 @@ def runs_of(count: int, groups: int = RUNS) -> np.ndarray:
 
 
 def cells(table: pd.DataFrame) -> pd.DataFrame:
-    """A ``matrix`` as a long table: first, second (labels), cka; a row a cell, row by row."""
-    return table.stack(future_stack=True).rename("cka").reset_index()
+    """A ``matrix`` as a long table: first, second (labels), cka; a row a cell, column by column."""
+    return table.melt(ignore_index=False, value_name="cka").reset_index()

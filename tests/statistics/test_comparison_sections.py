@@ -51,7 +51,7 @@ def test_a_network_with_itself_is_the_same(many):
     said = pair.differences().found
     assert said[0].endswith("are one network: they have the same weights.")
     assert sum("is the same in both" in sentence for sentence in said) >= 4
-    assert not any(word in sentence for sentence in said for word in ("higher", "lower", "In brackets"))
+    assert not any(word in sentence for sentence in said for word in ("higher", "lower", "Intervals are"))
     along = pair.classes()[0]
     assert (along.table["cka"].dropna() > 1 - 1e-9).all()
     assert re.search(r"over 8 classes, is 1 in all \d+ pairs of aligned blocks", along.found[0])
@@ -98,7 +98,7 @@ def test_a_made_table_in_words():
     assert said[-2] == ("**Share of dead, open or constant channels**, stage 2 10.0% and 20.0%, has no interval: it is "
                         "a count of channels.")
     assert said[-1] == (
-        "In brackets: the 95\u00a0% interval of **b** less **a\\***, for other classes of the same kind (one of 12 "
+        "Intervals are those of 95\u00a0% of **b** less **a\\***, for other classes of the same kind (one of 12 "
         "classes left out at a time, the same from both). If nothing differed, about 1 of these 4 would still leave 0 "
         "out.")
 

@@ -71,7 +71,7 @@ def test_every_block_with_every_block(vectors):
             assert row[column] == pytest.approx(by_grams(vectors[name], vectors[key]), abs=1e-12)
     long = similarity.cells(table)
     assert len(long) == 6 and list(long.columns) == ["first", "second", "cka"]
-    assert long["cka"].tolist() == table.to_numpy().ravel().tolist()
+    assert long["cka"].tolist() == table.to_numpy().T.ravel().tolist()
 
 
 def test_intervals_leave_out_a_group_at_a_time(vectors):
