@@ -37,7 +37,7 @@ def main() -> None:
 def choose_runs() -> LogSections | None:
     """One or two logs: those that come with the program, and uploads."""
     uploads = st.file_uploader("Logs of a monitor", type=["parquet"], accept_multiple_files=True, key="logs",
-                               max_upload_size=MAX_SIZE >> 20,
+                               max_upload_size=MAX_SIZE >> 20, on_change=_show_the_last,
                                help="Parquet files that `Monitor.save` wrote. `python -m senet_viz train` puts one "
                                     "beside the weights.")
     sources: dict[str, bytes | str] = {name: str(path) for name, path in embedded_logs().items()}
@@ -53,7 +53,7 @@ def choose_runs() -> LogSections | None:
         return None
     names = list(sources)
     with st.container(horizontal=True):
-        first = st.selectbox("Run", names, index=len(names) - 1 if uploads else 0, key="run", width=300)
+        first = st.selectbox("Run", names, key="run", width=300)
         others = [NO_OTHER, *(name for name in names if name != first)]
         second = st.selectbox("Beside", others, index=min(1, len(others) - 1), key="beside", width=300)
     runs, paths = {}, {}
@@ -67,6 +67,12 @@ def choose_runs() -> LogSections | None:
         source = sources[name]
         paths[name] = name if isinstance(source, bytes) else source.removeprefix(f"{APP}/")
     return LogSections(runs, paths) if runs else None
+
+
+def _show_the_last() -> None:
+    """A log that was just uploaded is the one to look at."""
+    if uploads := st.session_state["logs"]:
+        st.session_state["run"] = uploads[-1].name
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

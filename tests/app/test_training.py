@@ -6,6 +6,7 @@ from senet_viz.training.log import embedded_logs, findings, read_log
 from tests.app.checks import fine, sections, sentences
 from tests.training.test_log import made
 
+NO_OTHER = "no other run"
 LOG = made({"SE_2_1": [3.0, 4.0, 5.0], "SE_5_1": [2.0, 1.1, 1.0]})
 
 
@@ -37,6 +38,7 @@ def test_a_log_of_ones_own_opens(page):
     app = upload(page, ("mine.parquet", parquet(LOG)))
     fine(app)
     assert app.selectbox(key="run").value == "mine.parquet"
+    app.selectbox(key="beside").set_value(NO_OTHER).run()
     table = sections(app)["training_map_0"].table
     pd.testing.assert_frame_equal(table, read_log(parquet(LOG))[["step", "block", "label", "pictures", "dimension"]])
     said = "\n".join(sentences(app.markdown))
