@@ -148,3 +148,24 @@ def test_what_cannot_be_compared_is_refused(many, full):
         ComparisonSections({"b": full, "a": many}, zoom=3.0)
     with pytest.raises(ValueError, match=r"^the two have no classes in common"):
         sections_of(many, full).beside().classes()
+
+
+def test_pictures_without_labels(run, tmp_path):
+    from tests.comparing import near_model
+    from tests.runs import make_model, picture
+    (tmp_path / "data").mkdir()
+    for i in range(12):
+        (tmp_path / "data" / f"{i:02}.png").write_bytes(picture(i, 7 * i))
+    stats = [run(tmp_path / name, model, tmp_path / "data") for name, model in (
+        ("one", make_model("se")), ("two", near_model()))]
+    sections = sections_of(*stats)
+    pair = sections.beside()
+    assert all("the median channel's ω² is not known" in sentence for sentence in sections.curves().found)
+    said = pair.differences().found
+    assert "**Class-specificity ω²** cannot be told." in said
+    assert any("**Mean gate**, stage" in sentence and "has no interval" in sentence for sentence in said)
+    with pytest.raises(ValueError, match=r"^the two have no classes in common"):
+        pair.classes()
+    assert "over 12 pictures" in pair.pictures().found[0]
+    assert pair.channels().found[-1].startswith("Whether channels do the same for classes cannot be told")
+    assert not any("nan" in sentence for sentence in [*said, *pair.pictures().found, *pair.channels().found])
