@@ -104,8 +104,8 @@ def findings(table: pd.DataFrame) -> list[str]:
                 f"{_range(table['pictures'])} pictures are too small to tell."]
     fallen = collapses(table)
     ends = known.groupby("label", sort=False)["dimension"].last()
-    found = [f"At the end, step {last:,}, the gates of {len(fallen)} of {len(ends)} blocks move along one direction"
-             + (f": {_since(fallen)}." if len(fallen) else ".")]
+    found = [f"At the end, step {last:,}, the gates of {len(fallen) or 'none'} of {len(ends)} blocks move along one "
+             f"direction" + (f": {_since(fallen)}." if len(fallen) else ".")]
     rest = ends.drop(fallen["label"].tolist())
     if len(rest):
         low, high = str(rest.idxmin()), str(rest.idxmax())
