@@ -38,7 +38,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     command = commands.add_parser(
         "compare", help="networks side by side, over collected data or on photos",
         description="Print what the gates of collected runs do over depth, by how much each further run differs from "
-                    "the first, with 95 %% intervals, and how alike they see classes and pictures (linear CKA, beside "
+                    "the first, with 95 % intervals, and how alike they see classes and pictures (linear CKA, beside "
                     "shuffled pairs); of networks with the same blocks also which channels changed. Blocks are aligned "
                     "by stage and place in it. With --models and --photos: the gates of networks on the same photos.")
     command.add_argument("runs", metavar="RUN", nargs="*",
