@@ -1,7 +1,7 @@
-"""Finished folders with a checksum of every file in their description: a flipped bit is told, not taken for a number.
+"""Finished folders with a checksum of every file in their description: a flipped bit is told, not taken as a number.
 
-The description is a JSON file. Its key "checksums" holds the SHA-256 (hex) of each file beside it by name, and under the
-description's own name that of everything else it says.
+The description is a JSON file. Its key "checksums" holds the SHA-256 (hex) of each file beside it by name, and under
+the description's own name that of everything else it says.
 """
 import hashlib
 import json

@@ -91,7 +91,8 @@ def test_sentences_have_their_numbers():
     assert text[1] == "The others have 3.0 (**SE_4_1**) to 4.0 (**SE_2_1**) directions."
     assert "25% of them" in text[2] and "128 pictures" in text[3]
     assert findings(made({"SE_2_1": [2.0, 4.0]}))[:2] == [
-        "At the end, step 50, the gates of none of 1 blocks move along one direction.", "**SE_2_1** has 4.0 directions."]
+        "At the end, step 50, the gates of none of 1 blocks move along one direction.",
+        "**SE_2_1** has 4.0 directions."]
     assert "too small to tell" in findings(made({"SE_2_1": [math.nan]}, pictures=2))[0]
 
 

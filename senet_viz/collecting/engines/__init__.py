@@ -39,7 +39,8 @@ def engine_of(name: str, workers: int, address: str | None) -> Engine:
         address: of the cluster, where the engine has one.
 
     Raises:
-        ValueError: for another name, a number of workers that makes no sense, or where what the engine needs is not installed.
+        ValueError: for another name, a number of workers that makes no sense, or where what the engine needs is not
+            installed.
     """
     if not 0 <= workers <= MOST_WORKERS:
         raise ValueError(f"workers is 0 to {MOST_WORKERS:,}, not {workers:,}")
