@@ -199,8 +199,8 @@ def test_the_report_holds_what_the_page_shows(first):
     assert document.count("Plotly.newPlot(") >= sum(s.figure is not None for s in shown.values())
 
 
-def test_a_report_without_the_page_has_what_the_page_begins_with(first, selective):
-    for app, count in ((first, 2), (selective, 3)):
+def test_a_report_without_the_page_has_what_the_page_begins_with(start):
+    for app, count in ((start(sample=NAMES[:2]), 2), (start(model=SK, sample=NAMES[:3]), 3)):
         loaded, paths = app.session_state["loaded"], dict(zip(NAMES, SAMPLES[:count]))
         looks = {name: look(loaded.model, sv.open_image(path)) for name, path in paths.items()}
         pictures = PictureSections(

@@ -94,7 +94,7 @@ def test_photos_are_downloaded_as_large_as_they_are(start, buttons):
         np.testing.assert_allclose(made, np.asarray(expected).astype(int), atol=8)  # rounding of the map's values
 
 
-def test_the_choice_runs_no_forward_and_goes_into_the_link(start):
+def test_the_choice_runs_no_forward(start):
     app = start(run=False)
     app.session_state["sample"] = ["teapot"]
     app.run()
@@ -106,7 +106,6 @@ def test_the_choice_runs_no_forward_and_goes_into_the_link(start):
         fine(app)
         assert not forwards
         assert sections(app)["grad_cam"].table.equals(before)
-        assert app.query_params["over"] == [WHOLE]
         app.slider(key="opacity").set_value(0.9).run()
         fine(app)
         assert not forwards

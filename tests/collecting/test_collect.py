@@ -374,12 +374,12 @@ def test_the_model_is_left_alone(network, run, tmp_path):
 
 
 def test_bf16(tmp_path):
-    """Class means of an embedded network are those of float32 to three decimals of a gate's range."""
+    """Class means of an embedded network are those of float32 to within a fiftieth of a gate's range, also of noise."""
     model, pictures = sv.load("demo/se_resnet50_slim", device="cpu"), noise([i % 4 for i in range(64)], 64)
     exact, half = (collect(model, pictures, tmp_path / precision, Settings(precision=precision), workers=0,
                            progress=False) for precision in ("fp32", "bf16"))
     difference = max(np.abs(exact.mean(block) - half.mean(block)).max() for block in model.blocks)
-    assert 0 < difference < 5e-3
+    assert 0 < difference < 2e-2
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")

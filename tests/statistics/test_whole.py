@@ -50,6 +50,9 @@ def test_archives_without(compact, run, tmp_path):
 
 def test_a_damaged_one(run, tmp_path):
     path = run(tmp_path / "out").path
+    stats = open_statistics(path)
     (path / SAMPLE).write_bytes(b"no safetensors")
     with pytest.raises(StatisticsError, match=r"^the sample in .* is damaged"):
-        whole_gates(open_statistics(path))
+        whole_gates(stats)
+    with pytest.raises(StatisticsError, match=r"are damaged \(sample\.safetensors has changed"):
+        open_statistics(path)
