@@ -39,7 +39,8 @@ def curve_findings(table: pd.DataFrame) -> list[str]:
                          + (f" to {told[high]:{form}} (**{high}**)" if told[high] > told[low] else ""))
         one = int((rows["dimension"] < ONE).sum())
         if rows["dimension"].notna().any():
-            parts.append(f"{one} of {_number(len(rows), 'gate')} {'moves' if one == 1 else 'move'} along one direction")
+            parts.append(f"{one or 'none'} of {_number(len(rows), 'gate')} {'move' if one > 1 else 'moves'} along one "
+                         f"direction")
         found.append(f"**{plain(str(run))}**: {', '.join(parts)}.")
     return found
 
