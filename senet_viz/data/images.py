@@ -16,6 +16,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 # small files that would keep a decoder busy for minutes
 MAX_SCANS = 100  # of a progressive JPEG, each over the whole picture; encoders write 10 or so
 MAX_TILES = 100_000  # of a TIFF
+MARKER = re.compile(b"\xff([\x01-\xcf\xd8-\xfe])")  # of a JPEG; in a scan ff is followed by 00 or a restart marker
 MAX_RUNS = 4 * 2**20  # bytes of run lengths in a BMP, which Pillow reads one by one
 
 
@@ -102,8 +103,7 @@ def _check_work(image: ImageFile.ImageFile, data: bytes) -> None:
 def _scans(data: bytes) -> int:
     """How often a decoder goes over the whole picture of a JPEG."""
     count, place = 0, 2
-    # what follows ff in the data of a scan is 00 or a restart marker
-    while (marker := re.compile(b"\xff([\x01-\xcf\xd8-\xfe])").search(data, place)) and marker[1] != b"\xd9":
+    while (marker := MARKER.search(data, place)) and marker[1] != b"\xd9":
         count += marker[1] == b"\xda"
         place = marker.end() + int.from_bytes(data[marker.end():marker.end() + 2])
     return count
