@@ -6,6 +6,7 @@ import streamlit as st
 
 import senet_viz as sv
 from pages.parts.archives import statistics_of
+from pages.parts.keeping import kept
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.pictures import SAMPLES, Picture, choose_one, choose_pictures
 from pages.parts.published import HEADINGS, published
@@ -78,19 +79,19 @@ def choose_picture(loaded: Loaded) -> tuple[Picture, np.ndarray] | None:
         return None
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
+@kept()
 @in_a_sentence
 def _seen(key: str, digest: str, _model: sv.Model, _data: bytes) -> np.ndarray:
     return _model.seen(_model.transform(sv.open_image(_data)))
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
+@kept()
 @in_a_sentence
 def _dissect(key: str, digest: str, label: str, _model: sv.Model, _data: bytes) -> anatomy.Anatomy:
     return anatomy.dissect(_model, _model.batch([sv.open_image(_data)]), label)
 
 
-@st.cache_resource(max_entries=16, show_spinner="Swapping in other gates")
+@kept("Swapping in other gates")
 @in_a_sentence
 def _variants(key: str, digest: str, label: str, _model: sv.Model, _data: bytes, _others: list[bytes]
               ) -> variants.Variants:

@@ -6,6 +6,7 @@ import streamlit as st
 
 import senet_viz as sv
 from pages.parts.archives import beside_app, collected, last_written, weights_of
+from pages.parts.keeping import kept
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.outlying import outlying
 from pages.parts.own_run import collecting, take_in
@@ -342,12 +343,12 @@ def begin(key: str, options: Iterable[str], default: list[str]) -> dict:
     return {"default": default}
 
 
-@st.cache_data(max_entries=32, show_spinner=False)
+@kept()
 def _specificity(key: str, zoom: float, _stats: sv.Statistics) -> pd.DataFrame:
     return summaries.specificity(_stats, zoom=zoom)
 
 
-@st.cache_data(max_entries=32, show_spinner="Ordering classes and channels")
+@kept("Ordering classes and channels")
 def _heat_map(key: str, zoom: float, label: str, centred: bool, clustered: bool, _stats: sv.Statistics) -> pd.DataFrame:
     return summaries.heat_map(_stats, label, centred=centred, clustered=clustered, zoom=zoom)
 

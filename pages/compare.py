@@ -3,6 +3,7 @@ import streamlit as st
 
 import senet_viz as sv
 from pages.parts.archives import beside_app, collected, last_written
+from pages.parts.keeping import kept
 from pages.parts.model import Loaded, loaded_model, obtain
 from pages.parts.pictures import choose_pictures, inspect_all
 from pages.parts.sections import clear, downloads, heading, show
@@ -67,7 +68,7 @@ def choose_runs() -> ComparisonSections | None:
     return _sections(key, zoom, chosen)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
+@kept(grows=True)
 def _sections(key: str, zoom: float, _stats: list[sv.Statistics]) -> ComparisonSections:
     """What is measured stays with it, for all visitors."""
     names = run_names(_stats)

@@ -8,6 +8,7 @@ from PIL import Image
 import senet_viz as sv
 from pages.parts.archives import beside_app, collected, last_written, weights_of
 from pages.parts.choices import choose_class
+from pages.parts.keeping import kept
 from pages.parts.model import Loaded, loaded_model, obtain, offered
 from pages.parts.pictures import NO_STAGES, Picture, choose_one, choose_pictures
 from pages.parts.sections import clear, downloads, heading, show
@@ -148,7 +149,7 @@ def class_of_cam(model: sv.Model) -> int | None:
         return None
 
 
-@st.cache_resource(max_entries=8, show_spinner="Looking at every size")
+@kept("Looking at every size")
 @in_a_sentence
 def _sweep(key: str, digest: str, box: Box | None, target: int | None, _model: sv.Model, _data: bytes) -> Sweep:
     swept = sweep(_model, sv.open_image(_data), box=box, targets=None if target is None else [target],
@@ -160,7 +161,7 @@ def _sweep(key: str, digest: str, box: Box | None, target: int | None, _model: s
     return swept
 
 
-@st.cache_resource(max_entries=8, show_spinner="Looking with random weights")
+@kept("Looking with random weights")
 @in_a_sentence
 def _untrained(key: str, digest: str, box: Box | None, _swept: Sweep, _data: bytes) -> list[sv.View]:
     return untrained(_swept, sv.open_image(_data))
@@ -278,7 +279,7 @@ class Photo:
         show(self.sections.shares(view, size), "branch_shares", text=False)
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
+@kept()
 @in_a_sentence
 def _at(key: str, digest: str, box: Box | None, size: float, _swept: Sweep) -> sv.View:
     return _swept.inspect(size)
@@ -316,7 +317,7 @@ def data_set(loaded: Loaded) -> None:
             show(section, key, text=key != "data_findings")  # which stands above
 
 
-@st.cache_resource(max_entries=16, show_spinner="Comparing sizes")
+@kept("Comparing sizes", grows=True)
 def _over_data(path: str, changed: float, size: float, _stats: sv.Statistics) -> KernelSections:
     return KernelSections(_stats, size, beside_app(_stats.path))
 

@@ -1,6 +1,9 @@
 """Training: what a monitor saw of a network's attention while it trained; two runs side by side."""
+from hashlib import sha256
+
 import streamlit as st
 
+from pages.parts.keeping import kept
 from pages.parts.model import loaded_model
 from pages.parts.sections import clear, downloads, heading, show
 from senet_viz.data.places import APP
@@ -60,11 +63,11 @@ def choose_runs() -> LogSections | None:
     for name in dict.fromkeys((first, second)):
         if name == NO_OTHER:
             continue
+        source = sources[name]
         try:
-            runs[name] = _read(sources[name])
+            runs[name] = _read(sha256(source).hexdigest() if isinstance(source, bytes) else source, source)
         except (LogError, OSError) as error:
             st.error(f"**{plain(name)}**: {plain(str(error))}", icon=":material/error:")
-        source = sources[name]
         paths[name] = name if isinstance(source, bytes) else source.removeprefix(f"{APP}/")
     return LogSections(runs, paths) if runs else None
 
@@ -75,9 +78,9 @@ def _show_the_last() -> None:
         st.session_state["run"] = uploads[-1].name
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
-def _read(source: bytes | str):
-    return read_log(source)
+@kept()
+def _read(key: str, _source: bytes | str):
+    return read_log(_source)
 
 
 @st.fragment

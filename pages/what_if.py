@@ -8,6 +8,7 @@ import senet_viz as sv
 from pages.parts import editing
 from pages.parts.archives import beside_app, last_written, statistics_of
 from pages.parts.choices import choose_class, recall, remember
+from pages.parts.keeping import kept
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.over_data import over_data
 from pages.parts.pictures import NO_STAGES, Picture, choose_pictures, explain
@@ -61,14 +62,14 @@ def main() -> None:
               f"{file_name(loaded.model.name)}_what_if")
 
 
-@st.cache_resource(max_entries=24, show_spinner=False)
+@kept()
 @in_a_sentence
 def _look(key: str, digest: str, text: str, sources: tuple, _model: sv.Model, _data: bytes, _edits: list
           ) -> what_if.Looked:
     return what_if.look(_model, sv.open_image(_data), _edits)
 
 
-@st.cache_data(max_entries=256, show_spinner="Trying edit after edit")
+@kept("Trying edit after edit")
 @in_a_sentence
 def _experiment(key: str, digest: str, other: str, name: str, arguments: tuple, _model: sv.Model, *_data: bytes
                 ) -> pd.DataFrame:

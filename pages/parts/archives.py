@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 import senet_viz as sv
+from pages.parts.keeping import kept
 from pages.parts.model import Loaded
 from pages.parts.sentences import SENTENCES
 from senet_viz.collecting.runs import RUN
@@ -17,7 +18,7 @@ EMBEDDED = ASSETS / "statistics"
 RUNS = threading.BoundedSemaphore(2)  # over visitors' own photos, at a time; others wait their turn
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@kept()
 def _open(path: str, changed: float) -> sv.Statistics:
     return sv.open_statistics(path)
 
@@ -66,7 +67,7 @@ def statistics_of(loaded: Loaded) -> sv.Statistics | None:
     return next((stats for stats in collected().values() if stats.metadata["weights"] == own), None)
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
+@kept()
 def weights_of(key: str, _model: sv.Model) -> str:
     """What the weights of the model in the sidebar are known by."""
     return weights_hash(_model.module)

@@ -12,6 +12,7 @@ import streamlit as st
 
 import senet_viz as sv
 from pages.parts.download import fetch_weights
+from pages.parts.keeping import kept
 from pages.parts.sentences import SENTENCES, in_a_sentence
 from senet_viz.gates.answers import OTHER, SEGMENTATION
 from senet_viz.models import available_devices, catalog, choose_device, embedded_models, for_and_against
@@ -197,7 +198,7 @@ def _digest(upload) -> str:
     return known[upload.file_id]
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@kept()
 @in_a_sentence
 def _load(name: str, arch: str, device: str, digest: str, is_factory: bool, _upload) -> sv.Model:
     if is_factory:

@@ -8,6 +8,7 @@ import streamlit as st
 from PIL import Image
 
 import senet_viz as sv
+from pages.parts.keeping import kept
 from pages.parts.sentences import SENTENCES
 from senet_viz.data.datasets import Pictures, open_pictures
 from senet_viz.data.images import thumbnail
@@ -56,12 +57,12 @@ def _operators(stats: sv.Statistics) -> Callable[[int], Image.Image] | None:
     return None
 
 
-@st.cache_resource(max_entries=8, show_spinner="Opening the data set")
+@kept("Opening the data set")
 def _open(source: str, split: str | None) -> tuple[Pictures, str]:
     pictures = open_pictures(source, split, in_memory=False)
     return pictures, pictures.fingerprint
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
+@kept()
 def _thumbnail(fingerprint: str, index: int, _pictures: Pictures) -> Image.Image:
     return thumbnail(_pictures.read(index))

@@ -5,6 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.parts.archives import beside_app, last_written, statistics_of, weights_of
+from pages.parts.keeping import kept
 from pages.parts.model import Loaded
 from pages.parts.sections import clear, heading, show
 from pages.parts.sentences import SENTENCES
@@ -101,6 +102,6 @@ def _selectivity(loaded: Loaded, path: Path, table: pd.DataFrame, stats: Statist
                                   beside_app(path), beside_app(stats.path)), "what_selectivity", about=about)
 
 
-@st.cache_data(max_entries=8, show_spinner="Comparing channels")
+@kept("Comparing channels")
 def _effects(key: str, _path: Path, _stats: Statistics, _classes: list[str]) -> pd.DataFrame:
     return channel_effects(_path, _stats, _classes)

@@ -10,6 +10,7 @@ from PIL import Image
 
 import senet_viz as sv
 from pages.parts.choices import recall, remember
+from pages.parts.keeping import kept
 from pages.parts.model import Loaded
 from pages.parts.sentences import SENTENCES, in_a_sentence
 from senet_viz import figures
@@ -145,7 +146,7 @@ def _remember_uploads(names: list[str]) -> None:
                 icon=":material/image_not_supported:")
 
 
-@st.cache_resource(max_entries=32, show_spinner=False)
+@kept()
 @in_a_sentence
 def _look(key: str, digest: str, _model: sv.Model, _data: bytes) -> Look:
     return looking.look(_model, sv.open_image(_data))
@@ -165,7 +166,7 @@ def inspect_all(loaded: Loaded, pictures: list[Picture]) -> dict[str, Look]:
     return results
 
 
-@st.cache_data(max_entries=32, show_spinner="Finding the part of the photo that the network saw")
+@kept("Finding the part of the photo that the network saw")
 @in_a_sentence
 def _whole(key: str, digest: str, _model: sv.Model, _data: bytes) -> tuple[bytes, tuple]:
     photo, buffer = Photo.of(_model, sv.open_image(_data), SHOWN), io.BytesIO()
@@ -209,6 +210,6 @@ def explain(key: str, digest: str, target: int, view: sv.View) -> tuple[dict, di
     return _explain(key, digest, target, tuple(map(str, view.cams)), view)
 
 
-@st.cache_data(max_entries=512, show_spinner=False)
+@kept()
 def _explain(key: str, digest: str, target: int, points: tuple[str, ...], _view: sv.View) -> tuple[dict, dict]:
     return looking.explain(_view, target)

@@ -1,7 +1,7 @@
 """Photos and what is chosen for them, from page to page."""
 import pytest
+import streamlit as st
 
-from pages.parts import pictures
 from senet_viz.models import embedded_models
 from tests.app.checks import fine, png, sections, sentences
 
@@ -82,7 +82,7 @@ def test_what_one_page_has_explained_is_not_what_another_asks_for(start):
     """What if looks at a picture at the ends of stages, Explore at every gate too: in this order as well."""
     app = start(run=False, model=SE, sample="teapot", edits="SE_5_3=1")
     app.run()
-    pictures.explain.__globals__["_explain"].clear()
+    st.cache_resource.clear()
     go(app, "pages/what_if.py")
     assert "what_cams" in sections(app)
     go(app, "pages/explore.py")
