@@ -2,6 +2,7 @@
 import pytest
 import streamlit as st
 
+from pages.parts import pictures
 from senet_viz.models import embedded_models
 from tests.app.checks import fine, png, sections, sentences
 
