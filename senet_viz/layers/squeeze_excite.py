@@ -59,12 +59,12 @@ class SqueezeExcite(nn.Module):
         if min(channels, reduction, min_width) < 1:
             raise ValueError(f"channels ({channels}), reduction ({reduction}) and min_width ({min_width}) must be "
                              f"at least 1")
-        hidden = max(channels // reduction, min_width)
+        self.hidden = hidden = max(channels // reduction, min_width)
         self.pool = SQUEEZES[squeeze](1)
         self.flatten = nn.Flatten() if fc == "linear" else nn.Identity()
-        self.reduce = _fc(fc, channels, hidden, bias)
+        self.reduce = fully_connected(fc, channels, hidden, bias)
         self.relu = nn.ReLU()
-        self.expand = _fc(fc, hidden, channels, bias)
+        self.expand = fully_connected(fc, hidden, channels, bias)
         self.gate = EXCITATIONS[excitation]()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -73,7 +73,8 @@ class SqueezeExcite(nn.Module):
         return x * s.view(*x.shape[:2], 1, 1)
 
 
-def _fc(kind: str, inputs: int, outputs: int, bias: bool) -> nn.Module:
+def fully_connected(kind: str, inputs: int, outputs: int, bias: bool) -> nn.Module:
+    """A layer of vectors, "linear" or "conv", that starts as those of the released networks."""
     layer = nn.Linear(inputs, outputs, bias) if kind == "linear" else nn.Conv2d(inputs, outputs, 1, bias=bias)
     # He's start, as in the released networks: with PyTorch's own, several times smaller, the product of the two layers
     # begins so near to 0 that most of its directions never grow

@@ -7,11 +7,16 @@ module. SK (Li et al., https://arxiv.org/abs/1903.06586, Sec. 3.2) takes the pla
 
 Modules are replaced, never hooked, and keep their parameters: what follows is an ordinary network to train, save and
 compile.
+
+For ablations other gates take SE's places: ECA's (Wang et al., https://arxiv.org/abs/1910.03151), SE without a squeeze,
+and three structures that are taken for SE (``senet_viz.layers``).
 """
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
+from timm.layers import EcaModule
 from timm.models import resnet as timm_resnet
 from timm.models._efficientnet_blocks import DepthwiseSeparableConv
 from timm.models.inception_resnet_v2 import Block8, Block17, Block35, Mixed_5b, Mixed_6a, Mixed_7a
@@ -20,11 +25,17 @@ from torchvision.models import VGG, inception
 from torchvision.models import resnet as torchvision_resnet
 from torchvision.ops import SqueezeExcitation
 
-from ..layers import SelectiveKernel, SqueezeExcite
+from ..layers import ParallelGate, PlainConvolution, PooledGate, SelectiveKernel, SqueezeExcite, UnsqueezedExcite
 from .bn_inception import Inception
 from .resnet import Bottleneck
 from .shufflenet import ShuffleUnit
 
+GATES: dict[str, Callable[..., nn.Module]] = {  # kind → what stands in SE's place, made from its channels
+    "se": SqueezeExcite, "eca": EcaModule, "unsqueezed": UnsqueezedExcite, "pooled": PooledGate,
+    "convolution": PlainConvolution, "parallel": ParallelGate,
+}
+KINDS = (*GATES, "sk")
+LAYERS = (SqueezeExcite, SelectiveKernel, ParallelGate, PooledGate, EcaModule)  # with those made from the first
 PLACES = ("standard", "pre", "post", "identity", "3x3")
 UNITS = (  # conv1, bn1, conv2, bn2, … and downsample
     Bottleneck, torchvision_resnet.BasicBlock, torchvision_resnet.Bottleneck, timm_resnet.BasicBlock,
@@ -53,12 +64,14 @@ def with_attention(backbone: nn.Module, kind: str = "se", place: str = "standard
         backbone: a ResNet or ResNeXt (torchvision's, timm's or ``senet_viz.models``'), or any part of one: of
             ``net.layer3`` only that stage is changed. With "se" also torchvision's VGGs and Inception-v3, timm's
             Inception-ResNet-v2 and MobileNet v1, and this package's BN-Inception and ShuffleNet.
-        kind: "se" or "sk".
+        kind: "se" or "sk"; in the place of SE also "eca" (timm's), "unsqueezed" (``UnsqueezedExcite``), and what is
+            taken for SE: "pooled" (``PooledGate``), "convolution" (``PlainConvolution``) and "parallel"
+            (``ParallelGate``, in ``senet_viz.models``' bottleneck units, in the standard place).
         place: of SE in a residual unit: "standard" (on the residual branch after the last convolution and its BN,
             before the addition), "pre" (before the branch's first convolution), "post" (after the addition and its
             ReLU), "identity" (on the shortcut, after its projection where it has one) or "3x3" (after the 3×3
             convolution and its BN; in a basic unit the first one).
-        options: of ``SqueezeExcite`` or ``SelectiveKernel``: ``reduction``, ``excitation``, … The defaults are the
+        options: of the layer that is put in: ``reduction``, ``excitation``, … The defaults are the
             released networks', SE with biases; ``bias=False`` is SE as in the paper's text. SK takes the groups of the
             convolution that it replaces, and in a basic unit replaces the first 3×3 only, for it ends with the ReLU of
             its branches and no ReLU stands behind the second.
@@ -72,19 +85,28 @@ def with_attention(backbone: nn.Module, kind: str = "se", place: str = "standard
 
     >>> network = with_attention(torchvision.models.resnet50(), "se", place="pre", bias=False)
     """
-    if kind not in ("se", "sk"):
-        raise ValueError(f"kind must be se or sk, not {kind!r}")
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, not {kind!r}")
     if place not in PLACES:
         raise ValueError(f"place must be one of {', '.join(PLACES)}, not {place!r}")
     if kind == "sk" and place != "standard":
         raise ValueError(f"a selective kernel takes the place of the 3×3 convolution, so place cannot be {place!r}")
+    if kind == "parallel" and place != "standard":
+        raise ValueError(f"a gate beside a unit's convolutions scales what leaves them, so place cannot be {place!r}")
     if there := _attention(backbone):
         raise ValueError(f"{type(backbone).__name__} has attention already: {there}.")
-    edits = list(_kernels(backbone, options) if kind == "sk" else _gates(backbone, place, options))
+    if kind == "sk":
+        edits = list(_kernels(backbone, options))
+    elif kind == "parallel":
+        edits = list(_parallel(backbone, options))
+    else:
+        edits = list(_gates(backbone, place, partial(GATES[kind], **options)))
     if not edits:
-        also = f", and {KNOWN_STANDARD}" if (kind, place) == ("se", "standard") else ""
-        raise ValueError(f"{type(backbone).__name__} has no unit in which the {kind.upper()} paper defines the place "
-                         f"{place!r}, or none that is known here; known are the {KNOWN}{also}.")
+        paper = "SK" if kind == "sk" else "SE"
+        known = "bottleneck networks of senet_viz" if kind == "parallel" else KNOWN
+        also = f", and {KNOWN_STANDARD}" if paper == "SE" and place == "standard" and kind != "parallel" else ""
+        raise ValueError(f"{type(backbone).__name__} has no unit in which the {paper} paper defines the place "
+                         f"{place!r}, or none that is known here; known are the {known}{also}.")
     for path, module in edits:
         module.training = backbone.training
         if path:
@@ -98,47 +120,54 @@ def with_attention(backbone: nn.Module, kind: str = "se", place: str = "standard
 def _attention(backbone: nn.Module) -> str | None:
     """The first attention block that a network has, by its class or by what units call theirs."""
     for path, part in backbone.named_modules():
-        if isinstance(part, (SqueezeExcite, SelectiveKernel, SqueezeExcitation)) or (
+        if isinstance(part, (*LAYERS, SqueezeExcitation)) or (
                 OWN.match(path.rpartition(".")[2]) and not isinstance(part, nn.Identity)):
             return f"{path} ({type(part).__name__})"
     return None
 
 
-def _gates(backbone: nn.Module, place: str, options: dict) -> Iterator[tuple[str, nn.Module]]:
+def _gates(backbone: nn.Module, place: str, make: Callable[[int], nn.Module]) -> Iterator[tuple[str, nn.Module]]:
     for path, part in backbone.named_modules():
         if isinstance(part, UNITS):
             convs = [name for name in ("conv1", "conv2", "conv3") if hasattr(part, name)]
             last = getattr(part, convs[-1])
             if place == "standard":
                 slot = "se" if isinstance(part, Bottleneck) else f"bn{len(convs)}"
-                yield _after(path, part, slot, last.out_channels, options)
+                yield _after(path, part, slot, last.out_channels, make)
             elif place == "pre":
-                gate = SqueezeExcite(_plain(part, "conv1").in_channels, **options)
+                gate = make(_plain(part, "conv1").in_channels)
                 yield _join(path, "conv1"), nn.Sequential(_like(part, gate), part.conv1)
             elif place == "post":
-                yield _after(path, part, "", last.out_channels, options)
+                yield _after(path, part, "", last.out_channels, make)
             elif place == "identity":
-                yield _after(path, part, "downsample", last.out_channels, options)
+                yield _after(path, part, "downsample", last.out_channels, make)
             else:
                 middle = convs[-2]
                 channels = _plain(part, middle).out_channels
-                yield _after(path, part, middle.replace("conv", "bn"), channels, options)
+                yield _after(path, part, middle.replace("conv", "bn"), channels, make)
         elif place != "standard":
             continue
         elif type(part) in BRANCHES:
             *_, last = (module for module in part.modules() if isinstance(module, nn.Conv2d))
-            yield _after(path, part, BRANCHES[type(part)], last.out_channels, options)
+            yield _after(path, part, BRANCHES[type(part)], last.out_channels, make)
         elif isinstance(part, MODULES):
-            yield _after(path, part, "", _width(part), options)
+            yield _after(path, part, "", _width(part), make)
         elif isinstance(part, VGG):
             for name, layer in part.features.named_children():
                 if isinstance(layer, nn.Conv2d):
                     channels = layer.out_channels
                 elif isinstance(layer, nn.ReLU):
-                    yield _after(_join(path, "features"), part.features, name, channels, options)
+                    yield _after(_join(path, "features"), part.features, name, channels, make)
         elif isinstance(part, DepthwiseSeparableConv) and not part.has_skip and not isinstance(
                 part.bn2.act, nn.Identity):  # MobileNet v1's; later networks have none behind the 1×1
-            yield _after(path, part, "", part.conv_pw.out_channels, options)
+            yield _after(path, part, "", part.conv_pw.out_channels, make)
+
+
+def _parallel(backbone: nn.Module, options: dict) -> Iterator[tuple[str, nn.Module]]:
+    for path, part in backbone.named_modules():
+        if isinstance(part, Bottleneck):
+            gate = ParallelGate(part.conv3.out_channels, part.conv1.in_channels, **options)
+            yield _join(path, "se"), _like(part, gate)
 
 
 def _kernels(backbone: nn.Module, options: dict) -> Iterator[tuple[str, nn.Module]]:
@@ -154,10 +183,11 @@ def _kernels(backbone: nn.Module, options: dict) -> Iterator[tuple[str, nn.Modul
             yield _join(path, middle.replace("conv", "bn")), nn.Identity()
 
 
-def _after(path: str, unit: nn.Module, child: str, channels: int, options: dict) -> tuple[str, nn.Module]:
+def _after(path: str, unit: nn.Module, child: str, channels: int, make: Callable[[int], nn.Module]
+           ) -> tuple[str, nn.Module]:
     """A gate behind a child of a unit, "" the unit itself; instead of a child that does nothing."""
     module = getattr(unit, child) if child else unit
-    gate = _like(unit, SqueezeExcite(channels, **options))
+    gate = _like(unit, make(channels))
     empty = module is None or isinstance(module, nn.Identity)
     return _join(path, child), gate if empty else nn.Sequential(module, gate)
 

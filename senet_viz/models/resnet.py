@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..layers import SelectiveKernel, SqueezeExcite
+from ..layers import ParallelGate, SelectiveKernel, SqueezeExcite
 
 Attention = Callable[[int], nn.Module]  # channels → gate for the residual branch
 
@@ -77,7 +77,8 @@ class Bottleneck(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = self.relu(self.bn1(self.conv1(x)))
         out = self.relu2(self.bn2(self.conv2(out)))
-        out = self.se(self.bn3(self.conv3(out)))
+        out = self.bn3(self.conv3(out))
+        out = self.se(out, x) if isinstance(self.se, ParallelGate) else self.se(out)
         return self.relu(out + self.downsample(x))
 
 

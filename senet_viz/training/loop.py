@@ -3,6 +3,7 @@ import json
 import math
 import os
 import random
+from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from datetime import date
@@ -18,9 +19,9 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ..data.datasets import Pictures, open_pictures
-from ..layers import SelectiveKernel, SqueezeExcite
 from ..models.checkpoints import save_checkpoint
 from ..models.devices import fastest_precision
+from ..models.insert import LAYERS
 from ..models.matching import load_state
 from ..models.resnet import slim_resnet50
 from .cards import card
@@ -83,20 +84,13 @@ def train(
 
     torch.manual_seed(recipe.seed)
     module = slim_resnet50(**{k: v for k, v in architecture.items() if k != "name"})
-    module = module.to(device).to(memory_format=torch.channels_last)
-    optimizer = torch.optim.SGD(parameter_groups(module, recipe), lr=recipe.lr, momentum=recipe.momentum, nesterov=True)
     steps = len(pictures) // recipe.batch_size
     if steps == 0:
         raise ValueError(f"{len(pictures)} training pictures do not fill one batch of {recipe.batch_size}")
-    rise = min(recipe.warmup / recipe.epochs, 0.5)
-    if rise * (steps * recipe.epochs) == 1:
-        rise = 0.0  # the scheduler divides by the length of the rise less one step
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.lr, total_steps=steps * recipe.epochs, pct_start=rise,
-        anneal_strategy="cos", cycle_momentum=False, div_factor=20, final_div_factor=1e3)
+    fit = Fit(module, recipe, steps, device)
 
     checkpoint = out.with_suffix(".checkpoint.pt")
-    done, history, saved = 0, [], None
+    history, saved = [], None
     if checkpoint.exists():
         try:
             saved = torch.load(checkpoint, map_location=device, weights_only=True)
@@ -109,27 +103,23 @@ def train(
         if not ours:
             raise RuntimeError(f"{checkpoint} belongs to another recipe or other data: remove it, or write to another "
                                f"file")
-        module.load_state_dict(saved["module"])
-        optimizer.load_state_dict(saved["optimizer"])
-        scheduler.load_state_dict(saved["scheduler"])
-        done, history = saved["epoch"], saved["history"]
+        fit.restore(saved)
+        history = saved["history"]
 
     if recipe.precision == "auto":
         recipe = replace(recipe, precision=fastest_precision(device))
-    example = torch.randn(1, 3, recipe.image_size, recipe.image_size, generator=torch.Generator().manual_seed(0))
-    monitor = Monitor(module, example) if recipe.attention != "none" else None
+    monitor = Monitor(module, example(recipe)) if recipe.attention != "none" else None
     if monitor and saved:
         monitor.restore(saved["monitor"])
-    for epoch in range(done, recipe.epochs):
+    for epoch in range(fit.done, recipe.epochs):
         loader = _loader(pictures, recipe, epoch, transform, workers, device)
-        loss = _epoch(module, loader, optimizer, scheduler, recipe, device, epoch, progress)
+        loss = fit.epoch(loader, recipe.precision, progress)
         top1, top5 = evaluate(module, validation, transform, device=device, workers=workers)
         history.append([loss, top1])
         tqdm.write(f"epoch {epoch + 1}/{recipe.epochs}  size {recipe.size_at(epoch)}  loss {loss:.3f}  "
                    f"top-1 {top1:.1%}  top-5 {top5:.1%}")
         _replace(checkpoint, {
-            "recipe": json.dumps(asdict(recipe)), "epoch": epoch + 1, "history": history,
-            "module": module.state_dict(), "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(),
+            "recipe": json.dumps(asdict(recipe)), "history": history, **fit.state(),
             "monitor": monitor.state() if monitor else None})
 
     state = {key: value.half() if value.is_floating_point() else value
@@ -177,6 +167,85 @@ def evaluate(
     return top1, top5
 
 
+class Diverged(RuntimeError):
+    """A training whose loss is no longer finite; the message is one sentence."""
+
+
+class Fit:
+    """A network in training, which can be put down after every epoch and taken up again.
+
+    Args:
+        module: the network; moved to the device.
+        recipe: of its optimiser.
+        steps: batches in an epoch.
+        device: to compute on.
+
+    Attributes:
+        done: epochs that are over.
+    """
+
+    def __init__(self, module: nn.Module, recipe: Recipe, steps: int, device: torch.device):
+        self.module = module.to(device).to(memory_format=torch.channels_last)
+        self.recipe, self.steps, self.device, self.done = recipe, steps, device, 0
+        self.optimizer = torch.optim.SGD(
+            parameter_groups(module, recipe), lr=recipe.lr, momentum=recipe.momentum, nesterov=True)
+        rise = min(recipe.warmup / recipe.epochs, 0.5)
+        if rise * (steps * recipe.epochs) == 1:
+            rise = 0.0  # the scheduler divides by the length of the rise less one step
+        self.scheduler = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, recipe.lr, total_steps=steps * recipe.epochs, pct_start=rise,
+            anneal_strategy="cos", cycle_momentum=False, div_factor=20, final_div_factor=1e3)
+
+    def state(self) -> dict:
+        """All that ``restore`` needs: "epoch", "module", "optimizer" and "scheduler"."""
+        return {"epoch": self.done, "module": self.module.state_dict(), "optimizer": self.optimizer.state_dict(),
+                "scheduler": self.scheduler.state_dict()}
+
+    def restore(self, state: dict) -> None:
+        """Go on where ``state`` was."""
+        self.module.load_state_dict(state["module"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.done = state["epoch"]
+
+    def epoch(self, batches: Iterable[tuple[torch.Tensor, torch.Tensor]], precision: str, progress: bool = False
+              ) -> float:
+        """Train on one epoch's ``steps`` batches of pictures (N, 3, H, W) and labels; the mean loss.
+
+        Raises:
+            Diverged: when the loss is not finite.
+        """
+        module, recipe, device = self.module.train(), self.recipe, self.device
+        total = torch.zeros((), device=device)
+        half = torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+        with tqdm(total=self.steps * recipe.batch_size, unit=" images", desc=f"epoch {self.done + 1}/{recipe.epochs}",
+                  disable=not progress, mininterval=1, leave=False) as bar:
+            for images, labels in batches:
+                images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
+                labels = labels.to(device, non_blocking=True)
+                with half:
+                    logits = module(images)
+                loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+                self.optimizer.zero_grad()
+                loss.backward()
+                if recipe.clip:
+                    nn.utils.clip_grad_norm_(module.parameters(), recipe.clip)
+                self.optimizer.step()
+                self.scheduler.step()
+                total += loss.detach()
+                bar.update(len(labels))
+        self.done += 1
+        mean = total.item() / self.steps
+        if not math.isfinite(mean):
+            raise Diverged(f"the loss is no longer finite in epoch {self.done}: lower the learning rate")
+        return mean
+
+
+def example(recipe: Recipe) -> torch.Tensor:
+    """Noise of a picture's size, (1, 3, H, W), to find a network's attention with."""
+    return torch.randn(1, 3, recipe.image_size, recipe.image_size, generator=torch.Generator().manual_seed(0))
+
+
 def parameter_groups(module: nn.Module, recipe: Recipe) -> list[dict]:
     """What an optimizer is given: the parameters that do not decay, and those that do.
 
@@ -188,9 +257,9 @@ def parameter_groups(module: nn.Module, recipe: Recipe) -> list[dict]:
 
 
 def gate_weights(module: nn.Module) -> list[str]:
-    """Names of the weights from which the gates of a network of ``senet_viz.layers`` are computed."""
+    """Names of the weights from which the gates of a network are computed (``senet_viz.models.with_attention``)."""
     return [f"{name}.{key}" for name, part in module.named_modules()
-            if isinstance(part, (SqueezeExcite, SelectiveKernel))
+            if isinstance(part, LAYERS)
             for key, _ in part.named_parameters() if not key.startswith("branches.")]
 
 
@@ -206,32 +275,6 @@ def _loader(pictures, recipe, epoch, transform, workers, device) -> DataLoader:
         Pictures(pictures.read, pictures.labels, pictures.classes, augment), recipe.batch_size, shuffle=True,
         drop_last=True, num_workers=workers, pin_memory=device.type == "cuda",
         generator=torch.Generator().manual_seed(seed))
-
-
-def _epoch(module, loader, optimizer, scheduler, recipe, device, epoch, progress) -> float:
-    module.train()
-    total = torch.zeros((), device=device)
-    half = torch.autocast(device.type, torch.bfloat16) if recipe.precision == "bf16" else nullcontext()
-    with tqdm(total=len(loader) * loader.batch_size, unit=" images", desc=f"epoch {epoch + 1}/{recipe.epochs}",
-              disable=not progress, mininterval=1, leave=False) as bar:
-        for images, labels in loader:
-            images = images.to(device, memory_format=torch.channels_last, non_blocking=True)
-            labels = labels.to(device, non_blocking=True)
-            with half:
-                logits = module(images)
-            loss = nn.functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
-            optimizer.zero_grad()
-            loss.backward()
-            if recipe.clip:
-                nn.utils.clip_grad_norm_(module.parameters(), recipe.clip)
-            optimizer.step()
-            scheduler.step()
-            total += loss.detach()
-            bar.update(len(labels))
-    mean = total.item() / len(loader)
-    if not math.isfinite(mean):
-        raise RuntimeError(f"the loss is no longer finite in epoch {epoch + 1}: lower the learning rate")
-    return mean
 
 
 def _replace(path: Path, content: dict) -> None:

@@ -186,8 +186,8 @@ def test_killed_and_resumed(whole, pictures, tmp_path, monkeypatch, measured):
     assert not out.exists()
     assert out.with_suffix(".checkpoint.pt").exists() == (measured > 0)
     epochs = []
-    epoch = training._epoch
-    monkeypatch.setattr(training, "_epoch", lambda *args: epochs.append(args[6]) or epoch(*args))
+    epoch = training.Fit.epoch
+    monkeypatch.setattr(training.Fit, "epoch", lambda fit, *args: epochs.append(fit.done) or epoch(fit, *args))
     run(pictures / "parquet", out)
     assert epochs == [0, 1, 2][measured:]  # what was done is not done again
     check_same_weights(whole, out)
@@ -294,8 +294,14 @@ def test_rate_that_diverges(pictures, tmp_path):
                                                              (2, 24, 0.0), (1, 24, 9.0)])
 def test_runs_of_few_steps(pictures, tmp_path, monkeypatch, epochs, batch_size, warmup):
     """The schedule of the learning rate exists for every length of the run and of its rise."""
-    monkeypatch.setattr(training, "_epoch", lambda module, loader, optimizer, scheduler, *rest: [
-        (optimizer.step(), scheduler.step()) for _ in loader] and 1.0)
+    def epoch(fit, loader, *_):
+        for _ in loader:
+            fit.optimizer.step()
+            fit.scheduler.step()
+        fit.done += 1
+        return 1.0
+
+    monkeypatch.setattr(training.Fit, "epoch", epoch)
     recipe = replace(RECIPE, epochs=epochs, batch_size=batch_size, warmup=warmup)
     metadata = run(pictures / "parquet", tmp_path / "tiny.safetensors", recipe)
     assert len(metadata["recipe"]["history"]) == epochs

@@ -1,0 +1,268 @@
+"""Ablations: variants of attention trained alike, in a folder that a killed run goes on with.
+
+A folder has a folder a training, VARIANT/SEED, whose ``training.json`` is written last and makes it whole; the tables
+are made of these alone, so that they do not depend on how often a run was killed, or on the order of its trainings.
+"""
+import json
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import PIL
+import timm
+import torch
+import torchvision
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from ..data.checksums import KEY, damaged, write_described
+from ..data.datasets import Pictures, open_pictures
+from ..data.files import replacing
+from ..models.devices import choose_device, fastest_precision
+from .ablation_engines import engine_of
+from .ablation_plan import AblationPlan, parse_plan
+from .ablation_table import of_trainings, of_variants
+from .ablation_work import CHECKPOINT, CORRECT, TRAINING, Files, Job
+
+ABLATION, PLAN, TABLE, TRAININGS = "ablation.json", "plan.toml", "ablation", "trainings"
+TABLES = (f"{TABLE}.csv", f"{TABLE}.parquet", f"{TRAININGS}.csv")
+FORMAT = 1  # raised when this program trains or writes anything differently
+MOST_THREADS = 1024
+
+
+class AblationError(ValueError):
+    """A folder that is no ablation, or another one's; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """A folder that was read.
+
+    Attributes:
+        path: its own.
+        plan: what it holds, or is to hold.
+        about: ``ablation.json``: data, versions, device.
+        table: a row a variant (``ablation_table.of_variants``).
+        trainings: a row a training (``ablation_table.of_trainings``).
+    """
+
+    path: Path
+    plan: AblationPlan
+    about: dict
+    table: pd.DataFrame
+    trainings: pd.DataFrame
+
+
+def ablate(
+        plan: str | Path,
+        data: str | Path,
+        out: str | Path,
+        *,
+        limit: int | None = None,
+        device: str | torch.device = "auto",
+        threads: int = 1,
+        engine: str = "local",
+        workers: int = 1,
+        address: str | None = None,
+        keep_weights: bool = False,
+        progress: bool | Callable[[str], None] = True,
+) -> Ablation:
+    """Train every variant of a plan with each of its seeds, and write what came of it into a folder.
+
+    Trainings go seed by seed. Each goes on at the epoch at which it was killed when it is run again with the same
+    arguments; on one machine, with as many threads, the folder ends with the same table, times excepted. A training
+    whose loss is not finite is listed as diverged.
+
+    Args:
+        plan: a TOML file (``senet_viz.training.ablation_plan``).
+        data: what ``senet_viz.data.datasets.open_pictures`` opens, with the splits "train" and "val".
+        out: the folder to write.
+        limit: take at most so many pictures of each split, spread evenly.
+        device: to compute on; "auto" with Ray is a GPU where the cluster has one.
+        threads: of the CPU, in one training; other numbers round otherwise.
+        engine: "local" or "ray" (a cluster; the data must be readable from its machines).
+        workers: trainings at a time, of Ray.
+        address: of the cluster; where None, the one that is running or else a new one on this machine.
+        keep_weights: keep each trained network, too.
+        progress: a bar and a line a training on stderr, nothing, or a function that is given these lines.
+
+    Raises:
+        PlanError: one sentence, for a plan that makes no sense, before anything is trained.
+        AblationError: when the folder holds another ablation, or is being written.
+        FileNotFoundError, ValueError: when the data cannot be opened, do not fill a batch, lack labels or have other
+            classes in the two splits; for options that make no sense.
+        OSError: when the disk is full.
+    """
+    out, text = Path(out), _text(plan)
+    parsed = parse_plan(text)
+    run = engine_of(engine, workers, address)
+    if limit is not None and limit < 1:
+        raise ValueError(f"the limit is 1 picture or more, not {limit}")
+    if not 1 <= threads <= MOST_THREADS:
+        raise ValueError(f"threads is 1 to {MOST_THREADS:,}, not {threads:,}")
+    if engine != "ray" or device != "auto":
+        device = choose_device(device) if engine != "ray" else torch.device(device)
+    else:
+        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    training, validation = open_pictures(data, "train"), open_pictures(data, "val")
+    counts = _check(training, validation, parsed, data, limit)
+    identity = json.loads(json.dumps({
+        "format": FORMAT, "plan": parsed.meaning(),
+        "data": {"name": str(data).rstrip("/").rpartition("/")[2], "training": training.fingerprint,
+                 "validation": validation.fingerprint, "training_pictures": counts[0],
+                 "validation_pictures": counts[1], "classes": len(training.classes)},
+        "device": device.type, "threads": threads,
+        "versions": {"numpy": np.__version__, "pillow": PIL.__version__, "python": platform.python_version(),
+                     "timm": timm.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__}}))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out.with_name(f".{out.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise AblationError(f"another run is writing into {out}") from error
+    try:
+        about = _claim(out, identity, text, device)
+        jobs = [Job(_precise(parsed, about), name, seed, str(data), *counts, str(device), threads, keep_weights)
+                for name, seed in parsed.trainings]
+        _run(out, about, parsed, [job for job in jobs if not (out / job.name / TRAINING).is_file()], run, progress)
+        _write_tables(out, parsed, about)
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+    return open_ablation(out)
+
+
+def open_ablation(path: str | Path) -> Ablation:
+    """What a folder of ``ablate`` holds so far, from its tables.
+
+    Raises:
+        FileNotFoundError: when there is no such folder or nothing in it.
+        AblationError: one sentence, for a folder that is none, or that is damaged.
+    """
+    path = Path(path)
+    about = _about(path)
+    if about is None:
+        raise FileNotFoundError(f"{path} holds no ablation")
+    if wrong := damaged(path / ABLATION, about):
+        raise AblationError(f"{path / wrong} is not as it was written: run the ablation again to make it anew")
+    try:
+        return Ablation(path, parse_plan((path / PLAN).read_text(encoding="utf-8")), about,
+                        pd.read_parquet(path / f"{TABLE}.parquet"), pd.read_csv(path / f"{TRAININGS}.csv"))
+    except FileNotFoundError as error:
+        raise AblationError(f"{path} has no training that is over") from error
+
+
+def tables(path: str | Path, plan: AblationPlan) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The table of variants and that of trainings, made anew from the folder of each training that is over."""
+    path, facts, answers = Path(path), [], {}
+    for name, seed in plan.trainings:
+        folder = path / name / str(seed)
+        if (folder / TRAINING).is_file():
+            facts.append(json.loads((folder / TRAINING).read_text(encoding="utf-8")))
+            if facts[-1]["status"] == "trained":
+                answers[name, seed] = pd.read_parquet(folder / CORRECT)
+    trainings = of_trainings(facts)
+    return of_variants(plan, trainings, answers), trainings
+
+
+def _text(plan: str | Path) -> str:
+    try:
+        return Path(plan).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise AblationError(f"{plan} is not text in UTF-8") from error
+
+
+def _check(training: Pictures, validation: Pictures, plan: AblationPlan, data: str | Path, limit: int | None
+           ) -> tuple[int, int]:
+    """How many pictures are trained with, and how many are asked for."""
+    if min([*training.labels, *validation.labels], default=0) < 0:
+        raise ValueError(f"{data} has pictures without a label")
+    if not len(validation) or validation.classes != training.classes[:len(validation.classes)]:
+        raise ValueError(f"the classes of the validation pictures in {data} are not those of the training pictures")
+    counts = (min(len(training), plan.pictures or len(training), limit or len(training)),
+              min(len(validation), limit or len(validation)))
+    if counts[0] < plan.recipe.batch_size:
+        raise ValueError(f"{counts[0]} training pictures do not fill one batch of {plan.recipe.batch_size}")
+    return counts
+
+
+def _about(out: Path) -> dict | None:
+    if not (out / ABLATION).is_file():
+        return None
+    try:
+        about = json.loads((out / ABLATION).read_text(encoding="utf-8"))
+        about["format"], about["plan"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise AblationError(f"{out / ABLATION} is damaged, or no ablation's") from error
+    return about
+
+
+def _claim(out: Path, identity: dict, text: str, device: torch.device) -> dict:
+    """Make the folder this ablation's, or find that it is; what its ``ablation.json`` says."""
+    there = _about(out)
+    if there is not None:
+        differences = [key for key in identity if there.get(key) != identity[key]]
+        if differences:
+            raise AblationError(f"{out} holds another ablation, which is not mixed with this one: another "
+                                f"{', '.join(differences)}")
+        return {key: value for key, value in there.items() if key != KEY}
+    if out.exists() and (not out.is_dir() or any(not path.name.endswith(".part") for path in out.iterdir())):
+        raise AblationError(f"{out} is not empty, and what is in it is no ablation")
+    precision = identity["plan"]["recipe"]["precision"]
+    about = identity | {"precision": fastest_precision(device) if precision == "auto" else precision}
+    with replacing(out / PLAN) as part:  # before the description, which makes the folder an ablation
+        part.write_text(text, encoding="utf-8")
+    write_described(out / ABLATION, about, ())
+    return about
+
+
+def _precise(plan: AblationPlan, about: dict) -> AblationPlan:
+    """A run goes on in the precision in which it began."""
+    return replace(plan, recipe=replace(plan.recipe, precision=about["precision"]))
+
+
+def _run(out: Path, about: dict, plan: AblationPlan, jobs: list[Job], run, progress) -> None:
+    epochs = plan.recipe.epochs
+    whole = len(list(plan.trainings))
+    bar = tqdm(total=whole * epochs, initial=(whole - len(jobs)) * epochs, unit=" epochs",
+               disable=progress is not True, mininterval=1)
+    say = progress if callable(progress) else tqdm.write if progress else lambda _: None
+
+    def saved(job: Job) -> bytes | None:
+        path = out / job.name / CHECKPOINT
+        return path.read_bytes() if path.is_file() else None
+
+    with bar:
+        for job, files in run(jobs, saved):
+            _keep(out / job.name, files)
+            bar.update()
+            if TRAINING in files:
+                facts = json.loads(files[TRAINING])
+                _write_tables(out, plan, about)
+                found = (f"top-1 {facts['top1']:.2%}" if facts["status"] == "trained"
+                         else f"diverged in epoch {facts['epochs']}")
+                say(f"{job.variant}, seed {job.seed}: {found}, {facts['seconds']:,.0f} s")
+
+
+def _keep(folder: Path, files: Files) -> None:
+    """Write a training's files, that which makes it whole as the last; then its checkpoint is of no more use."""
+    for name in sorted(files, key=lambda name: name == TRAINING):
+        with replacing(folder / name) as part:
+            part.write_bytes(files[name])
+    if TRAINING in files:
+        for leftover in (folder / CHECKPOINT, *folder.glob("*.part")):
+            leftover.unlink(missing_ok=True)
+
+
+def _write_tables(out: Path, plan: AblationPlan, about: dict) -> None:
+    variants, trainings = tables(out, plan)
+    if trainings.empty:
+        return
+    for name, write in ((f"{TABLE}.csv", variants.to_csv), (f"{TABLE}.parquet", variants.to_parquet),
+                        (f"{TRAININGS}.csv", trainings.to_csv)):
+        with replacing(out / name) as part:
+            write(part, index=False)
+    write_described(out / ABLATION, about, (PLAN, *TABLES))

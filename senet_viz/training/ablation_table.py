@@ -1,0 +1,129 @@
+"""What an ablation's trainings say together: a row a variant, compared with the reference on the same pictures.
+
+Two things could have come out otherwise: other pictures could have been asked, and other seeds trained with. The
+interval over pictures takes the trained networks as they are, the one over seeds takes the pictures as they are, and
+that over both is what another ablation of this kind may be expected to find.
+"""
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm, t
+
+from .ablation_plan import AblationPlan
+
+CHANCE = 0.05  # of an interval to miss
+MEANS = ("seconds", "dimension", "dimension_least", "collapsed")
+COLUMNS = ["variant", "label", "attention", "trained", "diverged", "top1", "top5", "difference", "low", "high",
+           "low_seeds", "high_seeds", "low_both", "high_both", "difference5", "low5_both", "high5_both", "parameters",
+           "macs", "blocks", *MEANS]
+OF_TRAININGS = ["variant", "seed", "status", "top1", "top5", "loss", "epochs", "images", "parameters", "macs",
+                "seconds", "blocks", "dimension", "dimension_least", "collapsed"]
+Answers = Mapping[tuple[str, int], pd.DataFrame]
+
+
+def of_trainings(facts: list[dict]) -> pd.DataFrame:
+    """A row a training from what each says of itself; columns ``OF_TRAININGS``, loss of the last epoch."""
+    rows = [one | {"loss": one["losses"][-1] if one["losses"] else None} for one in facts]
+    numbers = [column for column in OF_TRAININGS if column not in ("variant", "status")]
+    return pd.DataFrame(rows, columns=OF_TRAININGS).astype(
+        dict.fromkeys(numbers, float) | dict.fromkeys(("seed", "epochs", "parameters", "macs", "blocks"), int))
+
+
+def of_variants(plan: AblationPlan, trainings: pd.DataFrame, answers: Answers) -> pd.DataFrame:
+    """A row a variant of which a training is over, in the plan's order.
+
+    Args:
+        plan: of the ablation.
+        trainings: of ``of_trainings``.
+        answers: variant and seed → "top1" and "top5" of the same pictures in the same order, bool.
+
+    Returns:
+        Columns: variant, label (by what makes it differ), attention; trained and diverged (numbers of seeds); top1 and
+        top5 (0..1, means over seeds); difference (top1 less the reference's, over the seeds that both have), with the
+        95 % intervals low and high (over pictures, see ``over_pictures``), low_seeds and high_seeds (over seeds, see
+        ``seed_error``; nan of one seed) and low_both and high_both (over both); the same of top-5; parameters, macs,
+        blocks (with a gate that is a vector); and means over seeds: seconds, dimension (of the gates at the end of the
+        training, the median over blocks), dimension_least, and collapsed (blocks whose gate moves along one direction).
+    """
+    errors = {measure: seed_error({key: float(answer[measure].mean()) for key, answer in answers.items()})
+              for measure in ("top1", "top5")}
+    rows = []
+    for name, variant in plan.variants.items():
+        its = trainings[trainings["variant"] == name]
+        if its.empty:
+            continue
+        good = its[its["status"] == "trained"]
+        row = {"variant": name, "label": plan.label(name), "attention": variant.attention, "trained": len(good),
+               "diverged": len(its) - len(good), "top1": good["top1"].mean(), "top5": good["top5"].mean(),
+               **its.iloc[0][["parameters", "macs", "blocks"]], **its[list(MEANS)].mean()}
+        seeds = [seed for seed in plan.seeds if (name, seed) in answers and (plan.reference, seed) in answers]
+        if seeds and name != plan.reference:
+            for measure, ending in (("top1", ""), ("top5", "5")):
+                changes = np.stack([answers[name, seed][measure].to_numpy().astype(float)
+                                    - answers[plan.reference, seed][measure].to_numpy() for seed in seeds])
+                row |= {key.replace("|", ending): value
+                        for key, value in compared(changes, *errors[measure]).items()}
+        rows.append(row)
+    whole = ("trained", "diverged", "parameters", "macs", "blocks")
+    numbers = [column for column in COLUMNS if column not in ("variant", "label", "attention", *whole)]
+    return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(numbers, float) | dict.fromkeys(whole, int))
+
+
+def compared(changes: np.ndarray, spread: float, freedom: int) -> dict[str, float]:
+    """A difference and its intervals.
+
+    Args:
+        changes: (seeds, pictures), 1 where only the variant is right, −1 where only the reference is, else 0.
+        spread: standard deviation of one training's accuracy over seeds, and its degrees of freedom (``seed_error``).
+        freedom: those.
+
+    Returns:
+        "difference|", "low|", "high|" (over pictures), "low|_seeds", "high|_seeds", "low|_both", "high|_both".
+    """
+    seeds = len(changes)
+    difference, by_picture = over_pictures(changes)
+    by_seed = spread * np.sqrt(2 / seeds)  # of two trainings' means
+    found = {"difference|": difference}
+    half = norm.ppf(1 - CHANCE / 2) * by_picture
+    found |= {"low|": difference - half, "high|": difference + half}
+    half = t.ppf(1 - CHANCE / 2, freedom) * by_seed if freedom else float("nan")
+    found |= {"low|_seeds": difference - half, "high|_seeds": difference + half}
+    if freedom and by_seed + by_picture > 0:  # Satterthwaite's degrees of freedom of the sum of the two variances
+        variance = by_seed ** 2 + by_picture ** 2
+        degrees = variance ** 2 / (by_seed ** 4 / freedom + by_picture ** 4 / max(changes.shape[1] - 1, 1))
+        half = t.ppf(1 - CHANCE / 2, degrees) * np.sqrt(variance)
+    return found | {"low|_both": difference - half, "high|_both": difference + half}
+
+
+def over_pictures(changes: np.ndarray) -> tuple[float, float]:
+    """The mean of changes (seeds, pictures), and its standard error for other pictures of these classes.
+
+    A picture's changes with several seeds are one observation, their mean: they go together.
+    """
+    pictures = changes.mean(0)
+    error = pictures.std(ddof=1) / np.sqrt(len(pictures)) if len(pictures) > 1 else float("nan")
+    return float(pictures.mean()), float(error)
+
+
+def seed_error(accuracies: Mapping[tuple[str, int], float]) -> tuple[float, int]:
+    """Standard deviation of a training's accuracy over seeds, from all trainings together, and its degrees of freedom.
+
+    Two or three seeds of one variant tell next to nothing of their spread. As the seed gives all variants the same
+    weights outside of attention, and the same pictures in the same order, accuracies are taken as variant + seed +
+    chance (a randomised block design), with chance alike for all variants: its standard deviation is that of what the
+    first two leave. nan and 0 where nothing is left to tell it from.
+    """
+    variants = sorted({name for name, _ in accuracies})
+    seeds = sorted({seed for _, seed in accuracies})
+    design = np.zeros((len(accuracies), len(variants) + len(seeds)))
+    for row, (name, seed) in enumerate(accuracies):
+        design[row, variants.index(name)] = design[row, len(variants) + seeds.index(seed)] = 1
+    values = np.array(list(accuracies.values()))
+    if not len(values):
+        return float("nan"), 0
+    fitted, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
+    freedom = len(values) - int(rank)
+    if not freedom:
+        return float("nan"), 0
+    return float(np.sqrt(np.square(values - design @ fitted).sum() / freedom)), freedom
