@@ -178,8 +178,12 @@ def _kernels(backbone: nn.Module, options: dict) -> Iterator[tuple[str, nn.Modul
             if conv.dilation != (1, 1):
                 raise ValueError(f"{_join(path, middle)} is dilated: a selective kernel replaces a plain 3×3.")
             # the ReLU that follows stays: what SK returns is never negative
-            yield _join(path, middle), _like(part, SelectiveKernel(
-                conv.in_channels, conv.out_channels, stride=conv.stride[0], **{"groups": conv.groups} | options))
+            kernel = SelectiveKernel(
+                conv.in_channels, conv.out_channels, stride=conv.stride[0], **{"groups": conv.groups} | options)
+            for layer in kernel.modules():
+                if isinstance(layer, nn.Conv2d):  # as in all these backbones
+                    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            yield _join(path, middle), _like(part, kernel)
             yield _join(path, middle.replace("conv", "bn")), nn.Identity()
 
 

@@ -281,7 +281,7 @@ def test_stage_after_stage():
     (lambda: timm.create_model("mobilenetv1_100"), {"kind": "sk"},
      "EfficientNet has no unit in which the SK paper .* known are the ResNets and ResNeXts of [^;]* senet_viz\\.$"),
     (torchvision.models.vgg11, {"place": "post"}, "VGG has no unit in which the SE paper defines the place 'post'"),
-    (torchvision.models.resnet18, {"kind": "eca"}, "kind must be se or sk, not 'eca'"),
+    (torchvision.models.resnet18, {"kind": "cbam"}, "kind must be one of se, eca, unsqueezed, pooled, convolution, parallel, sk, not 'cbam'"),
     (torchvision.models.resnet18, {"place": "front"}, "place must be one of standard, pre, post, identity, 3x3, not"),
     (torchvision.models.resnet18, {"kind": "sk", "place": "pre"}, "so place cannot be 'pre'"),
     (lambda: with_attention(torchvision.models.resnet18(), "sk"), {"kind": "sk"}, "ResNet has attention already"),
