@@ -212,7 +212,7 @@ def test_the_options_of_the_app_that_the_page_names():
     said = subprocess.run([sys.executable, "-m", "senet_viz", "app", "--help"], capture_output=True, text=True,
                           check=True, cwd=ROOT).stdout
     rows = set(re.findall(r"^\| `(--\w+) ", PAGE, re.M))
-    assert rows == {"--models", "--model", "--statistics", "--data"}
+    assert rows == {"--models", "--model", "--statistics", "--data", "--memory"}
     assert all(option in said for option in rows | {"--port"})
     source = (ROOT / "app.py").read_text(encoding="utf-8")
     assert set(re.findall(r'add_argument\("(--\w+)"', source)) == rows

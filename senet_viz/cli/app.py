@@ -12,7 +12,8 @@ def add(commands: argparse._SubParsersAction) -> None:
         description="Start the app with Streamlit and open it in a browser. What stands after -- is for the app: "
                     "--model PACKAGE.MODULE:FACTORY offers a network of one's own, --models PATTERN … no others than "
                     "those that match and it, --statistics FOLDER what collect wrote; --data PATH SPLIT are the "
-                    "pictures of that.")
+                    "pictures of that. --memory GB is how much pages keep of what they loaded and computed (2 "
+                    "without it).")
     command.add_argument("--port", type=_port, metavar="N",
                          help="to listen at (default: 8501, or the next that is free)")
     command.add_argument("rest", nargs="*", metavar="OPTION", help="of the app, after --")
