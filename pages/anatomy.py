@@ -5,6 +5,7 @@ import numpy as np
 import streamlit as st
 
 import senet_viz as sv
+from pages.parts import ablations
 from pages.parts.archives import statistics_of
 from pages.parts.keeping import kept
 from pages.parts.model import Loaded, loaded_model
@@ -60,6 +61,7 @@ def main() -> None:
         page.gate()
         page.unit()
         page.variants()
+    ablations.ablations()
     costs()
     downloads(f"Anatomy of {loaded.model.name}", {}, f"{file_name(loaded.model.name)}_anatomy")
 
@@ -208,7 +210,8 @@ class Photo:
             return
         table = variants.table(run, self.model.class_labels)
         lacking(self.model, "what another gate does to a prediction cannot be told")
-        text = f"**Swapped in, not retrained.** {variants.effect(run, table)} *{self.source}.*"
+        text = " ".join(filter(None, [f"**Swapped in, not retrained.** {variants.effect(run, table)}", ablations.link(),
+                                      f"*{self.source}.*"]))
         ending = (f"others = [model.batch([sv.open_image(path)]) for path in {list(others)}]\n"
                   f"run = variants.variants(model, batch, {label!r}, others)\nresult = ")
         strips = variants.strips(run)

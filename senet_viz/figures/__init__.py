@@ -3,6 +3,7 @@
 Each figure carries its description for readers who do not see it in ``figure.layout.meta["alt"]``. Those for print are
 Matplotlib's, in ``paper``, which is imported where they are asked for.
 """
+from .ablation import trained_variants
 from .blocks import all_blocks
 from .box import box_picker
 from .channel import channel_classes, channel_histogram
@@ -46,5 +47,5 @@ __all__ = [
     "fig3_lines", "forced_sizes", "gate_change", "kernel_preference", "last_branch", "map_lines", "nearest_classes",
     "overlay", "painted", "removal", "saturation", "set_off", "share_slopes", "signed_map", "similarity_along",
     "similarity_matrix", "size_bars", "size_curves", "size_effects", "size_slopes", "specificity", "static_compared",
-    "static_or_dynamic", "strips", "training_curves", "training_map", "volume_slices",
+    "static_or_dynamic", "strips", "trained_variants", "training_curves", "training_map", "volume_slices",
 ]
