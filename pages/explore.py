@@ -9,7 +9,17 @@ import streamlit as st
 from pages.parts.archives import statistics_of
 from pages.parts.choices import choose_class
 from pages.parts.model import Loaded, loaded_model
-from pages.parts.pictures import NO_STAGES, Picture, choose_pictures, explain, full_size, inspect_all, over_photo, whole
+from pages.parts.pictures import (
+    NO_STAGES,
+    Picture,
+    choose_pictures,
+    explain,
+    full_size,
+    inspect_all,
+    over_photo,
+    weigh,
+    whole,
+)
 from pages.parts.ranking import ranking, shares
 from pages.parts.sections import clear, heading, offer, show
 from pages.parts.sentences import SENTENCES, lacking
@@ -70,7 +80,7 @@ class Page:
         self.seen = {name: results[name].seen for name in self.names}
         self.blocks = {block.label: block for block in self.model.blocks}
         self.sections = PictureSections(loaded.model, loaded.code, {p.name: p.path for p in pictures}, self.views,
-                                        self.seen)
+                                        self.seen, lambda name: weigh(loaded, self.pictures[name], results[name]))
         self.answer = self.sections.answer
 
     def _head(self, anchor: str, *, part: bool = False) -> None:

@@ -16,7 +16,7 @@ from pages.parts.ranking import ranking
 from pages.parts.sections import clear, downloads, heading, show
 from pages.parts.sentences import SENTENCES, in_a_sentence, lacking
 from senet_viz import tables
-from senet_viz.experiments import edit_text, what_if
+from senet_viz.experiments import edit_text, looking, what_if
 from senet_viz.experiments.what_if_sections import AFTER, BEFORE, LEAD, Sections, head
 from senet_viz.gates.answers import CLASSIFICATION
 from senet_viz.reports.html import Section
@@ -48,7 +48,7 @@ def main() -> None:
     looked = {}
     for picture in pictures:
         try:
-            looked[picture.name] = _look(loaded.key, picture.digest, "", (), loaded.model, picture.data, [])
+            looked[picture.name] = _looked(loaded.key, picture.digest, "", (), loaded.model, picture.data, [])
         except SENTENCES as error:
             st.error(f"**{plain(picture.name)}**: {plain(str(error))}", icon=":material/error:")
     if not looked:
@@ -67,6 +67,19 @@ def main() -> None:
 def _look(key: str, digest: str, text: str, sources: tuple, _model: sv.Model, _data: bytes, _edits: list
           ) -> what_if.Looked:
     return what_if.look(_model, sv.open_image(_data), _edits)
+
+
+@kept()
+def _glance(key: str, digest: str, text: str, sources: tuple, _model: sv.Model, _data: bytes, _edits: list
+            ) -> what_if.Looked:
+    looked = _look(key, digest, text, sources, _model, _data, _edits)
+    return replace(looked, view=looking.lighter(looked.view))
+
+
+def _looked(*arguments) -> what_if.Looked:
+    """A photo with edits; its graph is asked of what is kept, or made again."""
+    looked = _glance(*arguments)
+    return replace(looked, view=looking.with_maps(looked.view, lambda: _look(*arguments).view))
 
 
 @kept("Trying edit after edit")
@@ -181,7 +194,7 @@ class Page:
         over_data, photo = bool(used & {"mean", "rank"}), "photo" in used
         sources = ((str(self.statistics.path), last_written(self.statistics.path)) if over_data else (),
                    self.other.digest if photo else "")
-        looked = _look(*self.key, self.text, sources, self.model, self.picture.data, self.edits)
+        looked = _looked(*self.key, self.text, sources, self.model, self.picture.data, self.edits)
         self.edited_key = f"{self.loaded.key} {self.text} {sources}"
         self.sections = replace(self.sections, text=self.text, other=self.other.path if photo else "",
                                 statistics=beside_app(self.statistics.path) if over_data else "")

@@ -1,11 +1,13 @@
 """Photos and samples, and what the network saw in each."""
 import hashlib
 import io
-from collections.abc import Container
+from collections.abc import Callable, Container
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 
+import pandas as pd
 import streamlit as st
+import torch
 from PIL import Image
 
 import senet_viz as sv
@@ -13,13 +15,14 @@ from pages.parts.choices import recall, remember
 from pages.parts.keeping import kept
 from pages.parts.model import Loaded
 from pages.parts.sentences import SENTENCES, in_a_sentence
-from senet_viz import figures
+from senet_viz import figures, tables
 from senet_viz.data import images
 from senet_viz.data.places import APP, ASSETS
 from senet_viz.experiments import looking
 from senet_viz.experiments.looking import Look
 from senet_viz.experiments.overlays import Photo
 from senet_viz.figures.maps import Panel
+from senet_viz.gates.inspection import Point
 from senet_viz.reports.text import plain
 
 SAMPLES = ASSETS / "samples"
@@ -146,24 +149,64 @@ def _remember_uploads(names: list[str]) -> None:
                 icon=":material/image_not_supported:")
 
 
+# Feature maps and graph of a picture are large, 0.5 GB in SENet-154, and sixteen pictures are shown at once. They are
+# one value, which may fall out of what is kept, and pages hold none of it. What is small of a picture (`_glance`), what
+# its maps weigh, and single maps that were asked for are values of their own.
 @kept()
 @in_a_sentence
 def _look(key: str, digest: str, _model: sv.Model, _data: bytes) -> Look:
     return looking.look(_model, sv.open_image(_data))
 
 
+@kept()
+def _glance(key: str, digest: str, _model: sv.Model, _data: bytes) -> Look:
+    look = _look(key, digest, _model, _data)
+    # while all of it is here: what every page with pictures begins with
+    _weighed(key, digest, lambda: look.view)
+    for point in look.view.features:
+        if point[0] == _model.blocks[-1].name:
+            _map(key, digest, point, lambda: look.view)
+    return replace(look, view=looking.lighter(look.view))
+
+
+@kept()
+def _weighed(key: str, digest: str, _view: Callable[[], sv.View]) -> pd.DataFrame:
+    return tables.contributions({"": _view()})
+
+
+@kept()
+def _map(key: str, digest: str, point: Point, _view: Callable[[], sv.View]) -> torch.Tensor:
+    return _view().features[point]
+
+
 def inspect_all(loaded: Loaded, pictures: list[Picture]) -> dict[str, Look]:
-    """One forward for each new picture; what cannot be read or run is said in a sentence and left out."""
+    """One forward for each new picture; what cannot be read or run is said in a sentence and left out.
+
+    The views hold no feature maps and no graph: these are asked of what is kept, or made by another forward.
+    """
     results, place = {}, st.empty()
     for number, picture in enumerate(pictures, 1):
         if len(pictures) > 1:
             place.progress(number / len(pictures), f"Looking at picture {number} of {len(pictures)}")
         try:
-            results[picture.name] = _look(loaded.key, picture.digest, loaded.model, picture.data)
+            look = _glance(loaded.key, picture.digest, loaded.model, picture.data)
+            results[picture.name] = replace(look, view=_with_maps(look.view, loaded, picture))
         except SENTENCES as error:
             st.error(f"**{plain(picture.name)}**: {plain(str(error))}", icon=":material/error:")
     place.empty()
     return results
+
+
+def _with_maps(view: sv.View, loaded: Loaded, picture: Picture) -> sv.View:
+    def again() -> sv.View:
+        return _look(loaded.key, picture.digest, loaded.model, picture.data).view
+
+    return looking.with_maps(view, again, lambda point: _map(loaded.key, picture.digest, point, again))
+
+
+def weigh(loaded: Loaded, picture: Picture, look: Look) -> pd.DataFrame:
+    """What the maps of a picture weigh in what follows: ``tables.contributions`` of it alone."""
+    return _weighed(loaded.key, picture.digest, lambda: look.view)
 
 
 @kept("Finding the part of the photo that the network saw")

@@ -1,5 +1,6 @@
 """One picture in one network, looked at for all that is shown of it: one forward, and Grad-CAM of any class from it."""
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -49,8 +50,55 @@ def look(model: Model, image: Image.Image) -> Look:
     return Look(view, tensor, np.asarray(seen))
 
 
+def lighter(view: View) -> View:
+    """The view without what is large, for whoever keeps many.
+
+    Gates, logits and Grad-CAM are there; of the feature maps the points alone, and no graph, copy of the picture or
+    network. ``with_maps`` gives maps and graph back.
+    """
+    return replace(view, features=dict.fromkeys(view.features), _graph=None, _batch=None, _model=None)
+
+
+def with_maps(view: View, again: Callable[[], View], one: Callable[[Point], torch.Tensor] | None = None) -> View:
+    """A lighter view that asks for what it lacks when it is needed, each time: it holds none of it.
+
+    Args:
+        view: of ``lighter``.
+        again: gives the whole view, kept elsewhere or looked at anew.
+        one: gives the feature map of one point; from the whole view when None.
+    """
+    large = _Elsewhere(tuple(view.features), again, one or (lambda point: again().features[point]))
+    return replace(view, features=large, _graph=large)
+
+
+class _Elsewhere(Mapping):
+    """The feature maps and the graph of a view that are kept elsewhere."""
+
+    def __init__(self, points: tuple[Point, ...], again: Callable[[], View], one: Callable[[Point], torch.Tensor]):
+        self.points, self.again, self.one = points, again, one
+
+    def __contains__(self, point: object) -> bool:  # without asking for the map
+        return point in self.points
+
+    def __getitem__(self, point: Point) -> torch.Tensor:
+        if point not in self.points:
+            raise KeyError(point)
+        return self.one(point)
+
+    def __iter__(self) -> Iterator[Point]:
+        return iter(self.points)
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def grad_cam(self, targets, *, retain_graph: bool) -> tuple[dict, dict]:
+        return self.again().grad_cam(targets)
+
+
 def explain(view: View, target: int) -> tuple[dict, dict]:
     """Grad-CAM and channel weights for one class, from the graph that the view of a ``Look`` kept: no forward.
+
+    Those of the most probable class are in the view already.
 
     Args:
         view: of one picture.
@@ -59,6 +107,9 @@ def explain(view: View, target: int) -> tuple[dict, dict]:
     Returns:
         Point → (h, w) float32, and point → (1, 1, C). A network without classes has none.
     """
-    cams, weights = view.grad_cam([target_of(view, target)]) if view.cams else ({}, {})
+    if view._targets is None and view.logits.shape[1] and target == int(view.logits[0].argmax()):
+        cams, weights = view.cams, view.weights
+    else:
+        cams, weights = view.grad_cam([target_of(view, target)]) if view.cams else ({}, {})
     return ({point: cam[0, 0].cpu().numpy() for point, cam in cams.items()},
             {point: weight.cpu() for point, weight in weights.items()})

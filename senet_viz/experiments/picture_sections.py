@@ -1,5 +1,5 @@
 """What a few pictures show in one network, section by section: words, figure, table, and the script of the table."""
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -69,10 +69,12 @@ class PictureSections:
         paths: picture's name → path, as a script opens it; the order is the figures'.
         views: picture's name → view, with the features of ``senet_viz.gates.contribution_points``.
         seen: picture's name → (H, W, 3) uint8, as the network saw it.
+        weigh: picture's name → ``tables.contributions`` of it alone, where that is kept; from the views when None.
     """
 
     def __init__(self, model: Model, loading: str, paths: Mapping[str, str], views: Mapping[str, View],
-                 seen: Mapping[str, np.ndarray]):
+                 seen: Mapping[str, np.ndarray], weigh: Callable[[str], pd.DataFrame] | None = None):
+        self.weigh = weigh
         self.model, self.loading, self.paths, self.views, self.seen = model, loading, paths, views, seen
         self.names = list(views)
         self.answer = answer_of(next(iter(views.values())), model.classes)
@@ -236,7 +238,9 @@ class PictureSections:
 
     @cached_property
     def _contributions(self) -> pd.DataFrame:
-        return tables.contributions(self.views)
+        if self.weigh is None:
+            return tables.contributions(self.views)
+        return pd.concat([self.weigh(name).assign(picture=name) for name in self.names], ignore_index=True)
 
     def contribution(self) -> Section:
         """``tables.contributions``."""
