@@ -61,7 +61,9 @@ def trained_variants(table: pd.DataFrame, seeds: pd.DataFrame, published: pd.Ser
     alt = (f"Change of top-1 from {reference} of {len(rows)} trained variants, with 95 % intervals: "
            + "; ".join(f"{label} {change:+.2%}" for label, change in zip(rows["label"], rows["difference"]))
            + f". The interval over pictures and seeds leaves 0 out for {int(clear.sum())}.")
-    return finish(figure, alt=alt, height=150 + 30 * len(rows), legend_layout={"y": 1 + 8 / (60 + 30 * len(rows))})
+    plot = 34 * len(rows) + 30
+    return finish(figure, alt=alt, height=plot + 120, margin={"t": 70},
+                  legend_layout={"y": 1 + 6 / plot, "x": 0, "xref": "container"})
 
 
 def _lines(label: str) -> str:

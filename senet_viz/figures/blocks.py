@@ -2,6 +2,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
+from .drawing import Drawing
 from .style import ANGLES, colour, finish, hover_name, in_blocks, last_branch, mark_stages, shorten, symbol
 
 
@@ -15,7 +16,7 @@ def all_blocks(summary: pd.DataFrame) -> go.Figure:
     labels = table.drop_duplicates("block")
     kernels = [kernel for kernel in labels["kernel"].unique() if kernel]
     pictures = list(table["picture"].unique())
-    figure = go.Figure()
+    figure = Drawing()
     for i, picture in enumerate(pictures):
         rows = table[table["picture"] == picture]
         common = {"x": rows["label"], "offsetgroup": str(i), "legendgroup": str(i), "name": shorten(picture)}

@@ -2,6 +2,7 @@
 import numpy as np
 import plotly.graph_objects as go
 
+from .drawing import Drawing
 from .maps import data_uri
 from .style import COLOURS, finish
 
@@ -22,8 +23,9 @@ def box_picker(picture: np.ndarray, name: str, box: tuple[float, float, float, f
     width, height = size or shown
     x, y = np.meshgrid(np.linspace(0, width, GRID), np.linspace(0, height, GRID))
     unseen = {"marker": {"opacity": 0}}
-    figure = go.Figure(go.Scatter(x=x.ravel(), y=y.ravel(), mode="markers", hoverinfo="skip", selected=unseen,
-                                  unselected=unseen, **unseen))
+    figure = Drawing()
+    figure.add_scatter(x=x.ravel(), y=y.ravel(), mode="markers", hoverinfo="skip", selected=unseen,
+                                  unselected=unseen, **unseen)
     figure.add_layout_image(source=data_uri(picture), x=0, y=0, sizex=width, sizey=height, xref="x", yref="y",
                             layer="below", sizing="stretch")
     line = {"color": COLOURS[1], "width": 3}
@@ -32,9 +34,8 @@ def box_picker(picture: np.ndarray, name: str, box: tuple[float, float, float, f
         left, top, right, bottom = box
         figure.add_shape(type="rect", x0=left, y0=top, x1=right, y1=bottom, line=line)
         alt += f", with a box from ({left:g}, {top:g}) to ({right:g}, {bottom:g})"
-    finish(figure, alt=f"{alt}.", height=shown[1], legend=False)
     # in a window that is narrower the picture shrinks, and keeps its shape
     figure.update_xaxes(range=[0, width], visible=False, constrain="domain", constraintoward="left")
     figure.update_yaxes(range=[height, 0], visible=False, constrain="domain", constraintoward="top", scaleanchor="x")
-    return figure.update_layout(width=shown[0], dragmode="select", margin={"l": 0, "r": 0, "t": 0, "b": 0},
-                                newselection={"line": line})
+    return finish(figure, alt=f"{alt}.", height=shown[1], legend=False, width=shown[0], dragmode="select",
+                  margin={"l": 0, "r": 0, "t": 0, "b": 0}, newselection={"line": line})

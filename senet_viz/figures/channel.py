@@ -4,6 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .classes import NEUTRAL, counted
+from .drawing import Drawing
 from .style import COLOURS, finish, hover_name
 
 CLOSED, OPEN = 0.05, 0.95  # beyond these a gate counts as saturated
@@ -22,17 +23,19 @@ def channel_classes(table: pd.DataFrame, top: int = 10, *, quantity: str = "mean
     rows = pd.concat([ranked.head(top), ranked.tail(top)]) if split else ranked
     place = np.arange(len(rows)) + (np.arange(len(rows)) >= top if split else 0)  # an empty line between the two ends
     few = rows["few"].eq(True)
-    figure = go.Figure(go.Scatter(
+    figure = Drawing()
+    figure.add_scatter(
         x=rows["mean"], y=place, mode="markers", customdata=rows[["std", "count"]],
         error_x={"type": "data", "array": rows["std"], "color": COLOURS[0], "thickness": 1.2, "width": 3},
         marker={"size": 8, "color": COLOURS[0], "symbol": np.where(few, "circle-open", "circle").tolist()},
         hovertext=[hover_name(name) for name in rows["class"]],
         hovertemplate="%{hovertext}<br>mean %{x:.4f}, standard deviation %{customdata[0]:.4f}, "
-                      "n = %{customdata[1]}<extra></extra>"))
+                      "n = %{customdata[1]}<extra></extra>")
     if len(ranked):
-        figure.add_vline(x=ranked["mean"].mean(), line={"color": NEUTRAL, "width": 1, "dash": "dash"},
-                         annotation={"text": "mean over classes", "yref": "y domain", "y": 1, "yanchor": "bottom",
-                                     "xanchor": "center", "font": {"size": 12}})
+        mean = ranked["mean"].mean()
+        figure.add_vline(x=mean, line={"color": NEUTRAL, "width": 1, "dash": "dash"})
+        figure.add_annotation(x=mean, y=1, yref="y domain", yanchor="bottom", xanchor="center", showarrow=False,
+                              text="mean over classes", font={"size": 12})
     names = [counted(*row) for row in zip(rows["class"], rows["count"], few)]
     figure.update_xaxes(title=f"{quantity}<br>± standard deviation")
     figure.update_yaxes(
@@ -56,11 +59,12 @@ def channel_histogram(table: pd.DataFrame, *, quantity: str = "gate") -> go.Figu
     """
     total = table["count"].sum()
     shares = table["count"] / max(total, 1)
-    figure = go.Figure(go.Bar(
+    figure = Drawing()
+    figure.add_bar(
         x=(table["left"] + table["right"]) / 2, y=table["count"], width=table["right"] - table["left"],
         marker={"color": COLOURS[0], "line": {"width": 0}},
         customdata=np.stack([table["left"], table["right"], shares], axis=1),
-        hovertemplate="%{customdata[0]:.2f} to %{customdata[1]:.2f}: %{y} (%{customdata[2]:.1%})<extra></extra>"))
+        hovertemplate="%{customdata[0]:.2f} to %{customdata[1]:.2f}: %{y} (%{customdata[2]:.1%})<extra></extra>")
     # half a bin of slack: an edge such as 0.05 is not a number that floats hold
     below = shares[(table["left"] + table["right"]) / 2 < CLOSED].sum()
     above = shares[(table["left"] + table["right"]) / 2 > OPEN].sum()

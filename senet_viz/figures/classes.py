@@ -9,8 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 from plotly.colors import hex_to_rgb
-from plotly.subplots import make_subplots
 
+from .drawing import Drawing
 from .style import colour, dash, finish, hover_name, shorten
 
 SVG_POINTS = 20_000  # beyond, WebGL; a browser has few contexts for that, and a page several such figures
@@ -52,10 +52,10 @@ def class_panels(
     styles = _styles(lines, names)
     rows, columns = max(1, math.ceil(len(labels) / columns)), max(1, min(columns, len(labels)))
     plot = 140 * rows + 60 * (rows - 1) if rows > 1 else 280
-    figure = make_subplots(
+    figure = Drawing(
         rows, columns, subplot_titles=[shorten(label) for label in labels], shared_yaxes="all",
         horizontal_spacing=0.15 / columns, vertical_spacing=60 / plot)
-    kind = go.Scattergl if len(lines) * (3 if band else 1) > SVG_POINTS else go.Scatter
+    kind = "scattergl" if len(lines) * (3 if band else 1) > SVG_POINTS else "scatter"
     seen = set()
     for place, (_, panel) in enumerate(lines.groupby("label", sort=False)):
         at = {"row": place // columns + 1, "col": place % columns + 1}
@@ -65,19 +65,19 @@ def class_panels(
             style, values = styles[name], groups[name]
             x, y = ribbon(values["channel"], values["value"] - values[band], values["value"] + values[band])
             if x:
-                figure.add_trace(kind(
-                    x=x, y=y, mode="lines", line={"width": 0}, fill="toself", fillcolor=style["fill"],
-                    legendgroup=style["group"], showlegend=False, hoverinfo="skip"), **at)
+                figure.add(
+                    kind, x=x, y=y, mode="lines", line={"width": 0}, fill="toself", fillcolor=style["fill"],
+                    legendgroup=style["group"], showlegend=False, hoverinfo="skip", **at)
         for name in present:
             style, values = styles[name], groups[name]
             spread = "" if name[0] else ", standard deviation %{customdata[0]:.3f}"
             spread += "" if name[0] or name == ALL else ", n = %{customdata[1]}"
-            figure.add_trace(kind(
-                x=values["channel"], y=values["value"], name=style["name"], legendgroup=style["group"],
+            figure.add(
+                kind, x=values["channel"], y=values["value"], name=style["name"], legendgroup=style["group"],
                 showlegend=name not in seen, mode="lines+markers" if name[0] else "lines", line=style["line"],
                 legendrank=style["rank"], marker={"size": 4, "symbol": style["symbol"]},
                 customdata=values[["std", "count"]],
-                hovertemplate=f"{hover_name(name[1])}<br>channel %{{x}}: %{{y:.4f}}{spread}<extra></extra>"), **at)
+                hovertemplate=f"{hover_name(name[1])}<br>channel %{{x}}: %{{y:.4f}}{spread}<extra></extra>", **at)
             seen.add(name)
         if place + columns >= len(labels):
             figure.update_xaxes(title={"text": "channel index", "standoff": 5}, **at)
@@ -87,8 +87,8 @@ def class_panels(
     figure.add_annotation(
         text=quantity + (f" (band: mean ± {BANDS[band]})" if band else ""), textangle=-90, showarrow=False,
         x=0, xref="paper", xanchor="right", xshift=-32, y=0.5, yref="paper", yanchor="middle", font={"size": 13})
-    finish(figure, alt=_alt(lines, labels, band, quantity), height=plot + 130)
-    return figure.update_layout(legend={"y": 1 + 30 / plot})
+    return finish(figure, alt=_alt(lines, labels, band, quantity), height=plot + 130,
+                  legend_layout={"y": 1 + 30 / plot})
 
 
 def ribbon(x: Iterable, low: ArrayLike, high: ArrayLike) -> tuple[list, list]:

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from .dimension import TICKS
+from .drawing import Drawing
 from .style import (
     ANGLES,
     COLOURS,
@@ -48,7 +48,7 @@ def compared_curves(table: pd.DataFrame, measures: Mapping[str, tuple[str, str]]
     """
     shown = {name: about for name, about in measures.items() if table[name].notna().any()}
     rows = max(1, -(-len(shown) // columns))
-    figure = make_subplots(rows, columns, shared_xaxes=False, horizontal_spacing=0.13, vertical_spacing=0.34 / rows,
+    figure = Drawing(rows, columns, shared_xaxes=False, horizontal_spacing=0.13, vertical_spacing=0.34 / rows,
                            subplot_titles=[title for title, _ in shown.values()])
     runs = list(dict.fromkeys(table["run"]))
     for i, (name, (_, form)) in enumerate(shown.items()):
@@ -73,13 +73,13 @@ def compared_curves(table: pd.DataFrame, measures: Mapping[str, tuple[str, str]]
         f"{run} {span(told, form)}" for run in runs
         if len(told := table[table["run"] == run].set_index("label")[name].dropna()))
         for name, (title, form) in shown.items()]
-    finish(figure, alt=f"{len(runs)} networks over depth. {'. '.join(parts)}.", height=ROW * rows + 80)
-    return _near(figure, rows)
+    return finish(figure, alt=f"{len(runs)} networks over depth. {'. '.join(parts)}.", height=ROW * rows + 80,
+                  legend_layout=_near(rows))
 
 
-def _near(figure: go.Figure, rows: int) -> go.Figure:
+def _near(rows: int) -> dict[str, float]:
     """The legend right above the titles of panels, however many rows of these there are."""
-    return figure.update_layout(legend_y=1 + 34 / (ROW * rows))
+    return {"y": 1 + 34 / (ROW * rows)}
 
 
 def compared_differences(table: pd.DataFrame, measures: Mapping[str, tuple[str, str, float]], *, columns: int = 2
@@ -95,7 +95,7 @@ def compared_differences(table: pd.DataFrame, measures: Mapping[str, tuple[str, 
     known = table[table["low"].notna()]
     shown = {name: about for name, about in measures.items() if (known["measure"] == name).any()}
     rows = max(1, -(-len(shown) // columns))
-    figure = make_subplots(rows, columns, horizontal_spacing=0.13, vertical_spacing=0.34 / rows,
+    figure = Drawing(rows, columns, horizontal_spacing=0.13, vertical_spacing=0.34 / rows,
                            subplot_titles=[title for title, *_ in shown.values()])
     said = []
     for i, (name, (title, form, small)) in enumerate(shown.items()):
@@ -119,7 +119,7 @@ def compared_differences(table: pd.DataFrame, measures: Mapping[str, tuple[str, 
                   height=int(0.9 * ROW) * rows + 80, legend=False)
 
 
-def stage_axis(figure: go.Figure, stages: pd.Series, **place: int) -> None:
+def stage_axis(figure: Drawing, stages: pd.Series, **place: int) -> None:
     """The x axis of ``depth``: stages by number, with lines between them."""
     found = sorted(set(stages))
     figure.update_xaxes(tickvals=found, ticktext=[str(stage) for stage in found], showgrid=False, zeroline=False,
@@ -137,11 +137,12 @@ def similarity_matrix(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], nam
         names: of the networks.
     """
     values = table.to_numpy(dtype=float)
-    figure = go.Figure(go.Heatmap(
+    figure = Drawing()
+    figure.add_heatmap(
         z=values, x=list(table.columns), y=list(table.index), zmin=0, zmax=1, colorscale=SEQUENTIAL, zsmooth=False,
         hoverongaps=False, colorbar={"title": {"text": "CKA", "side": "right"}, "thickness": 14},
         hovertemplate=f"%{{y}} of {hover_name(names[0])}<br>%{{x}} of {hover_name(names[1])}<br>CKA %{{z:.3f}}"
-                      "<extra></extra>"))
+                      "<extra></extra>")
     for one, two in pairs:
         x, y = list(table.columns).index(two), list(table.index).index(one)
         figure.add_shape(type="rect", x0=x - 0.5, x1=x + 0.5, y0=y - 0.5, y1=y + 0.5,
@@ -154,8 +155,8 @@ def similarity_matrix(table: pd.DataFrame, pairs: Sequence[tuple[str, str]], nam
         row, column = np.unravel_index(np.nanargmax(values), values.shape)
         alt += (f", from {told.min():.2f} to {told.max():.2f}; the highest is of {table.index[int(row)]} with "
                 f"{table.columns[int(column)]}")
-    finish(figure, alt=f"{alt}.", height=int(np.clip(22 * len(table) + 170, 300, 900)), legend=False)
-    return figure.update_layout(margin={"l": 90, "b": 90})
+    return finish(figure, alt=f"{alt}.", height=int(np.clip(22 * len(table) + 170, 300, 900)), legend=False,
+                  margin={"l": 90, "b": 90})
 
 
 def similarity_along(parts: Mapping[str, pd.DataFrame]) -> go.Figure:
@@ -165,7 +166,7 @@ def similarity_along(parts: Mapping[str, pd.DataFrame]) -> go.Figure:
         parts: what is compared, for the legend → a table with the columns first, second, stage, position, cka, low,
             high, shuffled_low, shuffled_high; a row a pair.
     """
-    figure = go.Figure()
+    figure = Drawing()
     for i, table in enumerate(parts.values()):
         x = depth(table)
         order = x.argsort(kind="stable")
@@ -202,7 +203,7 @@ def channel_changes(table: pd.DataFrame, agreement: pd.DataFrame, names: tuple[s
         names: of the networks.
     """
     told, labels = bool(agreement["correlation"].notna().any()), list(agreement["label"])
-    figure = make_subplots(1 + told, 1, shared_xaxes=True, vertical_spacing=0.06,
+    figure = Drawing(1 + told, 1, shared_xaxes=True, vertical_spacing=0.06,
                            row_heights=[0.6, 0.4] if told else [1.0])
     figure.add_box(x=table["label"], y=table["difference"], name="a channel's mean gate", showlegend=False,
                    boxpoints="outliers", marker={"color": COLOURS[0], "size": 3}, line={"width": 1.3},
@@ -239,7 +240,7 @@ def compared_photos(table: pd.DataFrame, apart: pd.DataFrame) -> go.Figure:
     """
     panels = {"mean": "mean gate", "std": "spread over channels", "below": "share under .05", "above": "share over .95"}
     rows = 2 + bool(len(apart))
-    figure = make_subplots(rows, 2, horizontal_spacing=0.13, vertical_spacing=0.34 / rows, specs=[
+    figure = Drawing(rows, 2, horizontal_spacing=0.13, vertical_spacing=0.34 / rows, specs=[
         [{}, {}], [{}, {}], *([[{"colspan": 2}, None]] if len(apart) else [])],
         subplot_titles=[*panels.values(), *(["distance of two photos' gates"] if len(apart) else [])])
     runs, pictures = (list(dict.fromkeys(table[name])) for name in ("run", "picture"))
@@ -274,9 +275,8 @@ def compared_photos(table: pd.DataFrame, apart: pd.DataFrame) -> go.Figure:
         figure.update_yaxes(rangemode="tozero", row=rows, col=1)
     parts = [f"{run}: mean gate {span(table[table['run'] == run].groupby('label', sort=False)['mean'].mean(), '.2f')}"
              for run in runs]
-    finish(figure, alt=f"{len(pictures)} photo{'s' * (len(pictures) != 1)} in {len(runs)} networks. "
-                       f"{'; '.join(parts)}.", height=ROW * rows + 100)
-    return _near(figure, rows)
+    return finish(figure, alt=f"{len(pictures)} photo{'s' * (len(pictures) != 1)} in {len(runs)} networks. "
+                              f"{'; '.join(parts)}.", height=ROW * rows + 100, legend_layout=_near(rows))
 
 
 def static_compared(table: pd.DataFrame) -> go.Figure:
@@ -287,7 +287,7 @@ def static_compared(table: pd.DataFrame) -> go.Figure:
     """
     places, runs = (list(dict.fromkeys(table[name])) for name in ("place", "run"))
     step = min(0.6 / max(1, len(runs) - 1), 0.2)
-    figure = go.Figure()
+    figure = Drawing()
     for r, run in enumerate(runs):
         rows = table[table["run"] == run]
         figure.add_scatter(

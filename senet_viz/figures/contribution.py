@@ -1,8 +1,8 @@
 """The gate beside what it leaves of the maps: a gate is not a contribution, since later scales can undo it."""
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
+from .drawing import Drawing
 from .style import ANGLES, colour, dash, finish, hover_name, in_blocks, last_branch, mark_stages, shorten, symbol
 
 
@@ -27,7 +27,7 @@ def contribution(table: pd.DataFrame) -> go.Figure:
         titles = ("mean gate", "share of the gated branch in the sum:<br>‖s·U‖ / (‖s·U‖ + ‖shortcut‖)")
         axes = ("mean gate", "share of norm")
     has_shortcut = table["shortcut"].notna().any()
-    figure = make_subplots(2, 1, shared_xaxes=True, vertical_spacing=0.2, subplot_titles=titles)
+    figure = Drawing(2, 1, shared_xaxes=True, vertical_spacing=0.2, subplot_titles=titles)
     pictures = list(table["picture"].unique())
     for i, picture in enumerate(pictures):
         rows = table[table["picture"] == picture]
@@ -43,15 +43,14 @@ def contribution(table: pd.DataFrame) -> go.Figure:
     for row in (1, 2):
         figure.update_yaxes(title=axes[row - 1], rangemode="tozero", row=row, col=1)
         mark_stages(figure, table.drop_duplicates("block")["stage"], names=row == 1, row=row, col=1)
-    for title in figure.layout.annotations[:2]:
+    for title in figure.layout["annotations"][:2]:
         title.update(font={"size": 13})  # they fit a narrow window
-    figure.layout.annotations[0].update(yshift=18)  # above the stages' names
+    figure.layout["annotations"][0].update(yshift=18)  # above the stages' names
     figure.update_xaxes(type="category", autotickangles=ANGLES)
     figure.update_xaxes(title="attention block, in network order", row=2, col=1)
     alt = (f"Mean gate and share of norm {in_blocks(table['block'].nunique())} for {len(pictures)} "
            f"picture{'s' * (len(pictures) != 1)}: mean gates from "
            f"{table['gate'].min():.2f} to {table['gate'].max():.2f}, shares from {table[quantity].min():.2f} to "
            f"{table[quantity].max():.2f}.")
-    finish(figure, alt=alt, height=620)
-    return figure.update_layout(legend={"y": 1.12}, margin={"t": 110})
+    return finish(figure, alt=alt, height=620, legend_layout={"y": 1.12}, margin={"t": 110})
 

@@ -2,6 +2,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
+from .drawing import Drawing
 from .style import COLOURS, GREY, finish, hover_name, shorten
 
 
@@ -11,7 +12,7 @@ def cost_by_stage(table: pd.DataFrame) -> go.Figure:
     Args:
         table: columns part, without, attention (which may be negative: then it saves).
     """
-    figure = go.Figure()
+    figure = Drawing()
     for column, name, tint in (("without", "without attention", COLOURS[4]), ("attention", "attention", COLOURS[1])):
         figure.add_bar(x=table["part"], y=table[column] / 1e6, name=name, marker={"color": tint, "line": {"width": 0}},
                        customdata=table[column],
@@ -50,13 +51,14 @@ def error_against_parameters(table: pd.DataFrame, *, source: str, mark: str | No
                     + (" center" if at is None else " right"))  # a line may go through the dot
         return "middle right"
 
-    figure = go.Figure(go.Scatter(
+    figure = Drawing()
+    figure.add_scatter(
         x=rows["parameters"] / 1e6, y=rows["top1"], mode="markers+text", text=[shorten(name) for name in rows["name"]],
         textposition=[place(row) for row in rows.itertuples()],
         marker={"opacity": 1, "size": [13 if one else 9 for one in marked],
                 "color": [COLOURS[int(one)] for one in marked]},
         hovertext=[f"{hover_name(name)}: {error:.2f} % with {count:,} parameters" for name, error, count in zip(
-            rows["name"], rows["top1"], rows["parameters"])], hovertemplate="%{hovertext}<extra></extra>"))
+            rows["name"], rows["top1"], rows["parameters"])], hovertemplate="%{hovertext}<extra></extra>")
     ends = rows["parameters"] if at is None else pd.Series([*rows["parameters"], at])
     if at is not None:
         figure.add_vline(x=at / 1e6, line={"color": GREY, "width": 1.5, "dash": "dash"}, layer="below")

@@ -4,6 +4,7 @@ import math
 import pandas as pd
 import plotly.graph_objects as go
 
+from .drawing import Drawing
 from .style import ANGLES, COLOURS, finish, in_blocks, mark_stages, span
 
 TICKS = [1, 1.5, 2, 3, 5, 10, 20, 50, 100, 200, 500]  # numbers of directions, on logarithmic axes
@@ -23,7 +24,7 @@ def dimension(table: pd.DataFrame, *, quantity: str = "gate") -> go.Figure:
         quantity: what moves, for the legend.
     """
     blocks = table.drop_duplicates("block")
-    figure = go.Figure()
+    figure = Drawing()
     for source, (words, colour, dash, symbol) in LINES.items():
         rows = table[(table["source"] == source) & table["dimension"].notna()]
         if rows.empty:

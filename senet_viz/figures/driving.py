@@ -2,6 +2,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
+from .drawing import Drawing
 from .style import ANGLES, COLOURS, finish, in_blocks, mark_stages, span
 
 LINES = {  # name, colour, dash, marker
@@ -33,7 +34,7 @@ def driving(table: pd.DataFrame, *, properties: bool = False, quantity: str = "g
     """
     blocks = table.drop_duplicates("block")
     lines = PROPERTIES if properties else LINES
-    figure = go.Figure()
+    figure = Drawing()
     for driver, (name, colour, dash, symbol) in lines.items():
         rows = table[(table["driver"] == driver) & table["share"].notna()]
         if rows.empty:

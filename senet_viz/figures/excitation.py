@@ -2,6 +2,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
+from .drawing import Drawing
 from .style import colour, dash, finish, hover_name, shorten, symbol
 
 SVG_POINTS = 6000  # beyond this many points the browser draws with WebGL
@@ -20,15 +21,15 @@ def excitation(gates: pd.DataFrame, label: str, *, order=None, quantity: str = "
     order = sorted(gates["channel"].unique()) if order is None else list(order)
     sequential = order == sorted(order)
     pictures = list(gates["picture"].unique())
-    kind = go.Scattergl if len(order) * len(pictures) > SVG_POINTS else go.Scatter
-    figure = go.Figure()
+    kind = "scattergl" if len(order) * len(pictures) > SVG_POINTS else "scatter"
+    figure = Drawing()
     for i, picture in enumerate(pictures):
         values = gates[gates["picture"] == picture].set_index("channel")["value"].reindex(order)
-        figure.add_trace(kind(
-            x=order if sequential else list(range(len(order))), y=values, name=shorten(picture), customdata=order,
+        figure.add(
+            kind, x=order if sequential else list(range(len(order))), y=values, name=shorten(picture), customdata=order,
             mode="lines+markers", line={"color": colour(i), "width": 1.3, "dash": dash(i)},
             marker={"size": 4, "symbol": symbol(i)},
-            hovertemplate=f"{hover_name(picture)}<br>channel %{{customdata}}: %{{y:.4f}}<extra></extra>"))
+            hovertemplate=f"{hover_name(picture)}<br>channel %{{customdata}}: %{{y:.4f}}<extra></extra>")
     low, high = min(bounds[0], float(gates["value"].min())), max(bounds[1], float(gates["value"].max()))
     figure.update_xaxes(title="channel index" if sequential else "channels in the chosen order")
     figure.update_yaxes(title=f"{quantity} in {label}", range=[low - 0.03, high + 0.03])

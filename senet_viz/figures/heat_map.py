@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from .drawing import Drawing
 from .style import DIVERGING, SEQUENTIAL, finish, hover_name, shorten
 
 NAMED_CLASSES, NAMED_CHANNELS = 60, 40  # more have no room for their names
@@ -26,11 +27,12 @@ def class_heat_map(table: pd.DataFrame, *, quantity: str | None = None) -> go.Fi
     quantity = quantity or ("mean gate − mean over classes" if low < 0 else "mean gate")
     names = _unique([hover_name(str(name)) for name in table.index])
     channels = [str(channel) for channel in table.columns]
-    figure = go.Figure(go.Heatmap(
+    figure = Drawing()
+    figure.add_heatmap(
         z=values, x=channels, y=names, zmin=-top if low < 0 else 0.0, zmax=top, zsmooth=False,
         colorscale=DIVERGING if low < 0 else SEQUENTIAL, hoverongaps=False,
         colorbar={"title": {"text": quantity, "side": "right"}, "thickness": 14},
-        hovertemplate="%{y}<br>channel %{x}: %{z:.4f}<extra></extra>"))
+        hovertemplate="%{y}<br>channel %{x}: %{z:.4f}<extra></extra>")
     named = len(names) <= NAMED_CLASSES
     sequential = table.columns.is_monotonic_increasing
     figure.update_xaxes(

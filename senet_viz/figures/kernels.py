@@ -3,16 +3,19 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .classes import NEUTRAL, faint
+from .drawing import Drawing
 from .style import ANGLES, colour, dash, finish, hover_name, mark_stages, shorten, symbol
 
 
-def kernel_preference(preference: pd.DataFrame) -> go.Figure:
+def kernel_preference(preference: pd.DataFrame, *, reach: float | None = None, legend: bool = True) -> go.Figure:
     """Bars of mean(largest − smallest kernel's weight) over channels, a group a unit (SKNet, Fig. 3).
 
     Args:
         preference: what ``senet_viz.tables.kernel_preference`` gives.
+        reach: of the y axis, up and down; as far as the bars go when None.
+        legend: which bars are of which picture.
     """
-    figure = go.Figure()
+    figure = Drawing()
     pictures = list(preference["picture"].unique())
     for i, picture in enumerate(pictures):
         rows = preference[preference["picture"] == picture]
@@ -26,13 +29,13 @@ def kernel_preference(preference: pd.DataFrame) -> go.Figure:
     figure.add_hline(y=0, line={"color": "rgba(128,128,128,0.8)", "width": 1})
     figure.update_layout(barmode="group")
     figure.update_xaxes(title="selective-kernel unit, in network order", type="category", autotickangles=ANGLES)
-    figure.update_yaxes(title=f"mean weight difference, {names}")
+    figure.update_yaxes(title=f"mean weight difference, {names}", range=None if reach is None else [-reach, reach])
     means = preference.groupby("label", sort=False)["difference"].mean()
     larger = int((means > 0).sum())
     alt = (f"Mean difference of the kernel weights, {names}, in {len(units)} units for {len(pictures)} "
            f"picture{'s' * (len(pictures) != 1)}: the larger kernel has more weight in {larger} of {len(units)} units "
            f"on average; from {means.min():+.3f} in {means.idxmin()} to {means.max():+.3f} in {means.idxmax()}.")
-    return finish(figure, alt=alt)
+    return finish(figure, alt=alt, legend=legend)
 
 
 def fig3_lines(groups: pd.DataFrame, label: str) -> go.Figure:
@@ -46,7 +49,7 @@ def fig3_lines(groups: pd.DataFrame, label: str) -> go.Figure:
     kernel = table["kernel"].iloc[0] if len(table) else "largest"
     widths = [str(width) for width in sorted({*(table["last"] - table["first"] + 1)})]
     single = widths == ["1"]
-    figure = go.Figure()
+    figure = Drawing()
     for i, (picture, rows) in enumerate(table.groupby("picture", sort=False)):
         channels = rows[["first", "last"]].agg(lambda ends: "–".join(map(str, dict.fromkeys(ends))), axis=1)
         figure.add_scatter(
@@ -73,7 +76,7 @@ def fig3_bars(bars: pd.DataFrame, smallest: str, largest: str) -> go.Figure:
         smallest, largest: names of the two kernels.
     """
     bars = bars.assign(std=bars.get("std", float("nan")), count=bars.get("count", 1))
-    figure = go.Figure()
+    figure = Drawing()
     for i, (zoom, rows) in enumerate(bars.groupby("zoom", sort=False)):
         spread = ", standard deviation %{customdata[0]:.4f}" if rows["std"].notna().any() else ""
         figure.add_bar(

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import plotly.graph_objects as go
 from PIL import Image
-from plotly.subplots import make_subplots
 
+from .drawing import Drawing
 from .style import DIVERGING, SEQUENTIAL, finish, shorten
 
 CELL, SMALL_CELL = 190, 140  # pixels of a panel's side, for up to three pictures and for more
@@ -180,7 +180,7 @@ def _grid(pictures, panels, titles, rows, *, opacity, smooth, alt, boxes=None) -
     head = LINE * lines + GAP  # a row's name stands above its panels
     inside = (cell + head) * count - head
     titles = [shorten(title, cell * 2 // 11) for title in titles]
-    figure = make_subplots(
+    figure = Drawing(
         count, len(titles), column_titles=titles, horizontal_spacing=GAP / (side * len(titles)),
         vertical_spacing=head / inside if count > 1 else 0)
     for row, (picture, line) in enumerate(zip(pictures, panels), 1):
@@ -204,17 +204,15 @@ def _grid(pictures, panels, titles, rows, *, opacity, smooth, alt, boxes=None) -
                 figure.add_shape(
                     type="rect", x0=max(left, 0) - 0.5, x1=min(right, width) - 0.5, y0=max(upper, 0) - 0.5,
                     y1=min(lower, height) - 0.5, line={"color": colour, "width": line}, row=row, col=column)
-        axis = (row - 1) * len(titles) + 1
-        domain = figure.layout[f"yaxis{axis if axis > 1 else ''}"].domain
         figure.add_annotation(
-            x=0, xref="paper", xanchor="left", y=domain[1], yref="paper", yanchor="bottom", text=rows[row - 1].text,
-            hovertext=rows[row - 1].whole, showarrow=False, align="left", font={"size": 12})
-    for title in figure.layout.annotations[:len(titles)]:  # above the first row's name
+            x=0, xref="paper", xanchor="left", y=figure.axis("y", row, 1)["domain"][1], yref="paper", yanchor="bottom",
+            text=rows[row - 1].text, hovertext=rows[row - 1].whole, showarrow=False, align="left", font={"size": 12})
+    for title in figure.layout["annotations"][:len(titles)]:  # above the first row's name
         title.update(yshift=LINE * lines, font={"size": 13})
     top = LINE * (lines + 1) + 2 * GAP
-    finish(figure, alt=alt, height=inside + top + GAP, legend=False)
     # a width of its own: panels of equal scale would drift apart in a wide window, and lie over one another in a narrow
-    return figure.update_layout(width=side * len(titles) + 2 * GAP, margin={"l": GAP, "r": GAP, "t": top, "b": GAP})
+    return finish(figure, alt=alt, height=inside + top + GAP, legend=False, width=side * len(titles) + 2 * GAP,
+                  margin={"l": GAP, "r": GAP, "t": top, "b": GAP})
 
 
 def _size(values: np.ndarray) -> str:

@@ -4,6 +4,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.colors import sequential
 
+from .drawing import Drawing
 from .style import ANGLES, GREY, finish, hover_name, mark_stages, shorten
 
 NAMED = 8   # columns; more are too narrow for names
@@ -36,13 +37,14 @@ def nearest_classes(table: pd.DataFrame) -> go.Figure:
     if down:
         z, text, hover = z.T, text.T, hover.T
     farthest = np.nanmax(z, initial=1)
-    figure = go.Figure(go.Heatmap(
+    figure = Drawing()
+    figure.add_heatmap(
         z=z, x=list(range(z.shape[1])), y=list(range(z.shape[0])), xgap=2, ygap=2,
         zmin=0, zmax=min(FAR, farthest), colorscale=NEAR_TO_FAR,
         text=text if z.shape[1] <= NAMED else None, texttemplate="%{text}", textfont={"size": 11, "color": "#111"},
         colorbar={"title": {"text": "distance" + f" (≥ {FAR:g} alike)" * bool(farthest > FAR), "side": "right"},
                   "thickness": 14, "nticks": 5},
-        hovertext=hover, hoverongaps=False, hovertemplate="%{hovertext}<extra></extra>"))
+        hovertext=hover, hoverongaps=False, hovertemplate="%{hovertext}<extra></extra>")
     of_blocks = {"title": "attention block, in network order", "tickvals": list(range(len(blocks))),
                  "ticktext": list(blocks["label"]), "showgrid": False, "zeroline": False, "automargin": True}
     of_pictures = {"tickvals": list(range(len(pictures))), "showgrid": False, "zeroline": False, "automargin": True,

@@ -2,6 +2,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
+from .drawing import Drawing
 from .style import ANGLES, COLOURS, finish, in_blocks, mark_stages
 
 # counts of channels as bars, shares of single gates as lines; what belongs together has one colour
@@ -21,7 +22,7 @@ def saturation(table: pd.DataFrame, *, quantity: str = "gate") -> go.Figure:
         quantity: what is saturated, for the legend.
     """
     shares = table[list(BARS)].div(table["channels"], axis=0)
-    figure = go.Figure()
+    figure = Drawing()
     for column, (name, colour, pattern) in BARS.items():
         figure.add_bar(
             x=table["label"], y=shares[column], name=name, opacity=0.6,
@@ -53,5 +54,5 @@ def saturation(table: pd.DataFrame, *, quantity: str = "gate") -> go.Figure:
            + "".join(f"; {limit.format(quantity)}: at most {table[column].max():.1%}, in "
                      f"{table['label'].iloc[table[column].argmax()]}"
                      for column, (limit, *_) in LINES.items() if table[column].notna().any()) + ".")
-    finish(figure, alt=alt, height=440)
-    return figure.update_layout(legend={"traceorder": "normal"})  # stacked bars would turn it around
+    # stacked bars would turn the legend around
+    return finish(figure, alt=alt, height=440, legend_layout={"traceorder": "normal"})

@@ -2,6 +2,7 @@
 import pandas as pd
 import plotly.graph_objects as go
 
+from .drawing import Drawing
 from .style import COLOURS, GREY, colour, finish, hover_name, in_blocks, signed_percent, symbol
 
 
@@ -12,7 +13,7 @@ def channel_effects(table: pd.DataFrame) -> go.Figure:
         table: columns label, channel, omega_squared, class, deviation, own, own_low, own_high, others, own_images; in
             network order.
     """
-    figure = go.Figure()
+    figure = Drawing()
     for i, (label, rows) in enumerate(table.groupby("label", sort=False)):
         spread = (rows["own_high"] - rows["own_low"]) / 2
         figure.add_scatter(
@@ -51,7 +52,7 @@ def removal(curve: pd.DataFrame, unedited: float) -> go.Figure:
         curve: columns score, share, draws, images, top1, difference, low, high.
         unedited: top-1 of the whole network, 0..1.
     """
-    figure = go.Figure()
+    figure = Drawing()
     for score, (name, colour_of, dash) in LINES.items():
         rows = curve[curve["score"] == score].sort_values("share")
         if rows.empty:

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
 from .classes import NEUTRAL, SVG_POINTS, faint
+from .drawing import Drawing
 from .kernels import kernel_preference
 from .style import ANGLES, COLOURS, finish, hover_name, mark_stages, shorten
 
@@ -73,8 +73,9 @@ def size_curves(
     ticks = {at: text for at, text in TICKS.items() if columns <= 2 or at in FEW_TICKS}
     figure.update_xaxes(type="log", tickvals=list(ticks), ticktext=list(ticks.values()), tickangle=0,
                         range=[math.log10(min(sizes)) - 0.03, math.log10(max(sizes)) + 0.03])
-    if at is not None and labels:
-        _rules(figure, labels, "x", at, {"color": COLOURS[3], "width": 2})
+    if at is not None:
+        for place in places:
+            figure.add_vline(x=at, line={"color": COLOURS[3], "width": 2}, **place)
     zoom = table[table["look"] == "zoom"].dropna(subset=quantity).sort_values("size", kind="stable")
     ends = zoom.groupby("label")[quantity].agg(["first", "last"])
     controls = [LOOKS[look][0] for look in LOOKS if look in seen and look != "zoom"]
@@ -94,9 +95,8 @@ def size_bars(preference: pd.DataFrame, size: float) -> go.Figure:
         size: one of its sizes.
     """
     zoom = preference[preference["look"] == "zoom"]
-    figure = kernel_preference(zoom[zoom["size"] == size].assign(picture=f"{size:g}×"))
-    reach = 1.05 * max(zoom["difference"].abs().max(), 0.01)
-    return figure.update_layout(showlegend=False).update_yaxes(range=[-reach, reach])
+    return kernel_preference(zoom[zoom["size"] == size].assign(picture=f"{size:g}×"),
+                             reach=1.05 * max(zoom["difference"].abs().max(), 0.01), legend=False)
 
 
 def size_slopes(slopes: pd.DataFrame) -> go.Figure:
@@ -105,7 +105,7 @@ def size_slopes(slopes: pd.DataFrame) -> go.Figure:
     Args:
         slopes: what ``senet_viz.experiments.sweep.size_slopes`` gives.
     """
-    figure, random = go.Figure(), slopes["random"].notna().any()
+    figure, random = Drawing(), slopes["random"].notna().any()
     name = "beyond all controls" if random else "beyond both controls"
     figure.add_bar(
         x=slopes["label"], y=slopes["left"], name=name,
@@ -141,30 +141,30 @@ def class_changes(
     table = table.assign(place=table.groupby("label", sort=False).cumcount())
     table = table[table["label"].isin(labels)]
     figure, places = _panels(labels, columns, "class, by index")
-    kind = go.Scattergl if 2 * len(table) > SVG_POINTS else go.Scatter
+    kind = "scattergl" if 2 * len(table) > SVG_POINTS else "scatter"
     classes = table["place"].max() + 1
     few = not classes > FEW
     parts = []
     for label, place in zip(labels, places):
         unit = table[table["label"] == label]
         for column, name, i in (("before", before, 0), ("after", after, 1)):
-            figure.add_trace(kind(
-                x=unit["place"], y=unit[column], name=shorten(name), legendgroup=column,
+            figure.add(
+                kind, x=unit["place"], y=unit[column], name=shorten(name), legendgroup=column,
                 showlegend=label == labels[0], mode="lines+markers" if few else "markers",
                 line={"color": COLOURS[i], "width": 1.5, "dash": ("solid", "dash")[i]},
                 marker={"color": COLOURS[i], "symbol": ("circle", "diamond")[i], "size": 6 if few else 4,
                         "opacity": 1 if few else 0.9},
                 customdata=unit[["count", "change"]], hovertext=[hover_name(str(class_)) for class_ in unit["class"]],
                 hovertemplate=f"%{{hovertext}}<br><b>{hover_name(label)}</b> {hover_name(name)}: %{{y:+.4f}}, change "
-                              "%{customdata[1]:+.4f}<br>n = %{customdata[0]}<extra></extra>"), **place)
+                              "%{customdata[1]:+.4f}<br>n = %{customdata[0]}<extra></extra>", **place)
         known = unit.dropna(subset=["before", "after"])
         if len(known):
             parts.append(f"{label} from {known['before'].mean():+.3f} to {known['after'].mean():+.3f}, up in "
                          f"{int((known['after'] > known['before']).sum())} of {len(known)} classes")
     figure.update_xaxes(zeroline=False, dtick=1 if classes < 10 else None)
     alt = f"{_capital(quantity)} by class, {before} and {after}: " + ("; ".join(parts) or "none known") + "."
-    _finish_panels(figure, labels, columns, table[["before", "after"]], quantity, alt)
-    return figure.update_layout(legend={"itemsizing": "trace" if few else "constant"})  # small dots, but not there
+    return _finish_panels(figure, labels, columns, table[["before", "after"]], quantity, alt,
+                          itemsizing="trace" if few else "constant")  # small dots, but not in the legend
 
 
 def size_effects(table: pd.DataFrame, *, quantity: str = "change of the weight difference") -> go.Figure:
@@ -177,7 +177,7 @@ def size_effects(table: pd.DataFrame, *, quantity: str = "change of the weight d
             classes_up (shares whose preference grew), images, classes (how many); a row a unit.
         quantity: what the change is, for the axis.
     """
-    figure = go.Figure()
+    figure = Drawing()
     for look in ("blur", "elsewhere"):
         _symbols(figure, table, look)
     _draws(figure, table)
@@ -203,7 +203,7 @@ def share_slopes(
         table: columns block, label, stage, slope, low, high, rho (rank correlation), images, classes; a row a unit.
         quantity: what the slope is, for the axis.
     """
-    figure = go.Figure()
+    figure = Drawing()
     _intervals(figure, table, "slope", "slope", "circle", "rank correlation ρ = %{customdata[2]:+.2f}, "
                "%{customdata[3]:,} images of %{customdata[4]:,} classes", ["rho", "images", "classes"])
     sure = int(((table["low"] > 0) | (table["high"] < 0)).sum())
@@ -220,17 +220,21 @@ def _capital(text: str) -> str:
     return (text[:1].upper() + text[1:]).replace("<br>", " ")
 
 
-def _panels(labels: list[str], columns: int, title: str) -> tuple[go.Figure, list[dict[str, int]]]:
+def _panels(labels: list[str], columns: int, title: str) -> tuple[Drawing, list[dict[str, int]]]:
     """An empty grid, and the place of each label; the lowest panel of each column names its x axis."""
     rows, columns, plot = _grid(labels, columns)
-    figure = make_subplots(
+    figure = Drawing(
         rows, columns, subplot_titles=[shorten(label) for label in labels], shared_yaxes="all",
         horizontal_spacing=0.1 / columns, vertical_spacing=60 / plot)
     figure.update_annotations(font={"size": 13})
-    places = [{"row": i // columns + 1, "col": i % columns + 1} for i in range(len(labels))]
+    places = _places(labels, columns)
     for place in places[-columns:]:
         figure.update_xaxes(title={"text": title, "standoff": 12, "font": {"size": 12}}, **place)
     return figure, places
+
+
+def _places(labels: list[str], columns: int) -> list[dict[str, int]]:
+    return [{"row": i // columns + 1, "col": i % columns + 1} for i in range(len(labels))]
 
 
 def _grid(labels: list[str], columns: int) -> tuple[int, int, int]:
@@ -240,7 +244,8 @@ def _grid(labels: list[str], columns: int) -> tuple[int, int, int]:
 
 
 def _finish_panels(
-        figure: go.Figure, labels: list[str], columns: int, table: pd.DataFrame | pd.Series, title: str, alt: str,
+        figure: Drawing, labels: list[str], columns: int, table: pd.DataFrame | pd.Series, title: str, alt: str,
+        itemsizing: str | None = None,
 ) -> go.Figure:
     """One range for all y axes, that of the table's values; a line at 0 where it is in range."""
     values = table.to_numpy(float)
@@ -248,26 +253,18 @@ def _finish_panels(
     low, high = (values.min(), values.max()) if len(values) else (0.0, 1.0)
     slack = max(0.05 * (high - low), 0.005)
     figure.update_yaxes(range=[low - slack, high + slack], zeroline=False)
-    if labels and low - slack < 0 < high + slack:
-        _rules(figure, labels, "y", 0, {"color": NEUTRAL, "width": 1})
+    if low - slack < 0 < high + slack:
+        for place in _places(labels, columns):
+            figure.add_hline(y=0, line={"color": NEUTRAL, "width": 1}, **place)
     figure.add_annotation(
         text=title, textangle=-90, showarrow=False, x=0, xref="paper", xanchor="right", xshift=-42, y=0.5,
         yref="paper", yanchor="middle", font={"size": 13})
     plot = _grid(labels, columns)[2]
-    finish(figure, alt=alt, height=plot + 140)
-    return figure.update_layout(legend={"y": 1 + 30 / plot}, margin={"l": 70, "b": 60})
+    return finish(figure, alt=alt, height=plot + 140, legend_layout={"y": 1 + 30 / plot, "itemsizing": itemsizing},
+                  margin={"l": 70, "b": 60})
 
 
-def _rules(figure: go.Figure, labels: list[str], axis: str, at: float, line: dict) -> None:
-    """A line across each panel; Plotly's own ``add_hline`` takes most of the time that such a figure takes."""
-    other = "y" if axis == "x" else "x"
-    figure.layout.shapes += tuple({
-        "type": "line", "line": line, f"{axis}ref": f"{axis}{number}", f"{axis}0": at, f"{axis}1": at,
-        f"{other}ref": f"{other}{number} domain", f"{other}0": 0, f"{other}1": 1,
-    } for number in ["", *range(2, len(labels) + 1)])
-
-
-def _symbols(figure: go.Figure, table: pd.DataFrame, look: str) -> None:
+def _symbols(figure: Drawing, table: pd.DataFrame, look: str) -> None:
     name, colour, _, symbol = LOOKS[look]
     if table[look].notna().any():
         figure.add_scatter(
@@ -290,7 +287,7 @@ def _random_band(unit: pd.DataFrame, quantity: str) -> pd.DataFrame:
     return band.assign(low=values["zoom"][start] + band["change_low"], high=values["zoom"][start] + band["change_high"])
 
 
-def _band(figure: go.Figure, band: pd.DataFrame, name: str, label: str, first: bool, place: dict[str, int]) -> None:
+def _band(figure: Drawing, band: pd.DataFrame, name: str, label: str, first: bool, place: dict[str, int]) -> None:
     common = {"x": band.index, "mode": "lines", "line": {"width": 0}, "legendgroup": "random"}
     figure.add_scatter(**common, y=band["low"], showlegend=False, hoverinfo="skip", **place)
     figure.add_scatter(
@@ -300,7 +297,7 @@ def _band(figure: go.Figure, band: pd.DataFrame, name: str, label: str, first: b
                       "%{customdata[1]:+.4f} beside 1×<extra></extra>", **place)
 
 
-def _draws(figure: go.Figure, table: pd.DataFrame) -> None:
+def _draws(figure: Drawing, table: pd.DataFrame) -> None:
     """The same zoom in networks with random weights: their mean, and a bar from the least to the largest draw."""
     rows = table[table["random"].notna()]
     if rows.empty:
@@ -316,7 +313,7 @@ def _draws(figure: go.Figure, table: pd.DataFrame) -> None:
 
 
 def _intervals(
-        figure: go.Figure, rows: pd.DataFrame, column: str, name: str, symbol: str, hover: str, data: list[str],
+        figure: Drawing, rows: pd.DataFrame, column: str, name: str, symbol: str, hover: str, data: list[str],
 ) -> None:
     figure.add_scatter(
         x=rows["label"], y=rows[column], name=name, mode="markers", legendrank=FIRST,
@@ -329,7 +326,7 @@ def _intervals(
 
 
 def _finish_units(
-        figure: go.Figure, table: pd.DataFrame, column: str, title: str, more: str, legend: bool = True) -> go.Figure:
+        figure: Drawing, table: pd.DataFrame, column: str, title: str, more: str, legend: bool = True) -> go.Figure:
     """Units in network order, even where the first trace leaves out some, with their stages, and a line at 0."""
     if len(table):
         mark_stages(figure, table["stage"])

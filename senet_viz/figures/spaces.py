@@ -3,8 +3,8 @@ from collections.abc import Mapping
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
+from .drawing import Drawing
 from .maps import cam_grid
 from .style import COLOURS, DASHES, GREY, finish, shorten
 
@@ -26,7 +26,7 @@ def map_lines(
         classes: signal's name → the class that its maps explain.
     """
     layers = list(next(iter(cams.values())))
-    figure = make_subplots(len(signals), 1, shared_xaxes=True, vertical_spacing=0.3 / max(1, len(signals)),
+    figure = Drawing(len(signals), 1, shared_xaxes=True, vertical_spacing=0.3 / max(1, len(signals)),
                            subplot_titles=[f"{shorten(name, 40)}, <i>{shorten(classes[name], 30)}</i>"
                                            for name in signals])
     for row, (name, signal) in enumerate(signals.items(), 1):

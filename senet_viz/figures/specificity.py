@@ -3,6 +3,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .classes import faint, ribbon
+from .drawing import Drawing
 from .style import ANGLES, COLOURS, finish, in_blocks, mark_stages, span
 
 # the colour, the line and the marker of each control
@@ -23,7 +24,7 @@ def specificity(table: pd.DataFrame, *, quantity: str = "gate") -> go.Figure:
         quantity: what varies, for the legend.
     """
     blocks = table.drop_duplicates("block")
-    figure = go.Figure()
+    figure = Drawing()
     for source, (name, colour, dash, symbol) in CONTROLS.items():
         rows = table[table["source"] == source]
         if rows.empty:

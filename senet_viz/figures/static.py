@@ -2,8 +2,8 @@
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
+from .drawing import Drawing
 from .style import COLOURS, GREY, finish, signed_percent, span
 
 WITHOUT = "no attention"
@@ -24,7 +24,7 @@ def static_or_dynamic(table: pd.DataFrame) -> go.Figure:
     """
     places, gates = list(table["place"].unique()), [gate for gate in table["gate"].unique() if gate != WITHOUT]
     below = WITHOUT in set(table["gate"])
-    figure = make_subplots(rows=1 + below, cols=1, shared_xaxes=True, vertical_spacing=0.06,
+    figure = Drawing(rows=1 + below, cols=1, shared_xaxes=True, vertical_spacing=0.06,
                            row_heights=[0.72, 0.28] if below else [1.0])
     step = min(WIDTH / max(1, len(gates) - 1), 0.2)
     ranks = [gate for gate in gates if gate not in LOOKS]
@@ -52,7 +52,7 @@ def static_or_dynamic(table: pd.DataFrame) -> go.Figure:
     return finish(figure, alt=_alt(table, places, gates), height=520 if below else 420)
 
 
-def _dots(figure: go.Figure, rows: pd.DataFrame, places: list[str], gate: str, look: tuple[str, str], shift: float,
+def _dots(figure: Drawing, rows: pd.DataFrame, places: list[str], gate: str, look: tuple[str, str], shift: float,
           row: int) -> None:
     colour, symbol = look
     x = [places.index(place) + shift for place in rows["place"]]

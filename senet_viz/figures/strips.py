@@ -2,8 +2,8 @@
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
+from .drawing import Drawing
 from .style import COLOURS, DIVERGING, SEQUENTIAL, finish
 
 STRIP, GAP = 34, 34  # pixels of height, and between two
@@ -21,7 +21,7 @@ def strips(table: pd.DataFrame, label: str, *, channel: int | None = None) -> go
     """
     names = list(dict.fromkeys(table["strip"]))
     height = len(names) * (STRIP + GAP)
-    figure = make_subplots(len(names), 1, vertical_spacing=GAP / height)
+    figure = Drawing(len(names), 1, vertical_spacing=GAP / height)
     limits = {scale: _limits(rows["value"], str(scale)) for scale, rows in table.groupby("scale", sort=False)}
     shared = last = None
     parts = []
@@ -29,7 +29,7 @@ def strips(table: pd.DataFrame, label: str, *, channel: int | None = None) -> go
         rows = table[table["strip"] == name]
         (low, high), values = limits[rows["scale"].iloc[0]], rows["value"].to_numpy(float)
         unit = rows["unit"].iloc[0]
-        axis = figure.layout[f"yaxis{row if row > 1 else ''}"].domain
+        axis = figure.axis("y", row, 1)["domain"]
         figure.add_heatmap(
             z=values[None], row=row, col=1, zmin=low, zmax=high, zsmooth=False,
             hovertemplate=f"{unit} %{{x}}: %{{z:.4g}}<extra></extra>",
@@ -59,8 +59,8 @@ def strips(table: pd.DataFrame, label: str, *, channel: int | None = None) -> go
         parts.append(f"{name} {values.min():.3g} to {values.max():.3g}")
     if last is not None:
         figure.update_xaxes(title="channel", showticklabels=True, row=last, col=1)
-    finish(figure, alt=f"{label} as strips of colours: {'; '.join(parts)}.", height=height + 90, legend=False)
-    return figure.update_layout(margin={"l": 20, "r": 70, "t": 40, "b": 50})
+    return finish(figure, alt=f"{label} as strips of colours: {'; '.join(parts)}.", height=height + 90, legend=False,
+                  margin={"l": 20, "r": 70, "t": 40, "b": 50})
 
 
 def _limits(values: pd.Series, scale: str) -> tuple[float, float]:

@@ -3,12 +3,15 @@ import html
 import math
 import textwrap
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 from plotly.colors import sequential
+
+from .drawing import Drawing
 
 # Okabe and Ito's colours, safe for colour-blind readers, without black and yellow, which vanish on one of the grounds;
 # the last two were chosen to stay apart from them in every eye
@@ -41,16 +44,25 @@ def symbol(index: int) -> str:
     return SYMBOLS[index // len(COLOURS) % len(SYMBOLS)]
 
 
-def finish(figure: go.Figure, *, alt: str, height: int = 420, legend: bool = True) -> go.Figure:
-    """Common layout; ``alt``, a description for those who do not see the figure, is kept in ``layout.meta``."""
-    entries = sum(trace.showlegend is not False for trace in figure.data) if legend else 0
+def finish(drawing: Drawing, *, alt: str, height: int = 420, legend: bool = True, **layout: Any) -> go.Figure:
+    """The figure that was drawn, with the common layout.
+
+    Args:
+        drawing: all of it.
+        alt: a description for those who do not see the figure, kept in ``layout.meta``.
+        height: in pixels, with a legend of one row.
+        legend: whether there is one.
+        layout: what else it is, or is instead; of the legend ``legend_layout``.
+    """
+    entries = sum(trace.get("showlegend") is not False for trace in drawing.data) if legend else 0
     height += 20 * (max(0, entries - 1) // 4)  # rows of the legend beyond the first, which would press on the plot
-    above = 1.12 if figure.layout.annotations else 1.06  # of the plot's height, which is small in a narrow window
-    figure.update_layout(
+    above = 1.12 if drawing.layout.get("annotations") else 1.06  # of the plot's height, small in a narrow window
+    drawing.update_layout(
         height=height, meta={"alt": alt}, showlegend=legend, hovermode="closest",
         margin={"l": 60, "r": 20, "t": 50, "b": 50},
-        legend={"orientation": "h", "yanchor": "bottom", "y": above, "xanchor": "left", "x": 0, "title": None})
-    return figure
+        legend={"orientation": "h", "yanchor": "bottom", "y": above, "xanchor": "left", "x": 0})
+    drawing.update_layout(legend=layout.pop("legend_layout", {}), **layout)
+    return drawing.figure()
 
 
 def headed(figure: go.Figure, title: str) -> go.Figure:
@@ -71,7 +83,7 @@ def headed(figure: go.Figure, title: str) -> go.Figure:
     return figure
 
 
-def mark_stages(figure: go.Figure, stages: ArrayLike, *, names: bool = True, **position: int) -> None:
+def mark_stages(figure: Drawing, stages: ArrayLike, *, names: bool = True, **position: int) -> None:
     """Grey lines between stages and their names on top; ``stages`` has one number for each category on the x axis."""
     stages = np.asarray(stages)
     edges = [0, *(np.flatnonzero(np.diff(stages)) + 1).tolist(), len(stages)]

@@ -6,6 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .dimension import TICKS
+from .drawing import Drawing
 from .style import COLOURS, DASHES, SEQUENTIAL, finish, hover_name, in_blocks, shorten
 
 
@@ -30,10 +31,11 @@ def training_map(table: pd.DataFrame, *, measure: str, quantity: str, top: float
         ticks = [tick for tick in TICKS if tick <= high]
         bar |= {"tickvals": np.log(ticks).tolist(), "ticktext": [f"{tick:g}" for tick in ticks]}
         high = float(np.log(high))
-    figure = go.Figure(go.Heatmap(
+    figure = Drawing()
+    figure.add_heatmap(
         z=drawn, x=list(table.columns), y=list(table.index), zmin=low, zmax=high, colorscale=SEQUENTIAL, colorbar=bar,
         customdata=values, hoverongaps=False,
-        hovertemplate=f"<b>%{{y}}</b>, step %{{x:,}}<br>{quantity} %{{customdata:.3f}}<extra></extra>"))
+        hovertemplate=f"<b>%{{y}}</b>, step %{{x:,}}<br>{quantity} %{{customdata:.3f}}<extra></extra>")
     figure.update_xaxes(title="step (training forwards)", showgrid=False)
     figure.update_yaxes(autorange="reversed", showgrid=False, type="category", ticks="", automargin=True,
                         dtick=1 if len(table) <= 40 else None)
@@ -54,14 +56,16 @@ def training_curves(runs: Mapping[str, pd.DataFrame], *, measure: str, quantity:
         quantity: what it is called.
         label: the block's.
     """
-    figure = go.Figure()
+    figure = Drawing()
     for number, (name, table) in enumerate(runs.items()):
         figure.add_scatter(
             x=table["step"], y=table[measure], mode="lines", name=shorten(name),
             line={"color": COLOURS[number % len(COLOURS)], "width": 1.8, "dash": DASHES[number % len(DASHES)]},
             hovertemplate=f"{hover_name(name)}<br>step %{{x:,}}: %{{y:.3f}}<extra></extra>")
     figure.update_xaxes(title="step (training forwards)")
-    figure.update_yaxes(title=quantity, **({"type": "log", "tickvals": TICKS} if measure == "dimension" else {}))
+    figure.update_yaxes(title=quantity)
+    if measure == "dimension":
+        figure.update_yaxes(type="log", tickvals=TICKS)
     ends = ", ".join(f"{name} ends at {values.iloc[-1]:.2f}" for name, table in runs.items()
                      if len(values := table[measure].dropna()))
     return finish(figure, alt=f"{quantity.capitalize()} of {label} over the training: {ends or 'not known'}.",

@@ -5,6 +5,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .classes import NEUTRAL, faint
+from .drawing import Drawing
 from .style import (
     ANGLES,
     COLOURS,
@@ -37,7 +38,7 @@ def edit_effects(table: pd.DataFrame, *, quantity: str = "lead_change", by: str 
     """
     name, style = QUANTITIES[quantity]
     against = [AGAINST] * (quantity == "lead_change")
-    figure = go.Figure()
+    figure = Drawing()
     groups = list(table[group].unique())
     for i, each in enumerate(groups):
         rows = table[table[group] == each]
@@ -82,7 +83,7 @@ def edit_travel(table: pd.DataFrame, *, quantity: str = "difference") -> go.Figu
     title = {"difference": "mean |change of the gate|", "distance": "1 − cosine"}[quantity]
     rest = table[~table["edited"]].set_index("label")[quantity].dropna()
     top = 1.05 * rest.max() if rest.any() else table[quantity].max()
-    figure = go.Figure()
+    figure = Drawing()
     for edited, name, tint in (
             (True, "edited (not to scale)", faint(COLOURS[1], 0.3)), (False, "not edited", COLOURS[0])):
         rows = table[table["edited"] == edited]
@@ -112,7 +113,7 @@ def forced_sizes(table: pd.DataFrame) -> go.Figure:
     Args:
         table: what ``senet_viz.experiments.what_if.forced_sizes`` gives.
     """
-    figure = go.Figure()
+    figure = Drawing()
     for i, (edit, rows) in enumerate(table.groupby("edit", sort=False)):
         figure.add_scatter(
             x=rows["size"], y=rows["lead"], name=edit, mode="lines+markers",
@@ -148,7 +149,7 @@ def evaluated(table: pd.DataFrame) -> go.Figure:
     ends = rows[["low_classes", "high_classes"] if wide else ["low", "high"]].to_numpy()
     clear = (ends[:, 0] > 0) | (ends[:, 1] < 0)
     names = [shorten(edit, 40) for edit in rows["edit"]]
-    figure = go.Figure()
+    figure = Drawing()
     if wide:  # below the dots
         figure.add_scatter(x=rows["difference"], y=names, mode="markers", marker={"color": COLOURS[0], "size": 1},
                            hoverinfo="skip", error_x=_bar(rows, "_classes", 1.2, 4))

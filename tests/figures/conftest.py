@@ -1,12 +1,27 @@
-"""Tables as senet_viz.tables makes them."""
+"""Tables as senet_viz.tables makes them; what is drawn from them goes through Plotly's own checks."""
 import re
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import pytest
+
+from senet_viz.figures.drawing import Drawing
 
 UGLY = ("<b>bold</b> &amp; <a href='x'>.jpg", "Ärger 写真 😀.png", "100%{y} %{customdata[0]}.jpg", "x" * 200 + ".jpg",
         "")
+
+
+@pytest.fixture(autouse=True)
+def checked(monkeypatch):
+    """No figure has a name that Plotly does not know, or a value that it does not take."""
+    drawn = Drawing.figure
+
+    def figure(self) -> go.Figure:
+        go.Figure(drawn(self).to_dict())
+        return drawn(self)
+
+    monkeypatch.setattr(Drawing, "figure", figure)
 
 
 def kernel(branch: int) -> str:

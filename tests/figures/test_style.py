@@ -6,6 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+from senet_viz.figures.drawing import Drawing
 from senet_viz.figures.style import (
     COLOURS,
     SEQUENTIAL,
@@ -73,18 +74,23 @@ def test_sixteen_pictures_have_sixteen_looks():
     ([2, 3, 2], [0.5, 1.5], {0.0: "Stage 2", 1.0: "Stage 3", 2.0: "Stage 2"}),
 ])
 def test_stage_marks(stages, lines, names):
-    figure = go.Figure()
-    mark_stages(figure, stages)
+    drawing = Drawing()
+    mark_stages(drawing, stages)
+    figure = drawing.figure()
     assert [shape.x0 for shape in figure.layout.shapes] == lines
     assert {a.x: a.text for a in figure.layout.annotations} == names
 
 
 def test_a_long_legend_does_not_press_on_the_plot():
-    few, many = (finish(go.Figure([go.Scatter(y=[1], name=str(i)) for i in range(n)]), alt="").layout.height
-                 for n in (2, 16))
+    def height(count: int, **values) -> int:
+        drawing = Drawing()
+        for number in range(count):
+            drawing.add_scatter(y=[1], name=str(number), **values)
+        return finish(drawing, alt="").layout.height
+
+    few, many = height(2), height(16)
     assert many > few
-    hidden = [go.Scatter(y=[1], showlegend=False) for _ in range(16)]
-    assert finish(go.Figure(hidden), alt="").layout.height == few
+    assert height(16, showlegend=False) == few
 
 
 def test_the_sequential_scale_rises_from_black_for_every_eye():
@@ -95,13 +101,14 @@ def test_the_sequential_scale_rises_from_black_for_every_eye():
 
 
 def test_stage_marks_without_names():
-    figure = go.Figure()
-    mark_stages(figure, [2, 3], names=False)
+    drawing = Drawing()
+    mark_stages(drawing, [2, 3], names=False)
+    figure = drawing.figure()
     assert len(figure.layout.shapes) == 1 and not figure.layout.annotations
 
 
 def test_finish_keeps_the_description():
-    figure = finish(go.Figure(), alt="what is seen", height=300, legend=False)
+    figure = finish(Drawing(), alt="what is seen", height=300, legend=False)
     assert figure.layout.meta["alt"] == "what is seen" and figure.layout.height == 300 and not figure.layout.showlegend
 
 

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 import pytest
 from PIL import Image
 
+from senet_viz.figures.drawing import Drawing
 from senet_viz.figures.maps import data_uri
 from senet_viz.figures.style import finish
 from senet_viz.reports.html import ROWS, SHORT, Section, report
@@ -49,7 +50,9 @@ class Reader(HTMLParser):
 
 @pytest.fixture
 def figure() -> go.Figure:
-    return finish(go.Figure(go.Scatter(y=[1.5, 2.25], name="</script>" + UGLY)), alt="two points " + UGLY)
+    drawing = Drawing()
+    drawing.add_scatter(y=[1.5, 2.25], name="</script>" + UGLY)
+    return finish(drawing, alt="two points " + UGLY)
 
 
 @pytest.fixture
