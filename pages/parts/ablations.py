@@ -11,18 +11,18 @@ from senet_viz.training import ablation_sections
 from senet_viz.training.ablation import Ablation
 
 ANCHOR = "ablations"
-NUMBER, PERCENT = st.column_config.NumberColumn, {"format": "percent"}
+NUMBER = st.column_config.NumberColumn
 POINTS = {"format": "%+.2f"}
 HEADINGS = {
-    "label": "variant", "trained": NUMBER("seeds", width=60), "top1": NUMBER("top-1", **PERCENT),
-    "top5": NUMBER("top-5", **PERCENT),
+    "label": "variant", "trained": NUMBER("seeds", width=60),
+    "top1": NUMBER("top-1, %", format="%.1f"), "top5": NUMBER("top-5, %", format="%.1f"),
     "difference": NUMBER("change", **POINTS, help="Of top-1 from the reference, in points."),
     "low_both": NUMBER("from", **POINTS, help="95 % interval over pictures and seeds, in points."),
     "high_both": NUMBER("to", **POINTS, help="95 % interval over pictures and seeds, in points."),
     "published": NUMBER("published", **POINTS, help="Change of top-1 in the SE paper, in points."),
     "parameters": NUMBER("params", format="localized"), "macs": NUMBER("MACs", format="localized"),
     "dimension": NUMBER("directions", format="%.1f", help="Of the gates at the end of the training: median block."),
-    "seconds": NUMBER("s", format="%.0f", help="Seconds of one training.")}
+    "seconds": NUMBER("seconds", format="%.0f", help="Of one training.")}
 
 
 @kept()
@@ -59,9 +59,10 @@ def ablations() -> None:
     show(section, "ablations")
     st.markdown("\n".join(f"- {point}" for point in section.points))
     with st.expander("All variants in numbers, beside the published ones"):
-        st.dataframe(_in_points(section), hide_index=True, column_config=HEADINGS, alt=section.text, height="content")
+        st.dataframe(_in_points(section), hide_index=True, column_config=HEADINGS, alt=section.text, height="content",
+                     placeholder="")
 
 
 def _in_points(section: Section) -> pd.DataFrame:
-    changes = ["difference", "low_both", "high_both", "published"]
-    return section.table[ablation_sections.SHOWN].assign(**{name: 100 * section.table[name] for name in changes})
+    percent = ["top1", "top5", "difference", "low_both", "high_both", "published"]
+    return section.table[ablation_sections.SHOWN].assign(**{name: 100 * section.table[name] for name in percent})

@@ -180,7 +180,7 @@ def parse_plan(text: str) -> AblationPlan:
     if not isinstance(tables, dict) or not tables or not all(isinstance(table, dict) for table in tables.values()):
         raise PlanError("a plan has variants, each a table [variants.NAME]")
     reference = content.get("reference", next(iter(tables)))
-    if reference not in tables:
+    if reference not in list(tables):
         raise PlanError(f"the reference {reference!r} is none of the variants {', '.join(tables)}")
     seeds = content.get("seeds", [0])
     if not isinstance(seeds, list) or not seeds or not all(_whole(seed) and 0 <= seed < 100_000 for seed in seeds):
@@ -236,11 +236,11 @@ def _variant(name: str, table: dict, recipe: Recipe) -> Variant:
     of = f"variant {name}"
     _known(table, AXES, of)
     attention, place, stages = (table.get(axis, getattr(Variant(), axis)) for axis in AXES[:3])
-    if attention not in OPTIONS:
+    if attention not in list(OPTIONS):
         raise PlanError(f"{of}: attention is one of none, {', '.join(KINDS)}, not {attention!r}")
     if place not in PLACES:
         raise PlanError(f"{of}: place is one of {', '.join(PLACES)}, not {place!r}")
-    if not isinstance(stages, list | tuple) or not stages or not set(stages) <= {*STAGES}:
+    if not isinstance(stages, list | tuple) or not stages or any(not _whole(stage) or stage not in STAGES for stage in stages):
         raise PlanError(f"{of}: stages is a list of some of {', '.join(map(str, STAGES))}, not {stages!r}")
     if attention == "none" and len(table) > 1:
         raise PlanError(f"{of} has no attention, and so no {', '.join(axis for axis in table if axis != 'attention')}")

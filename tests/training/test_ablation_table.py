@@ -1,0 +1,129 @@
+"""Intervals of an ablation, against SciPy's functions and by hand."""
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from senet_viz.training.ablation_plan import parse_plan
+from senet_viz.training.ablation_table import compared, of_trainings, of_variants, over_pictures, seed_error
+
+RECIPE = "[recipe]\nwidths = [4, 4, 8, 8]\nimage_size = 16\nstart_size = 16\nmin_width = 2\n"
+PLAN = parse_plan("seeds = [0, 1, 2]\n" + RECIPE + "[variants.se]\n[variants.none]\nattention = 'none'\n"
+                  "[variants.max]\nsqueeze = 'max'\n")
+
+
+@pytest.fixture
+def answers() -> dict[tuple[str, int], pd.DataFrame]:
+    random = np.random.default_rng(0)
+    difficulty = random.random(500)
+    found = {}
+    for name, share in (("se", 0.5), ("none", 0.4), ("max", 0.48)):
+        for seed in (0, 1, 2):
+            top1 = difficulty + random.normal(0, 0.1, 500) < share + random.normal(0, 0.02)
+            found[name, seed] = pd.DataFrame({"top1": top1, "top5": top1 | (difficulty < 0.7)})
+    return found
+
+
+def facts(answers, diverged=()) -> list[dict]:
+    rows = []
+    for (name, seed), answer in answers.items():
+        row = {"variant": name, "seed": seed, "status": "trained", "epochs": 3, "losses": [2.0, 1.0], "images": 500,
+               "parameters": 10 + len(name), "macs": 5, "seconds": 7.0 + seed, "blocks": 16, "dimension": 2.0 + seed,
+               "dimension_least": 1.5, "collapsed": seed}
+        row |= ({"status": "diverged"} if (name, seed) in diverged else
+                {"top1": answer["top1"].mean(), "top5": answer["top5"].mean()})
+        rows.append(row)
+    return rows
+
+
+def test_interval_over_pictures_of_one_seed_is_that_of_a_paired_z(answers):
+    """The standard error of the differences' mean, as SciPy's sem has it."""
+    change = answers["none", 0]["top1"].to_numpy().astype(float) - answers["se", 0]["top1"].to_numpy()
+    difference, error = over_pictures(change[None])
+    assert difference == pytest.approx(change.mean()) and error == pytest.approx(stats.sem(change))
+    found = compared(change[None], float("nan"), 0)
+    low, high = stats.norm.interval(0.95, loc=change.mean(), scale=stats.sem(change))
+    assert (found["low|"], found["high|"]) == pytest.approx((low, high))
+    assert all(math.isnan(found[key]) for key in ("low|_seeds", "high|_both"))  # what seeds do is not known of one
+
+
+def test_interval_over_pictures_counts_a_picture_once(answers):
+    """With three seeds that all agree it is as wide as with one."""
+    change = answers["none", 0]["top1"].to_numpy().astype(float) - answers["se", 0]["top1"].to_numpy()
+    assert over_pictures(np.stack([change] * 3)) == pytest.approx(over_pictures(change[None]))
+
+
+def test_spread_over_seeds_is_the_residual_of_a_two_way_analysis_of_variance(answers):
+    """Row and column means taken out by hand."""
+    names, seeds = ("se", "none", "max"), (0, 1, 2)
+    grid = np.array([[answers[name, seed]["top1"].mean() for seed in seeds] for name in names])
+    residuals = grid - grid.mean(1, keepdims=True) - grid.mean(0, keepdims=True) + grid.mean()
+    spread, freedom = seed_error({key: float(answer["top1"].mean()) for key, answer in answers.items()})
+    assert freedom == 4
+    assert spread == pytest.approx(math.sqrt(np.square(residuals).sum() / 4))
+    # what all variants have of a seed in common does not count
+    shifted = {(name, seed): float(answer["top1"].mean()) + seed for (name, seed), answer in answers.items()}
+    assert seed_error(shifted) == (pytest.approx(spread), 4)
+
+
+def test_of_two_variants_it_is_the_paired_t_interval(answers):
+    accuracies = {key: float(answer["top1"].mean()) for key, answer in answers.items() if key[0] != "max"}
+    change = np.stack([answers["none", seed]["top1"].to_numpy().astype(float) - answers["se", seed]["top1"].to_numpy()
+                       for seed in (0, 1, 2)])
+    found = compared(change, *seed_error(accuracies))
+    paired = stats.ttest_rel(*([accuracies[name, seed] for seed in (0, 1, 2)] for name in ("none", "se")))
+    interval = paired.confidence_interval(0.95)
+    assert (found["low|_seeds"], found["high|_seeds"]) == pytest.approx((interval.low, interval.high))
+
+
+def test_interval_over_both_is_wider_than_either_and_covers(answers):
+    table = of_variants(PLAN, of_trainings(facts(answers)), answers).set_index("variant")
+    for name in ("none", "max"):
+        row = table.loc[name]
+        half = (row["high_both"] - row["low_both"]) / 2
+        assert half > (row["high"] - row["low"]) / 2 * 0.99
+        assert (row["low_both"] + row["high_both"]) / 2 == pytest.approx(row["difference"])
+
+
+def test_interval_over_both_covers_what_a_new_ablation_would_find():
+    """Simulated: pictures and seeds drawn anew each time, of a known difference; the share of hits is 95 % or so."""
+    random, hits, runs = np.random.default_rng(1), 0, 400
+    names = ("a", "b", "c", "d", "e", "f")
+    for _ in range(runs):
+        skill = {(name, seed): random.normal(0, 0.01) - 0.03 * (name == "b") for name in names for seed in (0, 1)}
+        difficulty = random.normal(0.5, 0.2, 800)
+        right = {key: (difficulty + random.normal(0, 0.05, 800) < 0.5 + value).astype(float)
+                 for key, value in skill.items()}
+        found = compared(np.stack([right["b", seed] - right["a", seed] for seed in (0, 1)]),
+                         *seed_error({key: float(value.mean()) for key, value in right.items()}))
+        # by 0.03 less of a normal quantity with a standard deviation of √(0.2² + 0.05² + 0.01²)
+        wanted = stats.norm.cdf(-0.03 / math.sqrt(0.04 + 0.0025 + 0.0001)) - 0.5
+        hits += found["low|_both"] <= wanted <= found["high|_both"]
+    assert 0.93 <= hits / runs <= 0.99  # 0.95 has a standard error of 0.011; a picture and seed's noise counts twice
+
+
+def test_table_of_what_is_over_so_far(answers):
+    some = {key: value for key, value in answers.items() if key in (("se", 0), ("none", 0), ("se", 1))}
+    table = of_variants(PLAN, of_trainings(facts(some)), some).set_index("variant")
+    assert table.index.tolist() == ["se", "none"]
+    assert table["trained"].tolist() == [2, 1]
+    assert table.loc["none", "difference"] == pytest.approx(
+        some["none", 0]["top1"].mean() - some["se", 0]["top1"].mean())  # over the seeds that both have
+    assert math.isnan(table.loc["none", "low_both"]) and not math.isnan(table.loc["none", "low"])
+
+
+def test_diverged_trainings(answers):
+    gone = {("none", 1), ("none", 2), ("se", 2)}
+    left = {key: value for key, value in answers.items() if key not in gone}
+    table = of_variants(PLAN, of_trainings(facts(answers, gone)), left).set_index("variant")
+    assert table[["trained", "diverged"]].to_numpy().tolist() == [[2, 1], [1, 2], [3, 0]]
+    assert table.loc["max", "difference"] == pytest.approx(np.mean([
+        left["max", seed]["top1"].mean() - left["se", seed]["top1"].mean() for seed in (0, 1)]))
+    assert table.loc["none", "seconds"] == 8.0  # of all three
+
+
+def test_nothing_is_known_of_no_trainings():
+    assert seed_error({}) == (pytest.approx(float("nan"), nan_ok=True), 0)
+    assert of_variants(PLAN, of_trainings([]), {}).empty
