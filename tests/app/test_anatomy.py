@@ -12,6 +12,8 @@ from senet_viz.experiments import anatomy, cost, variants
 from senet_viz.models import embedded_models
 from senet_viz.reports import scripts
 from senet_viz.reports.html import report
+from senet_viz.training.ablation import ABLATION
+from senet_viz.training.ablation_sections import EMBEDDED
 from tests.app.checks import fine, png, same, sections, sentences
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,7 +48,8 @@ def test_the_page_is_described_and_its_tables_are_offered(shown, name):
     app = shown[name]
     fine(app)
     found = sections(app)
-    assert list(found) == [*OF_BLOCK[name], *OF_VARIANTS, *OF_COST]
+    trained = ["ablations"] * (EMBEDDED / ABLATION).is_file()
+    assert list(found) == [*OF_BLOCK[name], *OF_VARIANTS, *trained, *OF_COST]
     assert {button.key for button in app.get("download_button")} == {"report", *(f"{key}_csv" for key in found)}
     for key, section in found.items():
         assert section.script and len(section.table), key
