@@ -18,6 +18,7 @@ from .hooks import hooked, part_and_call
 from .kinds import kind_of
 from .search import Search, Use
 from .spatial import SpatialSearch, SpatialUse
+from .state import parts_of
 from .tracing import Call, Trace
 
 QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
@@ -201,7 +202,7 @@ def _search(module: nn.Module, example: torch.Tensor, spatial: bool = False) -> 
 def blocks_of(module: nn.Module, example: torch.Tensor, spatial: bool = False) -> list[AttentionBlock]:
     """``find_blocks``, kept until a part of the network is replaced."""
     module = eager(module)
-    signature = spatial, *map(id, module.modules())
+    signature = spatial, *map(id, parts_of(module))
     known = _found.get(module)
     if known is None or known[0] != signature:
         known = _found[module] = (signature, find_blocks(module, example, spatial=spatial))
@@ -231,12 +232,14 @@ def network_of(model) -> nn.Module:
         raise ValueError(f"A state_dict ({name}) holds weights and no network: load it into one (load_state_dict).")
     if not isinstance(module, nn.Module):
         raise ValueError(f"A network is an nn.Module or a senet_viz.Model, not {name}.")
-    if any(is_lazy(tensor) for tensor in (*module.parameters(), *module.buffers())):
+    parts = parts_of(module)
+    tensors = [tensor for part in parts for kept in (part._parameters, part._buffers) for tensor in kept.values()]
+    if any(map(is_lazy, {type(tensor): tensor for tensor in tensors}.values())):
         raise ValueError(f"{name} has lazy layers without values: run it once on a batch first.")
-    if any(parameter.is_meta for parameter in module.parameters()):
+    if any(tensor.is_meta for tensor in tensors if isinstance(tensor, nn.Parameter)):
         raise ValueError(f"{name} has no values, for its parameters are on the meta device: give it some (to_empty, "
                          f"load_state_dict)")
-    if any(_statically_quantised(type(part)) for part in module.modules()):
+    if any(map(_statically_quantised, set(map(type, parts)))):
         raise ValueError(f"{name} is statically quantised: its gates are products of integers, which are not looked "
                          f"for. Give the network in floating point.")
     return module

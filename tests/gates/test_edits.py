@@ -320,6 +320,24 @@ def test_another_thread_waits_for_an_edited_network(network, pictures):
     assert len(errors) == 1
 
 
+def test_an_edited_network_that_another_thread_lets_go(network, pictures):
+    """As a generator is that was dropped unfinished: nobody waits for the network ever after."""
+    module, batch = network("slim/se"), pictures(1)
+    expected = inspect(module, batch)
+    manager = edited(module, [Edit("*", 1)], example=batch)
+    manager.__enter__()
+    thread = threading.Thread(target=manager.__exit__, args=(None, None, None))
+    thread.start()
+    thread.join()
+    found = []
+    other = threading.Thread(target=lambda: found.append(inspect(module, batch, wait=1).logits))
+    other.start()
+    other.join()
+    assert torch.equal(found[0], expected.logits)
+    assert torch.equal(inspect(module, batch, wait=1).logits, expected.logits)
+    assert torch.utils.checkpoint.CheckpointFunction.__module__ == "torch.utils.checkpoint"
+
+
 def test_grad_cam_of_an_edited_network(network, pictures):
     module, batch = network("slim/se"), pictures(1)
     blocks = find_blocks(module, batch)

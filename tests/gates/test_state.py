@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 from senet_viz.gates import find_blocks, inspect, record
 from senet_viz.gates.hooks import hooked
-from senet_viz.gates.state import inspected
+from senet_viz.gates.state import inspected, parts_of
 from senet_viz.layers import SqueezeExcite
 
 
@@ -140,3 +140,14 @@ def test_a_table_that_grows_with_the_input_stays():
     with torch.no_grad():
         assert torch.equal(view.logits, net(signal))
     assert len(view.gates) == 1 and len(net.places) == 32
+
+
+SHARED = nn.Sequential(nn.Linear(2, 2), nn.ReLU())
+
+
+@pytest.mark.parametrize("network", [
+    Net(), nn.Sequential(SHARED, SHARED, nn.Identity()),
+    torch.jit.script(nn.Sequential(nn.Linear(2, 2), nn.ReLU())), nn.ReLU()],
+    ids=["a network", "one part twice", "a script", "a single part"])
+def test_parts_are_those_of_torch_in_its_order(network):
+    assert parts_of(network) == list(network.modules())
