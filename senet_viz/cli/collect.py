@@ -24,7 +24,9 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--controls", action="store_true",
                          help="look also, for each zoom but 1, at the picture with the same blur and no zoom, and at "
                               "as large a crop elsewhere")
-    command.add_argument("--compile", action="store_true", help="run the network through torch.compile")
+    command.add_argument("--compile", choices=["yes", "no", "auto"], nargs="?", const="yes", default="no",
+                         help="run the network through torch.compile; auto where the run ends sooner with it, the "
+                              "compiling included")
     command.add_argument("--random-weights", type=int, nargs="?", const=3, default=0, metavar="N",
                          help="look also at the same network with random weights, drawn N times (3 without N), as a "
                               "control")
@@ -41,8 +43,8 @@ def run(args: argparse.Namespace) -> None:
     from ..collecting import Settings, collect
 
     settings = Settings(
-        zooms=tuple(args.zoom), around=args.around, controls=args.controls, compiled=args.compile,
-        random_weights=args.random_weights, sample=args.sample, **computing(args))
+        zooms=tuple(args.zoom), around=args.around, controls=args.controls, random_weights=args.random_weights,
+        compiled={"yes": True, "no": False}.get(args.compile, args.compile), sample=args.sample, **computing(args))
     settings.check()
     stats = over_data(args, lambda model, **options: collect(
         model, args.data, args.out, settings, compact=args.compact, **options))

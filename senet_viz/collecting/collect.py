@@ -9,6 +9,7 @@ from ..data.datasets import Pictures
 from ..models import Model, for_and_against
 from ..statistics.archive import Statistics, open_statistics
 from .engines import engine_of
+from .fastest import settled
 from .merge import merge
 from .runs import open_data, run
 from .shards import Collection, Settings
@@ -82,5 +83,6 @@ def collect(
         raise ValueError(f"there are no pictures in {name}")
     with computer as compute:
         plan = Collection(model, pictures, settings, name, count, *compute.device(model, device))
+        plan = settled(plan, out, compute)
         run(plan, out, compute, {"compact": compact}, partial(merge, compact=compact), progress, stop)
     return open_statistics(out)

@@ -27,6 +27,7 @@ from ..models.identity import weights_hash
 from ..statistics.archive import IMAGES, METADATA, Statistics, StatisticsError, describe, open_statistics
 from .engines import engine_of
 from .evaluation import LEAST, UNEDITED, Evaluation, deals, edits_hash
+from .fastest import settled
 from .merge import UNREADABLE, Result, list_unreadable
 from .plan import Computing
 from .runs import open_data, run
@@ -71,7 +72,7 @@ def evaluate(
     Args:
         model: with attention blocks.
         data: labelled pictures, as ``collect`` takes them, of classes that the model knows: by their names, or by
-            number where they have none. All are kept in memory as they are encoded.
+            number where they have none. Of Parquet files the row groups are kept in ``out`` until the run ends.
         out: the folder to write: ``evaluation.csv`` (the table), ``images.parquet`` (a row a picture and edit),
             ``speed.csv``, ``metadata.json``; nothing is kept when None.
         edits: each is evaluated by itself: text ("SE_5_*=1; SE_4_6=mean", see ``parse_edits``), an edit, or several
@@ -113,8 +114,7 @@ def evaluate(
         if settings.batch_size < LEAST[word]:
             raise EditError(f"\"shuffle {word}\" takes batches of {LEAST[word]} pictures or more, not of "
                             f"{settings.batch_size}")
-    pictures, name = open_data(  # they are read in no order
-        data, split, out, in_memory=True, any_file=model.reader is not None)
+    pictures, name = open_data(data, split, out, in_order=False, any_file=model.reader is not None)
     labels = np.asarray(pictures.labels)
     labelled = int((labels >= 0).sum())
     if not labelled:
@@ -123,6 +123,7 @@ def evaluate(
         plan = Evaluation(model, pictures, settings, name, min(labelled, limit or labelled),
                           *compute.device(model, device), named, class_targets(model, pictures))
         _check_classes(plan)
+        plan = settled(plan, out, compute)
         run(plan, out, compute, {"compact": compact}, partial(_merge, compact=compact), progress, stop)
     return open_evaluation(out)
 

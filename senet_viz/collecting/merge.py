@@ -95,7 +95,7 @@ def merge(plan: Collection, shards: Sequence[Path], out: Path, compact: bool) ->
         with replacing(out / SAMPLE) as path:
             write_whole(path, sample.index.numpy(), _whole(plan, sample))
     metadata = plan.identity | {
-        "classes": plan.pictures.classes, "blocks": describe(plan.model.blocks), "compact": compact,
+        "classes": plan.classes, "blocks": describe(plan.model.blocks), "compact": compact,
         "images": plan.count - unreadable, "sampled": sampled, "unlabelled": plan.count - unreadable - int(count.sum()),
         "unreadable": unreadable}
     write_described(out / METADATA, metadata, (IMAGES, TENSORS, SAMPLE, UNREADABLE))
@@ -157,7 +157,7 @@ def _merged(plan: Collection, files: list, z: int, source: str) -> Moments | Non
     found = [file for file in files if f"{z}.{source}.count" in file.names]
     if not found:
         return None
-    classes = len(plan.pictures.classes)
+    classes = len(plan.used)
     merged = Moments.empty(classes + 1, found[0].get(f"{z}.{source}.mean").shape[1])
     for file in found:
         seen = file.get("seen.shuffled" if source == "shuffled" else "seen.labels")

@@ -5,7 +5,10 @@ import math
 import platform
 import re
 import signal
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -28,6 +31,7 @@ from .network import PRECISIONS, hardware
 
 LOOKS = {"zoom": zoom, "blur": lambda image, factor, centre: blur(image, factor), "elsewhere": elsewhere}
 MOST_THREADS = 1024
+AHEAD = 2  # batches that a thread decodes before they are needed
 FORMAT = 4  # raised when this program computes or writes anything differently
 
 
@@ -36,7 +40,7 @@ class Computing:
     """How a network is run. Every one of these can change bits of the result.
 
     Attributes:
-        precision: "fp32", "bf16" or "fp16".
+        precision: "fp32", "bf16" or "fp16"; "auto" becomes the faster one of the first two where the run begins.
         batch_size: pictures in a forward.
         shard_size: pictures in a shard.
         threads: of the CPU, in a forward.
@@ -59,8 +63,8 @@ class Computing:
 
     def check(self) -> None:
         """Raise ValueError, one sentence, where a setting makes no sense."""
-        if self.precision not in PRECISIONS:
-            raise ValueError(f"the precision is {', '.join(PRECISIONS)}, not {self.precision!r}")
+        if self.precision not in (*PRECISIONS, "auto"):
+            raise ValueError(f"the precision is {', '.join(PRECISIONS)} or auto, not {self.precision!r}")
         for name in ("batch_size", "shard_size", "threads"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name.replace('_', ' ')} is 1 or more, not {getattr(self, name)}")
@@ -143,7 +147,7 @@ class Worker:
 
     Args:
         plan: the run.
-        workers: processes that decode; 0 decodes in this one.
+        workers: processes that decode; with 0 a thread of this one does.
 
     Raises:
         RuntimeError: when this machine computes with other hardware than the run.
@@ -160,15 +164,35 @@ class Worker:
         """Each shard with its result, in the order given."""
         shards = list(shards)
         batches = [batch for shard in shards for batch in self.plan.batches(shard)]
-        loader = iter(DataLoader(
-            Reading(self.plan), batch_sampler=batches, num_workers=self.workers, collate_fn=Batch,
-            pin_memory=self.device.type == "cuda", worker_init_fn=_ignore_interrupts,
-            generator=torch.Generator()))  # it draws a number, and should not from the caller's
-        for shard in shards:
-            result = self.empty(shard)
-            for _ in self.plan.batches(shard):
-                self.look(next(loader), result)
-            yield shard, result.to_bytes()
+        with closing(self._read(batches)) as read:
+            for shard in shards:
+                result = self.empty(shard)
+                for _ in self.plan.batches(shard):
+                    self.look(next(read), result)
+                yield shard, result.to_bytes()
+
+    def _read(self, batches: list[list[int]]) -> Generator["Batch", None, None]:
+        """Pictures of each batch, decoded while the network looks at the one before."""
+        reading, pinned = Reading(self.plan), self.device.type == "cuda"
+        if self.workers:
+            yield from DataLoader(
+                reading, batch_sampler=batches, num_workers=self.workers, collate_fn=Batch, pin_memory=pinned,
+                worker_init_fn=_ignore_interrupts,
+                generator=torch.Generator())  # it draws a number, and should not from the caller's
+            return
+
+        def batch(indices: list[int]) -> Batch:
+            read = Batch([reading[index] for index in indices])
+            return read.pin_memory() if pinned else read
+
+        with ThreadPoolExecutor(1) as pool:
+            ahead = deque(pool.submit(batch, indices) for indices in batches[:AHEAD])
+            for indices in batches[AHEAD:]:
+                found = ahead.popleft().result()
+                ahead.append(pool.submit(batch, indices))
+                yield found
+            for last in ahead:
+                yield last.result()
 
     def empty(self, shard: int):
         """What the batches of a shard are added to; its ``to_bytes()`` is the shard's result."""

@@ -18,7 +18,7 @@ from ..statistics.archive import METADATA, StatisticsError
 from .engines import Engine
 from .plan import Plan
 
-RUN = "run.json"
+RUN, ROW_GROUPS = "run.json", "row_groups"
 Progress = Callable[[int, int], None] | bool  # a function of (pictures done, all pictures), or whether to show a bar
 AnyPlan = TypeVar("AnyPlan", bound=Plan)
 
@@ -30,9 +30,15 @@ class Stopped(Exception):
         super().__init__(f"stopped; {done} of {shards} shards are kept: run again to go on")
 
 
-def open_data(data: str | Path | Pictures, split: str | None, out: Path, in_memory: bool = False,
+def open_data(data: str | Path | Pictures, split: str | None, out: Path, in_order: bool = True,
               any_file: bool = False) -> tuple[Pictures, str]:
-    """The pictures of a run that writes into ``out``, and what they are called; ``any_file`` takes other files as well.
+    """The pictures of a run that writes into ``out``, and what they are called.
+
+    Args:
+        data, split: what ``open_pictures`` opens, or pictures of one's own.
+        out: the run's folder; where pictures are not read ``in_order``, it keeps row groups of Parquet files meanwhile.
+        in_order: whether they are read in their order.
+        any_file: take other files as well.
 
     Raises:
         FileNotFoundError, ValueError: when they cannot be opened, or ``out`` would become part of them.
@@ -41,7 +47,8 @@ def open_data(data: str | Path | Pictures, split: str | None, out: Path, in_memo
         return data, "own pictures"
     if "://" not in str(data) and out.resolve().is_relative_to(Path(data).resolve()):
         raise ValueError(f"{out} lies in {data}, whose pictures it would become part of")
-    return (open_pictures(data, split, in_memory=in_memory, any_file=any_file),
+    spill = None if in_order else out / ROW_GROUPS
+    return (open_pictures(data, split, in_memory=False, spill=spill, any_file=any_file),
             " ".join(filter(None, [str(data).rstrip("/").rpartition("/")[2], split])))
 
 
@@ -69,7 +76,8 @@ def run(plan: AnyPlan, out: Path, engine: Engine, options: dict,
             _compute(plan, shards, engine, progress, stop)
             merge(plan, list(shards.found.values()), out)
         # also what a run that was killed at this very place has left
-        shutil.rmtree(out / "shards", ignore_errors=True)
+        for folder in (out / "shards", out / ROW_GROUPS):
+            shutil.rmtree(folder, ignore_errors=True)
         for leftover in (out / RUN, *out.glob("*.part")):
             leftover.unlink(missing_ok=True)
 

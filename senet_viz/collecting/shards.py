@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -31,7 +32,7 @@ class Settings(Computing):
         around: "centre" of the picture, or of its "box".
         controls: look also, for each zoom but 1, at the picture with the same blur and no zoom, and at as large a crop
             elsewhere; they are told of in the rows of pictures only.
-        compiled: run the network through ``torch.compile``.
+        compiled: run the network through ``torch.compile``; "auto" where the run ends sooner with it.
         random_weights: look also at so many networks like this one with random weights, drawn anew each time, as a
             control; 0 for none.
         sample: pictures, evenly spread, whose gates are kept whole until the end, to tell how channels move together
@@ -41,7 +42,7 @@ class Settings(Computing):
     zooms: tuple[float, ...] = (1.0,)
     around: str = "centre"
     controls: bool = False
-    compiled: bool = False
+    compiled: bool | Literal["auto"] = False
     random_weights: int = 0
     sample: int = 1024
 
@@ -71,6 +72,8 @@ class Settings(Computing):
             raise ValueError("each zoom is given once")
         if self.around not in ("centre", "box"):
             raise ValueError(f"pictures are enlarged around their centre or a box, not {self.around!r}")
+        if self.compiled not in (True, False, "auto"):
+            raise ValueError(f"compiled is true, false or auto, not {self.compiled!r}")
         if self.sample < 0:
             raise ValueError(f"the sample is a number of pictures, 0 or more, not {self.sample}")
         if self.random_weights < 0:
@@ -87,6 +90,29 @@ class Collection(Plan):
     def worker(self, workers: int) -> "Collector":
         """What computes the shards."""
         return Collector(self, workers)
+
+    @cached_property
+    def used(self) -> np.ndarray:
+        """The data's classes that have a picture, (K,): of 21,000 names often few. The archive has these."""
+        labels = np.asarray(self.pictures.labels, dtype=np.int64)
+        return np.unique(labels[labels >= 0])
+
+    @property
+    def classes(self) -> list[str]:
+        """Their names."""
+        return [self.pictures.classes[label] for label in self.used]
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Of all pictures, int64, as positions among ``classes``; −1 for none."""
+        labels = np.asarray(self.pictures.labels, dtype=np.int64)
+        return np.where(labels >= 0, np.searchsorted(self.used, labels), -1)
+
+    @cached_property
+    def identity(self) -> dict:
+        """Everything that the result's bytes depend on, as JSON holds it."""
+        all_used = len(self.used) == len(self.pictures.classes)
+        return super().identity | ({} if all_used else {"classes_with_pictures": len(self.used)})
 
     @cached_property
     def shuffled(self) -> np.ndarray:

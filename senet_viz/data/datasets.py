@@ -1,4 +1,5 @@
 """Pictures of a folder, a list or Parquet files, on this machine or behind any fsspec address; decoded on demand."""
+import atexit
 import csv
 import hashlib
 import io
@@ -6,6 +7,8 @@ import json
 import os
 import posixpath
 import re
+import shutil
+import tempfile
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -24,6 +27,7 @@ from pyarrow import types
 from torch.utils.data import Dataset
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from .files import replacing
 from .images import UnreadableImage, open_image, read_file
 
 _SUFFIXES = (*IMG_EXTENSIONS, ".gif")
@@ -102,7 +106,7 @@ class Pictures(Dataset):
 
 
 def open_pictures(source: str | os.PathLike, split: str | None = None, *, in_memory: bool = True,
-                  any_file: bool = False) -> Pictures:
+                  spill: Path | None = None, any_file: bool = False) -> Pictures:
     """The pictures of a folder, a list, a Parquet file, or a folder of Parquet files.
 
     Args:
@@ -122,6 +126,9 @@ def open_pictures(source: str | os.PathLike, split: str | None = None, *, in_mem
         split: "train" or "val": the sub-folder of that name, or the files whose names begin with it.
         in_memory: read Parquet files whole, for random access. Otherwise row group by row group, of which the last one
             is kept: for data sets larger than memory, read in order.
+        spill: read row groups when a picture of them is asked for, and keep them in this folder, from which they are
+            mapped into memory: for data sets larger than memory, read in no order. It takes the disk that they take,
+            and whoever names it removes it.
         any_file: take every file of a folder, and not those alone whose ending is a picture's.
 
     Raises:
@@ -139,7 +146,7 @@ def open_pictures(source: str | os.PathLike, split: str | None = None, *, in_mem
             raise FileNotFoundError(f"{source} is one file, and its name does not begin with {split}")
         if name.lower().endswith((".txt", ".csv", ".tsv")):
             return _list(source, fs, folder, name)
-        return _parquet(source, fs, folder, [name], in_memory)
+        return _parquet(source, fs, folder, [name], in_memory, spill)
     folders, files = _entries(fs, path)
     parquet = [name for name in files if name.startswith(split or "") and name.endswith(".parquet")]
     if split and not parquet:
@@ -149,7 +156,7 @@ def open_pictures(source: str | os.PathLike, split: str | None = None, *, in_mem
         folders, files = _entries(fs, path)
         parquet = [name for name in files if name.endswith(".parquet")]
     if parquet:
-        return _parquet(source, fs, path, parquet, in_memory)
+        return _parquet(source, fs, path, parquet, in_memory, spill)
     return _folder(source, fs, path, folders, files, any_file)
 
 
@@ -204,7 +211,9 @@ def _entry(line: str) -> tuple[str, str]:
     return (line, "") if _is_picture(label) else (file, label)  # "my cat.png" has a space, but no label
 
 
-def _parquet(source: str, fs: AbstractFileSystem, folder: str, names: list[str], in_memory: bool) -> Pictures:
+def _parquet(source: str, fs: AbstractFileSystem, folder: str, names: list[str], in_memory: bool, spill: Path | None
+             ) -> Pictures:
+    in_memory = in_memory and spill is None
     tables, groups, starts, sizes = [], [], [0], []
     try:
         for name in names:
@@ -238,7 +247,8 @@ def _parquet(source: str, fs: AbstractFileSystem, folder: str, names: list[str],
         boxes = np.stack([table[side].cast(pa.float64()).to_numpy() for side in _BOX], 1)
         boxes[:, 2:] += 1  # from the last pixel to its far edge
         boxes[np.isnan(boxes).any(1)] = np.nan
-    read = partial(_cell_bytes, table["image"]) if in_memory else _RowGroups(source, groups, starts)
+    read = (partial(_cell_bytes, table["image"]) if in_memory else
+            _RowGroups(source, groups, starts) if spill is None else _SpilledRowGroups(source, groups, starts, spill))
     return Pictures(read, labels, _numbered(fs, folder, labels), files=files.to_pylist(), boxes=boxes,
                     sizes=sizes)
 
@@ -267,11 +277,14 @@ class _RowGroups:
     def __call__(self, index: int) -> bytes:
         index = range(self.starts[-1])[index]
         group = bisect_right(self.starts, index) - 1
+        return _cell_bytes(self._group(group), index - self.starts[group])
+
+    def _group(self, group: int) -> pa.ChunkedArray:
         kept = self.kept
         if kept is None or kept[0] != group:
             self.kept = kept = None  # first, so that there are never two
             self.kept = kept = group, self._read(*self.groups[group])
-        return _cell_bytes(kept[1], index - self.starts[group])
+        return kept[1]
 
     def _read(self, path: str, number: int) -> pa.ChunkedArray:
         fs = _place(self.source)[0]
@@ -288,12 +301,39 @@ class _RowGroups:
         return self.__dict__ | {"kept": None}
 
 
+class _SpilledRowGroups(_RowGroups):
+    """Keeps each row group that was read in a file, mapped into memory: all processes of a machine share its pages."""
+
+    def __init__(self, source: str, groups: list[tuple[str, int]], starts: list[int], folder: Path):
+        super().__init__(source, groups, starts)
+        self.folder = folder.absolute()
+        self.mapped: dict[int, pa.ChunkedArray] = {}
+
+    def _group(self, group: int) -> pa.ChunkedArray:
+        if group not in self.mapped:
+            if not self.folder.parent.is_dir():  # on another machine of a cluster
+                own = tempfile.mkdtemp(prefix="senet_viz-")
+                atexit.register(shutil.rmtree, own, ignore_errors=True)
+                self.folder = Path(own, self.folder.name)
+            path = self.folder / f"{group:06}.arrow"
+            if not path.exists():
+                table = pa.table({"image": self._read(*self.groups[group])})
+                with replacing(path) as part, pa.ipc.new_file(str(part), table.schema) as file:
+                    file.write_table(table)
+            self.mapped[group] = pa.ipc.open_file(pa.memory_map(str(path))).read_all()["image"]
+        return self.mapped[group]
+
+    def __getstate__(self) -> dict:
+        return super().__getstate__() | {"mapped": {}}
+
+
 # names of classes
 def _numbered(fs: AbstractFileSystem, folder: str, labels: list[int]) -> list[str]:
     names = _names(fs, folder, "label") or {}
-    if max(labels, default=-1) >= max(10_000, 100 * len(set(labels))):
-        raise ValueError(f"labels run up to {max(labels):,}, and only {len(set(labels)):,} are in use: number them "
-                         f"from 0")
+    used = {label for label in labels if label >= 0}
+    if max(labels, default=-1) >= max(10_000, 100 * len(used)) and not names.keys() >= set(map(str, used)):
+        raise ValueError(f"labels run up to {max(labels):,}, and only {len(used):,} are in use: number them from 0, or "
+                         f"name them in classes.csv")
     return [names.get(str(label), str(label)) for label in range(max(labels, default=-1) + 1)]
 
 

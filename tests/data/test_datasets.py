@@ -5,6 +5,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import fsspec
@@ -360,6 +361,40 @@ def boxed(tmp_path):
     return tmp_path / "boxed"
 
 
+def test_spilled_as_in_memory(boxed, tmp_path, monkeypatch):
+    """Each row group is read once, whatever the order, also where another process goes on."""
+    reads, read = [], pq.ParquetFile.read_row_group
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group",
+                        lambda file, group, columns: reads.append(group) or read(file, group, columns))
+    (tmp_path / "out").mkdir()
+    spilled, whole = open_pictures(boxed, spill=tmp_path / "out" / "groups"), open_pictures(boxed)
+    assert same(spilled, whole) and not (tmp_path / "out" / "groups").exists()
+    for i in [7, 0, 3, 3, 1, -1, 4]:
+        assert spilled.read(i) == whole.read(i)
+    assert len(reads) == 4
+    again = pickle.loads(pickle.dumps(spilled))
+    assert not again.read.mapped
+    assert [again.read(i) for i in range(8)] == [whole.read(i) for i in range(8)]
+    assert len(reads) == 5 == len(list((tmp_path / "out" / "groups").iterdir()))
+
+
+def test_spilled_where_the_run_s_folder_is_not(boxed, tmp_path, monkeypatch):
+    """On another machine of a cluster."""
+    (tmp_path / "own").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "own"))
+    spilled, whole = open_pictures(boxed, spill=tmp_path / "elsewhere" / "groups"), open_pictures(boxed)
+    assert [spilled.read(i) for i in range(8)] == [whole.read(i) for i in range(8)]
+    assert not (tmp_path / "elsewhere").exists() and len(list((tmp_path / "own").glob("senet_viz-*/groups/*"))) == 5
+
+
+def test_spilled_memory_is_bounded(big, tmp_path):
+    before = pa.total_allocated_bytes()
+    pictures = open_pictures(big, spill=tmp_path / "groups")
+    for i in np.random.default_rng(0).permutation(len(pictures)).tolist():
+        assert len(pictures.read(i)) == 2**18
+        assert pa.total_allocated_bytes() - before < 4 * 2**20
+
+
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_optional_columns(boxed, in_memory):
     pictures = open_pictures(boxed, in_memory=in_memory)
@@ -388,8 +423,8 @@ def test_a_picture_that_is_null(tmp_path, in_memory):
 
 
 @pytest.mark.parametrize(("labels", "message"), [
-    ([0, 9_999], None), ([0, 10_000], "labels run up to 10,000, and only 2 are in use: number them from 0"),
-    ([10**12], "labels run up to 1,000,000,000,000, and only 1 are in use: number them from 0"),
+    ([0, 9_999], None), ([0, 10_000], "labels run up to 10,000, and only 2 are in use: number them from 0, or name"),
+    ([10**12], "labels run up to 1,000,000,000,000, and only 1 are in use: number them from 0, or name"),
     ([*range(100), 10_099], None), ([*range(100), 10_100], "labels run up to 10,100, and only 101 are in use")])
 def test_labels_that_are_no_indices(tmp_path, labels, message):
     write_parquet(tmp_path / "a.parquet", [1] * len(labels), labels)
@@ -430,19 +465,25 @@ def test_one_row_group_is_kept(boxed, monkeypatch):
     assert pickle.loads(pickle.dumps(pictures)).read.kept is None
 
 
-def test_memory_is_bounded(tmp_path):
-    """Of 40 row groups of 1 MB, Arrow never holds more than a few MB."""
+@pytest.fixture
+def big(tmp_path):
+    """40 row groups of 1 MB."""
     noise = np.random.default_rng(0)
     schema = pa.schema({"image": pa.binary(), "label": pa.int64()})
     with pq.ParquetWriter(tmp_path / "a.parquet", schema, use_dictionary=False) as writer:
         for _ in range(40):
             writer.write_table(pa.table({"image": [noise.bytes(2**18) for _ in range(4)], "label": [0] * 4}, schema))
+    return tmp_path / "a.parquet"
+
+
+def test_memory_is_bounded(big):
+    """Arrow never holds more than a few MB."""
     before = pa.total_allocated_bytes()
-    pictures = open_pictures(tmp_path / "a.parquet", in_memory=False)
+    pictures = open_pictures(big, in_memory=False)
     for i in range(len(pictures)):
         assert len(pictures.read(i)) == 2**18
         assert pa.total_allocated_bytes() - before < 4 * 2**20
-    whole = open_pictures(tmp_path / "a.parquet")
+    whole = open_pictures(big)
     assert pa.total_allocated_bytes() - before > 40 * 2**20
     assert whole.read(159) == pictures.read(159)
 

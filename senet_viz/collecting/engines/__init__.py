@@ -5,8 +5,8 @@ is asked for, so that an engine may need what is not installed.
 """
 import importlib
 import pkgutil
-from collections.abc import Generator
-from typing import Protocol, Self
+from collections.abc import Callable, Generator
+from typing import Any, Protocol, Self
 
 import torch
 
@@ -25,6 +25,9 @@ class Engine(Protocol):
 
     def device(self, model: Model, wanted: str | torch.device | None) -> tuple[torch.device, str]:
         """Where to compute, and what that is, as ``senet_viz.collecting.network.hardware`` names it."""
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """What a function gives where the shards will be computed."""
 
     def results(self, plan: Plan, shards: list[int]) -> Generator[tuple[int, bytes], None, None]:
         """Each shard with its result, in any order."""

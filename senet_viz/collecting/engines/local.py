@@ -1,5 +1,6 @@
 """The engine that computes in this process."""
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from typing import Any
 
 import torch
 
@@ -24,6 +25,14 @@ class Local:
         """Where to compute, and what that is."""
         device = model.device if wanted is None else choose_device(wanted)
         return device, hardware(device)
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """A function's result, here."""
+        threads = torch.get_num_threads()
+        try:
+            return function(*args)
+        finally:
+            torch.set_num_threads(threads)
 
     def results(self, plan: Plan, shards: list[int]) -> Generator[tuple[int, bytes], None, None]:
         """Each shard with its result, in order."""

@@ -1,7 +1,7 @@
 """The engine that computes with Ray Data: the same shards, on as many machines as there are."""
 import logging
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class Ray:
         except ImportError as error:
             raise ValueError("the engine ray needs Ray: pip install 'ray[data]'") from error
         self.ray, self.workers, self.address = ray, max(1, workers), address
-        self.own = not ray.is_initialized()
+        self.own, self.gpus = not ray.is_initialized(), 0
 
     def __enter__(self) -> "Ray":
         if self.own:
@@ -53,8 +53,12 @@ class Ray:
         """Where to compute, a GPU where the cluster has one, and what that is there."""
         gpus = self.ray.cluster_resources().get("GPU", 0) > 0
         device = torch.device(wanted if wanted not in (None, "auto") else "cuda" if gpus else "cpu")
-        remote = self.ray.remote(num_gpus=1 if device.type == "cuda" else 0)(hardware)
-        return device, self.ray.get(remote.remote(device))
+        self.gpus = 1 if device.type == "cuda" else 0
+        return device, self.call(hardware, device)
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """A function's result on a machine of the cluster, with a GPU where the run computes on one."""
+        return self.ray.get(self.ray.remote(num_gpus=self.gpus)(function).remote(*args))
 
     def results(self, plan: Plan, shards: list[int]) -> Generator[tuple[int, bytes], None, None]:
         """Each shard with its result, as they come."""
@@ -67,7 +71,7 @@ class Ray:
         data = self.ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards))
         rows = data.map(
             _Worker, fn_constructor_args=(self.ray.put(plan),), num_cpus=plan.settings.threads,
-            num_gpus=1 if plan.device.type == "cuda" else 0,
+            num_gpus=self.gpus,
             compute=self.ray.data.ActorPoolStrategy(size=min(self.workers, len(shards))))
         try:
             for row in rows.iter_rows():
