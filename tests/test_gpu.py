@@ -1,0 +1,101 @@
+"""On a CUDA GPU, where there is one: the same numbers as on the processor."""
+import pytest
+import torch
+
+import senet_viz as sv
+from senet_viz.collecting import Computing, evaluate
+from senet_viz.gates import cam
+from senet_viz.models.devices import fastest_precision
+from tests.runs import content, data_set, make_batch, make_model, make_module, run, settings
+
+__all__ = ["content", "data_set", "run", "settings"]
+
+GPU = torch.device("cuda")
+pytestmark = pytest.mark.skipif(GPU.type == "cuda" and not torch.cuda.is_available(), reason="there is no CUDA GPU")
+
+
+@pytest.fixture(autouse=True)
+def single_precision(monkeypatch):
+    """Convolutions in full float32: TF32 has ten bits."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
+
+@pytest.mark.parametrize("name", ["demo/se_resnet50_slim", "demo/sknet50_slim"])
+def test_one_picture(name):
+    here, there = sv.load(name, device="cpu"), sv.load(name, device=str(GPU))
+    batch, targets, layers = torch.rand(2, 3, 64, 64), [3, 1], ["layer1", "layer4"]
+    expected, found = (sv.inspect(model, batch, targets, layers) for model in (here, there))
+    torch.testing.assert_close(found.logits.cpu(), expected.logits, rtol=1e-3, atol=1e-3)
+    for block, gate in expected.gates.items():
+        torch.testing.assert_close(found.gates[block].cpu(), gate, rtol=1e-3, atol=1e-3)
+    for layer, map_ in expected.cams.items():
+        torch.testing.assert_close(found.cams[layer].cpu(), map_, rtol=1e-2, atol=1e-3 * float(map_.max()))
+
+
+@pytest.mark.parametrize("attention", ["se", "sk"])
+def test_backwards_together_and_in_turn(attention, monkeypatch):
+    module, batch = make_module(attention).to(GPU), make_batch(4).to(GPU)
+    found = sv.grad_cam(module, batch, [0, 1, 2], ["layer1", "layer4"])
+    monkeypatch.setattr(cam, "TOGETHER", set())
+    expected = sv.grad_cam(module, batch, [0, 1, 2], ["layer1", "layer4"])
+    for layer, map_ in expected.items():
+        torch.testing.assert_close(found[layer], map_, rtol=1e-3, atol=1e-4 * float(map_.max()))
+
+
+def test_edits():
+    module, batch, edits = make_module("se"), make_batch(4), [sv.Edit("*", 1.0)]
+    expected = sv.inspect(module, batch, edits=edits).logits
+    found = sv.inspect(module.to(GPU), batch, edits=edits)
+    torch.testing.assert_close(found.logits.cpu(), expected, rtol=1e-3, atol=1e-3)
+    assert all(gate.eq(1).all() for gate in found.gates.values())
+
+
+@pytest.mark.parametrize("precision, within", [("fp32", 1e-5), ("bf16", 2e-2), ("fp16", 5e-3), ("auto", 2e-2)])
+def test_statistics(run, tmp_path, precision, within):
+    expected = run(tmp_path / "cpu", device="cpu")
+    found = run(tmp_path / "gpu", device=GPU, options={"precision": precision})
+    assert found.count.tolist() == expected.count.tolist()
+    for block in expected.blocks:
+        torch.testing.assert_close(torch.from_numpy(found.overall_mean(block)), torch.from_numpy(
+            expected.overall_mean(block)), rtol=0, atol=within)
+    if precision == "auto":
+        assert found.metadata["settings"]["precision"] == fastest_precision(GPU)
+
+
+def test_compiled_statistics(run, tmp_path):
+    expected = run(tmp_path / "cpu", device="cpu")
+    found = run(tmp_path / "gpu", device=GPU, options={"compiled": True})
+    for block in expected.blocks:
+        torch.testing.assert_close(torch.from_numpy(found.overall_mean(block)), torch.from_numpy(
+            expected.overall_mean(block)), rtol=0, atol=1e-5)
+
+
+def test_the_same_bytes_again(run, content, tmp_path):
+    for out in ("once", "again"):
+        run(tmp_path / out, device=GPU)
+    assert content(tmp_path / "once") == content(tmp_path / "again")
+
+
+def test_an_evaluation(data_set, tmp_path):
+    tables = []
+    for device in ("cpu", GPU):
+        model = make_model("se")
+        model.classes = [f"kind {k}, or so" for k in range(5)]
+        tables.append(evaluate(model, data_set, tmp_path / str(device), ["*=1"], Computing("fp32", 6, 7), workers=0,
+                               device=device, progress=False))
+    assert tables[0]["top1"].tolist() == pytest.approx(tables[1]["top1"].tolist(), abs=0.1)
+    assert tables[0]["probability"].tolist() == pytest.approx(tables[1]["probability"].tolist(), abs=1e-3)
+
+
+def test_a_training_is_watched():
+    module = make_module("se").to(GPU).train()
+    optimizer = torch.optim.SGD(module.parameters(), 0.01)
+    with sv.Monitor(module, make_batch(1), every=2) as monitor:
+        for step in range(4):
+            with torch.autocast("cuda", torch.bfloat16, enabled=GPU.type == "cuda"):
+                loss = module(make_batch(8, step).to(GPU)).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        table = monitor.table()
+    assert table["step"].nunique() == 2 and table["mean"].between(0, 1).all()
