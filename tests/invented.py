@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from senet_viz.training.ablation import ABLATION, PLAN, _write_tables
+from senet_viz.training.ablation_folder import ABLATION, PLAN, write_tables
 from senet_viz.training.ablation_plan import read_plan
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,6 +47,6 @@ def invented(out: Path, plan: Path = EMBEDDED, seeds: int = 2, change: dict[str,
     about = {"format": 1, "plan": json.loads(json.dumps(parsed.meaning())), "device": "cpu", "threads": 1,
              "precision": "fp32", "versions": {}, "data": {
                  "name": "invented", "training_pictures": 15_000, "validation_pictures": IMAGES, "classes": 100}}
-    _write_tables(out, parsed, about)
+    write_tables(out, parsed, about)
     assert (out / ABLATION).is_file()
     return out

@@ -8,7 +8,7 @@ from pages.parts.sentences import SENTENCES
 from senet_viz.reports.html import Section
 from senet_viz.reports.text import plain
 from senet_viz.training import ablation_sections
-from senet_viz.training.ablation import Ablation
+from senet_viz.training.ablation_folder import Ablation
 
 ANCHOR = "ablations"
 NUMBER = st.column_config.NumberColumn

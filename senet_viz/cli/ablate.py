@@ -26,7 +26,7 @@ def add(commands: argparse._SubParsersAction) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Train, and print the table."""
-    from ..training.ablation import ablate
+    from ..training import ablate
 
     found = ablate(args.plan, args.data, args.out, limit=args.limit, device=args.device, threads=args.threads,
                    engine=args.engine, workers=args.workers, address=args.address, keep_weights=args.keep_weights)

@@ -1,16 +1,11 @@
-"""Ablations: variants of attention trained alike, in a folder that a killed run goes on with.
-
-A folder has a folder a training, VARIANT/SEED, whose ``training.json`` is written last and makes it whole; the tables
-are made of these alone, so that they do not depend on how often a run was killed, or on the order of its trainings.
-"""
+"""Ablations: variants of attention trained alike, in a folder that a killed run goes on with."""
 import json
 import platform
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import PIL
 import timm
 import torch
@@ -18,42 +13,27 @@ import torchvision
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from ..data.checksums import KEY, damaged, write_described
+from ..data.checksums import KEY, write_described
 from ..data.datasets import Pictures, open_pictures
 from ..data.files import replacing
 from ..models.devices import choose_device, fastest_precision
 from .ablation_engines import engine_of
+from .ablation_folder import (
+    ABLATION,
+    CHECKPOINT,
+    PLAN,
+    TRAINING,
+    Ablation,
+    AblationError,
+    about,
+    open_ablation,
+    write_tables,
+)
 from .ablation_plan import AblationPlan, parse_plan
-from .ablation_table import of_trainings, of_variants
-from .ablation_work import CHECKPOINT, CORRECT, TRAINING, Files, Job
+from .ablation_work import Files, Job
 
-ABLATION, PLAN, TABLE, TRAININGS = "ablation.json", "plan.toml", "ablation", "trainings"
-TABLES = (f"{TABLE}.csv", f"{TABLE}.parquet", f"{TRAININGS}.csv")
 FORMAT = 1  # raised when this program trains or writes anything differently
 MOST_THREADS = 1024
-
-
-class AblationError(ValueError):
-    """A folder that is no ablation, or another one's; the message is one sentence."""
-
-
-@dataclass(frozen=True)
-class Ablation:
-    """A folder that was read.
-
-    Attributes:
-        path: its own.
-        plan: what it holds, or is to hold.
-        about: ``ablation.json``: data, versions, device.
-        table: a row a variant (``ablation_table.of_variants``).
-        trainings: a row a training (``ablation_table.of_trainings``).
-    """
-
-    path: Path
-    plan: AblationPlan
-    about: dict
-    table: pd.DataFrame
-    trainings: pd.DataFrame
 
 
 def ablate(
@@ -124,48 +104,15 @@ def ablate(
     except Timeout as error:
         raise AblationError(f"another run is writing into {out}") from error
     try:
-        about = _claim(out, identity, text, device)
-        jobs = [Job(_precise(parsed, about), name, seed, str(data), *counts, str(device), threads, keep_weights)
+        said = _claim(out, identity, text, device)
+        jobs = [Job(_precise(parsed, said), name, seed, str(data), *counts, str(device), threads, keep_weights)
                 for name, seed in parsed.trainings]
-        _run(out, about, parsed, [job for job in jobs if not (out / job.name / TRAINING).is_file()], run, progress)
-        _write_tables(out, parsed, about)
+        _run(out, said, parsed, [job for job in jobs if not (out / job.name / TRAINING).is_file()], run, progress)
+        write_tables(out, parsed, said)
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
     return open_ablation(out)
-
-
-def open_ablation(path: str | Path) -> Ablation:
-    """What a folder of ``ablate`` holds so far, from its tables.
-
-    Raises:
-        FileNotFoundError: when there is no such folder or nothing in it.
-        AblationError: one sentence, for a folder that is none, or that is damaged.
-    """
-    path = Path(path)
-    about = _about(path)
-    if about is None:
-        raise FileNotFoundError(f"{path} holds no ablation")
-    if wrong := damaged(path / ABLATION, about):
-        raise AblationError(f"{path / wrong} is not as it was written: run the ablation again to make it anew")
-    try:
-        return Ablation(path, parse_plan((path / PLAN).read_text(encoding="utf-8")), about,
-                        pd.read_parquet(path / f"{TABLE}.parquet"), pd.read_csv(path / f"{TRAININGS}.csv"))
-    except FileNotFoundError as error:
-        raise AblationError(f"{path} has no training that is over") from error
-
-
-def tables(path: str | Path, plan: AblationPlan) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The table of variants and that of trainings, made anew from the folder of each training that is over."""
-    path, facts, answers = Path(path), [], {}
-    for name, seed in plan.trainings:
-        folder = path / name / str(seed)
-        if (folder / TRAINING).is_file():
-            facts.append(json.loads((folder / TRAINING).read_text(encoding="utf-8")))
-            if facts[-1]["status"] == "trained":
-                answers[name, seed] = pd.read_parquet(folder / CORRECT)
-    trainings = of_trainings(facts)
-    return of_variants(plan, trainings, answers), trainings
 
 
 def _text(plan: str | Path) -> str:
@@ -189,20 +136,9 @@ def _check(training: Pictures, validation: Pictures, plan: AblationPlan, data: s
     return counts
 
 
-def _about(out: Path) -> dict | None:
-    if not (out / ABLATION).is_file():
-        return None
-    try:
-        about = json.loads((out / ABLATION).read_text(encoding="utf-8"))
-        about["format"], about["plan"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise AblationError(f"{out / ABLATION} is damaged, or no ablation's") from error
-    return about
-
-
 def _claim(out: Path, identity: dict, text: str, device: torch.device) -> dict:
     """Make the folder this ablation's, or find that it is; what its ``ablation.json`` says."""
-    there = _about(out)
+    there = about(out)
     if there is not None:
         differences = [key for key in identity if there.get(key) != identity[key]]
         if differences:
@@ -212,19 +148,19 @@ def _claim(out: Path, identity: dict, text: str, device: torch.device) -> dict:
     if out.exists() and (not out.is_dir() or any(not path.name.endswith(".part") for path in out.iterdir())):
         raise AblationError(f"{out} is not empty, and what is in it is no ablation")
     precision = identity["plan"]["recipe"]["precision"]
-    about = identity | {"precision": fastest_precision(device) if precision == "auto" else precision}
+    said = identity | {"precision": fastest_precision(device) if precision == "auto" else precision}
     with replacing(out / PLAN) as part:  # before the description, which makes the folder an ablation
         part.write_text(text, encoding="utf-8")
-    write_described(out / ABLATION, about, ())
-    return about
+    write_described(out / ABLATION, said, ())
+    return said
 
 
-def _precise(plan: AblationPlan, about: dict) -> AblationPlan:
+def _precise(plan: AblationPlan, said: dict) -> AblationPlan:
     """A run goes on in the precision in which it began."""
-    return replace(plan, recipe=replace(plan.recipe, precision=about["precision"]))
+    return replace(plan, recipe=replace(plan.recipe, precision=said["precision"]))
 
 
-def _run(out: Path, about: dict, plan: AblationPlan, jobs: list[Job], run, progress) -> None:
+def _run(out: Path, said: dict, plan: AblationPlan, jobs: list[Job], run, progress) -> None:
     epochs = plan.recipe.epochs
     whole = len(list(plan.trainings))
     bar = tqdm(total=whole * epochs, initial=(whole - len(jobs)) * epochs, unit=" epochs",
@@ -241,7 +177,7 @@ def _run(out: Path, about: dict, plan: AblationPlan, jobs: list[Job], run, progr
             bar.update()
             if TRAINING in files:
                 facts = json.loads(files[TRAINING])
-                _write_tables(out, plan, about)
+                write_tables(out, plan, said)
                 found = (f"top-1 {facts['top1']:.2%}" if facts["status"] == "trained"
                          else f"diverged in epoch {facts['epochs']}")
                 say(f"{job.variant}, seed {job.seed}: {found}, {facts['seconds']:,.0f} s")
@@ -255,14 +191,3 @@ def _keep(folder: Path, files: Files) -> None:
     if TRAINING in files:
         for leftover in (folder / CHECKPOINT, *folder.glob("*.part")):
             leftover.unlink(missing_ok=True)
-
-
-def _write_tables(out: Path, plan: AblationPlan, about: dict) -> None:
-    variants, trainings = tables(out, plan)
-    if trainings.empty:
-        return
-    for name, write in ((f"{TABLE}.csv", variants.to_csv), (f"{TABLE}.parquet", variants.to_parquet),
-                        (f"{TRAININGS}.csv", trainings.to_csv)):
-        with replacing(out / name) as part:
-            write(part, index=False)
-    write_described(out / ABLATION, about, (PLAN, *TABLES))

@@ -168,8 +168,8 @@ def read_plan(path: str | Path) -> AblationPlan:
         raise PlanError(f"{path}: {error}") from error
 
 
-def parse_plan(text: str) -> AblationPlan:
-    """As ``read_plan``, of the file's text."""
+def parse_plan(text: str, build: bool = True) -> AblationPlan:
+    """As ``read_plan``, of the file's text; of one that has been trained, no network needs to be built again."""
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -199,7 +199,8 @@ def parse_plan(text: str) -> AblationPlan:
             raise PlanError(f"the variants {same} and {name} are the same")
         try:
             with torch.random.fork_rng(devices=[]):
-                variant.build(recipe, 2)
+                if build:
+                    variant.build(recipe, 2)
         except (ValueError, TypeError) as error:
             raise PlanError(f"variant {name}: {error}") from error
     return plan
@@ -240,7 +241,8 @@ def _variant(name: str, table: dict, recipe: Recipe) -> Variant:
         raise PlanError(f"{of}: attention is one of none, {', '.join(KINDS)}, not {attention!r}")
     if place not in PLACES:
         raise PlanError(f"{of}: place is one of {', '.join(PLACES)}, not {place!r}")
-    if not isinstance(stages, list | tuple) or not stages or any(not _whole(stage) or stage not in STAGES for stage in stages):
+    if not isinstance(stages, list | tuple) or not stages or not all(
+            _whole(stage) and stage in STAGES for stage in stages):
         raise PlanError(f"{of}: stages is a list of some of {', '.join(map(str, STAGES))}, not {stages!r}")
     if attention == "none" and len(table) > 1:
         raise PlanError(f"{of} has no attention, and so no {', '.join(axis for axis in table if axis != 'attention')}")

@@ -9,7 +9,7 @@ from ..data.places import APP, ASSETS
 from ..reports import papers
 from ..reports.html import Section
 from ..reports.text import plain
-from .ablation import ABLATION, Ablation, open_ablation
+from .ablation_folder import ABLATION, Ablation, open_ablation
 from .ablation_plan import STAGES, AblationPlan, Variant
 from .ablation_table import CHANCE
 
@@ -182,6 +182,6 @@ def _change(row: dict) -> str:
 def script(found: Ablation, ending: str) -> str:
     """Lines that give a table again from the folder."""
     path = found.path.relative_to(APP) if found.path.is_relative_to(APP) else found.path
-    return ("from senet_viz.training.ablation import open_ablation\n"
+    return ("from senet_viz.training import open_ablation\n"
             "from senet_viz.training.ablation_sections import beside\n\n"
             f"found = open_ablation({str(path)!r})\nresult = {ending}\nprint(result)\n")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm, t
+from scipy.special import ndtri, stdtrit  # the quantiles of scipy.stats, which takes a second to import
 
 from .ablation_plan import AblationPlan
 
@@ -85,14 +85,14 @@ def compared(changes: np.ndarray, spread: float, freedom: int) -> dict[str, floa
     difference, by_picture = over_pictures(changes)
     by_seed = spread * np.sqrt(2 / seeds)  # of two trainings' means
     found = {"difference|": difference}
-    half = norm.ppf(1 - CHANCE / 2) * by_picture
+    half = ndtri(1 - CHANCE / 2) * by_picture
     found |= {"low|": difference - half, "high|": difference + half}
-    half = t.ppf(1 - CHANCE / 2, freedom) * by_seed if freedom else float("nan")
+    half = stdtrit(freedom, 1 - CHANCE / 2) * by_seed if freedom else float("nan")
     found |= {"low|_seeds": difference - half, "high|_seeds": difference + half}
     if freedom and by_seed + by_picture > 0:  # Satterthwaite's degrees of freedom of the sum of the two variances
         variance = by_seed ** 2 + by_picture ** 2
         degrees = variance ** 2 / (by_seed ** 4 / freedom + by_picture ** 4 / max(changes.shape[1] - 1, 1))
-        half = t.ppf(1 - CHANCE / 2, degrees) * np.sqrt(variance)
+        half = stdtrit(degrees, 1 - CHANCE / 2) * np.sqrt(variance)
     return found | {"low|_both": difference - half, "high|_both": difference + half}
 
 

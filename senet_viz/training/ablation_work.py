@@ -23,13 +23,12 @@ from ..data.datasets import open_pictures
 from ..models.mac_count import macs
 from ..statistics.dimension import ONE
 from . import in_memory
+from .ablation_folder import CARD, CHECKPOINT, CORRECT, LOG, TRAINING, WEIGHTS
 from .ablation_plan import AblationPlan
 from .loop import Diverged, Fit, example
 from .monitor import CollapseWarning, Monitor
 from .recipe import Recipe
 
-CHECKPOINT, TRAINING, CORRECT, LOG, CARD, WEIGHTS = (
-    "checkpoint.pt", "training.json", "correct.parquet", "monitor.parquet", "card.md", "weights.safetensors")
 MEASURED = 40  # times, about, that a training's gates are measured
 LAST = 5  # of these are taken for the end of the training
 TOP = 5

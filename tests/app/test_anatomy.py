@@ -12,7 +12,7 @@ from senet_viz.experiments import anatomy, cost, variants
 from senet_viz.models import embedded_models
 from senet_viz.reports import scripts
 from senet_viz.reports.html import report
-from senet_viz.training.ablation import ABLATION
+from senet_viz.training.ablation_folder import ABLATION
 from senet_viz.training.ablation_sections import EMBEDDED
 from tests.app.checks import fine, png, same, sections, sentences
 

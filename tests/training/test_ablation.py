@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from senet_viz.cli import main
-from senet_viz.training.ablation import AblationError, ablate, open_ablation, tables
-from senet_viz.training.ablation_plan import PlanError
+from senet_viz.training import AblationError, PlanError, ablate, open_ablation
+from senet_viz.training.ablation_folder import tables
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).resolve().parents[2]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from senet_viz.training import ablation_sections as shown
-from senet_viz.training.ablation import open_ablation, tables
+from senet_viz.training.ablation_folder import open_ablation, tables
 from tests.invented import ROOT, invented
 
 PUBLISHED = {  # of the SE paper's tables 10 to 14, top-1 errors; the reference has 22.28
