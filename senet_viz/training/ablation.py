@@ -61,7 +61,7 @@ def ablate(
         data: what ``senet_viz.data.datasets.open_pictures`` opens, with the splits "train" and "val".
         out: the folder to write.
         limit: take at most so many pictures of each split, spread evenly.
-        device: to compute on; "auto" with Ray is a GPU where the cluster has one.
+        device: to compute on; with Ray "cuda" is a GPU of the cluster, "auto" what is fastest on this machine.
         threads: of the CPU, in one training; other numbers round otherwise.
         engine: "local" or "ray" (a cluster; the data must be readable from its machines).
         workers: trainings at a time, of Ray.
@@ -83,10 +83,10 @@ def ablate(
         raise ValueError(f"the limit is 1 picture or more, not {limit}")
     if not 1 <= threads <= MOST_THREADS:
         raise ValueError(f"threads is 1 to {MOST_THREADS:,}, not {threads:,}")
-    if engine != "ray" or device != "auto":
-        device = choose_device(device) if engine != "ray" else torch.device(device)
+    if engine == "ray" and str(device) == "cuda":
+        device = torch.device("cuda")  # the cluster's, of which this machine may have none
     else:
-        device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        device = choose_device(device)
     training, validation = open_pictures(data, "train"), open_pictures(data, "val")
     counts = _check(training, validation, parsed, data, limit)
     identity = json.loads(json.dumps({
