@@ -2,12 +2,16 @@
 import argparse
 import json
 import pickle
+import pickletools
 import re
 import zipfile
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from typing import IO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,6 +25,9 @@ FOREIGN = {  # how files begin that people take for checkpoints
     b"<html": "a web page, not a checkpoint: fetch the file itself",
     b"version https://git-lfs": "a Git LFS pointer, not the checkpoint it stands for: run git lfs pull",
 }
+MOST_HEADER = 2**24  # bytes that a safetensors file says of its tensors; of 10,000 these are about 1 MB
+MOST_STEPS = 2**20  # of a pickle; the weights and optimizer of 1,000 tensors take about 100,000
+MOST_UNPACKED = 2  # times its size that a zip archive unpacks to; torch.save packs nothing
 START = 2**20  # bytes of a pickle, in which a network's layers are named
 DEPTH = 4  # dictionaries inside of dictionaries that are looked through for weights
 
@@ -128,6 +135,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             raise CheckpointError(f"{path.name} is {what}.")
     try:
         if path.suffix == ".safetensors":
+            _check_header(path)
             return Checkpoint({"": load_file(path)}, read_metadata(path))
         parts, pickled = _inside(path)
         if any(part.endswith("/constants.pkl") for part in parts):
@@ -176,18 +184,52 @@ def _is_dense(value: object) -> bool:
     return isinstance(value, torch.Tensor) and value.layout is torch.strided and not value.is_meta
 
 
+def _check_header(path: Path) -> None:
+    """Refuse a safetensors file that names millions of tensors, before they are all read."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+    if MOST_HEADER < length <= path.stat().st_size:  # of a longer one safetensors says that the file is damaged
+        raise CheckpointError(f"{path.name} takes {length / 1e6:,.0f} MB to describe its tensors; up to "
+                              f"{MOST_HEADER / 1e6:.0f} MB are read.")
+
+
 def _inside(path: Path) -> tuple[list[str], bytes]:
-    """What a file of torch.save is made of: names of its parts, none in the format of old, and its pickle's start."""
+    """What a file of torch.save is made of: names of its parts, none in the format of old, and its pickle's start.
+
+    Raises:
+        CheckpointError: when far more would come out of the file than is in it.
+    """
     if not zipfile.is_zipfile(path):
         with path.open("rb") as file:
+            _check_steps(path.name, file)
+            file.seek(0)
             return [], file.read(START)
     with zipfile.ZipFile(path) as archive:
         parts = archive.namelist()
+        if sum(part.file_size for part in archive.infolist()) > MOST_UNPACKED * path.stat().st_size:
+            raise CheckpointError(f"{path.name} is packed and would unpack to more than {MOST_UNPACKED} times its "
+                                  f"size, which torch.save never writes: unpack it first.")
         pickled = next((part for part in parts if part.endswith("/data.pkl")), None)
         if pickled is None:
             return parts, b""
         with archive.open(pickled) as file:
+            _check_steps(path.name, file)
+        with archive.open(pickled) as file:
             return parts, file.read(START)
+
+
+def _check_steps(name: str, file: IO[bytes]) -> None:
+    """Refuse pickles that would make millions of objects."""
+    if sum(1 for _ in islice(_steps(file), MOST_STEPS + 1)) > MOST_STEPS:
+        raise CheckpointError(f"{name} holds more than {MOST_STEPS:,} numbers, names and lists beside its tensors: "
+                              f"save the state_dict alone.")
+
+
+def _steps(file: IO[bytes]) -> Iterator[tuple]:
+    """Of the pickles in a file; the format of old has five, one behind the other, the fourth of which has the names."""
+    with suppress(ValueError):  # the end, or what is no pickle: torch.load will say so
+        for _ in range(5):
+            yield from pickletools.genops(file)
 
 
 def read_state(path: str | Path) -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ from typing import Any
 import timm
 import torch
 import torchvision
+from PIL import Image
 from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset, resolve_model_data_config
 from torch import nn
 
@@ -26,6 +27,7 @@ DATA = {"in1k": "ImageNet-1k", "in12k": "ImageNet-12k", "in21k": "ImageNet-21k",
 METRICS = {"acc@1": "top-1", "acc@5": "top-5", "miou": "mean IoU", "pixel_acc": "pixels", "box_map": "box mAP",
            "mask_map": "mask mAP", "kp_map": "keypoint mAP"}  # of torchvision
 MAX_SIDE = 2048  # pixels
+TRANSFORM = {"input_size", "crop_pct", "crop_mode", "interpolation", "mean", "std"}  # of timm.data.create_transform
 ARCHITECTURES = {"slim_resnet50": slim_resnet50}  # what a checkpoint's own metadata may name
 
 
@@ -241,9 +243,17 @@ def _from_metadata(path: Path, checkpoint: Checkpoint, num_classes: int | None =
                          metadata.get("removed", ()))
         if max(metadata["transform"]["input_size"]) > MAX_SIDE:
             raise CheckpointError(f"{path.name} asks for pictures of more than {MAX_SIDE} pixels.")
+        if unknown := sorted(metadata["transform"].keys() - TRANSFORM):  # timm's would augment at random as well
+            raise CheckpointError(f"{path.name} asks for a transform with {', '.join(unknown)}; known are "
+                                  f"{', '.join(sorted(TRANSFORM))}.")
         transform = create_transform(**metadata["transform"])
         classes = metadata["classes"]
         size = metadata["transform"]["input_size"][-1]
+        shape = tuple(transform(Image.new("RGB", (2 * size, size))).shape)
+        if shape != tuple(metadata["transform"]["input_size"]):
+            raise ValueError(f"its transform gives {shape}")
+        if len(classes) != architecture["num_classes"] or not all(isinstance(name, str) for name in classes):
+            raise ValueError(f"it names {len(classes)} classes of {architecture['num_classes']}")
         data, accuracy, recipe = metadata["data"], metadata["accuracy"], metadata["recipe"]
         info = {
             "Architecture": f"bottleneck units 3/4/6/3, widths {'/'.join(map(str, recipe['widths']))}",

@@ -368,14 +368,15 @@ def test_spilled_as_in_memory(boxed, tmp_path, monkeypatch):
                         lambda file, group, columns: reads.append(group) or read(file, group, columns))
     (tmp_path / "out").mkdir()
     spilled, whole = open_pictures(boxed, spill=tmp_path / "out" / "groups"), open_pictures(boxed)
-    assert same(spilled, whole) and not (tmp_path / "out" / "groups").exists()
-    for i in [7, 0, 3, 3, 1, -1, 4]:
+    assert not (tmp_path / "out" / "groups").exists()
+    for i in [7, 0, 3, 3, 1, -1]:
         assert spilled.read(i) == whole.read(i)
-    assert len(reads) == 4
+    assert len(reads) == 3
     again = pickle.loads(pickle.dumps(spilled))
     assert not again.read.mapped
     assert [again.read(i) for i in range(8)] == [whole.read(i) for i in range(8)]
     assert len(reads) == 5 == len(list((tmp_path / "out" / "groups").iterdir()))
+    assert same(again, whole)
 
 
 def test_spilled_where_the_run_s_folder_is_not(boxed, tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 import argparse
 import io
+import json
 import os
 import pickle
 import stat
@@ -263,6 +264,54 @@ def test_dictionaries_without_end(tmp_path):
     torch.save(deep, tmp_path / "w.pt")
     with pytest.raises(CheckpointError, match="holds no state_dict"):
         read_state(tmp_path / "w.pt")
+
+
+def bomb_of_objects(n: int) -> bytes:
+    """A pickle of a byte an object: a list of n empty dictionaries."""
+    return b"\x80\x02](" + b"}" * n + b"e."
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_pickle_of_millions_of_objects_is_not_read(tmp_path, state, monkeypatch, old):
+    path = tmp_path / "bomb.pt"
+    path.write_bytes(bomb_of_objects(2_000_000))
+    if not old:
+        torch.save(state, tmp_path / "small.pt")
+        with zipfile.ZipFile(tmp_path / "small.pt") as small, zipfile.ZipFile(path, "w") as bomb:
+            for part in small.namelist():
+                bomb.writestr(part, bomb_of_objects(2_000_000) if part.endswith("data.pkl") else small.read(part))
+    monkeypatch.setattr(torch, "load", None)
+    with pytest.raises(CheckpointError, match=r"^bomb\.pt holds more than 1,048,576 numbers, names and lists"):
+        read_checkpoint(path)
+
+
+def test_an_archive_that_unpacks_to_far_more_is_not_read(tmp_path, monkeypatch):
+    torch.save({"a": torch.zeros(10**6)}, tmp_path / "plain.pt")
+    with zipfile.ZipFile(tmp_path / "plain.pt") as plain, zipfile.ZipFile(
+            tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as bomb:
+        for part in plain.namelist():
+            bomb.writestr(part, plain.read(part))
+    assert read_state(tmp_path / "plain.pt")["a"].shape == (10**6,)
+    monkeypatch.setattr(torch, "load", None)
+    with pytest.raises(CheckpointError, match=r"^bomb\.pt is packed and would unpack to more than 2 times its size"):
+        read_checkpoint(tmp_path / "bomb.pt")
+
+
+def test_a_safetensors_file_of_a_million_names_is_not_read(tmp_path, monkeypatch):
+    header = json.dumps({f"t{i:08}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(300_000)})
+    (tmp_path / "bomb.safetensors").write_bytes(len(header).to_bytes(8, "little") + header.encode())
+    with pytest.raises(CheckpointError, match=r"^bomb\.safetensors takes 21 MB to describe its tensors"):
+        read_checkpoint(tmp_path / "bomb.safetensors")
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_a_large_network_with_its_optimizer_is_read(tmp_path, old):
+    """Of 3,000 tensors, with what AdamW keeps of each."""
+    weights = {f"layers.{i}.weight": torch.zeros(2) for i in range(3000)}
+    kept = {i: {"step": torch.tensor(1.0), "exp_avg": torch.zeros(2), "exp_avg_sq": torch.zeros(2)} for i in range(3000)}
+    torch.save({"model": weights, "optimizer": {"state": kept, "param_groups": [{"params": [*range(3000)]}]}},
+               tmp_path / "last.pt", _use_new_zipfile_serialization=not old)
+    assert read_state(tmp_path / "last.pt").keys() == weights.keys()
 
 
 def test_no_file(tmp_path):

@@ -546,6 +546,18 @@ def test_description_of_no_network(tmp_path, slim, change):
     refuse(CheckpointError, f"file:{tmp_path / 'w.safetensors'}", "w.safetensors describes no network")
 
 
+@pytest.mark.parametrize(("change", "message"), [
+    ({"transform": TRANSFORM | {"is_training": True}}, "asks for a transform with is_training; known are crop_mode"),
+    ({"transform": TRANSFORM | {"auto_augment": "rand-m9"}}, "asks for a transform with auto_augment"),
+    ({"transform": TRANSFORM | {"crop_pct": 1e-9}}, "describes no network"),
+    ({"transform": TRANSFORM | {"mean": [0.5, 0.5]}}, "describes no network"),
+    ({"classes": ["red", "green"]}, "describes no network"), ({"classes": ["red", "green", 3]}, "describes no network")])
+def test_a_transform_or_classes_that_cannot_be(tmp_path, slim, change, message):
+    """A transform that draws at random would give other numbers each time."""
+    save_checkpoint(tmp_path / "w.safetensors", slim.state_dict(), METADATA | change)
+    refuse(CheckpointError, f"file:{tmp_path / 'w.safetensors'}", message)
+
+
 def test_description_larger_than_the_file(tmp_path, slim, monkeypatch):
     """Nothing is built, and no picture prepared, that the file's size does not vouch for."""
     path = tmp_path / "w.safetensors"
