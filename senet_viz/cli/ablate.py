@@ -1,6 +1,16 @@
 """``senet-viz ablate``: variants of attention, trained alike and compared."""
 import argparse
 
+from ._output import Column, print_json, print_table, records
+
+VARIANTS = [
+    Column("variant", "variant"), Column("top1", "top-1", ".2f"), Column("top5", "top-5", ".2f", 3),
+    Column("difference", "change", "+z.2f"), Column("pictures", "pictures", spare=4, right=True),
+    Column("seeds", "seeds", spare=4, right=True), Column("both", "both", right=True),
+    Column("trained", "trained", ",", 2), Column("gone", "diverged", ",", 1), Column("parameters", "params", ",", 5),
+    Column("macs", "MACs", ",", 6), Column("dimension", "directions", ".1f", 3),
+    Column("seconds", "seconds", ",.0f", 7)]
+
 
 def add(commands: argparse._SubParsersAction) -> None:
     """Its options."""
@@ -21,26 +31,32 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--workers", type=int, default=1, help="trainings at a time, of Ray")
     command.add_argument("--address", help="of the Ray cluster; else the one that is running, or a new one here")
     command.add_argument("--keep-weights", action="store_true", help="keep each trained network, too")
+    command.add_argument("--json", action="store_true", help="print one JSON document, with all digits, for programs")
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train, and print the table."""
+    """Train, and print a row a variant."""
     from ..training import ablate
+    from ..training.ablation_sections import findings
 
-    found = ablate(args.plan, args.data, args.out, limit=args.limit, device=args.device, threads=args.threads,
-                   engine=args.engine, workers=args.workers, address=args.address, keep_weights=args.keep_weights)
-    table = found.table
-    width = max(len("variant"), table["variant"].str.len().max())
-    print(f"{'variant':{width}}  {'top-1':>6}  {'top-5':>6}  {'difference':>10}  {'over both':>16}  {'params':>11}  "
-          f"{'MMACs':>7}  {'seconds':>7}  {'dim':>5}")
-    for row in table.to_dict("records"):
-        told = row["difference"] == row["difference"]
-        between = f"{100 * row['low_both']:+.2f} to {100 * row['high_both']:+.2f}" if told else ""
-        print(f"{row['variant']:{width}}  {100 * row['top1']:6.2f}  {100 * row['top5']:6.2f}  "
-              f"{format(100 * row['difference'], '+10.2f') if told else '':>10}  {between:>16}  "
-              f"{row['parameters']:11,}  {row['macs'] / 1e6:7.2f}  {row['seconds']:7,.0f}  {row['dimension']:5.1f}"
-              + (f"  diverged with {row['diverged']} of {row['diverged'] + row['trained']} seeds"
-                 if row["diverged"] else ""))
-    print(f"{args.out}: {len(found.trainings)} trainings of {len(table)} variants; differences of top-1 from "
-          f"{found.plan.reference} in points, with 95 % intervals over pictures and seeds")
+    try:
+        found = ablate(args.plan, args.data, args.out, limit=args.limit, device=args.device, threads=args.threads,
+                       engine=args.engine, workers=args.workers, address=args.address, keep_weights=args.keep_weights)
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt("interrupted; finished epochs are kept: run again to go on") from error
+    if args.json:
+        print_json({"plan": found.plan.meaning(), "data": found.about["data"], "variants": records(found.table),
+                    "trainings": records(found.trainings)})
+        return
+    rows = []
+    for row in records(found.table):
+        for name, of in (("pictures", ""), ("seeds", "_seeds"), ("both", "_both")):
+            low, high = row[f"low{of}"], row[f"high{of}"]
+            row[name] = "" if low != low else f"{100 * low:+z.2f} to {100 * high:+z.2f}"
+        percent = {name: 100 * row[name] for name in ("top1", "top5", "difference")}
+        rows.append(row | percent | {"gone": row["diverged"] or None})
+    print_table(VARIANTS, rows)
+    print(f"Changes of top-1 from {found.plan.reference} are in percentage points, over the same pictures, with 95 % "
+          f"intervals for other pictures, other seeds, and both")
+    print(*(sentence.replace("**", "") for sentence in findings(found)), sep="\n")
