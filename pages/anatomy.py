@@ -6,12 +6,12 @@ import streamlit as st
 
 import senet_viz as sv
 from pages.parts import ablations
-from pages.parts.archives import statistics_of
+from pages.parts.archives import last_written, statistics_of
 from pages.parts.keeping import kept
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.pictures import SAMPLES, Picture, choose_one, choose_pictures
 from pages.parts.published import HEADINGS, published
-from pages.parts.sections import clear, downloads, heading, show
+from pages.parts.sections import clear, downloads, heading, keep, show
 from pages.parts.sentences import SENTENCES, in_a_sentence, lacking
 from senet_viz import figures
 from senet_viz.data.places import APP
@@ -110,6 +110,8 @@ class Photo:
         self.statistics = statistics_of(loaded)
         note = self.model.info.get("Note")
         self.source = plain(f"{self.model.name}{f' ({note})' if note else ''}, {picture.name}")
+        self.key = (loaded.key, picture.name, picture.path, picture.digest,
+                    self.statistics and (str(self.statistics.path), last_written(self.statistics.path)))
 
     @st.fragment
     def gate(self) -> None:
@@ -157,7 +159,7 @@ class Photo:
         with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
             for line in anatomy.formulae(found):
                 st.latex(line, width="content")
-        self._channel(found, key, channel)
+        show(keep((self.key, label), lambda channel: self._channel(found, channel), channel), f"{key}_channel")
 
     def _choose(self, what: str, labels: list[str], key: str) -> str:
         """A block; at first the last one whose gate moves in more than one direction, as far as that is known."""
@@ -165,31 +167,33 @@ class Photo:
                             bind="query-params", width=160)
 
     def _strips(self, found: anatomy.Anatomy, key: str, channel: int) -> None:
-        label, table = found.block.label, anatomy.strips(found)
-
         def pick() -> None:
             points = st.session_state[f"{key}_strips_figure"].selection.points
             if points and points[0].get("customdata") is not None:
                 picked = points[0]["customdata"]
                 st.session_state[f"{key}_of"] = int(picked[0] if isinstance(picked, (list, tuple)) else picked)
 
-        text = f"{anatomy.describe(found, self.statistics)} Click a channel to see its maps. *{self.source}.*"
-        show(Section(f"{label} step by step", text, figures.strips(table, label, channel=channel), table,
-                     self._script("anatomy", f"found = anatomy.dissect(model, batch, {label!r})\n"
-                                             "result = anatomy.strips(found)")),
-             f"{key}_strips", on_select=pick)
+        show(keep((self.key, found.block.label), lambda channel: self._steps(found, channel), channel), f"{key}_strips",
+             on_select=pick)
 
-    def _channel(self, found: anatomy.Anatomy, key: str, channel: int) -> None:
+    def _steps(self, found: anatomy.Anatomy, channel: int) -> Section:
+        label, table = found.block.label, anatomy.strips(found)
+        text = f"{anatomy.describe(found, self.statistics)} Click a channel to see its maps. *{self.source}.*"
+        return Section(f"{label} step by step", text, figures.strips(table, label, channel=channel), table,
+                       self._script("anatomy", f"found = anatomy.dissect(model, batch, {label!r})\n"
+                                               "result = anatomy.strips(found)"))
+
+    def _channel(self, found: anatomy.Anatomy, channel: int) -> Section:
         block, maps = found.block, anatomy.channel_maps(found, channel)
         text, caption = anatomy.describe_channel(found, channel)
         name = self.picture.name
         figure = figures.channel_maps({name: self.seen}, {name: list(maps.values())}, list(maps), label=block.label,
                                       channel=channel, captions={name: caption})
-        show(Section(
+        return Section(
             f"Channel {channel} of {block.label}", f"{text} *{self.source}.*", figure,
             anatomy.cells(found, channel),
             self._script("anatomy", f"found = anatomy.dissect(model, batch, {block.label!r})\n"
-                                    f"result = anatomy.cells(found, {channel})")), f"{key}_channel")
+                                    f"result = anatomy.cells(found, {channel})"))
 
     @st.fragment
     def variants(self) -> None:
@@ -208,16 +212,20 @@ class Photo:
         except SENTENCES as error:
             st.error(plain(str(error)), icon=":material/error:")
             return
-        table = variants.table(run, self.model.class_labels)
+        key = self.key, label
+        table = keep(key, lambda: variants.table(run, self.model.class_labels))
         lacking(self.model, "what another gate does to a prediction cannot be told")
-        text = " ".join(filter(None, [f"**Swapped in, not retrained.** {variants.effect(run, table)}", ablations.link(),
-                                      f"*{self.source}.*"]))
+        text = f"**Swapped in, not retrained.** {variants.effect(run, table)} *{self.source}.*"
         ending = (f"others = [model.batch([sv.open_image(path)]) for path in {list(others)}]\n"
                   f"run = variants.variants(model, batch, {label!r}, others)\nresult = ")
-        strips = variants.strips(run)
-        show(Section(f"Other gates in the place of {label}", text, figures.strips(strips, label), strips,
-                     self._script("variants", f"{ending}variants.strips(run)")), "variants")
-        findings = variants.findings(run)
+
+        def strips() -> Section:
+            drawn = variants.strips(run)
+            return Section(f"Other gates in the place of {label}", text, figures.strips(drawn, label), drawn,
+                           self._script("variants", f"{ending}variants.strips(run)"))
+
+        show(keep((key, text), strips), "variants")
+        findings = keep(key, lambda: variants.findings(run))
         st.markdown("\n".join(f"- {finding}" for finding in findings))
         with st.expander("All variants in numbers"):
             show(Section(f"What the variants of {label} do", " ".join(findings), None, table,
@@ -227,7 +235,7 @@ class Photo:
             about = f"Beside them stands what {label} does with them here, swapped in and not retrained."
             show(Section(f"Published errors beside the variants of {label}",
                          f"{variants.published()} {about} *{self.source}.*", None,
-                         variants.beside(run, table), self._script("variants", (
+                         keep(key, lambda: variants.beside(run, table)), self._script("variants", (
                              f"{ending}variants.beside(run, variants.table(run, model.class_labels))"))),
                  "variant_errors", headings=BESIDE if run.logits else BESIDE | {"own class": None})
 
