@@ -89,10 +89,17 @@ class Checkpoint:
 
 
 def save_checkpoint(path: str | Path, state: dict[str, torch.Tensor], metadata: dict) -> None:
-    """Write tensors and a JSON-serialisable description into one safetensors file, whole or not at all."""
+    """Write tensors and a JSON-serialisable description into one safetensors file, whole or not at all.
+
+    Raises:
+        OSError: when the disk is full.
+    """
     with replacing(path) as part:
-        save_file({key: value.contiguous() for key, value in state.items()}, part,
-                  metadata={key: json.dumps(value) for key, value in metadata.items()})
+        try:
+            save_file({key: value.contiguous() for key, value in state.items()}, part,
+                      metadata={key: json.dumps(value) for key, value in metadata.items()})
+        except SafetensorError as error:  # what it makes of a full disk
+            raise OSError(str(error)) from error
 
 
 def read_metadata(path: str | Path) -> dict:

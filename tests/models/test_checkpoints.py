@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
-from senet_viz.models import CheckpointError
+from senet_viz.models import CheckpointError, checkpoints
 from senet_viz.models.checkpoints import read_checkpoint, read_metadata, read_state, save_checkpoint
 
 
@@ -73,6 +74,16 @@ def test_saving_is_whole_or_not_at_all(tmp_path, state, monkeypatch):
         save_checkpoint(path, state, {"not JSON": object()})
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path, state, monkeypatch):
+    def full(*_, **__):
+        raise SafetensorError("Error while serializing: No space left on device")
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        save_checkpoint(tmp_path / "weights.safetensors", state, {})
+    assert not list(tmp_path.iterdir())
 
 
 def test_metadata_of_other_writers(tmp_path, state):
