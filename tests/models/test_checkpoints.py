@@ -319,7 +319,8 @@ def test_a_safetensors_file_of_a_million_names_is_not_read(tmp_path, monkeypatch
 def test_a_large_network_with_its_optimizer_is_read(tmp_path, old):
     """Of 3,000 tensors, with what AdamW keeps of each."""
     weights = {f"layers.{i}.weight": torch.zeros(2) for i in range(3000)}
-    kept = {i: {"step": torch.tensor(1.0), "exp_avg": torch.zeros(2), "exp_avg_sq": torch.zeros(2)} for i in range(3000)}
+    kept = {i: {"step": torch.tensor(1.0), "exp_avg": torch.zeros(2), "exp_avg_sq": torch.zeros(2)}
+            for i in range(3000)}
     torch.save({"model": weights, "optimizer": {"state": kept, "param_groups": [{"params": [*range(3000)]}]}},
                tmp_path / "last.pt", _use_new_zipfile_serialization=not old)
     assert read_state(tmp_path / "last.pt").keys() == weights.keys()

@@ -551,7 +551,8 @@ def test_description_of_no_network(tmp_path, slim, change):
     ({"transform": TRANSFORM | {"auto_augment": "rand-m9"}}, "asks for a transform with auto_augment"),
     ({"transform": TRANSFORM | {"crop_pct": 1e-9}}, "describes no network"),
     ({"transform": TRANSFORM | {"mean": [0.5, 0.5]}}, "describes no network"),
-    ({"classes": ["red", "green"]}, "describes no network"), ({"classes": ["red", "green", 3]}, "describes no network")])
+    ({"classes": ["red", "green"]}, "describes no network"),
+    ({"classes": ["red", "green", 3]}, "describes no network")])
 def test_a_transform_or_classes_that_cannot_be(tmp_path, slim, change, message):
     """A transform that draws at random would give other numbers each time."""
     save_checkpoint(tmp_path / "w.safetensors", slim.state_dict(), METADATA | change)
