@@ -1,5 +1,6 @@
 """Classes: do the gates differ between classes, and at which depth? Over a data set, and one's own photos beside it."""
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
+from typing import TypeVar
 
 import pandas as pd
 import streamlit as st
@@ -11,13 +12,14 @@ from pages.parts.model import Loaded, loaded_model
 from pages.parts.outlying import outlying
 from pages.parts.own_run import collecting, take_in
 from pages.parts.pictures import NO_STAGES, Picture, choose_pictures, explain, inspect_all
-from pages.parts.sections import clear, heading, offer, show
+from pages.parts.sections import clear, heading, keep, offer, show
 from pages.parts.sentences import lacking
 from senet_viz import tables
 from senet_viz.experiments.looking import Look
 from senet_viz.reports import papers
+from senet_viz.reports.html import Section
 from senet_viz.reports.text import file_name, plain
-from senet_viz.statistics import directions, summaries
+from senet_viz.statistics import directions
 from senet_viz.statistics.data_report import data_report, first_classes
 from senet_viz.statistics.photos import SHOWN
 from senet_viz.statistics.sections import DataSections, Finding, PhotoSections
@@ -25,6 +27,7 @@ from senet_viz.statistics.sections import DataSections, Finding, PhotoSections
 BANDS = {"none": None, "standard deviation": "std", "standard error": "error"}
 DRIVERS = {"what it is made of": False, "the picture": True}
 OVERALL = {"mean of class means": "class", "mean of pictures": "image", "none": None}
+T = TypeVar("T")
 UNLABELLED = "No picture of this data set has a label, so that nothing can be told by class."
 
 
@@ -88,8 +91,8 @@ class Page:
     def __init__(self, loaded: Loaded, stats: sv.Statistics):
         self.loaded, self.stats = loaded, stats
         self.blocks = {block.label: block for block in stats.blocks}
-        path = beside_app(stats.path)
-        self.data = DataSections(stats, path)
+        self.key = f"{stats.path} {last_written(stats.path)}"
+        self.data = _sections(self.key, stats.zooms[0], stats)
         self.names = list(self.data.classes)
         st.caption(" · ".join(self.data.facts()))
         zooms = {f"{zoom:g}×": zoom for zoom in stats.zooms}
@@ -97,9 +100,11 @@ class Page:
             around = "box" if stats.metadata["settings"]["around"] == "box" else "centre"
             chosen = st.segmented_control("Zoom", list(zooms), default=next(iter(zooms)), required=True, key="zoom",
                                           bind="query-params", help=f"How much the pictures' {around} was enlarged.")
-            self.data = DataSections(stats, path, zooms.get(chosen))
-        self.key = f"{stats.path} {last_written(stats.path)}"
-        self.first = first_classes(stats)
+            self.data = _sections(self.key, zooms.get(chosen, stats.zooms[0]), stats)
+        self.first = keep(self.key, lambda: first_classes(stats))
+
+    def _keep(self, make: Callable[..., T], *arguments: Hashable, **named: Hashable) -> T:
+        return keep((self.key, self.data.zoom), make, *arguments, **named)
 
     def _heading(self, name: str) -> None:
         head = self.data.head(name)
@@ -137,8 +142,8 @@ class Page:
         if not blocks or not (classes or OVERALL[overall]):
             st.info("Choose a class and a block to draw.")
             return
-        section = self.data.lines(blocks, classes, overall=OVERALL[overall], band=BANDS[band],
-                                  sampled=every == "every s-th")
+        section = self._keep(self.data.lines, tuple(blocks), tuple(classes), overall=OVERALL[overall],
+                             band=BANDS[band], sampled=every == "every s-th")
         if section is None:
             st.info("There is nothing to draw: no picture of this data set has a label. Choose “mean of pictures”.")
             return
@@ -148,7 +153,7 @@ class Page:
             self._paper(blocks)
 
     def _paper(self, blocks: list[str]) -> None:
-        head, section = self.data.head("paper"), self.data.paper(blocks)
+        head, section = self.data.head("paper"), self._keep(self.data.paper, tuple(blocks))
         st.subheader(head.title, anchor="paper")
         if section is not None:
             st.markdown(head.lead)
@@ -160,14 +165,17 @@ class Page:
 
     def depth(self) -> None:
         self._heading("depth")
-        self._found(self.data.depth(_specificity(self.key, self.data.zoom, self.stats)), "depth")
+        self._found(self._keep(self.data.depth), "depth")
 
     def dimension(self) -> None:
         self._heading("dimension")
-        section = self.data.dimension()
+        section = self._keep(self.data.dimension)
         self._found(section, "dimension")
         if section is not None:
-            outlying(self.stats, directions.outliers(self.stats, section.table, self.data.zoom))
+            outlying(self.stats, self._keep(self._outliers))
+
+    def _outliers(self) -> pd.DataFrame:
+        return directions.outliers(self.stats, self._keep(self.data.dimension).table, self.data.zoom)
 
     @st.fragment
     def driving(self) -> None:
@@ -175,7 +183,7 @@ class Page:
         clear("driving")
         chosen = st.segmented_control("Predicted from", list(DRIVERS), default=next(iter(DRIVERS)), required=True,
                                       key="driven_by", bind="query-params")
-        self._found(self.data.driving(DRIVERS[chosen]), "driving")
+        self._found(self._keep(self.data.driving, DRIVERS[chosen]), "driving")
 
     def _found(self, section: Finding | None, key: str) -> None:
         """A section that goes over all blocks, and what was found."""
@@ -193,7 +201,7 @@ class Page:
         clear("heat_map", "selective", "channel_classes", "channel_histogram")
         label = st.selectbox("Block", list(self.blocks), index=len(self.blocks) - 1, key="class_block",
                              bind="query-params", width=160)
-        selective = self.data.selective(label)
+        selective = self._keep(self.data.selective, label)
         every, ranked, single = st.tabs(["Every class", "Most selective", "One channel"], key="channels_of_block",
                                         bind="query-params")
         with every:
@@ -220,8 +228,9 @@ class Page:
                                   help="Classes and channels of like gates beside each other; otherwise in their own "
                                        "order.")
         centred &= len(self.names) > 1  # one class is its own mean
-        table = _heat_map(self.key, self.data.zoom, label, centred, clustered, self.stats)
-        show(self.data.heat_map(label, centred=centred, clustered=clustered, table=table), "heat_map")
+        with st.spinner("Ordering classes and channels"):
+            section = self._keep(self.data.heat_map, label, centred=centred, clustered=clustered)
+        show(section, "heat_map")
 
     def _channel(self, block: sv.AttentionBlock, first: int) -> None:
         key, value = "class_channel", {"value": first}
@@ -231,11 +240,11 @@ class Page:
         st.session_state["class_channel_of"] = of
         channel = st.number_input("Channel", 0, block.channels - 1, **value, key=key, bind="query-params", width=160)
         with st.container(horizontal=True):
-            if (section := self.data.channel_classes(block.label, channel)) is not None:
+            if (section := self._keep(self.data.channel_classes, block.label, channel)) is not None:
                 with st.container(width=440):
                     show(section, "channel_classes")
             with st.container(width=440):
-                show(self.data.channel_histogram(block.label, channel), "channel_histogram")
+                show(self._keep(self.data.channel_histogram, block.label, channel), "channel_histogram")
 
     @st.fragment
     def pair(self) -> None:
@@ -255,8 +264,8 @@ class Page:
         if first == second:
             st.info("The two classes are the same: choose another.")
             return
-        show(self.data.pair(label, first, second), "pair")
-        section = self.data.separating(label, first, second)
+        show(self._keep(self.data.pair, label, first, second), "pair")
+        section = self._keep(self.data.separating, label, first, second)
         known = section.table["d"].notna().sum()
         with st.expander(f"The {known} channels that separate the two best" if known > 1 else
                          "The channels that separate the two best"):
@@ -264,7 +273,7 @@ class Page:
 
     def saturation(self) -> None:
         self._heading("saturation")
-        section = self.data.saturation()
+        section = self._keep(self.data.saturation)
         st.markdown(" ".join(section.found))
         show(section, "saturation", text=False)
         st.caption(f"*{self.data.source}.*")
@@ -302,34 +311,35 @@ class Page:
         classes = dict(zip(table["picture"], table["class"]))
         sections = PhotoSections(self.data, views, classes, self.loaded.code,
                                  {picture.name: picture.path for picture in pictures})
+        shown = (self.key, self.data.zoom, self.loaded.key, tuple(classes.items()),
+                 tuple((picture.path, picture.digest) for picture in pictures))
         lines, nearest, cams = st.tabs(["Class means", "Nearest classes", "Grad-CAM"], key="photo_view",
                                        bind="query-params")
         with lines:
             st.subheader("Their lines over the class means", anchor="photo-lines")
-            show(sections.lines(), "photo_lines")
+            show(keep(shown, sections.lines), "photo_lines")
         with nearest:
             st.subheader("The nearest classes by excitation", anchor="nearest")
-            if (section := sections.nearest()) is None:
+            if (section := keep(shown, sections.nearest)) is None:
                 st.info("Distances have no scale: the data set has no more labelled pictures than classes, or no gate "
                         "varies within the classes.")
             else:
                 show(section, "nearest")
         with cams:
             st.subheader("Where the network looks for each class", anchor="mean-cams")
-            self._mean_cams(sections, pictures, results)
+            if self.loaded.model.stages:
+                show(keep(shown, lambda: self._mean_cams(sections, pictures, results)), "mean_cams")
+            else:
+                st.info(NO_STAGES)
 
-    def _mean_cams(self, sections: PhotoSections, pictures: list[Picture], results: dict[str, Look]) -> None:
+    def _mean_cams(self, sections: PhotoSections, pictures: list[Picture], results: dict[str, Look]) -> Section:
         stages, labels = self.loaded.model.stages, self.loaded.model.class_labels
-        if not stages:
-            st.info(NO_STAGES)
-            return
         targets = {name: labels.index(label) for name, label in sections.classes.items()}
         cams = {}
         for picture in pictures:
             explained, _ = explain(self.loaded.key, picture.digest, targets[picture.name], sections.views[picture.name])
             cams[picture.name] = {stage: explained[layer] for stage, layer in stages.items()}
-        show(sections.mean_cams(stages, cams, targets, {name: result.seen for name, result in results.items()}),
-             "mean_cams")
+        return sections.mean_cams(stages, cams, targets, {name: result.seen for name, result in results.items()})
 
 
 def begin(key: str, options: Iterable[str], default: list[str]) -> dict:
@@ -344,13 +354,8 @@ def begin(key: str, options: Iterable[str], default: list[str]) -> dict:
 
 
 @kept()
-def _specificity(key: str, zoom: float, _stats: sv.Statistics) -> pd.DataFrame:
-    return summaries.specificity(_stats, zoom=zoom)
-
-
-@kept("Ordering classes and channels")
-def _heat_map(key: str, zoom: float, label: str, centred: bool, clustered: bool, _stats: sv.Statistics) -> pd.DataFrame:
-    return summaries.heat_map(_stats, label, centred=centred, clustered=clustered, zoom=zoom)
+def _sections(key: str, zoom: float, _stats: sv.Statistics) -> DataSections:
+    return DataSections(_stats, beside_app(_stats.path), zoom)
 
 
 main()

@@ -1,4 +1,6 @@
 """Compare: two networks side by side, over what was collected of them, and on one's own photos."""
+from collections.abc import Callable, Hashable
+
 import streamlit as st
 
 import senet_viz as sv
@@ -6,7 +8,7 @@ from pages.parts.archives import beside_app, collected, last_written
 from pages.parts.keeping import kept
 from pages.parts.model import Loaded, loaded_model, obtain
 from pages.parts.pictures import choose_pictures, inspect_all
-from pages.parts.sections import clear, downloads, heading, show
+from pages.parts.sections import clear, downloads, heading, keep, show
 from pages.parts.sentences import SENTENCES
 from senet_viz.collecting.beside import evaluations_of
 from senet_viz.experiments.compare import static_findings, static_gates
@@ -78,19 +80,24 @@ def _sections(key: str, zoom: float, _stats: list[sv.Statistics]) -> ComparisonS
 
 def over_data(sections: ComparisonSections) -> None:
     """The parts over collected runs."""
-    pair = sections.beside()
+    pair, key = sections.beside(), _key(sections)
     st.caption(f"*{sections.source()}.*")
     _heading("curves")
-    _found("curves", sections.curves)
+    _found("curves", key, sections.curves)
     _heading("differences")
-    _found("differences", pair.differences)
+    _found("differences", key, pair.differences)
     _heading("classes")
-    _classes(pair)
+    _classes(key, pair)
     _heading("pictures")
-    _found("pictures", pair.pictures)
+    _found("pictures", key, pair.pictures)
     _heading("channels")
-    _found("channels", pair.channels)
+    _found("channels", key, pair.channels)
     _static(sections)
+
+
+def _key(sections: ComparisonSections) -> Hashable:
+    """What the sections are of."""
+    return tuple((str(stats.path), last_written(stats.path)) for stats in sections.runs.values()), sections.zoom
 
 
 def _heading(name: str) -> None:
@@ -98,15 +105,15 @@ def _heading(name: str) -> None:
     heading(head.title, name, head.lead, head.more)
 
 
-def _found(key: str, make) -> None:
+def _found(name: str, key: Hashable, make: Callable[[], Finding]) -> None:
     """A section and what was found; where it cannot be had, the reason."""
     try:
         with st.spinner("Comparing"):
-            section = make()
+            section = keep(key, make)
     except SENTENCES as error:
         _reason(error)
         return
-    _shown(section, key)
+    _shown(section, name)
 
 
 def _shown(section: Finding, key: str) -> None:
@@ -119,10 +126,10 @@ def _reason(error: Exception) -> None:
     st.info(f"{plain(text[0].upper() + text[1:])}.", icon=":material/info:")
 
 
-def _classes(pair) -> None:
+def _classes(key: Hashable, pair) -> None:
     try:
         with st.spinner("Comparing"):
-            section, matrix = pair.classes()
+            section, matrix = keep(key, pair.classes)
     except SENTENCES as error:
         _reason(error)
         return
@@ -135,15 +142,15 @@ def _static(sections: ComparisonSections) -> None:
     head = ON_PHOTOS["static"]
     heading(head.title, "static", head.lead, head.more)
     try:
-        found = evaluations_of(sections.runs)
-        table = static_gates({name: (each, sections.runs[name].blocks) for name, each in found.items()})
+        table = keep(_key(sections), lambda: static_gates({
+            name: (each, sections.runs[name].blocks) for name, each in evaluations_of(sections.runs).items()}))
     except SENTENCES as error:
         _reason(error)
         return
     if not (table["level"] == "stage").any():
         st.info(" ".join(static_findings(table, list(sections.runs))), icon=":material/info:")
         return
-    _shown(static(table, sections.paths), "static")
+    _shown(keep(_key(sections), lambda: static(table, sections.paths)), "static")
 
 
 @st.fragment
@@ -174,8 +181,10 @@ def photos(loaded: Loaded) -> None:
     views = {name: {picture.name: of[picture.name].view for picture in common} for name, of in looks.items()}
     section = PhotoComparison(views, {name: each.code for name, each in models.items()},
                               {picture.name: picture.path for picture in common})
-    _shown(section.gates(), "photos")
-    if (apart := section.distances()) is not None:
+    key = (tuple((name, each.key) for name, each in models.items()),
+           tuple((picture.name, picture.path, picture.digest) for picture in common))
+    _shown(keep(key, section.gates), "photos")
+    if (apart := keep(key, section.distances)) is not None:
         show(apart, "compare_distances")
 
 

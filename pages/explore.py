@@ -21,7 +21,7 @@ from pages.parts.pictures import (
     whole,
 )
 from pages.parts.ranking import ranking, shares
-from pages.parts.sections import clear, heading, offer, show
+from pages.parts.sections import clear, heading, keep, offer, show
 from pages.parts.sentences import SENTENCES, lacking
 from senet_viz import tables
 from senet_viz.experiments import attribution
@@ -80,8 +80,9 @@ class Page:
         self.seen = {name: results[name].seen for name in self.names}
         self.blocks = {block.label: block for block in self.model.blocks}
         self.sections = PictureSections(loaded.model, loaded.code, {p.name: p.path for p in pictures}, self.views,
-                                        self.seen, lambda name: weigh(loaded, self.pictures[name], results[name]))
+                                        self.seen, lambda name: weigh(loaded, self.pictures[name]))
         self.answer = self.sections.answer
+        self.key = loaded.key, tuple((picture.name, picture.path, picture.digest) for picture in pictures)
 
     def _head(self, anchor: str, *, part: bool = False) -> None:
         title, lead, more = self.sections.head(anchor)
@@ -118,7 +119,7 @@ class Page:
 
     def all_blocks(self) -> None:
         self._head("blocks")
-        show(self.sections.all_blocks(), "all_blocks")
+        show(keep(self.key, self.sections.all_blocks), "all_blocks")
 
     @st.fragment
     def one_block(self) -> None:
@@ -136,7 +137,8 @@ class Page:
                                  width=280)
         if directions := mark(statistics_of(self.loaded), label):
             st.caption(directions)
-        section = self.sections.block(block, quantity, sampled=every == "every s-th", order=order, pair=self._pair())
+        section = keep((self.key, label), lambda **how: self.sections.block(block, **how), quantity=quantity,
+                       sampled=every == "every s-th", order=order, pair=self._pair())
         show(section, "excitation", on_select=self._pick)
         self._channel(block)
 
@@ -170,7 +172,8 @@ class Page:
             channel = st.number_input("Channel", 0, block.channels - 1, key="channel", bind="query-params", width=160)
             smooth = st.toggle("Smooth", key="channel_smooth", bind="query-params",
                                help="Interpolate between cells; off shows the map's own cells.")
-        show(self.sections.channel(block, channel, smooth=smooth), "channel_maps")
+        show(keep((self.key, block.label), lambda **how: self.sections.channel(block, **how), channel=channel,
+                  smooth=smooth), "channel_maps")
 
     @st.fragment
     def differences(self) -> None:
@@ -185,7 +188,7 @@ class Page:
             top = st.slider("Rows", 5, 100, 20, key="rows", bind="query-params", width=200)
         if first == second:
             st.info("The two pictures are the same: choose another.")
-        elif (section := self.sections.differences(first, second, top)) is None:
+        elif (section := keep(self.key, self.sections.differences, first, second, top)) is None:
             st.info("The gates of the two pictures are equal in every block.")
         else:
             kernels = any(section.table["kernel"])
@@ -199,7 +202,7 @@ class Page:
         if any(block.split_input for block in self.model.blocks):
             st.warning("The branches of this network see different halves of the input channels, so that its choice of "
                        "kernel cannot be told from a choice of channels.")
-        show(self.sections.kernels(), "kernels")
+        show(keep(self.key, self.sections.kernels), "kernels")
 
     @st.fragment
     def grad_cam(self) -> None:
@@ -228,8 +231,8 @@ class Page:
                      for name, picture in self.pictures.items()}
         cams, weights = ({name: found[i] for name, found in explained.items()} for i in (0, 1))
         if self.model.stages:
-            show(self.sections.cams(cams, targets, opacity=opacity, smooth=smooth, photos=self._small(photos)),
-                 "grad_cam")
+            show(keep((self.key, tuple(targets.values()), bool(photos)), lambda **how: self.sections.cams(
+                cams, targets, photos=self._small(photos), **how), opacity=opacity, smooth=smooth), "grad_cam")
             self._large("grad_cam", photos, targets, lambda name: self.sections.panels(cams[name]), opacity, smooth)
         else:
             st.info(NO_STAGES)
@@ -290,9 +293,9 @@ class Page:
             return
         label = st.selectbox("At block", labels, index=len(labels) - 1, key="change", bind="query-params", width=160)
         block = self.blocks[label]
-        show(self.sections.gate_change(
-            block, {name: of[block.name, "output"] for name, of in weights.items()}, targets, opacity=opacity,
-            smooth=smooth, photos=self._small(photos)), "gate_change")
+        show(keep((self.key, label, tuple(targets.values()), bool(photos)), lambda **how: self.sections.gate_change(
+            block, {name: of[block.name, "output"] for name, of in weights.items()}, targets,
+            photos=self._small(photos), **how), opacity=opacity, smooth=smooth), "gate_change")
         self._large("gate_change", photos, targets, lambda name: self.sections.changed_panels(
             name, block, weights[name][block.name, "output"]), opacity, smooth)
 
@@ -322,7 +325,7 @@ class Page:
 
     def contribution(self) -> None:
         self._head("contribution")
-        show(self.sections.contribution(), "contribution")
+        show(keep(self.key, self.sections.contribution), "contribution")
 
 
 main()

@@ -11,7 +11,7 @@ from pages.parts.choices import choose_class
 from pages.parts.keeping import kept
 from pages.parts.model import Loaded, loaded_model, obtain, offered
 from pages.parts.pictures import NO_STAGES, Picture, choose_one, choose_pictures
-from pages.parts.sections import clear, downloads, heading, show
+from pages.parts.sections import clear, downloads, heading, keep, show
 from pages.parts.sentences import SENTENCES, in_a_sentence, lacking
 from senet_viz import figures
 from senet_viz.experiments.sweep import DRAWS, PAPER, SIZES, Box, Sweep, drawn_box, name_of, parse_box, sweep, untrained
@@ -172,7 +172,9 @@ class Photo:
 
     def __init__(self, loaded: Loaded, picture: Picture, box: Box | None, swept: Sweep, target: int | None = None):
         self.loaded, self.model, self.picture, self.box, self.swept = loaded, loaded.model, picture, box, swept
-        self.sections = SweepSections(swept, picture.name, picture.path, box, loaded.code, target)
+        self.key = (loaded.key, picture.name, picture.path, picture.digest, box, target, tuple(swept.sizes))
+        self.sections = keep(self.key, lambda: SweepSections(
+            swept, picture.name, picture.path, box, loaded.code, target))
         self.labels = list(self.sections.blocks)
 
     def _heading(self, name: str) -> None:
@@ -180,7 +182,7 @@ class Photo:
         heading(title, name, lead, more, part=True)
 
     def _seen(self, size: float) -> np.ndarray:
-        return self.model.seen(self.model.transform(self.swept.picture(size)))
+        return keep((self.key, size), lambda: self.model.seen(self.model.transform(self.swept.picture(size))))
 
     def at_size(self) -> None:
         self._heading("size")
@@ -208,20 +210,20 @@ class Photo:
             if lacking(self.model, "there is no class for Grad-CAM to explain"):
                 st.image(self._seen(size), alt=f"{self.picture.name} at {name_of(size)}, as the network saw it")
             elif self.model.stages:
-                show(self.sections.cam(size, self._seen(size)), "size_cam")
+                show(keep(self.key, lambda size: self.sections.cam(size, self._seen(size)), size), "size_cam")
             else:
                 st.info(NO_STAGES)
         with right:
-            show(self.sections.bars(size), "size_preference")
+            show(keep(self.key, self.sections.bars, size), "size_preference")
         self._heading("curves")
         every = st.toggle("All units", key="every_unit", bind="query-params")
-        show(self.sections.curves(size, every), "size_curves", text=False)
+        show(keep(self.key, self.sections.curves, size, every), "size_curves", text=False)
 
     @st.fragment
     def beyond(self) -> None:
         clear("size_slopes", "other_curves")
         self._heading("beyond")
-        show(self.sections.beyond(), "size_slopes", text=False)
+        show(keep(self.key, self.sections.beyond), "size_slopes", text=False)
         options = [NO_OTHER, *(name for name in OFFERED if offered(name) and name != self.model.name)]
         other = st.selectbox("Beside another network", options, key="other", bind="query-params",
                              accept_new_options=True, width=320)
@@ -235,7 +237,8 @@ class Photo:
         except SENTENCES as error:
             st.error(plain(str(error)), icon=":material/error:")
             return
-        show(Photo(second, self.picture, self.box, swept).sections.beside(), "other_curves")
+        beside = Photo(second, self.picture, self.box, swept)
+        show(keep(beside.key, beside.sections.beside), "other_curves")
 
     @st.fragment
     def paper(self) -> None:
@@ -256,9 +259,9 @@ class Photo:
             left, right = st.container(width=HALF), st.container(width=HALF)
         with left:
             count = 16 if points == "16 means" else self.sections.blocks[label].channels
-            show(self.sections.lines(label, count), "fig3_lines", text=False)
+            show(keep(self.key, self.sections.lines, label, count), "fig3_lines", text=False)
         with right:
-            show(self.sections.paper_bars(), "fig3_bars")
+            show(keep(self.key, self.sections.paper_bars), "fig3_bars")
 
     @st.fragment
     def decided(self) -> None:
@@ -275,8 +278,9 @@ class Photo:
             size = st.select_slider("Size", list(SIZES), value=1.0, key="decided_size", format_func=name_of,
                                     bind="query-params", width=260)
         view = _at(self.loaded.key, self.picture.digest, self.box, size, self.swept)
-        show(self.sections.maps(view, size, label, channel, self._seen(size)), "branch_maps", text=False)
-        show(self.sections.shares(view, size), "branch_shares", text=False)
+        show(keep(self.key, lambda size, *of: self.sections.maps(view, size, *of, self._seen(size)), size, label,
+                  channel), "branch_maps", text=False)
+        show(keep(self.key, lambda size: self.sections.shares(view, size), size), "branch_shares", text=False)
 
 
 @kept()
@@ -311,7 +315,7 @@ def data_set(loaded: Loaded) -> None:
                                 format_func=name_of, bind="query-params")
     sections = _over_data(str(stats.path), last_written(stats.path), size, stats)
     st.markdown("".join(f"\n- {finding}" for finding in sections.findings) + f"\n\n*{sections.source}.*")
-    shown = sections.all()
+    shown = keep((str(stats.path), last_written(stats.path), size), sections.all)
     for tab, (key, section) in zip(st.tabs([TABS[key] for key in shown]), shown.items()):
         with tab:
             show(section, key, text=key != "data_findings")  # which stands above

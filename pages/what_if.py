@@ -1,4 +1,5 @@
 """What if: gates changed by hand, and what becomes of the prediction and of where the network looks."""
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 
 import pandas as pd
@@ -13,7 +14,7 @@ from pages.parts.model import Loaded, loaded_model
 from pages.parts.over_data import over_data
 from pages.parts.pictures import NO_STAGES, Picture, choose_pictures, explain
 from pages.parts.ranking import ranking
-from pages.parts.sections import clear, downloads, heading, show
+from pages.parts.sections import clear, downloads, heading, keep, show
 from pages.parts.sentences import SENTENCES, in_a_sentence, lacking
 from senet_viz import tables
 from senet_viz.experiments import edit_text, looking, what_if
@@ -130,7 +131,7 @@ class Page:
         remember("what_picture", "photo")
         self.target = top[0] if chosen is None else chosen
         note = self.model.info.get("Note")
-        self.key = self.loaded.key, self.picture.digest
+        self.key, self.edited_key = (self.loaded.key, self.picture.digest), ""
         self.sections = Sections(self.model, self.loaded.code, self.picture.path, plain(
             f"{self.model.name}{f' ({note})' if note else ''}, {name}"), self.target)
 
@@ -142,6 +143,11 @@ class Page:
         """A section; in the report a heading's first one also has what stands there."""
         about, self.about = self.about, ""
         show(section, key, about=about, **options)
+
+    def _keep(self, make: Callable[..., Section], *arguments: Hashable) -> Section:
+        """What is shown of the photo as it is, and with the edits that there are."""
+        said = tuple(value for name, value in vars(self.sections).items() if name != "model")
+        return keep((self.key, self.edited_key, said), make, *arguments)
 
     def _found(self, name: str, *arguments, other: Picture | None = None) -> pd.DataFrame | None:
         """What an experiment with the photo finds; it is not repeated."""
@@ -184,7 +190,8 @@ class Page:
             st.error(plain(str(error)), icon=":material/error:")
         self.views = {BEFORE: self.before.view} | ({AFTER: self.after.view} if self.after else {})
         with overview:
-            self._show(self.sections.overview(self.views), "what_overview", on_select=self._pick_block)
+            self._show(self._keep(lambda: self.sections.overview(self.views)), "what_overview",
+                       on_select=self._pick_block)
         if where in self.blocks:
             self._block(self.blocks[where])
 
@@ -215,7 +222,8 @@ class Page:
             if points and (picked := points[0].get("customdata")) is not None:
                 editing.add(block.label, value, str(int(picked[0] if isinstance(picked, (list, tuple)) else picked)))
 
-        self._show(self.sections.block(self.views, block.label), "what_block", on_select=pick)
+        self._show(self._keep(lambda label: self.sections.block(self.views, label), block.label), "what_block",
+                   on_select=pick)
 
     # what an edit does
 
@@ -224,7 +232,7 @@ class Page:
         self._head("changes")
         if lacking(self.model, "what becomes of a prediction cannot be followed, only how far edits travel"):
             if self.after:
-                self._show(self.sections.travel(self.views, self.edits), "what_travel")
+                self._show(self._keep(lambda: self.sections.travel(self.views, self.edits)), "what_travel")
             return
         with st.container(horizontal=True):
             for name, looked in ((BEFORE, self.before), (AFTER, self.after)):
@@ -234,7 +242,7 @@ class Page:
             st.info("There are no edits: make one above to see what it does.", icon=":material/edit:")
         if self.after is None:  # what is wrong with a text is said above
             return
-        changes = self.sections.changes(self.views)
+        changes = self._keep(lambda: self.sections.changes(self.views))
         st.markdown(changes.text)
         looks, travels, logits = st.tabs(["Where it looks", "How far it travels", "Logits"], key="what_change_tab",
                                          bind="query-params")
@@ -246,9 +254,9 @@ class Page:
             else:
                 cams = {name: explain(key, self.picture.digest, self.target, view)[0] for key, (name, view) in zip(
                     (self.loaded.key, self.edited_key), self.views.items())}
-                self._show(self.sections.cams(cams, self.before.seen), "what_cams")
+                self._show(self._keep(lambda: self.sections.cams(cams, self.before.seen)), "what_cams")
         with travels:
-            self._show(self.sections.travel(self.views, self.edits), "what_travel")
+            self._show(self._keep(lambda: self.sections.travel(self.views, self.edits)), "what_travel")
 
     def _prediction(self, name: str, looked: what_if.Looked) -> None:
         rows = tables.predictions({name: looked.view}, self.model.classes)
@@ -270,9 +278,11 @@ class Page:
             return
         one, all_ = st.tabs(["One block at a time", "Whole stages"], key="what_blocks_tab", bind="query-params")
         with one:
-            self._show(self.sections.blocks(single, _quantity("what_blocks_of")), "what_blocks")
+            self._show(self._keep(lambda of: self.sections.blocks(single, of), _quantity("what_blocks_of")),
+                       "what_blocks")
         with all_:
-            self._show(self.sections.stages(whole, _quantity("what_stages_of", PROBABILITY)), "what_stages")
+            self._show(self._keep(lambda of: self.sections.stages(whole, of), _quantity("what_stages_of", PROBABILITY)),
+                       "what_stages")
 
     @st.fragment
     def channels(self) -> None:
@@ -285,7 +295,8 @@ class Page:
             top = st.slider("Most excited channels", 4, 32, 16, key="what_channels_top", bind="query-params", width=200)
             quantity = _quantity("what_channels_of")
         if (found := self._found("each_channel", label, self.target, top)) is not None:
-            self._show(self.sections.channels(found, label, top, quantity), "what_channels")
+            self._show(self._keep(lambda *of: self.sections.channels(found, *of), label, top, quantity),
+                       "what_channels")
 
     @st.fragment
     def swap(self) -> None:
@@ -295,8 +306,9 @@ class Page:
         if self.other is None:
             st.info("Choose two photos or more to swap their gates.")
         elif (found := self._found("swap", other=self.other)) is not None:
-            self._show(self.sections.swap(found, self.picture.name, self.other.name, self.other.path,
-                                          _quantity("what_swap_of")), "what_swap")
+            self._show(self._keep(lambda digest, *of: self.sections.swap(found, *of), self.other.digest,
+                                  self.picture.name, self.other.name, self.other.path, _quantity("what_swap_of")),
+                       "what_swap")
 
     @st.fragment
     def sizes(self) -> None:
@@ -305,7 +317,7 @@ class Page:
             self._head("sizes")
             clear("what_sizes")
             if (found := self._found("forced_sizes", self.target)) is not None:
-                self._show(self.sections.sizes(found), "what_sizes")
+                self._show(self._keep(lambda: self.sections.sizes(found)), "what_sizes")
 
 
 def _quantity(key: str, default: str = LOGIT) -> str:

@@ -85,11 +85,8 @@ def sidebar(factory: str | None) -> Loaded | None:
 
 def _choose_model(first: list[str]) -> str:
     """A name out of the whole catalogue, searched by typing, or any other."""
-    table = catalog().set_index("name", drop=False)
-    labels = table.apply(_label, axis=1).to_dict()
-    rest = sorted(filter(offered, table.index.difference(first)),
-                  key=lambda name: (not table["downloaded"][name], name not in PAPERS))
-    patterns = st.session_state.get("patterns")
+    table, patterns = catalog(), st.session_state.get("patterns")
+    labels, rest = _listed(tuple(first), tuple(patterns or ()), tuple(table["downloaded"]), table)
     others = (f"This server offers {', '.join(map(plain, patterns))}, listed or not." if patterns else
               "Any other timm or torchvision name can be typed: timm/NAME or torchvision/NAME.")
     # the address holds the bare name: what bind="query-params" would put there is the label
@@ -112,6 +109,16 @@ def _choose_model(first: list[str]) -> str:
     elif st.query_params.get("model") != name:
         st.query_params["model"] = name
     return name
+
+
+@kept()
+def _listed(first: tuple[str, ...], patterns: tuple[str, ...], downloaded: tuple[bool, ...], _table: pd.DataFrame
+            ) -> tuple[dict[str, str], list[str]]:
+    """How each network of the catalogue is shown, and those that come behind the first ones, in their order."""
+    table = _table.set_index("name", drop=False)
+    rest = sorted(filter(offered, table.index.difference(first)),
+                  key=lambda name: (not table["downloaded"][name], name not in PAPERS))
+    return table.apply(_label, axis=1).to_dict(), rest
 
 
 def _label(row: pd.Series) -> str:

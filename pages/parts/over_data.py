@@ -7,7 +7,7 @@ import streamlit as st
 from pages.parts.archives import beside_app, last_written, statistics_of, weights_of
 from pages.parts.keeping import kept
 from pages.parts.model import Loaded
-from pages.parts.sections import clear, heading, show
+from pages.parts.sections import clear, heading, keep, show
 from pages.parts.sentences import SENTENCES
 from senet_viz.collecting import open_evaluation
 from senet_viz.data.places import ASSETS
@@ -33,7 +33,7 @@ def over_data(loaded: Loaded) -> None:
     found = {path: table for path in sorted((ASSETS / "evaluation").glob("*/"))
              if (table := _opened(path)) is not None
              and table.attrs["weights"] == weights_of(loaded.key, loaded.model)}
-    rows = {path: static_or_dynamic(table, loaded.model.blocks) for path, table in found.items()}
+    rows = {path: _compared(loaded, path, table) for path, table in found.items()}
     # single channels and removed ones may have been evaluated by themselves
     if main := next((path for path in found if len(rows[path])), next(iter(found), None)):
         _accuracy(loaded, main, found[main], rows[main])
@@ -47,10 +47,14 @@ def over_data(loaded: Loaded) -> None:
 def _opened(path: Path) -> pd.DataFrame | None:
     """An evaluation; None where it cannot be opened, which is said."""
     try:
-        return open_evaluation(path)
+        return keep((path, last_written(path)), lambda: open_evaluation(path))
     except SENTENCES as error:
         st.error(plain(str(error)), icon=":material/error:")
         return None
+
+
+def _compared(loaded: Loaded, path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    return keep((loaded.key, path, last_written(path)), lambda: static_or_dynamic(table, loaded.model.blocks))
 
 
 def _head(loaded: Loaded, anchor: str, part: bool = False) -> str:
@@ -63,7 +67,7 @@ def _accuracy(loaded: Loaded, path: Path, table: pd.DataFrame, rows: pd.DataFram
     about, source = _head(loaded, "data-set"), sections.source_of(table, loaded.model.name)
     _static(loaded, path, rows, source, about)
     about = _head(loaded, "every-edit", part=True)
-    section = sections.every_edit(table, source, beside_app(path))
+    section = keep((loaded.key, path, last_written(path)), lambda: sections.every_edit(table, source, beside_app(path)))
     show(section, "what_data", about=about)
     with st.expander(f"The table of {len(table)} rows"):
         st.dataframe(table, hide_index=True, column_config=OF_DATA, alt=section.text)
@@ -79,27 +83,29 @@ def _static(loaded: Loaded, path: Path, rows: pd.DataFrame, source: str, about: 
     level = levels[0] if len(levels) == 1 else st.segmented_control(
         "Gates replaced in each", levels, default=levels[0], required=True, key="what_static_level",
         bind="query-params")
-    show(sections.static(rows, loaded.model.blocks, level, source, loaded.code, beside_app(path)), "what_static",
-         about=about)
+    show(keep((loaded.key, path, last_written(path)), lambda level: sections.static(
+        rows, loaded.model.blocks, level, source, loaded.code, beside_app(path)), level), "what_static", about=about)
 
 
 def _removal(loaded: Loaded, path: Path, table: pd.DataFrame) -> None:
     """Channels removed by different scores."""
-    curve = removal_curve(table)
+    key = loaded.key, path, last_written(path)
+    curve = keep(key, lambda: removal_curve(table))
     if len(curve):
         about = _head(loaded, "removal", part=True)
         source = sections.source_of(table, loaded.model.name)
-        show(sections.removal(curve, table, source, beside_app(path)), "what_removal", about=about)
+        show(keep(key, lambda: sections.removal(curve, table, source, beside_app(path))), "what_removal", about=about)
 
 
 def _selectivity(loaded: Loaded, path: Path, table: pd.DataFrame, stats: Statistics) -> None:
     """Single channels fixed at their mean."""
-    effects = _effects(f"{path} {last_written(path)} {stats.path} {last_written(stats.path)}", path, stats,
-                       loaded.model.classes)
+    key = f"{path} {last_written(path)} {stats.path} {last_written(stats.path)}"
+    effects = _effects(key, path, stats, loaded.model.classes)
     if len(effects):
         about = _head(loaded, "selectivity", part=True)
-        show(sections.selectivity(effects, stats, sections.source_of(table, loaded.model.name), loaded.code,
-                                  beside_app(path), beside_app(stats.path)), "what_selectivity", about=about)
+        show(keep((loaded.key, key), lambda: sections.selectivity(
+            effects, stats, sections.source_of(table, loaded.model.name), loaded.code, beside_app(path),
+            beside_app(stats.path))), "what_selectivity", about=about)
 
 
 @kept("Comparing channels")

@@ -1,10 +1,12 @@
 """How a section is shown, and the whole page as one file."""
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import replace
 from functools import partial
+from typing import TypeVar
 
 import streamlit as st
 
+from pages.parts.keeping import kept
 from senet_viz.experiments.picture_report import model_facts
 from senet_viz.reports.html import Section, report
 from senet_viz.reports.made import made
@@ -13,6 +15,23 @@ from senet_viz.reports.made import made
 FADE = "@keyframes more { from, 98% { mask-image: linear-gradient(to right, #000 calc(100% - 3rem), transparent); } }"
 SCROLLS = "overflow-x: auto; animation: more linear; animation-timeline: scroll(self inline);"
 WHOLE = 20  # rows of a table that is shown whole; a longer one scrolls
+T = TypeVar("T")
+
+
+def keep(key: Hashable, make: Callable[..., T], *arguments: Hashable, **named: Hashable) -> T:
+    """What a function gives for some arguments, a section for instance; made once, for all reruns and visitors.
+
+    Args:
+        key: everything else that it depends on, such as the model and the pictures, by their digests.
+        make: the function, or a method; two are the same where they are written the same.
+        arguments, named: its arguments.
+    """
+    return _made((key, make.__code__, arguments, tuple(named.items())), partial(make, *arguments, **named))
+
+
+@kept()
+def _made(key: Hashable, _make: Callable[[], T]) -> T:
+    return _make()
 
 
 def heading(title: str, anchor: str, lead: str, more: str = "", *, part: bool = False) -> str:

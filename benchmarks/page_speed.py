@@ -1,0 +1,200 @@
+"""What the pages cost the server, and how soon their charts are there, in a real Chromium.
+
+``python benchmarks/page_speed.py [--pages explore kernels] [--repeats 3] [--out FILE] [--before FILE]``; see README.md.
+
+The app runs on 127.0.0.1, and its processor time is read from /proc (Linux), whatever else the machine does. Each page
+is visited once to warm it, then again and again by new visitors. A rerun changes one widget of the sidebar on which no
+result depends. A change (of a block, a class, an opacity …) takes a value that was not shown before in each repeat.
+"""
+import argparse
+import os
+import platform
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.request import urlopen
+
+import plotly
+import streamlit
+from playwright.sync_api import Browser, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[1]
+TICK = os.sysconf("SC_CLK_TCK")
+SK = "?model=demo/sknet50_slim"
+# CSS classes of widgets, and what is chosen there; a number is how often → is pressed
+CHANGES = {
+    "explore": ("", {"block": ["SE_4_2", "SE_3_3", "SE_2_2", "SE_4_5", "SE_5_1"],
+                     "class": ["goldfish", "teapot", "pizza", "bullfrog", "school bus"], "opacity": 1}),
+    "classes": ("", {"class_block": ["SE_4_2", "SE_3_3", "SE_2_2", "SE_4_5", "SE_5_1"],
+                     "class_second": ["teapot", "pizza", "school bus", "bullfrog", "espresso"]}),
+    "anatomy": ("", {"se_block": ["SE_4_2", "SE_3_3", "SE_2_2", "SE_4_5", "SE_5_1"],
+                     "variant_block": ["SE_4_2", "SE_3_3", "SE_2_2", "SE_4_5", "SE_5_1"]}),
+    "kernels": (SK, {"kernel_unit": ["SK_4_2", "SK_3_3", "SK_2_2", "SK_4_5", "SK_5_1"],
+                     "decided_unit": ["SK_4_2", "SK_3_3", "SK_2_2", "SK_4_5", "SK_5_1"], "size": 1}),
+    "what_if": ("", {"what_channels_block": ["SE_4_2", "SE_3_3", "SE_2_2", "SE_4_5", "SE_5_1"],
+                     "what_class": ["goldfish", "teapot", "pizza", "bullfrog", "school bus"]}),
+    "compare": ("", {}),
+    "training": ("", {"training_block": ["SE_4_2", "SE_3_3", "SE_2_2", "SE_4_5", "SE_5_1"]}),
+}
+CALM = """() => document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === 'notRunning'
+    && !document.querySelector('[data-stale="true"], [data-testid="stSkeleton"], [data-testid="stSpinner"]')
+    && [...document.querySelectorAll('[data-testid="stPlotlyChart"]')].every(
+        chart => chart.querySelector('.js-plotly-plot .main-svg'))"""
+# when the first chart was there, and when the last one came
+WATCH = """window.charts = {count: 0}
+setInterval(() => {
+    const count = document.querySelectorAll('.js-plotly-plot:has(.main-svg)').length
+    if (count > window.charts.count) {
+        window.charts = {count, first: window.charts.first ?? performance.now(), last: performance.now()}
+    }
+}, 50)"""
+
+
+class Server:
+    """The app in a process of its own."""
+
+    def __init__(self, log: Path):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.address",
+                 "127.0.0.1", "--server.headless", "true", "--server.fileWatcherType", "none"],
+                cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+        deadline = time.monotonic() + 180
+        while True:
+            try:
+                with urlopen(f"{self.address}/_stcore/health", timeout=5):
+                    return
+            except OSError:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    self.process.kill()
+                    sys.exit(f"The server did not start; see {log}.")
+                time.sleep(0.2)
+
+    def cpu(self) -> float:
+        """Seconds of processor time of all its threads so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICK
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+
+class Visit:
+    """A new visitor of a page, what it cost, and what was sent to him."""
+
+    def __init__(self, browser: Browser, server: Server, address: str):
+        self.server, self.received = server, 0
+        self.context = browser.new_context(viewport={"width": 1440, "height": 1200})
+        self.page: Page = self.context.new_page()
+        self.page.add_init_script(WATCH)
+        self.page.on("websocket", lambda socket: socket.on("framereceived", self._received))
+        self.cost, self.sent = self._costs(lambda: self.page.goto(f"{server.address}/{address}", timeout=180_000))
+        charts = self.page.evaluate("window.charts")
+        self.first, self.last = charts["first"] / 1000, charts["last"] / 1000  # seconds from the start of the visit
+
+    def _received(self, payload: bytes | str) -> None:
+        self.received += len(payload)
+
+    def _costs(self, act: Callable[[], object]) -> tuple[float, int]:
+        """Seconds of the server and bytes received until the page is at rest again."""
+        cpu, received = self.server.cpu(), self.received
+        act()
+        self.page.wait_for_timeout(400)
+        calm = 0
+        while calm < 3:
+            calm = calm + 1 if self.page.evaluate(CALM) else 0
+            self.page.wait_for_timeout(200)
+        return self.server.cpu() - cpu, self.received - received
+
+    def rerun(self) -> tuple[float, int]:
+        return self._costs(self.page.locator(".st-key-image_format").get_by_text("svg").click)
+
+    def change(self, key: str, value: str | int) -> tuple[float, int]:
+        """Choose in a select box, or move a slider."""
+        widget = self.page.locator(f".st-key-{key}")
+        if isinstance(value, int):
+            slider = widget.get_by_role("slider").first
+            slider.focus()
+            return self._costs(lambda: slider.press("ArrowRight"))
+        box = widget.get_by_role("combobox")
+        box.click()
+        box.fill(value)
+        self.page.get_by_role("option", name=value).first.wait_for()
+        return self._costs(lambda: box.press("Enter"))
+
+    def close(self) -> None:
+        self.context.close()
+        time.sleep(1)  # the server closes the session
+
+
+def measure(browser: Browser, server: Server, name: str, repeats: int) -> dict[str, tuple]:
+    """What was measured of a page → medians: seconds of the server, bytes sent, of a visit also of the charts."""
+    query, changes = CHANGES[name]
+    address = f"{'' if name == 'explore' else name}{query}"
+    Visit(browser, server, address).close()
+    rows: dict[str, list[tuple]] = {}
+    for repeat in range(repeats):
+        visit = Visit(browser, server, address)
+        rows.setdefault("warm visit", []).append((visit.cost, visit.sent, visit.first, visit.last))
+        for key, values in changes.items():
+            value = values if isinstance(values, int) else values[repeat % len(values)]
+            rows.setdefault(key, []).append(visit.change(key, value))
+        rows.setdefault("rerun", []).append(visit.rerun())
+        visit.close()
+    return {what: tuple(map(statistics.median, zip(*found))) for what, found in rows.items()}
+
+
+def read(file: Path | None) -> dict[tuple[str, str], list[str]]:
+    """The rows of a table that this script wrote, by page and what was measured."""
+    lines = [] if file is None else file.read_text().splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")][2:]
+    return {(page, what): rest for page, what, *rest in cells}
+
+
+def main() -> None:
+    """Measure, and write Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--pages", nargs="+", choices=CHANGES, default=list(CHANGES))
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="a file to write, beside printing")
+    parser.add_argument("--before", type=Path, help="a file that --out wrote: its numbers stand beside")
+    args = parser.parse_args()
+    before = read(args.before)
+    said = [f"Medians of {args.repeats} repeats. {platform.machine()}, {os.cpu_count()} cores; Python "
+            f"{platform.python_version()}, Streamlit {streamlit.__version__}, Plotly {plotly.__version__}.", "",
+            "| page | what | server, s |" + " before |" * bool(before) + " sent, kB |" + " before |" * bool(before)
+            + " first chart, s | last chart, s |",
+            "| --- | --- |" + " ---: |" * (6 if before else 4)]
+    print("\n".join(said), flush=True)
+    server = Server(Path(os.environ.get("TMPDIR", "/tmp")) / "page_speed.log")
+    try:
+        with sync_playwright() as playwright:
+            path = os.environ.get("SENET_VIZ_CHROMIUM") or shutil.which("chromium")
+            browser = playwright.chromium.launch(executable_path=path, args=[
+                "--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+            for page in args.pages:
+                for what, (cost, sent, *charts) in measure(browser, server, page, args.repeats).items():
+                    old = before.get((page, what), ["", ""])
+                    cells = [page, what, f"{cost:.2f}", *old[:1][:bool(before)], f"{sent / 1000:,.0f}",
+                             *old[1:2][:bool(before)], *(f"{seconds:.1f}" for seconds in charts or ())]
+                    said.append(f"| {' | '.join(cells)} |")
+                    print(said[-1], flush=True)
+                if args.out:
+                    args.out.write_text("\n".join(said) + "\n")
+            browser.close()
+    finally:
+        server.stop()
+
+
+if __name__ == "__main__":
+    main()
