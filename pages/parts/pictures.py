@@ -204,9 +204,10 @@ def _with_maps(view: sv.View, loaded: Loaded, picture: Picture) -> sv.View:
     return looking.with_maps(view, again, lambda point: _map(loaded.key, picture.digest, point, again))
 
 
-def weigh(loaded: Loaded, picture: Picture, look: Look) -> pd.DataFrame:
+def weigh(loaded: Loaded, picture: Picture) -> pd.DataFrame:
     """What the maps of a picture weigh in what follows: ``tables.contributions`` of it alone."""
-    return _weighed(loaded.key, picture.digest, lambda: look.view)
+    return _weighed(loaded.key, picture.digest, lambda: _look(
+        loaded.key, picture.digest, loaded.model, picture.data).view)
 
 
 @kept("Finding the part of the photo that the network saw")

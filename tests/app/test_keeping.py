@@ -57,6 +57,18 @@ def test_what_was_asked_for_last_stays():
     assert [key in store for key in "abcd"] == [True, False, True, True]
 
 
+def test_large_values_go_before_small_ones_but_not_for_ever():
+    store = Store(1000)
+    for number in range(5):
+        store.get(("small", number), lambda: array(10))
+        store.get(("large", number), lambda: array(500))
+    assert all(("small", number) in store for number in range(5))
+    assert [("large", number) in store for number in range(5)] == [False, False, False, False, True]
+    for number in range(500):  # of which each would do for fifty small ones
+        store.get(("more", number), lambda: array(500))
+    assert not any(("small", number) in store for number in range(5))
+
+
 def test_a_smaller_budget_lets_go_at_once():
     store = Store(1000)
     for key in range(3):
@@ -105,8 +117,10 @@ def test_shared_memory_is_counted_once_and_until_the_last_lets_go():
     assert store.bytes == 4000
     store.get("own", lambda: array(5900))
     assert store.bytes == 9900 and len(store) == 3
-    store.budget = 9800  # "first" holds nothing alone: "second" has to go as well
-    assert len(store) == 1 and "own" in store and store.bytes == 5900
+    store.budget = 4500
+    assert "own" not in store and len(store) == 2 and store.bytes == 4000
+    store.budget = 3900  # "first" holds nothing alone: "second" has to go as well
+    assert len(store) == store.bytes == 0
 
 
 def test_a_value_that_grows_is_measured_again():
