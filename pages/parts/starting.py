@@ -1,6 +1,5 @@
 """What the server does as it starts: the first page is drawn once, so that nobody waits for what that loads."""
 import asyncio
-import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,5 +27,3 @@ async def _draw() -> None:
     ok, said = await get_instance().does_script_run_without_error()
     if not ok:
         LOG.warning("The first page could not be drawn in advance (%s).", said)
-    gc.collect()
-    gc.freeze()  # after each run Streamlit looks for garbage in all there is: a quarter of a second, for what stays
