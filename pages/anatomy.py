@@ -225,6 +225,8 @@ class Photo:
                            self._script("variants", f"{ending}variants.strips(run)"))
 
         show(keep((key, text), strips), "variants")
+        if link := ablations.link():
+            st.markdown(link)
         findings = keep(key, lambda: variants.findings(run))
         st.markdown("\n".join(f"- {finding}" for finding in findings))
         with st.expander("All variants in numbers"):
