@@ -10,6 +10,7 @@ from streamlit.runtime import get_instance
 from streamlit.web.server.server_util import get_url
 
 LOG = logging.getLogger(__name__)
+TRIES = 5  # of a minute each, where the machine is busy: what one has loaded the next need not
 
 
 @asynccontextmanager
@@ -24,6 +25,9 @@ async def warm(app: st.App) -> AsyncIterator[None]:
 
 async def _draw() -> None:
     """Run the app for a visitor who does not exist: imports, the first model, what it makes of the first pictures."""
-    ok, said = await get_instance().does_script_run_without_error()
+    ok, said = False, "timeout"
+    for _ in range(TRIES):
+        if said == "timeout":
+            ok, said = await get_instance().does_script_run_without_error()
     if not ok:
         LOG.warning("The first page could not be drawn in advance (%s).", said)

@@ -28,7 +28,7 @@ def begun(monkeypatch):
         async def serve():
             async with starting.warm(None):
                 assert not runs  # visitors can come before the page is drawn
-                for _ in range(5):
+                for _ in range(20):
                     await asyncio.sleep(0)
 
         asyncio.run(serve())
@@ -43,6 +43,11 @@ def test_the_first_page_is_drawn_once(begun):
 def test_a_page_that_fails_is_logged_and_the_server_goes_on(begun, caplog):
     assert begun((False, "error")) == ([1], [])
     assert "The first page could not be drawn in advance (error)." in caplog.text
+
+
+def test_a_busy_machine_gets_several_minutes(begun, caplog):
+    runs, _ = begun((False, "timeout"))
+    assert len(runs) == starting.TRIES and "(timeout)" in caplog.text
 
 
 def test_a_browser_opens_where_there_is_a_screen(begun):
