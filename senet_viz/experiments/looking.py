@@ -1,6 +1,7 @@
 """One picture in one network, looked at for all that is shown of it: one forward, and Grad-CAM of any class from it."""
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from threading import Lock
 
 import numpy as np
 import torch
@@ -56,7 +57,7 @@ def lighter(view: View) -> View:
     Gates, logits and Grad-CAM are there; of the feature maps the points alone, and no graph, copy of the picture or
     network. ``with_maps`` gives maps and graph back.
     """
-    return replace(view, features=dict.fromkeys(view.features), _graph=None, _batch=None, _model=None)
+    return replace(view, features=dict.fromkeys(view.features), _graph=None, _batch=None, _model=None, _lock=Lock())
 
 
 def with_maps(view: View, again: Callable[[], View], one: Callable[[Point], torch.Tensor] | None = None) -> View:
@@ -68,7 +69,7 @@ def with_maps(view: View, again: Callable[[], View], one: Callable[[Point], torc
         one: gives the feature map of one point; from the whole view when None.
     """
     large = _Elsewhere(tuple(view.features), again, one or (lambda point: again().features[point]))
-    return replace(view, features=large, _graph=large)
+    return replace(view, features=large, _graph=large, _lock=Lock())  # it waits for that of the whole view
 
 
 class _Elsewhere(Mapping):
