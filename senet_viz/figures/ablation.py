@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from .classes import NEUTRAL
 from .drawing import Drawing
-from .style import COLOURS, finish, hover_name, shorten, signed_percent
+from .style import COLOURS, finish, hover_name, signed_percent
 
 WIDEST = 20  # letters of a label's line
 
@@ -24,7 +24,7 @@ def trained_variants(table: pd.DataFrame, seeds: pd.DataFrame, published: pd.Ser
             and dimension; those without a difference are left out.
         seeds: columns label, seed, difference: a row a variant and seed.
         published: difference by label, 0..1, of those that have one.
-        reference: its label.
+        reference: its label, for those who do not see the figure.
     """
     rows = table[table["difference"].notna()]
     ends = rows[["low_both", "high_both"]].to_numpy()
@@ -50,11 +50,11 @@ def trained_variants(table: pd.DataFrame, seeds: pd.DataFrame, published: pd.Ser
     known = [label for label in rows["label"] if label in published.index]
     if known:
         figure.add_scatter(
-            x=published[known], y=[_lines(label) for label in known], mode="markers", name="published, ImageNet",
+            x=published[known], y=[_lines(label) for label in known], mode="markers", name="published",
             marker={"color": COLOURS[1], "size": 9, "symbol": "diamond-open", "line": {"width": 1.5}},
             hovertemplate="<b>%{y}</b><br>published: %{x:+.2%}<extra></extra>")
     figure.add_vline(x=0, line={"color": NEUTRAL, "width": 1})
-    figure.update_xaxes(title=f"change of top-1 from {shorten(reference)}<br>(95\u00a0% intervals)", zeroline=False,
+    figure.update_xaxes(title="change of top-1<br>(95\u00a0% intervals)", zeroline=False,
                         tickformat=signed_percent(rows[["difference", "low", "high"]], ends, each["difference"]))
     figure.update_yaxes(range=[len(names) - 0.4, -0.6], type="category", automargin=True, dtick=1,
                         categoryorder="array", categoryarray=names)
@@ -62,8 +62,8 @@ def trained_variants(table: pd.DataFrame, seeds: pd.DataFrame, published: pd.Ser
            + "; ".join(f"{label} {change:+.2%}" for label, change in zip(rows["label"], rows["difference"]))
            + f". The interval over pictures and seeds leaves 0 out for {int(clear.sum())}.")
     plot = 34 * len(rows) + 30
-    return finish(figure, alt=alt, height=plot + 120, margin={"t": 70},
-                  legend_layout={"y": 1 + 6 / plot, "x": 0, "xref": "container"})
+    return finish(figure, alt=alt, height=plot + 145, margin={"t": 95},
+                  legend_layout={"y": 1 + 6 / plot})
 
 
 def _lines(label: str) -> str:

@@ -23,7 +23,7 @@ def test_a_row_a_variant(ugly):
     for trace in figure.data:
         assert set(trace.y) <= set(rows) and "<b>bold" not in "".join(trace.y)
     assert [trace.name for trace in figure.data if trace.showlegend is not False] == [
-        "one seed", "all seeds", "published, ImageNet"]
+        "one seed", "all seeds", "published"]
 
 
 def test_filled_where_the_interval_over_both_leaves_0_out():

@@ -101,7 +101,7 @@ def test_section(found):
     assert list(bars[None].error_x.arrayminus) == pytest.approx((rows["difference"] - rows["low_both"]).tolist())
     filled = [symbol == "circle" for symbol in bars["all seeds"].marker.symbol]
     assert filled == ((rows["low_both"] > 0) | (rows["high_both"] < 0)).tolist() and 0 < sum(filled) < len(filled)
-    assert sorted(bars["published, ImageNet"].x) == pytest.approx(sorted(rows["published"].dropna()))
+    assert sorted(bars["published"].x) == pytest.approx(sorted(rows["published"].dropna()))
     assert len(bars["one seed"].x) == 2 * len(rows) - 1  # one has diverged
     seeds = shown.by_seed(found)
     facts = [json.loads((found.path / name / "1" / "training.json").read_text())["top1"] for name in ("pre", "se")]
