@@ -4,15 +4,23 @@ import pytest
 import timm
 import torch
 import torchvision
-from timm.layers import ConvNormAct
+from timm.layers import ConvNormAct, EcaModule
 from timm.models import resnet as timm_resnet
 from timm.models.inception_resnet_v2 import Block35
 from torch import nn
 from torchvision.models import resnet as torchvision_resnet
 
 import senet_viz as sv
-from senet_viz.layers import SelectiveKernel, SqueezeExcite
-from senet_viz.models import se_resnet50, with_attention
+from senet_viz.gates import find_blocks
+from senet_viz.layers import (
+    ParallelGate,
+    PlainConvolution,
+    PooledGate,
+    SelectiveKernel,
+    SqueezeExcite,
+    UnsqueezedExcite,
+)
+from senet_viz.models import se_resnet50, slim_resnet50, with_attention
 from senet_viz.models.bn_inception import Inception
 from senet_viz.models.insert import PLACES
 from senet_viz.models.resnet import Bottleneck, ResNet
@@ -298,3 +306,32 @@ def test_refuses_in_one_sentence(make, arguments, message):
         with pytest.raises(ValueError, match=message):
             with_attention(network, **arguments)
     assert list(network.state_dict()) == names
+
+
+@pytest.mark.parametrize(("kind", "layer"), [
+    ("eca", EcaModule), ("unsqueezed", UnsqueezedExcite), ("pooled", PooledGate), ("convolution", PlainConvolution)])
+def test_what_takes_the_place_of_se(kind, layer):
+    """Wherever SE may stand, and nothing else is changed."""
+    for place, path in (("standard", "layer2.1.bn2.1"), ("pre", "layer2.1.conv1.0"), ("post", "layer2.1.1")):
+        network = with_attention(torchvision.models.resnet18(num_classes=3), kind, place)
+        assert type(network.get_submodule(path)) is layer
+        assert sum(isinstance(part, layer) for part in network.modules()) == 8
+        assert network(torch.rand(2, 3, 32, 32)).shape == (2, 3)
+        with pytest.raises(ValueError, match="has attention already"):
+            with_attention(network, "se")
+
+
+def test_a_gate_beside_the_convolutions_is_given_what_enters_the_unit():
+    network = with_attention(slim_resnet50("none", num_classes=3), "parallel", reduction=4).eval()
+    unit, x = network.layer2[0], torch.rand(2, 64, 8, 8)
+    assert isinstance(unit.se, ParallelGate) and unit.se.reduce.in_features == 64
+    with torch.no_grad():
+        branch = unit.bn3(unit.conv3(unit.relu2(unit.bn2(unit.conv2(unit.relu(unit.bn1(unit.conv1(x))))))))
+        gate = (unit.se.expand(unit.se.reduce(x.mean((2, 3))).relu())).sigmoid()
+        by_hand = (branch * gate[:, :, None, None] + unit.downsample(x)).relu()
+        torch.testing.assert_close(unit(x), by_hand)
+    assert len(find_blocks(network, torch.rand(2, 3, 64, 64))) == 16
+    with pytest.raises(ValueError, match="known are the bottleneck networks of senet_viz"):
+        with_attention(torchvision.models.resnet18(), "parallel")
+    with pytest.raises(ValueError, match="so place cannot be 'pre'"):
+        with_attention(slim_resnet50("none"), "parallel", "pre")
