@@ -23,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlencode
@@ -214,19 +215,16 @@ class Visitor:
         return await self.ask(fragment)
 
 
-async def take(walk: Walk, address: str, pause=None) -> list[Answer]:
+async def take(walk: Walk, address: str, pause: Callable[[], float] = lambda: 0.0) -> AsyncIterator[Answer]:
     """The answers along a walk; ``pause`` gives the seconds to wait before each further question."""
     async with Visitor(address, urlencode(walk.link), walk.page) as visitor:
-        answers = [await visitor.ask()]
+        yield await visitor.ask()
         if walk.photo is not None:
-            if pause:
-                await asyncio.sleep(pause())
-            answers.append(await visitor.upload(f"photo_{walk.photo}.jpg", photo(walk.photo)))
+            await asyncio.sleep(pause())
+            yield await visitor.upload(f"photo_{walk.photo}.jpg", photo(walk.photo))
         for key, option in walk.changes:
-            if pause:
-                await asyncio.sleep(pause())
-            answers.append(await visitor.change(key, option))
-        return answers
+            await asyncio.sleep(pause())
+            yield await visitor.change(key, option)
 
 
 class Server:
@@ -291,27 +289,26 @@ class Found:
 
 
 async def crowd(server: Server, alone: dict[Walk, list[Answer]], visitors: int, seconds: float, pause: float) -> Found:
-    """Visitors walk until the time is over; those on their way finish their walk."""
+    """Visitors walk until the time is over; who waits for an answer then gets none."""
     found, began = Found(), time.monotonic()
 
     async def visit(number: int) -> None:
         chance = random.Random(number)
         await asyncio.sleep(chance.uniform(0, pause))  # nobody comes at the same moment
-        while time.monotonic() - began < seconds:
-            walk = chance.choice(list(alone))
+        while True:
+            walk, step = chance.choice(list(alone)), 0
             try:
-                answers = await take(walk, server.address, lambda: chance.uniform(0.5, 1.5) * pause)
+                async for answer in take(walk, server.address, lambda: chance.uniform(0.5, 1.5) * pause):
+                    found.answers.append(answer)
+                    found.wrong += [f"{walk}, answer {step}: {said}" for said in answer.wrong]
+                    if answer.shown != alone[walk][step].shown:
+                        differ = Counter(answer.shown)
+                        differ.subtract(alone[walk][step].shown)
+                        kinds = Counter(each.split()[0] for each, count in differ.items() if count)
+                        found.wrong.append(f"{walk}, answer {step}: other than alone in {dict(kinds)}")
+                    step += 1
             except Exception as error:  # of the connection, or a widget that is not there
                 found.wrong.append(f"{walk}: {type(error).__name__} {error}")
-                continue
-            found.answers += answers
-            for step, (answer, before) in enumerate(zip(answers, alone[walk], strict=True)):
-                found.wrong += [f"{walk}, answer {step}: {said}" for said in answer.wrong]
-                if answer.shown != before.shown:
-                    differ = Counter(answer.shown)
-                    differ.subtract(before.shown)
-                    kinds = Counter(each.split()[0] for each, count in differ.items() if count)
-                    found.wrong.append(f"{walk}, answer {step}: other than alone in {dict(kinds)}")
             await asyncio.sleep(chance.uniform(0.5, 1.5) * pause)
 
     async def watch() -> None:
@@ -319,9 +316,11 @@ async def crowd(server: Server, alone: dict[Walk, list[Answer]], visitors: int, 
             found.memory.append((time.monotonic() - began, server.memory))
             await asyncio.sleep(1)
 
-    watching = asyncio.create_task(watch())
-    await asyncio.gather(*(visit(number) for number in range(visitors)))
-    watching.cancel()
+    tasks = [asyncio.create_task(each) for each in (watch(), *map(visit, range(visitors)))]
+    await asyncio.sleep(seconds)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
     return found
 
 
@@ -356,11 +355,11 @@ async def run(args: argparse.Namespace, log: Path) -> str:
         await server.calm()
         warm, warm_cpu = time.monotonic() - server.began - 3, server.cpu
         before = server.cpu
-        first = await take(Walk("", ()), server.address)
+        first = [answer async for answer in take(Walk("", ()), server.address)]
         first_cpu = server.cpu - before
         alone: dict[Walk, list[Answer]] = {}
-        for walk in walks():
-            alone[walk] = await take(walk, server.address)
+        for walk in random.Random(args.seed).sample(walks(), min(args.walks, len(walks()))):
+            alone[walk] = [answer async for answer in take(walk, server.address)]
             print(walk, [f"{answer.seconds:.1f}" for answer in alone[walk]], file=sys.stderr)
         wrong = [f"alone, {walk}: {said}" for walk, answers in alone.items() for a in answers for said in a.wrong]
         before = server.cpu, time.monotonic()
@@ -382,8 +381,8 @@ async def run(args: argparse.Namespace, log: Path) -> str:
     every = [f"| {minute} | {statistics.mean(part):.2f} | {max(part):.2f} |" for minute, part in enumerate(minutes, 1)]
     return "\n".join([
         f"{args.visitors} visitors for {args.seconds:.0f} s, {args.pause:g} s of looking between an answer and the "
-        f"next question (half to one and a half times that), {len(alone)} walks over all pages, both embedded models, "
-        f"samples and uploaded photos; options of the app: {' '.join(args.options) or 'none'}.",
+        f"next question (half to one and a half times that), {len(alone)} of {len(walks())} walks over all pages, both "
+        f"embedded models, samples and uploaded photos; options of the app: {' '.join(args.options) or 'none'}.",
         "",
         f"{platform.machine()}, {os.cpu_count()} processors, of which other programs used {busy:.1f} when it began "
         f"({', '.join(f'{load:.1f}' for load in os.getloadavg())} processes waited in the mean over 1, 5 and 15 "
@@ -418,6 +417,8 @@ def main() -> None:
     parser.add_argument("--visitors", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument("--pause", type=float, default=10, help="seconds between an answer and the next question")
+    parser.add_argument("--walks", type=int, default=99, help="how many different ones, drawn with --seed; else all")
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="also write the Markdown here")
     parser.add_argument("--log", type=Path, default=Path("visitors.log"), help="what the server says")
     parser.add_argument("options", nargs="*", help="of the app, after --")
