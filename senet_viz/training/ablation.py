@@ -83,10 +83,8 @@ def ablate(
         raise ValueError(f"the limit is 1 picture or more, not {limit}")
     if not 1 <= threads <= MOST_THREADS:
         raise ValueError(f"threads is 1 to {MOST_THREADS:,}, not {threads:,}")
-    if engine == "ray" and str(device) == "cuda":
-        device = torch.device("cuda")  # the cluster's, of which this machine may have none
-    else:
-        device = choose_device(device)
+    elsewhere = engine == "ray" and str(device) == "cuda"  # this machine may have none
+    device = torch.device("cuda") if elsewhere else choose_device(device)
     training, validation = open_pictures(data, "train"), open_pictures(data, "val")
     counts = _check(training, validation, parsed, data, limit)
     identity = json.loads(json.dumps({

@@ -307,3 +307,22 @@ def test_a_plan_that_makes_no_sense_is_told_before_anything_is_trained(pictures,
     with pytest.raises(PlanError, match=r"variant odd: squeeze must be one of avg, max, not 'median'"):
         ablate(tmp_path / "plan.toml", pictures, tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_the_command_prints_is_the_table(whole, plan, pictures, capsys, monkeypatch):
+    table = pd.read_parquet(whole / "ablation.parquet").set_index("variant")
+    words = ["ablate", str(plan), str(pictures), str(whole), "--device", "cpu"]
+    assert main([*words, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [row["top1"] for row in document["variants"]] == table["top1"].tolist()
+    assert [row["difference"] for row in document["variants"]][0] is None and len(document["trainings"]) == 6
+    assert main(words) == 0
+    lines = capsys.readouterr().out.splitlines()
+    row = dict(zip(lines[0].split(), lines[2].replace(" to ", "→").split()))
+    assert row["variant"] == "none" and row["top-1"] == f"{100 * table.loc['none', 'top1']:.2f}"
+    assert row["change"] == f"{100 * table.loc['none', 'difference']:+z.2f}"
+    low, high = table.loc["none", ["low_both", "high_both"]]
+    assert row["both"] == f"{100 * low:+z.2f}→{100 * high:+z.2f}"
+    monkeypatch.setenv("COLUMNS", "60")
+    assert main(words) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines()[:4])) <= 60
