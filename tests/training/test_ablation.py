@@ -315,7 +315,7 @@ def test_what_the_command_prints_is_the_table(whole, plan, pictures, capsys, mon
     assert main([*words, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [row["top1"] for row in document["variants"]] == table["top1"].tolist()
-    assert [row["difference"] for row in document["variants"]][0] is None and len(document["trainings"]) == 6
+    assert document["variants"][0]["difference"] is None and len(document["trainings"]) == 6
     assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
     row = dict(zip(lines[0].split(), lines[2].replace(" to ", "→").split()))
