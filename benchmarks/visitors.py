@@ -295,7 +295,7 @@ async def crowd(server: Server, alone: dict[Walk, list[Answer]], visitors: int, 
     async def visit(number: int) -> None:
         chance = random.Random(number)
         await asyncio.sleep(chance.uniform(0, pause))  # nobody comes at the same moment
-        while True:
+        while time.monotonic() - began < seconds:
             walk, step = chance.choice(list(alone)), 0
             try:
                 async for answer in take(walk, server.address, lambda: chance.uniform(0.5, 1.5) * pause):
@@ -320,7 +320,7 @@ async def crowd(server: Server, alone: dict[Walk, list[Answer]], visitors: int, 
     await asyncio.sleep(seconds)
     for task in tasks:
         task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    await asyncio.wait(tasks, timeout=20)  # a connection that is just being opened may not hear of it
     return found
 
 
