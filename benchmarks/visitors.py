@@ -381,8 +381,10 @@ async def run(args: argparse.Namespace, log: Path) -> str:
     every = [f"| {minute} | {statistics.mean(part):.2f} | {max(part):.2f} |" for minute, part in enumerate(minutes, 1)]
     return "\n".join([
         f"{args.visitors} visitors for {args.seconds:.0f} s, {args.pause:g} s of looking between an answer and the "
-        f"next question (half to one and a half times that), {len(alone)} of {len(walks())} walks over all pages, both "
-        f"embedded models, samples and uploaded photos; options of the app: {' '.join(args.options) or 'none'}.",
+        f"next question (half to one and a half times that), {len(alone)} of {len(walks())} walks "
+        f"({', '.join(sorted({walk.page or 'explore' for walk in alone}))}; {len({walk.link[0] for walk in alone})} "
+        f"models; {sum(walk.photo is not None for walk in alone)} with an uploaded photo), all taken once before; "
+        f"options of the app: {' '.join(args.options) or 'none'}.",
         "",
         f"{platform.machine()}, {os.cpu_count()} processors, of which other programs used {busy:.1f} when it began "
         f"({', '.join(f'{load:.1f}' for load in os.getloadavg())} processes waited in the mean over 1, 5 and 15 "
