@@ -2,6 +2,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +58,8 @@ def lighter(view: View) -> View:
     Gates, logits and Grad-CAM are there; of the feature maps the points alone, and no graph, copy of the picture or
     network. ``with_maps`` gives maps and graph back.
     """
-    return replace(view, features=dict.fromkeys(view.features), _graph=None, _batch=None, _model=None, _lock=Lock())
+    points: dict[Point, Any] = dict.fromkeys(view.features)
+    return replace(view, features=points, _graph=None, _batch=None, _model=None, _lock=Lock())
 
 
 def with_maps(view: View, again: Callable[[], View], one: Callable[[Point], torch.Tensor] | None = None) -> View:
@@ -68,11 +70,11 @@ def with_maps(view: View, again: Callable[[], View], one: Callable[[Point], torc
         again: gives the whole view, kept elsewhere or looked at anew.
         one: gives the feature map of one point; from the whole view when None.
     """
-    large = _Elsewhere(tuple(view.features), again, one or (lambda point: again().features[point]))
+    large: Any = _Elsewhere(tuple(view.features), again, one or (lambda point: again().features[point]))
     return replace(view, features=large, _graph=large, _lock=Lock())  # it waits for that of the whole view
 
 
-class _Elsewhere(Mapping):
+class _Elsewhere(Mapping[Point, torch.Tensor]):
     """The feature maps and the graph of a view that are kept elsewhere."""
 
     def __init__(self, points: tuple[Point, ...], again: Callable[[], View], one: Callable[[Point], torch.Tensor]):

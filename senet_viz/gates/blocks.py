@@ -233,7 +233,8 @@ def network_of(model) -> nn.Module:
     if not isinstance(module, nn.Module):
         raise ValueError(f"A network is an nn.Module or a senet_viz.Model, not {name}.")
     parts = parts_of(module)
-    tensors = [tensor for part in parts for kept in (part._parameters, part._buffers) for tensor in kept.values()]
+    tensors = [tensor for part in parts for kept in (part._parameters, part._buffers) for tensor in kept.values()
+               if tensor is not None]
     if any(map(is_lazy, {type(tensor): tensor for tensor in tensors}.values())):
         raise ValueError(f"{name} has lazy layers without values: run it once on a batch first.")
     if any(tensor.is_meta for tensor in tensors if isinstance(tensor, nn.Parameter)):

@@ -34,31 +34,33 @@ def channel_weights(
         totals = [score.sum() for score in scores]
     if not all(total.requires_grad for total in totals):
         raise RuntimeError("what is to be explained does not depend on any of the maps asked for")
-    gradients = None
+    found = None
     kinds = {(total.device.type, total.dtype) for total in totals}
     if 1 < len(totals) <= MOST_TOGETHER and len(kinds) == 1 and totals[0].device.type in TOGETHER:
-        gradients = _together(totals, maps)
-    if gradients is None:
-        gradients = _in_turn(totals, maps, retain_graph)
-    for position, gradient in enumerate(gradients):
-        if gradient is None:
-            raise RuntimeError(f"the logits do not depend on map {position} of those asked for")
-    return gradients
+        found = _together(totals, maps)
+    if found is None:
+        found = _in_turn(totals, maps, retain_graph)
+    weights = [gradient for gradient in found if gradient is not None]
+    if len(weights) < len(found):
+        raise RuntimeError(f"the logits do not depend on map {[gradient is None for gradient in found].index(True)} of "
+                           f"those asked for")
+    return weights
 
 
 def _in_turn(totals: list[torch.Tensor], maps: Sequence[torch.Tensor], retain_graph: bool
              ) -> list[torch.Tensor | None]:
     """(N, T, C) for each map, None for one that some score does not depend on; a backward a score."""
-    weights: list[list[torch.Tensor | None]] = [[] for _ in maps]
+    weights: list[list[torch.Tensor]] = [[] for _ in maps]
     for t, total in enumerate(totals):
         try:
-            gradients = torch.autograd.grad(
+            gradients: Sequence[torch.Tensor | None] = torch.autograd.grad(
                 total, maps, retain_graph=retain_graph or t + 1 < len(totals), allow_unused=True)
         except RuntimeError as error:
             raise RuntimeError(f"the network's own backward fails: {str(error).splitlines()[0]}") from error
         for kept, gradient in zip(weights, gradients):
-            kept.append(None if gradient is None else gradient.flatten(2).mean(2, dtype=torch.float32))
-    return [None if any(value is None for value in kept) else torch.stack(kept, 1) for kept in weights]
+            if gradient is not None:
+                kept.append(gradient.flatten(2).mean(2, dtype=torch.float32))
+    return [torch.stack(kept, 1) if len(kept) == len(totals) else None for kept in weights]
 
 
 def _together(totals: list[torch.Tensor], maps: Sequence[torch.Tensor]) -> list[torch.Tensor | None] | None:
@@ -67,7 +69,8 @@ def _together(totals: list[torch.Tensor], maps: Sequence[torch.Tensor]) -> list[
         total = torch.stack(totals)
     each = torch.eye(len(totals), dtype=total.dtype, device=total.device)
     try:
-        gradients = torch.autograd.grad(total, maps, each, retain_graph=True, allow_unused=True, is_grads_batched=True)
+        gradients: Sequence[torch.Tensor | None] = torch.autograd.grad(
+            total, maps, each, retain_graph=True, allow_unused=True, is_grads_batched=True)
     except RuntimeError:  # also for want of memory, of which it takes more
         return None
     return [None if gradient is None else gradient.flatten(3).mean(3, dtype=torch.float32).transpose(0, 1)

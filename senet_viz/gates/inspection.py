@@ -3,7 +3,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import nn
@@ -43,7 +43,7 @@ class View:
     weights: dict[Point, torch.Tensor]
     blocks: list[AttentionBlock]
     output: object = field(default=None, repr=False)
-    _graph: "_Graph | None" = field(default=None, repr=False)
+    _graph: "_Explaining | None" = field(default=None, repr=False)
     _model: object = field(default=None, repr=False)  # what was looked at, where it was more than an nn.Module
     _samples: torch.Tensor | None = field(default=None, repr=False)  # a few values of each picture, to know it again
     _name: str = "a network"
@@ -124,6 +124,13 @@ class View:
         same = (torch.isclose(self._samples, samples, rtol=1e-2, atol=1e-2).all(1).nonzero().flatten().tolist()
                 if samples.shape[1] == self._samples.shape[1] else [])
         return same[0] if same else None
+
+
+class _Explaining(Protocol):
+    """What gives Grad-CAM of further classes."""
+
+    def grad_cam(self, targets, *, retain_graph: bool
+                 ) -> tuple[dict[Point, torch.Tensor], dict[Point, torch.Tensor]]: ...
 
 
 @dataclass

@@ -17,12 +17,12 @@ _changing: "weakref.WeakKeyDictionary[nn.Module, set[int]]" = weakref.WeakKeyDic
 def parts_of(module: nn.Module) -> list[nn.Module]:
     """``list(module.modules())``: the same parts in the same order, in a tenth of the time, for every call asks."""
     found: dict[nn.Module, None] = {}
-    waiting = [module]
+    waiting: list[nn.Module | None] = [module]
     while waiting:
         part = waiting.pop()
         if part is not None and part not in found:
             found[part] = None
-            waiting += reversed(part._modules.values())
+            waiting += reversed([*part._modules.values()])
     return list(found)
 
 
