@@ -21,6 +21,9 @@ async def warm(app: st.App) -> AsyncIterator[None]:
     drawing = asyncio.create_task(_draw())
     yield
     drawing.cancel()
+    from senet_viz.collecting.background import end_all  # the server answers before all is imported
+
+    end_all()  # a signal ends the process at once
 
 
 async def _draw() -> None:

@@ -18,6 +18,7 @@ from .runs import Stopped
 from .shards import Settings
 
 LOG = logging.getLogger(__name__)
+PATIENCE = 10  # seconds that a run has to end, at the end of the process
 
 
 def labels_of(files: Sequence[str]) -> list[str]:
@@ -71,6 +72,7 @@ class Job:
         self.stopped, self.error = False, ""
         self.outlying: dict[int, Image.Image] = {}
         self.thread: threading.Thread | None = None
+        _jobs.add(self)
 
     @property
     def running(self) -> bool:
@@ -112,6 +114,20 @@ class Job:
         except Exception as error:  # networks of one's own fail wherever they like
             LOG.exception("told as one sentence")
             self.error = f"The network fails ({type(error).__name__}: {' '.join(str(error).split())})."
+
+
+_jobs: "weakref.WeakSet[Job]" = weakref.WeakSet()
+
+
+def end_all() -> None:
+    """Cancel all runs of this process and remove their folders, where it ends without Python's own last steps."""
+    jobs = list(_jobs)
+    for job in jobs:
+        job.cancelled.set()
+    for job in jobs:
+        if job.thread is not None:
+            job.thread.join(PATIENCE)
+        job.folder.cleanup()
 
 
 def _named(stats: Statistics) -> list[int]:

@@ -93,9 +93,13 @@ class Collection(Plan):
 
     @cached_property
     def used(self) -> np.ndarray:
-        """The data's classes that have a picture, (K,): of 21,000 names often few. The archive has these."""
-        labels = np.asarray(self.pictures.labels, dtype=np.int64)
-        return np.unique(labels[labels >= 0])
+        """The data's classes that the archive has, (K,): all, or where most have no picture those that have one.
+
+        Of 21,000 names a data set may have few, and every class takes memory.
+        """
+        labels, count = np.asarray(self.pictures.labels, dtype=np.int64), len(self.pictures.classes)
+        found = np.unique(labels[labels >= 0])
+        return found if 2 * len(found) < count else np.arange(count)
 
     @property
     def classes(self) -> list[str]:

@@ -1,6 +1,7 @@
 """What the server does as it starts."""
 import asyncio
 import gc
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import streamlit as st
@@ -31,7 +32,8 @@ def begun(monkeypatch):
                 for _ in range(20):
                     await asyncio.sleep(0)
 
-        asyncio.run(serve())
+        with ThreadPoolExecutor(1) as pool:  # Playwright's tests leave a loop running in this thread
+            pool.submit(asyncio.run, serve()).result()
         return runs, opened
     return begin
 

@@ -142,10 +142,10 @@ def test_a_class_by_typing_and_the_opacity_of_the_maps(tab, model):
     slider.focus()
     for _ in range(3):
         slider.press("ArrowRight")
-    page.until("""() => document.querySelector('.st-key-grad_cam_figure .js-plotly-plot')._fullData.every(
+    page.until("""() => document.querySelector('.st-key-grad_cam_figure .js-plotly-plot')?._fullData?.every(
         trace => trace.type !== 'heatmap' || Math.abs(trace.opacity - 0.65) < 1e-6)""")
     page.widget("smooth").locator("label").click()
-    page.until("""() => document.querySelector('.st-key-grad_cam_figure .js-plotly-plot')._fullData.every(
+    page.until("""() => document.querySelector('.st-key-grad_cam_figure .js-plotly-plot')?._fullData?.every(
         trace => trace.type !== 'heatmap' || !trace.zsmooth)""")
     assert "opacity=0.65" in page.page.url and "class=" in page.page.url
     page.choose("class", "no such thing")

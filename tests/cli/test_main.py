@@ -14,8 +14,8 @@ from senet_viz.cli import main
 from tests.cli.checks import refused, usage
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = ["app", "card", "collect", "compare", "evaluate", "export", "fetch", "figure", "inspect", "kernels",
-            "models", "prune", "report", "train"]
+COMMANDS = ["ablate", "app", "card", "collect", "compare", "evaluate", "export", "fetch", "figure", "inspect",
+            "kernels", "models", "prune", "report", "train"]
 
 
 def help_of(capsys, *command: str) -> str:
@@ -37,7 +37,7 @@ def test_help_of_each_command(capsys, command):
     assert text.startswith(f"usage: python -m senet_viz {command} ")
     assert "%%" not in text
     assert ("--device" in text) == (command not in ("app", "card", "export", "fetch", "figure"))
-    assert ("--json" in text) == (command in ("compare", "evaluate", "inspect", "kernels", "models", "prune"))
+    assert ("--json" in text) == (command in ("ablate", "compare", "evaluate", "inspect", "kernels", "models", "prune"))
 
 
 def test_help_of_the_script(capsys, monkeypatch):
