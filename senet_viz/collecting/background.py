@@ -18,7 +18,7 @@ from .runs import Stopped
 from .shards import Settings
 
 LOG = logging.getLogger(__name__)
-PATIENCE = 10  # seconds that a run has to end, at the end of the process
+PATIENCE = 5  # seconds that a run has to end, at the end of the process
 
 
 def labels_of(files: Sequence[str]) -> list[str]:
