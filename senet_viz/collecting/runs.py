@@ -2,18 +2,16 @@
 import hashlib
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from ..data.checksums import damaged
 from ..data.datasets import Pictures, open_pictures
-from ..data.files import replacing
+from ..data.files import alone, replacing
 from ..statistics.archive import METADATA, StatisticsError
 from .engines import Engine
 from .plan import Plan
@@ -70,7 +68,7 @@ def run(plan: AnyPlan, out: Path, engine: Engine, options: dict,
         Stopped: when ``stop`` said so.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(out):
+    with alone(out, StatisticsError):
         if not _claim(out, plan.identity | options):
             shards = Shards(out / "shards", plan)
             _compute(plan, shards, engine, progress, stop)
@@ -80,23 +78,6 @@ def run(plan: AnyPlan, out: Path, engine: Engine, options: dict,
             shutil.rmtree(folder, ignore_errors=True)
         for leftover in (out / RUN, *out.glob("*.part")):
             leftover.unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(out: Path) -> Iterator[None]:
-    """The only run that writes into a folder, on this machine; a run that was killed holds nothing."""
-    with tempfile.TemporaryFile(dir=out.parent):  # where nothing can be written, a lock looks as if others held it
-        pass
-    lock = FileLock(out.with_name(f".{out.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StatisticsError(f"another run is writing into {out}") from error
-    try:
-        yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
 
 
 def _compute(plan: Plan, shards: "Shards", compute: Engine, progress: Progress, stop: Callable[[], bool]) -> None:

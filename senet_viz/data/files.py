@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -24,3 +26,28 @@ def replacing(path: str | Path) -> Iterator[Path]:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def alone(folder: Path, busy: type[Exception]) -> Iterator[None]:
+    """The only run that writes into a folder, on this machine; a run that was killed holds nothing.
+
+    Args:
+        folder: it need not be there; its parent must.
+        busy: raised where another run has it.
+
+    Raises:
+        OSError: where nothing can be written beside it.
+    """
+    with tempfile.TemporaryFile(dir=folder.parent):  # where nothing can be written, a lock looks as if others held it
+        pass
+    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise busy(f"another run is writing into {folder}") from error
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()

@@ -10,12 +10,11 @@ import PIL
 import timm
 import torch
 import torchvision
-from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from ..data.checksums import KEY, write_described
 from ..data.datasets import Pictures, open_pictures
-from ..data.files import replacing
+from ..data.files import alone, replacing
 from ..models.devices import choose_device, fastest_precision
 from .ablation_engines import engine_of
 from .ablation_folder import (
@@ -96,20 +95,12 @@ def ablate(
         "versions": {"numpy": np.__version__, "pillow": PIL.__version__, "python": platform.python_version(),
                      "timm": timm.__version__, "torch": torch.__version__, "torchvision": torchvision.__version__}}))
     out.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out.with_name(f".{out.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout as error:
-        raise AblationError(f"another run is writing into {out}") from error
-    try:
+    with alone(out, AblationError):
         said = _claim(out, identity, text, device)
         jobs = [Job(_precise(parsed, said), name, seed, str(data), *counts, str(device), threads, keep_weights)
                 for name, seed in parsed.trainings]
         _run(out, said, parsed, [job for job in jobs if not (out / job.name / TRAINING).is_file()], run, progress)
         write_tables(out, parsed, said)
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
     return open_ablation(out)
 
 
