@@ -76,6 +76,8 @@ def candidates(module: torch.nn.Module, batch: torch.Tensor) -> dict[str, Callab
                     explainer(batch, [ClassifierOutputTarget(target)])
 
     found = {"bare forward": bare, "sv.record": record, "sv.inspect": inspect}
+    rounded = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False  # while maps are compared: its ten bits hide what differs
     for name, peer, returns_maps in (("torch-cam", torchcam, True), ("Captum", captum, True),
                                      ("pytorch-grad-cam", pytorch_grad_cam, False)):
         try:
@@ -87,6 +89,7 @@ def candidates(module: torch.nn.Module, batch: torch.Tensor) -> dict[str, Callab
         for layer, ours in inspect().items() if returns_maps else ():
             difference = (_normalised(ours) - _normalised(maps[layer])).abs().max()
             assert difference < 1e-3, f"{name} and sv.inspect differ by {difference:.2g} of the range at {layer}"
+    torch.backends.cudnn.allow_tf32 = rounded
     return found
 
 

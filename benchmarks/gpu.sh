@@ -20,7 +20,7 @@ missing=$("$python" - <<'PYTHON'
 from importlib.util import find_spec
 names = {"safetensors": "safetensors", "filelock": "filelock", "scipy": "scipy", "pandas": "pandas", "pyarrow": "pyarrow",
          "fsspec": "fsspec", "plotly": "plotly", "captum": "captum", "tqdm": "tqdm", "lazy_loader": "lazy_loader",
-         "pytest": "pytest", "torchcam": "torchcam", "pytorch_grad_cam": "grad-cam"}
+         "pytest": "pytest", "torchcam": "torchcam", "ttach": "ttach", "pytorch_grad_cam": "grad-cam"}
 print(*(package for module, package in names.items() if find_spec(module) is None))
 PYTHON
 )

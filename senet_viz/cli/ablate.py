@@ -28,7 +28,7 @@ def add(commands: argparse._SubParsersAction) -> None:
     command.add_argument("--threads", type=int, default=1, help="of the CPU, in one training")
     command.add_argument("--engine", choices=["local", "ray"], default="local",
                          help="this process, or a Ray cluster, whose machines can read DATA")
-    command.add_argument("--workers", type=int, default=1, help="trainings at a time, of Ray")
+    command.add_argument("--workers", type=int, default=1, help="trainings at a time, each a process")
     command.add_argument("--address", help="of the Ray cluster; else the one that is running, or a new one here")
     command.add_argument("--keep-weights", action="store_true", help="keep each trained network, too")
     command.add_argument("--json", action="store_true", help="print one JSON document, with all digits, for programs")

@@ -63,7 +63,8 @@ def ablate(
         device: to compute on; with Ray "cuda" is a GPU of the cluster, "auto" what is fastest on this machine.
         threads: of the CPU, in one training; other numbers round otherwise.
         engine: "local" or "ray" (a cluster; the data must be readable from its machines).
-        workers: trainings at a time, of Ray.
+        workers: trainings at a time, in processes of their own; each takes ``threads`` of the CPU and, on a GPU, its
+            own copy of the pictures.
         address: of the cluster; where None, the one that is running or else a new one on this machine.
         keep_weights: keep each trained network, too.
         progress: a bar and a line a training on stderr, nothing, or a function that is given these lines.

@@ -1,10 +1,15 @@
-"""What runs the trainings of an ablation: this process, or a Ray cluster. Both give files, and neither writes any."""
+"""What runs the trainings of an ablation: this process, some of this machine, or a Ray cluster. None writes files."""
 import logging
+import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
+from .ablation_folder import TRAINING
 from .ablation_work import Files, Job, work
 
 PACKAGE = Path(__file__).resolve().parents[1]
@@ -18,7 +23,7 @@ def engine_of(name: str, workers: int, address: str | None) -> Engine:
 
     Args:
         name: "local" or "ray".
-        workers: trainings at a time, of Ray.
+        workers: trainings at a time.
         address: of the cluster; where None, the one that is running or else a new one on this machine.
 
     Raises:
@@ -27,7 +32,7 @@ def engine_of(name: str, workers: int, address: str | None) -> Engine:
     if not 1 <= workers <= MOST_WORKERS:
         raise ValueError(f"workers is 1 to {MOST_WORKERS:,}, not {workers:,}")
     if name == "local":
-        return local
+        return local if workers == 1 else partial(_processes, workers=workers)
     if name != "ray":
         raise ValueError(f"there is no engine {name!r}: choose local or ray")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import, which reads it
@@ -43,6 +48,47 @@ def local(jobs: list[Job], saved: Saved) -> Iterator[tuple[Job, Files]]:
     for job in jobs:
         for files in work(job, saved(job)):
             yield job, files
+
+
+def _processes(jobs: list[Job], saved: Saved, workers: int) -> Iterator[tuple[Job, Files]]:
+    """So many at a time, in processes of their own, all on the device that the jobs name."""
+    context = multiprocessing.get_context("spawn")  # a forked process cannot use CUDA
+    tasks, results = context.Queue(), context.Queue()
+    processes = [context.Process(target=_serve, args=(tasks, results)) for _ in range(min(workers, len(jobs)))]
+    for job in jobs:
+        tasks.put((job, saved(job)))
+    for process in processes:
+        tasks.put(None)
+        process.start()
+    left = len(jobs)
+    try:
+        while left:
+            try:
+                job, files, wrong = results.get(timeout=1)
+            except Empty:
+                if lost := [process.exitcode for process in processes if process.exitcode]:
+                    raise RuntimeError(f"a process that trained has ended (exit code {lost[0]}): run again to go on "
+                                       f"from the last epochs") from None
+                continue
+            if wrong:
+                raise RuntimeError(f"{job.name}: {wrong}")
+            yield job, files
+            left -= TRAINING in files
+    finally:
+        for process in processes:
+            process.kill()
+            process.join()
+
+
+def _serve(tasks: Any, results: Any) -> None:
+    """What such a process does: job after job."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that keeps the files
+    for job, checkpoint in iter(tasks.get, None):
+        try:
+            for files in work(job, checkpoint):
+                results.put((job, files, ""))
+        except Exception as error:
+            results.put((job, {}, (str(error).strip().splitlines() or [type(error).__name__])[-1]))
 
 
 def _ray(jobs: list[Job], saved: Saved, workers: int, address: str | None) -> Iterator[tuple[Job, Files]]:

@@ -1,5 +1,6 @@
 import io
 import json
+import multiprocessing
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import pytest
 from PIL import Image
 
 from senet_viz.cli import main
-from senet_viz.training import AblationError, PlanError, ablate, open_ablation
+from senet_viz.training import AblationError, PlanError, ablate, ablation, open_ablation
 from senet_viz.training.ablation_folder import tables
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -180,6 +181,38 @@ def test_really_killed_and_resumed(whole, plan, pictures, tmp_path):
     same(out, whole)
     assert not list(out.rglob("checkpoint.pt")) and found.trainings["status"].eq("trained").all()
     assert ablate(plan, pictures, out, progress=seen.append).table.equals(found.table) and len(seen) == 4
+
+
+def test_the_same_table_from_several_processes(whole, plan, pictures, tmp_path):
+    said = []
+    ablate(plan, pictures, tmp_path / "out", workers=2, device="cpu", progress=said.append)
+    assert len(said) == 6
+    same(tmp_path / "out", whole)
+
+
+def test_a_process_that_is_lost(plan, pictures, tmp_path, monkeypatch):
+    """The next run goes on from what was kept."""
+    keep = ablation._keep
+
+    def keep_and_kill(folder, files):
+        keep(folder, files)
+        for process in multiprocessing.active_children():
+            os.kill(process.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(ablation, "_keep", keep_and_kill)
+    with pytest.raises(RuntimeError, match=r"^a process that trained has ended \(exit code -9\): run again to go on"):
+        ablate(plan, pictures, tmp_path / "out", workers=2, device="cpu", progress=False)
+    assert not multiprocessing.active_children()
+    assert list((tmp_path / "out").glob("*/*/checkpoint.pt"))
+
+
+def test_a_process_that_cannot_read_its_data(plan, pictures, tmp_path, monkeypatch):
+    from senet_viz.training import ablation_engines
+
+    monkeypatch.setattr(ablation, "engine_of", lambda *args: lambda jobs, saved: ablation_engines.engine_of(*args)(
+        [ablation.replace(job, data=str(tmp_path / "elsewhere")) for job in jobs], saved))
+    with pytest.raises(RuntimeError, match=r"^\w+/0: .*no such file or folder: .*elsewhere$"):
+        ablate(plan, pictures, tmp_path / "out", workers=2, device="cpu", progress=False)
 
 
 def test_ends_with_the_same_table_whichever_trainings_are_lost(whole, plan, pictures, tmp_path):
