@@ -1,6 +1,6 @@
 """Speed and memory of collecting statistics, beside a script by hand and beside the bare forward.
 
-``python benchmarks/collect_speed.py PHOTOS DATA [--device cuda] [--copies 8] [--repeats 3]``; see README.md.
+``python benchmarks/collect_speed.py PHOTOS DATA [--device cuda] [--batch-size 32] [--copies 8]``; see README.md.
 
 PHOTOS is a flat folder of photos, which are linked into one class folder each, several times over. The script by hand
 is what one would write: ImageFolder, a DataLoader, hooks that append each block's gates to lists, numpy at the end. All
@@ -15,7 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,21 +34,22 @@ from senet_viz.data.datasets import open_pictures
 from senet_viz.models import choose_device
 
 ROOT = Path(__file__).resolve().parents[1]
-BATCH = 32
+SPEEDS = ["fp32", "fp32 compiled", "bf16", "bf16 compiled"]
 
 
-def by_hand(model: sv.Model, folder: Path, rates: list[float], workers: int) -> dict[str, np.ndarray]:
-    """Mean gates by class; appends the pictures per second after the first two batches."""
+def by_hand(model: sv.Model, folder: Path, rates: list[float], workers: int, size: int, skip: int
+            ) -> dict[str, np.ndarray]:
+    """Mean gates by class, from batches of a size; appends the pictures per second after so many that are skipped."""
     dataset = ImageFolder(folder, model.transform)
     kept: dict[str, list] = {block.name: [] for block in model.blocks}
     handles = [model.module.get_submodule(block.gate).register_forward_hook(
         lambda _, args, gate, name=block.name: kept[name].append(gate.detach().cpu())) for block in model.blocks]
     with torch.no_grad():
-        for number, (images, _) in enumerate(DataLoader(dataset, BATCH, num_workers=workers)):
+        for number, (images, _) in enumerate(DataLoader(dataset, size, num_workers=workers)):
             model.module(images.to(model.device))
-            if number == 1:
+            if number == skip - 1:
                 start = time.perf_counter()
-    rates.append((len(dataset) - 2 * BATCH) / (time.perf_counter() - start))
+    rates.append((len(dataset) - skip * size) / (time.perf_counter() - start))
     for handle in handles:
         handle.remove()
     labels = np.array(dataset.targets)
@@ -58,14 +58,15 @@ def by_hand(model: sv.Model, folder: Path, rates: list[float], workers: int) -> 
             for name, values in gates.items()}
 
 
-def ours(plan: Plan, rates: list[float], workers: int) -> None:
-    """Appends the pictures per second of the engine after the first two batches, which are a shard."""
+def ours(plan: Plan, rates: list[float], workers: int, skip: int) -> None:
+    """Appends the pictures per second of the engine after the batches that are skipped; a shard is two."""
     results = Collector(plan, workers).results(range(plan.shards))
-    next(results)
+    for _ in range(skip // 2):
+        next(results)
     start = time.perf_counter()
     for _ in results:
         pass
-    rates.append((plan.count - plan.settings.shard_size) / (time.perf_counter() - start))
+    rates.append((plan.count - skip // 2 * plan.settings.shard_size) / (time.perf_counter() - start))
 
 
 def decoded(plan: Plan, bare: list[float], collecting: list[float], batches: int) -> None:
@@ -75,7 +76,7 @@ def decoded(plan: Plan, bare: list[float], collecting: list[float], batches: int
     silent = GateNetwork(plan.model.module, [], plan.device, settings.precision)
     worker, reading = Collector(plan, 0), Reading(plan)  # before the other, because it resets the compiler
     run = torch.compile(silent.module, options={"freezing": True}) if settings.compiled else silent.module
-    read = Batch([reading[index] for index in range(BATCH)])
+    read = Batch([reading[index] for index in range(settings.batch_size)])
     batch = read.images[0].to(plan.device, silent.dtype, memory_format=torch.channels_last)
     shard = shards._Shard(plan, 0, worker.accumulator)
 
@@ -91,7 +92,7 @@ def decoded(plan: Plan, bare: list[float], collecting: list[float], batches: int
             start = time.perf_counter()
             function()
             synchronise(plan.device)
-            rates.append(BATCH / (time.perf_counter() - start))
+            rates.append(settings.batch_size / (time.perf_counter() - start))
 
 
 def synchronise(device: torch.device) -> None:
@@ -116,6 +117,10 @@ def main() -> None:
     parser.add_argument("photos", type=Path)
     parser.add_argument("data")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--speeds", nargs="+", choices=SPEEDS, default=SPEEDS)
+    parser.add_argument("--skip", type=int, default=2, help="batches before time is taken, an even number: with many "
+                                                            "workers, those that were decoded meanwhile")
     parser.add_argument("--copies", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2, help="processes that decode")
@@ -127,10 +132,9 @@ def main() -> None:
     transform = create_transform(**resolve_model_data_config(module), is_training=False)
     model = sv.Model(module, transform, [str(i) for i in range(1000)], name="timm/seresnet50 with random weights")
     threads = torch.get_num_threads()
-    speeds = {"fp32": Settings(threads=threads, batch_size=BATCH, shard_size=2 * BATCH)}
-    speeds["fp32 compiled"] = replace(speeds["fp32"], compiled=True)
-    speeds["bf16"] = replace(speeds["fp32"], precision="bf16")
-    speeds["bf16 compiled"] = replace(speeds["bf16"], compiled=True)
+    size = args.batch_size
+    speeds = {name: Settings(threads=threads, batch_size=size, shard_size=2 * size, precision=name.split()[0],
+                             compiled=name.endswith("compiled")) for name in args.speeds}
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)
         for photo in sorted(args.photos.glob("*.jpg")):
@@ -144,13 +148,14 @@ def main() -> None:
                  for name, settings in speeds.items()}
         rates: dict[str, list[float]] = {"by hand": [], **{name: [] for name in plans}}
         for _ in range(args.repeats):
-            means = by_hand(model, scratch / "photos", rates["by hand"], args.workers)
+            means = by_hand(model, scratch / "photos", rates["by hand"], args.workers, size, args.skip)
             for name, plan in plans.items():
-                ours(plan, rates[name], args.workers)
-        stats = collect(model, scratch / "photos", scratch / "statistics", speeds["fp32"], progress=False)
+                ours(plan, rates[name], args.workers, args.skip)
+        stats = collect(model, scratch / "photos", scratch / "statistics",
+                        Settings(threads=threads, batch_size=size), progress=False)
         apart = max(np.abs(stats.mean(name)[:, 0] - values).max() for name, values in means.items())
         small = sv.load("demo/se_resnet50_slim", device=args.device)
-        full, half = (collect(small, args.data, scratch / precision, replace(speeds[precision], batch_size=64),
+        full, half = (collect(small, args.data, scratch / precision, Settings(threads=threads, precision=precision),
                               limit=args.pictures[0], progress=False) for precision in ("fp32", "bf16"))
         rounded = max(np.nanmax(np.abs(full.mean(b) - half.mean(b))) for b in small.blocks)
         forwards = {name: ([], []) for name in plans}
@@ -158,7 +163,7 @@ def main() -> None:
             decoded(plan, *forwards[name], batches=5 * args.repeats)
         few, many = (peak_memory(args.data, limit, scratch / str(limit)) for limit in args.pictures)
     median = {name: statistics.median(values) for name, values in rates.items()}
-    print(f"seresnet50 at 224×224, {len(pictures)} photos, batches of {BATCH}, {args.workers} processes that decode, "
+    print(f"seresnet50 at 224×224, {len(pictures)} photos, batches of {size}, {args.workers} processes that decode, "
           f"medians of {args.repeats} interleaved runs.\n\n{hardware(device)}, {platform.machine()}, {threads} "
           f"threads; Python {platform.python_version()}, torch {torch.__version__}, timm {timm.__version__}.\n")
     print("| from a folder of photos | images/s | beside the script by hand | aim |\n| --- | ---: | ---: | --- |")

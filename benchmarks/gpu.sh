@@ -44,11 +44,13 @@ step() {  # NAME SECONDS COMMAND…: run within so many seconds, and say how it 
 }
 keep() { cp "$log/$1.out" "$results/$1_cuda.md"; }  # what a benchmark printed
 
-step tests 120 "$python" -m pytest -q -p no:cacheprovider tests/test_gpu.py && tail -n 1 "$log/tests.out"
+step tests 100 "$python" -m pytest -q -p no:cacheprovider tests/test_gpu.py && tail -n 1 "$log/tests.out"
 step cam_speed 60 "$python" benchmarks/cam_speed.py --device cuda
-step collect_speed 180 "$python" benchmarks/collect_speed.py "$photos" "$data" --device cuda --workers "$(nproc)" \
+# as many batches are skipped as so many processes decode ahead
+step collect_speed 210 "$python" benchmarks/collect_speed.py "$photos" "$data" --device cuda --workers "$(nproc)" \
+    --batch-size 64 --skip $((2 * $(nproc) + 2)) --copies 300 --speeds fp32 bf16 "bf16 compiled" --repeats 1 \
     --pictures 2000 10000 && keep collect_speed
-step dimension_speed 90 "$python" benchmarks/dimension_speed.py "$photos" "$data" --device cuda && keep dimension_speed
+step dimension_speed 80 "$python" benchmarks/dimension_speed.py "$photos" "$data" --device cuda && keep dimension_speed
 step sweep_speed 30 "$python" benchmarks/sweep_speed.py --device cuda && keep sweep_speed
 step what_if_speed 30 "$python" benchmarks/what_if_speed.py --device cuda && keep what_if_speed
 echo "all: $SECONDS s"

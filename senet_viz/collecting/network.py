@@ -3,7 +3,6 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import nn
@@ -54,18 +53,16 @@ class GateNetwork:
             gates: list[torch.Tensor] = []
             means: list[torch.Tensor] = []
             self.gates[block.name], self.squeezed[block.name] = gates, means
-            of = partial(_by_picture, block)
-            on_gate(hooks, block, lambda gate, _, gates=gates, of=of: gates.append(of(gate.flatten(1))))
+            on_gate(hooks, block, _kept(gates, block, lambda gate: gate.flatten(1)))
             if block.squeeze:  # the block's own z costs nothing
-                hooks.before(block.squeeze, lambda z, means=means, of=of: means.append(of(z.flatten(1))))
+                hooks.before(block.squeeze, _kept(means, block, lambda z: z.flatten(1)))
                 continue
             for m in range(block.branches):  # the mean over space of a sum of branches is the sum of their means
-                on_branch(hooks, block, m, lambda u, means=means, of=of: means.append(of(u.flatten(2).mean(2))))
+                on_branch(hooks, block, m, _kept(means, block, lambda u: u.flatten(2).mean(2)))
         for name, layer in self.hidden.items():
-            units: list[torch.Tensor] = []
-            of = partial(_by_picture, next(block for block in self.blocks if block.name == name))
-            self.units[name] = units
-            hooks.before(layer, lambda given, units=units, of=of: units.append(of(given.flatten(1))))
+            self.units[name] = []
+            block = next(block for block in self.blocks if block.name == name)
+            hooks.before(layer, _kept(self.units[name], block, lambda given: given.flatten(1)))
 
     def _forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
         for seen in (*self.gates.values(), *self.squeezed.values(), *self.units.values()):
@@ -99,6 +96,13 @@ def channels_last(values: torch.Tensor) -> torch.Tensor:
     if values.dim() not in (4, 5):
         return values
     return values.contiguous(memory_format=torch.channels_last if values.dim() == 4 else torch.channels_last_3d)
+
+
+def _kept(values: list[torch.Tensor], block: AttentionBlock, read: Callable) -> Callable:
+    """What a hook calls to append what it reads: a closure, because torch.compile loses a list in default arguments."""
+    def keep(seen: torch.Tensor, *_) -> None:
+        values.append(_by_picture(block, read(seen)))
+    return keep
 
 
 def _by_picture(block: AttentionBlock, rows: torch.Tensor) -> torch.Tensor:
