@@ -13,6 +13,7 @@ from scipy.special import ndtri, stdtrit  # the quantiles of scipy.stats, which 
 from .ablation_plan import AblationPlan
 
 CHANCE = 0.05  # of an interval to miss
+FAR = 0.5  # of the reference's accuracy: what gets less has hardly learnt, and scatters more over seeds
 MEANS = ("seconds", "dimension", "dimension_least", "collapsed")
 COLUMNS = ["variant", "label", "attention", "trained", "diverged", "top1", "top5", "difference", "low", "high",
            "low_seeds", "high_seeds", "low_both", "high_both", "difference5", "low5_both", "high5_both", "parameters",
@@ -20,6 +21,7 @@ COLUMNS = ["variant", "label", "attention", "trained", "diverged", "top1", "top5
 OF_TRAININGS = ["variant", "seed", "status", "top1", "top5", "loss", "epochs", "images", "parameters", "macs",
                 "seconds", "blocks", "dimension", "dimension_least", "collapsed"]
 Answers = Mapping[tuple[str, int], pd.DataFrame]
+Spread = tuple[float, int]  # standard deviation of one training's accuracy over seeds, and its degrees of freedom
 
 
 def of_trainings(facts: list[dict]) -> pd.DataFrame:
@@ -42,12 +44,12 @@ def of_variants(plan: AblationPlan, trainings: pd.DataFrame, answers: Answers) -
         Columns: variant, label (by what makes it differ), attention; trained and diverged (numbers of seeds); top1 and
         top5 (0..1, means over seeds); difference (top1 less the reference's, over the seeds that both have), with the
         95 % intervals low and high (over pictures, see ``over_pictures``), low_seeds and high_seeds (over seeds, see
-        ``seed_error``; nan of one seed) and low_both and high_both (over both); the same of top-5; parameters, macs,
+        ``seed_errors``; nan of one seed) and low_both and high_both (over both); the same of top-5; parameters, macs,
         blocks (with a gate that is a vector); and means over seeds: seconds, dimension (of the gates at the end of the
         training, the median over blocks), dimension_least, and collapsed (blocks whose gate moves along one direction).
     """
-    errors = {measure: seed_error({key: float(answer[measure].mean()) for key, answer in answers.items()})
-              for measure in ("top1", "top5")}
+    spreads = {measure: seed_errors({key: float(answer[measure].mean()) for key, answer in answers.items()},
+                                    plan.reference) for measure in ("top1", "top5")}
     rows = []
     for name, variant in plan.variants.items():
         its = trainings[trainings["variant"] == name]
@@ -62,38 +64,45 @@ def of_variants(plan: AblationPlan, trainings: pd.DataFrame, answers: Answers) -
             for measure, ending in (("top1", ""), ("top5", "5")):
                 changes = np.stack([answers[name, seed][measure].to_numpy().astype(float)
                                     - answers[plan.reference, seed][measure].to_numpy() for seed in seeds])
-                row |= {key.replace("|", ending): value
-                        for key, value in compared(changes, *errors[measure]).items()}
+                found = compared(changes, spreads[measure][name], spreads[measure][plan.reference])
+                row |= {key.replace("|", ending): value for key, value in found.items()}
         rows.append(row)
     whole = ("trained", "diverged", "parameters", "macs", "blocks")
     numbers = [column for column in COLUMNS if column not in ("variant", "label", "attention", *whole)]
     return pd.DataFrame(rows, columns=COLUMNS).astype(dict.fromkeys(numbers, float) | dict.fromkeys(whole, int))
 
 
-def compared(changes: np.ndarray, spread: float, freedom: int) -> dict[str, float]:
+def compared(changes: np.ndarray, own: Spread, reference: Spread) -> dict[str, float]:
     """A difference and its intervals.
 
     Args:
         changes: (seeds, pictures), 1 where only the variant is right, −1 where only the reference is, else 0.
-        spread: standard deviation of one training's accuracy over seeds, and its degrees of freedom (``seed_error``).
-        freedom: those.
+        own: of one training of the variant over seeds (``seed_errors``).
+        reference: of one training of the reference; the same object where both were told together.
 
     Returns:
         "difference|", "low|", "high|" (over pictures), "low|_seeds", "high|_seeds", "low|_both", "high|_both".
     """
     seeds = len(changes)
     difference, by_picture = over_pictures(changes)
-    by_seed = spread * np.sqrt(2 / seeds)  # of two trainings' means
     found = {"difference|": difference}
     half = ndtri(1 - CHANCE / 2) * by_picture
     found |= {"low|": difference - half, "high|": difference + half}
-    half = stdtrit(freedom, 1 - CHANCE / 2) * by_seed if freedom else float("nan")
-    found |= {"low|_seeds": difference - half, "high|_seeds": difference + half}
-    if freedom and by_seed + by_picture > 0:  # Satterthwaite's degrees of freedom of the sum of the two variances
-        variance = by_seed ** 2 + by_picture ** 2
-        degrees = variance ** 2 / (by_seed ** 4 / freedom + by_picture ** 4 / max(changes.shape[1] - 1, 1))
-        half = stdtrit(degrees, 1 - CHANCE / 2) * np.sqrt(variance)
-    return found | {"low|_both": difference - half, "high|_both": difference + half}
+    told = [(2 * own[0] ** 2 / seeds, own[1])] if own is reference else [
+        (spread ** 2 / seeds, freedom) for spread, freedom in (own, reference)]
+    for ending, parts in (("_seeds", told), ("_both", [*told, (by_picture ** 2, max(changes.shape[1] - 1, 1))])):
+        half = _half(parts) if all(freedom for _, freedom in told) else float("nan")
+        found |= {f"low|{ending}": difference - half, f"high|{ending}": difference + half}
+    return found
+
+
+def _half(parts: list[tuple[float, int]]) -> float:
+    """Half an interval, of a sum of variances with degrees of freedom each; its own are Satterthwaite's."""
+    variance = sum(part for part, _ in parts)
+    if not variance:
+        return 0.0
+    return float(stdtrit(variance ** 2 / sum(part ** 2 / freedom for part, freedom in parts), 1 - CHANCE / 2)
+                 * np.sqrt(variance))
 
 
 def over_pictures(changes: np.ndarray) -> tuple[float, float]:
@@ -104,6 +113,24 @@ def over_pictures(changes: np.ndarray) -> tuple[float, float]:
     pictures = changes.mean(0)
     error = pictures.std(ddof=1) / np.sqrt(len(pictures)) if len(pictures) > 1 else float("nan")
     return float(pictures.mean()), float(error)
+
+
+def seed_errors(accuracies: Mapping[tuple[str, int], float], reference: str) -> dict[str, Spread]:
+    """Variant → spread over seeds, told from all trainings together; apart from those of variants that hardly learn.
+
+    Variants of less than ``FAR`` of the reference's accuracy scatter several times as much as others: they would widen
+    the intervals of all. Where too few of them are there to tell their own spread, it is told from all.
+    """
+    means = {name: np.mean([value for (its, _), value in accuracies.items() if its == name])
+             for name, _ in accuracies}
+    far = {name for name, mean in means.items() if mean < FAR * means.get(reference, 0)}
+    found: dict[str, Spread] = {}
+    for group in (far, means.keys() - far):
+        spread = seed_error({key: value for key, value in accuracies.items() if key[0] in group})
+        if not spread[1]:
+            spread = seed_error(accuracies)
+        found |= dict.fromkeys(group, spread)
+    return found
 
 
 def seed_error(accuracies: Mapping[tuple[str, int], float]) -> tuple[float, int]:

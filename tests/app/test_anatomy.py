@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SE, SK = "demo/se_resnet50_slim", "demo/sknet50_slim"
 OF_BLOCK = {SE: ["se_strips", "se_channel"], SK: ["sk_strips", "sk_channel"]}
 OF_VARIANTS = ["variants", "variant_effects", "variant_errors"]
-OF_COST = ["se_cost", "sk_cost", "sk_networks", "ratio"]
+OF_COST = [*["ablations"] * (EMBEDDED / ABLATION).is_file(), "se_cost", "sk_cost", "sk_networks", "ratio"]
 
 pytestmark = pytest.mark.skipif(not {SE, SK} <= set(embedded_models()), reason="the embedded models are missing")
 
@@ -48,8 +48,7 @@ def test_the_page_is_described_and_its_tables_are_offered(shown, name):
     app = shown[name]
     fine(app)
     found = sections(app)
-    trained = ["ablations"] * (EMBEDDED / ABLATION).is_file()
-    assert list(found) == [*OF_BLOCK[name], *OF_VARIANTS, *trained, *OF_COST]
+    assert list(found) == [*OF_BLOCK[name], *OF_VARIANTS, *OF_COST]
     assert {button.key for button in app.get("download_button")} == {"report", *(f"{key}_csv" for key in found)}
     for key, section in found.items():
         assert section.script and len(section.table), key

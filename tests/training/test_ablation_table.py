@@ -7,8 +7,16 @@ import pytest
 from scipy import stats
 
 from senet_viz.training.ablation_plan import parse_plan
-from senet_viz.training.ablation_table import compared, of_trainings, of_variants, over_pictures, seed_error
+from senet_viz.training.ablation_table import (
+    compared,
+    of_trainings,
+    of_variants,
+    over_pictures,
+    seed_error,
+    seed_errors,
+)
 
+UNKNOWN = (float("nan"), 0)
 RECIPE = "[recipe]\nwidths = [4, 4, 8, 8]\nimage_size = 16\nstart_size = 16\nmin_width = 2\n"
 PLAN = parse_plan("seeds = [0, 1, 2]\n" + RECIPE + "[variants.se]\n[variants.none]\nattention = 'none'\n"
                   "[variants.max]\nsqueeze = 'max'\n")
@@ -43,7 +51,7 @@ def test_interval_over_pictures_of_one_seed_is_that_of_a_paired_z(answers):
     change = answers["none", 0]["top1"].to_numpy().astype(float) - answers["se", 0]["top1"].to_numpy()
     difference, error = over_pictures(change[None])
     assert difference == pytest.approx(change.mean()) and error == pytest.approx(stats.sem(change))
-    found = compared(change[None], float("nan"), 0)
+    found = compared(change[None], UNKNOWN, UNKNOWN)
     low, high = stats.norm.interval(0.95, loc=change.mean(), scale=stats.sem(change))
     assert (found["low|"], found["high|"]) == pytest.approx((low, high))
     assert all(math.isnan(found[key]) for key in ("low|_seeds", "high|_both"))  # what seeds do is not known of one
@@ -68,11 +76,32 @@ def test_spread_over_seeds_is_the_residual_of_a_two_way_analysis_of_variance(ans
     assert seed_error(shifted) == (pytest.approx(spread), 4)
 
 
+def test_variants_that_hardly_learn_do_not_widen_the_others_intervals():
+    """Their spread is told from them alone, and the difference's error is Welch's."""
+    near = {("se", 0): 0.30, ("se", 1): 0.31, ("max", 0): 0.28, ("max", 1): 0.30}
+    far = {("relu", 0): 0.07, ("relu", 1): 0.02, ("post", 0): 0.08, ("post", 1): 0.14}
+    found = seed_errors(near | far, "se")
+    assert found["se"] is found["max"] and found["se"] == seed_error(near)
+    assert found["relu"] is found["post"] and found["relu"] == seed_error(far)
+    changes = np.array([[1.0, 0.0, -1.0, -1.0], [0.0, 0.0, -1.0, 0.0]])
+    told = compared(changes, found["relu"], found["se"])
+    variances = [found[name][0] ** 2 / 2 for name in ("relu", "se")]
+    degrees = sum(variances) ** 2 / sum(variance ** 2 for variance in variances)  # each has one
+    half = stats.t.ppf(0.975, degrees) * math.sqrt(sum(variances))
+    assert told["high|_seeds"] - told["difference|"] == pytest.approx(half)
+
+
+def test_a_single_variant_that_hardly_learns_has_the_spread_of_all():
+    accuracies = {("se", 0): 0.30, ("se", 1): 0.31, ("relu", 0): 0.07, ("relu", 1): 0.02}
+    assert seed_errors(accuracies, "se")["relu"] == seed_error(accuracies)
+
+
 def test_of_two_variants_it_is_the_paired_t_interval(answers):
     accuracies = {key: float(answer["top1"].mean()) for key, answer in answers.items() if key[0] != "max"}
     change = np.stack([answers["none", seed]["top1"].to_numpy().astype(float) - answers["se", seed]["top1"].to_numpy()
                        for seed in (0, 1, 2)])
-    found = compared(change, *seed_error(accuracies))
+    spread = seed_error(accuracies)
+    found = compared(change, spread, spread)
     paired = stats.ttest_rel(*([accuracies[name, seed] for seed in (0, 1, 2)] for name in ("none", "se")))
     interval = paired.confidence_interval(0.95)
     assert (found["low|_seeds"], found["high|_seeds"]) == pytest.approx((interval.low, interval.high))
@@ -96,8 +125,8 @@ def test_interval_over_both_covers_what_a_new_ablation_would_find():
         difficulty = random.normal(0.5, 0.2, 800)
         right = {key: (difficulty + random.normal(0, 0.05, 800) < 0.5 + value).astype(float)
                  for key, value in skill.items()}
-        found = compared(np.stack([right["b", seed] - right["a", seed] for seed in (0, 1)]),
-                         *seed_error({key: float(value.mean()) for key, value in right.items()}))
+        spread = seed_error({key: float(value.mean()) for key, value in right.items()})
+        found = compared(np.stack([right["b", seed] - right["a", seed] for seed in (0, 1)]), spread, spread)
         # by 0.03 less of a normal quantity with a standard deviation of √(0.2² + 0.05² + 0.01²)
         wanted = stats.norm.cdf(-0.03 / math.sqrt(0.04 + 0.0025 + 0.0001)) - 0.5
         hits += found["low|_both"] <= wanted <= found["high|_both"]
