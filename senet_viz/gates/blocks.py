@@ -127,6 +127,7 @@ class AttentionBlock:
 
 
 _found: "weakref.WeakKeyDictionary[nn.Module, tuple]" = weakref.WeakKeyDictionary()
+_watchable: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()  # networks that ``network_of`` has looked at
 
 
 def find_blocks(module: nn.Module, example: torch.Tensor, *, spatial: bool = False) -> list[AttentionBlock]:
@@ -221,6 +222,8 @@ def network_of(model) -> nn.Module:
         ValueError: one sentence, for what is none, and for one whose parts cannot be watched.
     """
     module = eager(model if isinstance(model, nn.Module) else getattr(model, "module", model))
+    if isinstance(module, nn.Module) and module in _watchable:  # looking at every part takes as long as a small forward
+        return module
     name = type(model).__name__
     if isinstance(module, torch.jit.ScriptModule):
         raise ValueError("A TorchScript network runs without Python, and its parts cannot be watched: give the network "
@@ -243,6 +246,7 @@ def network_of(model) -> nn.Module:
     if any(map(_statically_quantised, set(map(type, parts)))):
         raise ValueError(f"{name} is statically quantised: its gates are products of integers, which are not looked "
                          f"for. Give the network in floating point.")
+    _watchable.add(module)
     return module
 
 
