@@ -3,7 +3,8 @@
 ``python benchmarks/page_speed.py [--pages explore kernels] [--repeats 3] [--out FILE] [--before FILE]``; see README.md.
 
 The app runs on 127.0.0.1, and its processor time is read from /proc (Linux), whatever else the machine does. Each page
-is visited once to warm it, then again and again by new visitors. A rerun changes one widget of the sidebar on which no
+is visited once to warm it, then again and again by new visitors, who then come again: their browsers keep the scripts,
+10 MB of Plotly and Streamlit. A rerun changes one widget of the sidebar on which no
 result depends. A change (of a block, a class, an opacity …) takes a value that was not shown before in each repeat.
 """
 import argparse
@@ -21,7 +22,7 @@ from urllib.request import urlopen
 
 import plotly
 import streamlit
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parents[1]
 TICK = os.sysconf("SC_CLK_TCK")
@@ -90,11 +91,10 @@ class Server:
 
 
 class Visit:
-    """A new visitor of a page, what it cost, and what was sent to him."""
+    """A visit of a page, what it cost, and what was sent: by somebody new, or in a browser that was there before."""
 
-    def __init__(self, browser: Browser, server: Server, address: str):
-        self.server, self.received = server, 0
-        self.context = browser.new_context(viewport={"width": 1440, "height": 1200})
+    def __init__(self, server: Server, address: str, browser: BrowserContext):
+        self.server, self.received, self.context = server, 0, browser
         self.page: Page = self.context.new_page()
         self.page.add_init_script(WATCH)
         self.page.on("websocket", lambda socket: socket.on("framereceived", self._received))
@@ -133,7 +133,7 @@ class Visit:
         return self._costs(lambda: box.press("Enter"))
 
     def close(self) -> None:
-        self.context.close()
+        self.page.close()
         time.sleep(1)  # the server closes the session
 
 
@@ -141,16 +141,23 @@ def measure(browser: Browser, server: Server, name: str, repeats: int) -> dict[s
     """What was measured of a page → medians: seconds of the server, bytes sent, of a visit also of the charts."""
     query, changes = CHANGES[name]
     address = f"{'' if name == 'explore' else name}{query}"
-    Visit(browser, server, address).close()
     rows: dict[str, list[tuple]] = {}
-    for repeat in range(repeats):
-        visit = Visit(browser, server, address)
+    for repeat in range(-1, repeats):
+        context = browser.new_context(viewport={"width": 1440, "height": 1200})
+        visit = Visit(server, address, context)
+        if repeat < 0:  # to warm the page
+            context.close()
+            continue
         rows.setdefault("warm visit", []).append((visit.cost, visit.sent, visit.first, visit.last))
         for key, values in changes.items():
             value = values if isinstance(values, int) else values[repeat % len(values)]
             rows.setdefault(key, []).append(visit.change(key, value))
         rows.setdefault("rerun", []).append(visit.rerun())
         visit.close()
+        again = Visit(server, address, context)
+        rows.setdefault("visit again", []).append((again.cost, again.sent, again.first, again.last))
+        again.close()
+        context.close()
     return {what: tuple(map(statistics.median, zip(*found))) for what, found in rows.items()}
 
 

@@ -86,9 +86,9 @@ def _looked(*arguments) -> what_if.Looked:
 @kept("Trying edit after edit")
 @in_a_sentence
 def _experiment(key: str, digest: str, other: str, name: str, arguments: tuple, _model: sv.Model, *_data: bytes
-                ) -> pd.DataFrame:
+                ) -> pd.DataFrame | what_if.Tried:
     images = [sv.open_image(data) for data in _data]
-    given = images if name == "forced_sizes" else [_model.batch([image]) for image in images]
+    given = images if name == "try_sizes" else [_model.batch([image]) for image in images]
     return getattr(what_if, name)(_model, *given, *arguments)
 
 
@@ -149,8 +149,8 @@ class Page:
         said = tuple(value for name, value in vars(self.sections).items() if name != "model")
         return keep((self.key, self.edited_key, said), make, *arguments)
 
-    def _found(self, name: str, *arguments, other: Picture | None = None) -> pd.DataFrame | None:
-        """What an experiment with the photo finds; it is not repeated."""
+    def _found(self, name: str, *arguments, other: Picture | None = None):
+        """What an experiment with the photo finds; it is not repeated, for another class neither."""
         more = (other.data,) if other else ()
         return _tried(_experiment, *self.key, other.digest if other else "", name, arguments, self.model,
                       self.picture.data, *more)
@@ -273,9 +273,10 @@ class Page:
         """Each block and each stage off in turn."""
         self._head("blocks")
         clear("what_blocks", "what_stages")
-        single, whole = self._found("each_block", self.target), self._found("each_stage", self.target)
-        if single is None or whole is None:
+        blocks, stages = self._found("try_blocks"), self._found("try_stages")
+        if blocks is None or stages is None:
             return
+        single, whole = blocks.outcomes(self.target), stages.outcomes(self.target)
         one, all_ = st.tabs(["One block at a time", "Whole stages"], key="what_blocks_tab", bind="query-params")
         with one:
             self._show(self._keep(lambda of: self.sections.blocks(single, of), _quantity("what_blocks_of")),
@@ -294,9 +295,9 @@ class Page:
                                  bind="query-params", width=160)
             top = st.slider("Most excited channels", 4, 32, 16, key="what_channels_top", bind="query-params", width=200)
             quantity = _quantity("what_channels_of")
-        if (found := self._found("each_channel", label, self.target, top)) is not None:
-            self._show(self._keep(lambda *of: self.sections.channels(found, *of), label, top, quantity),
-                       "what_channels")
+        if (tried := self._found("try_channels", label, top)) is not None:
+            self._show(self._keep(lambda *of: self.sections.channels(tried.outcomes(self.target), *of), label, top,
+                                  quantity), "what_channels")
 
     @st.fragment
     def swap(self) -> None:
@@ -316,8 +317,8 @@ class Page:
         if any(block.branches > 1 for block in self.model.blocks):
             self._head("sizes")
             clear("what_sizes")
-            if (found := self._found("forced_sizes", self.target)) is not None:
-                self._show(self._keep(lambda: self.sections.sizes(found)), "what_sizes")
+            if (tried := self._found("try_sizes")) is not None:
+                self._show(self._keep(lambda: self.sections.sizes(what_if.of_sizes(tried, self.target))), "what_sizes")
 
 
 def _quantity(key: str, default: str = LOGIT) -> str:

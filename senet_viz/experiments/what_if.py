@@ -135,6 +135,49 @@ def _grown(x, rows: int, more: int) -> torch.Tensor:
 # -------------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Tried:
+    """What one picture gave with edit after edit: any class can be looked at, without a forward.
+
+    Attributes:
+        logits: (1 + V, K) float64; row 0 is the picture as it is.
+        rows: of each of the V trials, what was tried.
+        classes: K labels.
+    """
+
+    logits: torch.Tensor
+    rows: list[dict[str, Any]]
+    classes: list[str]
+
+    def outcomes(self, target: int | None = None) -> pd.DataFrame:
+        """A row a trial: what was tried, and what became of a class, the most probable one when None.
+
+        Columns behind those of ``rows``: of (the class looked at), logit, change (against row 0), lead (the logit less
+        the mean logit over all classes), lead_change, spread (standard deviation of the logits over all classes, as a
+        multiple of row 0's), probability, probability_change, class (the most probable one), class_before (row 0's).
+        """
+        logits, first = self.logits, int(self.logits[0].argmax())
+        target = first if target is None else target
+        own, probable = logits[:, target], logits.softmax(1)[:, target]
+        lead, spread = own - logits.mean(1), logits.std(1, correction=0)
+        return pd.DataFrame(self.rows).assign(**{
+            "of": self.classes[target], "logit": own[1:].numpy(), "change": (own[1:] - own[0]).numpy(),
+            "lead": lead[1:].numpy(), "lead_change": (lead[1:] - lead[0]).numpy(),
+            "spread": (spread[1:] / spread[0]).numpy(),
+            "probability": probable[1:].numpy(), "probability_change": (probable[1:] - probable[0]).numpy(),
+            "class": [self.classes[i] for i in logits[1:].argmax(1).tolist()], "class_before": self.classes[first]})
+
+
+def _tried(model: Model, logits: torch.Tensor, rows: list[dict[str, Any]]) -> Tried:
+    logits = logits.double().cpu()
+    if not logits.isfinite().all():
+        raise ValueError("The network's output is not finite under every edit, so that the changes say nothing.")
+    if logits.shape[1] != len(model.classes):
+        raise ValueError(
+            f"The network gives {logits.shape[1]} logits, but there are {len(model.classes)} class names.")
+    return Tried(logits, rows, list(model.class_labels))
+
+
 def each_block(model: Model, picture: torch.Tensor, target: int | None = None) -> pd.DataFrame:
     """Each block off in turn, the others as they are: which ones matter for this picture?
 
@@ -147,15 +190,17 @@ def each_block(model: Model, picture: torch.Tensor, target: int | None = None) -
         target: the class to look at, the most probable one when None.
 
     Returns:
-        A row a block and edit. Columns: block, label, stage, edit, of (the class looked at), logit, change (against the
-        picture without edits), lead (the logit less the mean logit over all classes), lead_change, spread (standard
-        deviation of the logits over all classes, as a multiple of that without edits), probability,
-        probability_change, class (the most probable one), class_before (that without edits).
+        A row a block and edit: block, label, stage, edit and ``Tried.outcomes``.
     """
+    return try_blocks(model, picture).outcomes(target)
+
+
+def try_blocks(model: Model, picture: torch.Tensor) -> Tried:
+    """``each_block``, of whichever class."""
     means = _means(model, picture)
     tried = [(block, *each) for block in model.blocks for each in _trials([block], means).items()]
     logits = runs(model, picture, [edits for *_, edits in tried])
-    return _outcomes(model, logits, target, [{
+    return _tried(model, logits, [{
         "block": block.name, "label": block.label, "stage": block.stage, "edit": name} for block, name, _ in tried])
 
 
@@ -164,12 +209,17 @@ def each_stage(model: Model, picture: torch.Tensor, target: int | None = None) -
 
     ``label`` is "stage 5" or "all blocks"; there is no ``block`` and no ``stage``.
     """
+    return try_stages(model, picture).outcomes(target)
+
+
+def try_stages(model: Model, picture: torch.Tensor) -> Tried:
+    """``each_stage``, of whichever class."""
     means = _means(model, picture)
     groups = {f"stage {stage}": [block for block in model.blocks if block.stage == stage]
               for stage in dict.fromkeys(block.stage for block in model.blocks)} | {ALL: model.blocks}
     tried = [(label, *each) for label, blocks in groups.items() for each in _trials(blocks, means).items()]
     logits = runs(model, picture, [edits for *_, edits in tried])
-    return _outcomes(model, logits, target, [{"label": label, "edit": name} for label, name, _ in tried])
+    return _tried(model, logits, [{"label": label, "edit": name} for label, name, _ in tried])
 
 
 def each_channel(model: Model, picture: torch.Tensor, label: str, target: int | None = None,
@@ -189,12 +239,17 @@ def each_channel(model: Model, picture: torch.Tensor, label: str, target: int | 
     Raises:
         ValueError: for an unknown block.
     """
+    return try_channels(model, picture, label, top).outcomes(target)
+
+
+def try_channels(model: Model, picture: torch.Tensor, label: str, top: int = 16) -> Tried:
+    """``each_channel``, of whichever class."""
     block = block_of(model.blocks, label)
     values, channels = record(model, _single(picture)).gates[block.name][0, -1].topk(min(top, block.channels))
     tried = [(channel, gate, value) for channel, gate in zip(channels.tolist(), values.tolist())
              for value in (["0", "1"] if block.branches == 1 else branch_values(block))]
     logits = runs(model, picture, [[Edit(block.label, value, channels=[channel])] for channel, _, value in tried])
-    return _outcomes(model, logits, target, [{
+    return _tried(model, logits, [{
         "block": block.name, "label": block.label, "channel": channel, "gate": gate, "edit": value}
         for channel, gate, value in tried])
 
@@ -215,8 +270,8 @@ def swap(model: Model, picture: torch.Tensor, other: torch.Tensor) -> pd.DataFra
     logits = runs(model, picture, [[Edit(block.label, seen.gates)] for block in model.blocks]
                   + [[Edit(block.label, seen.gates) for block in model.blocks]])
     targets = dict.fromkeys([int(logits[0].argmax()), int(seen.logits[0].argmax())])
-    return pd.concat([_outcomes(model, logits, target, [{"label": label} for label in labels]) for target in targets],
-                     ignore_index=True)
+    tried = _tried(model, logits, [{"label": label} for label in labels])
+    return pd.concat([tried.outcomes(target) for target in targets], ignore_index=True)
 
 
 def forced_sizes(model: Model, image: Image.Image, target: int | None = None,
@@ -235,6 +290,16 @@ def forced_sizes(model: Model, image: Image.Image, target: int | None = None,
     Raises:
         ValueError: for a model without such units.
     """
+    return of_sizes(try_sizes(model, image, sizes), target)
+
+
+def of_sizes(tried: Tried, target: int | None = None) -> pd.DataFrame:
+    """``forced_sizes`` of what was tried."""
+    return tried.outcomes(target)[["size", "edit", "of", "logit", "lead", "probability", "class"]]
+
+
+def try_sizes(model: Model, image: Image.Image, sizes: Sequence[float] = SIZES) -> Tried:
+    """``forced_sizes``, of whichever class; row 0 is the size nearest to 1 with the network's own choice."""
     units = [block for block in model.blocks if block.branches > 1]
     if not units:
         raise ValueError(f"{model.name} has no units that choose between kernels")
@@ -247,11 +312,9 @@ def forced_sizes(model: Model, image: Image.Image, target: int | None = None,
     for edits in tried.values():
         with edited(model, edits) as module, torch.no_grad():
             logits.append(logits_of(module(batch), len(batch), model.output).float())
-    if target is None:
-        target = int(logits[0][min(range(len(sizes)), key=lambda i: abs(sizes[i] - 1))].argmax())
-    table = pd.concat([_outcomes(model, torch.cat([each[:1], each]), target, [
-        {"size": size, "edit": value} for size in sizes]) for value, each in zip(tried, logits)], ignore_index=True)
-    return table[["size", "edit", "of", "logit", "lead", "probability", "class"]]
+    nearest = min(range(len(sizes)), key=lambda i: abs(sizes[i] - 1))
+    return _tried(model, torch.cat([logits[0][nearest:nearest + 1], *logits]),
+                  [{"size": size, "edit": value} for value in tried for size in sizes])
 
 
 def block_of(blocks: Sequence[AttentionBlock], label: str) -> AttentionBlock:
@@ -284,29 +347,6 @@ def _trials(blocks: Iterable[AttentionBlock], means: dict[str, float]) -> dict[s
         if block.name in means:
             trials.setdefault(FLAT, []).append(Edit(block.label, means[block.name]))
     return trials
-
-
-def _outcomes(model: Model, logits: torch.Tensor, target: int | None, described: list[dict]) -> pd.DataFrame:
-    logits = logits.double().cpu()
-    if not logits.isfinite().all():
-        raise ValueError("The network's output is not finite under every edit, so that the changes say nothing.")
-    _check_classes(model, logits)
-    target = int(logits[0].argmax()) if target is None else target
-    own, probable = logits[:, target], logits.softmax(1)[:, target]
-    lead, spread = own - logits.mean(1), logits.std(1, correction=0)
-    columns: dict[str, Any] = {
-        "of": model.class_labels[target], "logit": own[1:].numpy(), "change": (own[1:] - own[0]).numpy(),
-        "lead": lead[1:].numpy(), "lead_change": (lead[1:] - lead[0]).numpy(),
-        "spread": (spread[1:] / spread[0]).numpy(),
-        "probability": probable[1:].numpy(), "probability_change": (probable[1:] - probable[0]).numpy(),
-        "class": [model.class_labels[i] for i in logits[1:].argmax(1).tolist()],
-        "class_before": model.class_labels[int(logits[0].argmax())]}
-    return pd.DataFrame(described).assign(**columns)
-
-
-def _check_classes(model: Model, logits: torch.Tensor) -> None:
-    if logits.shape[1] != len(model.classes):
-        raise ValueError(f"The network gives {logits.shape[1]} logits, but there are {len(model.classes)} class names.")
 
 
 # --- before and after
