@@ -160,12 +160,13 @@ class Tried:
         target = first if target is None else target
         own, probable = logits[:, target], logits.softmax(1)[:, target]
         lead, spread = own - logits.mean(1), logits.std(1, correction=0)
-        return pd.DataFrame(self.rows).assign(**{
+        columns: dict[str, Any] = {
             "of": self.classes[target], "logit": own[1:].numpy(), "change": (own[1:] - own[0]).numpy(),
             "lead": lead[1:].numpy(), "lead_change": (lead[1:] - lead[0]).numpy(),
             "spread": (spread[1:] / spread[0]).numpy(),
             "probability": probable[1:].numpy(), "probability_change": (probable[1:] - probable[0]).numpy(),
-            "class": [self.classes[i] for i in logits[1:].argmax(1).tolist()], "class_before": self.classes[first]})
+            "class": [self.classes[i] for i in logits[1:].argmax(1).tolist()], "class_before": self.classes[first]}
+        return pd.DataFrame(self.rows).assign(**columns)
 
 
 def _tried(model: Model, logits: torch.Tensor, rows: list[dict[str, Any]]) -> Tried:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -221,7 +222,7 @@ def network_of(model) -> nn.Module:
     Raises:
         ValueError: one sentence, for what is none, and for one whose parts cannot be watched.
     """
-    module = eager(model if isinstance(model, nn.Module) else getattr(model, "module", model))
+    module: Any = eager(model if isinstance(model, nn.Module) else getattr(model, "module", model))
     if isinstance(module, nn.Module) and module in _watchable:  # looking at every part takes as long as a small forward
         return module
     name = type(model).__name__
