@@ -10,6 +10,7 @@ from .drawing import Drawing
 from .style import COLOURS, finish, hover_name, signed_percent
 
 WIDEST = 20  # letters of a label's line
+FAR = 6.0  # medians of the differences; what differs by more has hardly learnt
 
 
 def trained_variants(table: pd.DataFrame, seeds: pd.DataFrame, published: pd.Series, *, reference: str) -> go.Figure:
@@ -17,7 +18,8 @@ def trained_variants(table: pd.DataFrame, seeds: pd.DataFrame, published: pd.Ser
 
     A thick bar is the interval for other pictures of these classes, a thin one with caps that for other pictures and
     other seeds. A dot is filled where the latter leaves 0 out. Beside it is what each seed alone gives, and what was
-    published.
+    published. Of variants that lie far beyond the others only the number is at the edge, or the others would lie in a
+    heap; zooming out shows their dots.
 
     Args:
         table: columns label, difference, low, high, low_both, high_both (nan where seeds tell nothing), top1, trained
@@ -58,6 +60,18 @@ def trained_variants(table: pd.DataFrame, seeds: pd.DataFrame, published: pd.Ser
                         tickformat=signed_percent(rows[["difference", "low", "high"]], ends, each["difference"]))
     figure.update_yaxes(range=[len(names) - 0.4, -0.6], type="category", automargin=True, dtick=1,
                         categoryorder="array", categoryarray=names)
+    far = rows["difference"].abs() > FAR * rows["difference"].abs().median()
+    near = rows.loc[~far, ["difference", "low", "high", "low_both", "high_both"]]
+    ends = np.concatenate([near.to_numpy().ravel(), published[known], [0.0]])
+    low, high = np.nanmin(ends), np.nanmax(ends)
+    if far.any() and high > low:
+        room = 0.06 * (high - low)
+        figure.update_xaxes(range=[low - 3 * room, high + 3 * room])
+        for label, change in rows.loc[far, ["label", "difference"]].itertuples(index=False):
+            left = change < 0
+            figure.add_annotation(
+                x=low - 3 * room if left else high + 3 * room, y=_lines(label), xanchor="left" if left else "right",
+                text=f"← {change:+.1%}" if left else f"{change:+.1%} →", showarrow=False, font={"color": COLOURS[0]})
     alt = (f"Change of top-1 from {reference} of {len(rows)} trained variants, with 95 % intervals: "
            + "; ".join(f"{label} {change:+.2%}" for label, change in zip(rows["label"], rows["difference"]))
            + f". The interval over pictures and seeds leaves 0 out for {int(clear.sum())}.")

@@ -37,3 +37,14 @@ def test_one_seed_has_no_thin_bar():
     rows = table(["a", "b"]).assign(low_both=float("nan"), high_both=float("nan"))
     figure = draw(rows, {})
     assert [trace.name for trace in figure.data] == ["one seed", "all seeds"]
+
+
+def test_what_lies_far_beyond_the_others_is_a_number_at_the_edge():
+    rows = table(["a", "b", "c", "d"])
+    rows.loc[3, ["difference", "low", "high", "low_both", "high_both"]] = [-0.3, -0.31, -0.29, -0.4, -0.2]
+    figure = draw(rows, {})
+    low, high = figure.layout.xaxis.range
+    assert low < -0.015 and 0.035 < high < 0.06 and low > -0.06  # the others' intervals fit, and fill the room
+    [said] = figure.layout.annotations
+    assert (said.text, said.y, said.x) == ("← -30.0%", "d", low)
+    assert not draw(table(["a", "b"]), {}).layout.annotations
