@@ -229,16 +229,24 @@ def test_what_is_said_of_the_evaluations():
             f"{change(se, 'stage 3=mean')} and {change(se, 'stage 4=mean')} in stages 2, 3 and 4",
             f"raise top-1 by {100 * se['difference']['stage 5=shuffle class']:.1f} points",
             f"costs {-100 * se['difference5']['stage 5=1']:.1f} points of top-5",
-            f"no more than chance, {interval(sk, 'stage 5=mean')}",
-            f"all units' by {change(sk, '*=mean')} points"):
+            f"with mean weights in all units top-1 changes by {interval(sk, '*=mean')}, in stage 5 alone by "
+            f"{interval(sk, 'stage 5=mean')}",
+            f"both alike in all units change it by {change(sk, '*=uniform')} points",
+            f"with the mean and the first one top-1 changes by {change(sk, '*=rank 1')} points, with two by "
+            f"{change(sk, '*=rank 2')}, with four by {change(sk, '*=rank 4')}"):
         assert sentence in text, sentence
-    assert sk["low"]["stage 5=mean"] < 0 < sk["high"]["stage 5=mean"]
+    for stage, better in ((2, False), (3, False), (5, True)):  # by intervals that do not meet
+        own, other = (sk.loc[f"stage {stage}=shuffle {what}"] for what in ("class", "classes"))
+        assert (own["low"] > other["high"]) == better
 
 
-def test_no_effect_of_size():
+def test_effects_of_size():
     """README and ``docs/kernels.md`` say that the embedded network does not show the paper's."""
-    effects = size_effects(open_statistics(ROOT / "assets" / "statistics" / "sknet50_slim"), zoom=1.5)
-    assert len(effects) and not effects["beyond"].any()
+    text = " ".join((ROOT / "docs" / "kernels.md").read_text(encoding="utf-8").split())
+    stats = open_statistics(ROOT / "assets" / "statistics" / "sknet50_slim")
+    at = {zoom: size_effects(stats, zoom=zoom) for zoom in (1.5, 2)}
+    assert all(len(effects) == 16 and not effects["beyond"].any() for effects in at.values())
+    assert f"which change by up to {at[1.5][['random_low', 'random_high']].abs().max(axis=None):.4f} at 1.5×" in text
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/embedded_models.md"])

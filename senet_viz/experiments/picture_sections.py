@@ -248,7 +248,9 @@ class PictureSections:
         means = figures.last_branch(table).groupby("label", sort=False)[["gate", "share"]].mean()
         found = ""
         if means.nunique().min() > 1:
-            found = (f"Over the {len(means)} blocks the two correlate with r = "
+            two = ("the last branch's weight and its share of the branches' norms, of which it is a factor,"
+                   if any(block.branches > 1 for block in self.model.blocks) else "gate and share")
+            found = (f"Over the {len(means)} blocks {two} correlate with r = "
                      f"{means['gate'].corr(means['share']):+.2f}; the share "
                      if len(means) >= FEWEST else "The share ")
             found += (f"is largest in **{means['share'].idxmax()}** ({means['share'].max():.0%}) and least in "
@@ -381,15 +383,15 @@ def describe_gate_change(maps: Mapping[str, tuple[np.ndarray, np.ndarray]], labe
     said = []
     if relations["cosine"].notna().any():
         low, high = relations.min(), relations.max()
-        said.append(f"At **{label}** the second map has {_range(low['scale'], high['scale'], 2)} of the first one's "
-                    f"norm and a cosine of {_range(low['cosine'], high['cosine'], 3)} with it (1 would mean that the "
-                    f"gate only scales).")
+        said.append(f"At **{label}** the second map has {_range(low['scale'], high['scale'], 2)} times the first "
+                    f"one's norm and a cosine of {_range(low['cosine'], high['cosine'], 3)} with it (1 would mean that "
+                    f"the gate only scales).")
     empty = {name: tuple(not (part > 0).any() for part in pair) for name, pair in maps.items()}
     for which, shape in (("The first map of {} is nowhere", (True, False)), ("The second map of {} is nowhere",
                          (False, True)), ("Neither map of {} is anywhere", (True, True))):
         if names := [plain(name) for name, found in empty.items() if found == shape]:
             listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-            said.append(f"{which.format(listed)} positive: nothing there speaks for the class.")
+            said.append(f"{which.format(listed)} positive: by it, nothing there speaks for the class.")
     return " ".join(said)
 
 

@@ -342,9 +342,9 @@ def describe_slopes(slopes: pd.DataFrame, largest: float = SIZES[-1]) -> str:
     up, down = (left > NEGLIGIBLE).sum(), (left < -NEGLIGIBLE).sum()
     draws = int(slopes["draws"].max())
     controls = "all controls" if draws else "both controls"
-    text = (f"As the object grows from 1× to {name_of(largest)}, beyond {controls}, weight moves to the larger "
-            f"kernel in **{up}** and to the smaller in **{down}** of {len(left)} unit{'s' * (len(left) > 1)}, by more "
-            f"than {NEGLIGIBLE:g} per doubling of its size")
+    text = (f"As what is in the box, or else the picture's centre, grows from 1× to {name_of(largest)}, beyond "
+            f"{controls}, weight moves to the larger kernel in **{up}** and to the smaller in **{down}** of "
+            f"{len(left)} unit{'s' * (len(left) > 1)}, by more than {NEGLIGIBLE:g} per doubling of its size")
     if up or down:
         most = str(left.abs().idxmax())
         text += f", most in **{most}** ({left[most]:+.3f})"
@@ -361,8 +361,8 @@ def _beside_random(slopes: pd.DataFrame, draws: int) -> str:
     more = int((farther.abs() > NEGLIGIBLE).sum())
     networks = f"{draws} networks with random weights" if draws > 1 else "a network with random weights"
     text = (f"The same zooms move weight in {networks} too, by {low.min():+.3f} (**{low.idxmin()}**) to "
-            f"{high.max():+.3f} (**{high.idxmax()}**) per doubling; the trained network goes farther, the same way, "
-            f"{'than every draw ' if draws > 1 else ''}in **{more}** of {len(rows)} unit{'s' * (len(rows) > 1)}")
+            f"{high.max():+.3f} (**{high.idxmax()}**) per doubling; the trained network goes farther its way "
+            f"{'than any draw does ' if draws > 1 else ''}in **{more}** of {len(rows)} unit{'s' * (len(rows) > 1)}")
     if more:
         most = str(farther.abs().idxmax())
         text += (f", most in **{most}** ({rows['zoom'][most]:+.3f} beside "

@@ -519,7 +519,8 @@ def _found(rows: pd.DataFrame, names: pd.Series) -> str:
     text += f"; the logit of {plain(rows['of'].iloc[0])}, {AGAINST},"
     if not change.any():
         return f"{text} does not change"
-    ends = [f"{verb}{most} with **{names.iloc[i]}** ({change.iloc[i]:+.3g}{_apart(rows.iloc[i])})"
+    what = "channel " if "channel" in rows else ""
+    ends = [f"{verb}{most} with {what}**{names.iloc[i]}** ({change.iloc[i]:+.3g}{_apart(rows.iloc[i])})"
             for verb, i, there in (("falls", change.argmin(), change.min() < 0),
                                    ("rises", change.argmax(), change.max() > 0)) if there]
     return f"{text} {' and '.join(ends)}"
@@ -589,15 +590,20 @@ def describe_swap(table: pd.DataFrame, picture: str, other: str) -> str:
 
 
 def describe_sizes(table: pd.DataFrame) -> str:
-    """What ``forced_sizes`` found, in sentences (Markdown)."""
-    wide = table.pivot(index="size", columns="edit", values="lead")
-    first, *_, last = [edit for edit in table["edit"].unique() if edit not in (OWN, "uniform")]
-    ahead = wide[last] - wide[first]
-    best = int((wide[OWN] >= wide.drop(columns=OWN).max(axis=1)).sum())
-    return (f"The logit of **{plain(table['of'].iloc[0])}**, {AGAINST}, is higher with all units forced to "
-            f"{last} than to {first} at **{int((ahead > 0).sum())}** of {len(ahead)} sizes; the difference goes from "
-            f"{ahead.iloc[0]:+.2f} at {ahead.index[0]:g}× to {ahead.iloc[-1]:+.2f} at {ahead.index[-1]:g}×. The "
-            f"network's own choice is at least as high as everything forced at {best} of {len(ahead)} sizes.")
+    """What ``forced_sizes`` found, in sentences (Markdown).
+
+    By the most probable class and its probability: forced kernels change how far all logits lie apart, so that the
+    logits of two edits do not compare.
+    """
+    right = (table["class"] == table["of"]).groupby([table["edit"], table["size"]]).any().unstack("size")
+    count, named = right.sum(axis=1), list(table["edit"].unique())
+    sizes, last = right.shape[1], table[table["size"] == table["size"].max()].set_index("edit")["probability"]
+    forced = [edit for edit in named if edit != OWN]
+    times = ", ".join(f"{_set(edit)} at {count[edit]}" for edit in forced)
+    shares = ", ".join(f"{last[edit]:.1%} {_set(edit)}" for edit in forced)
+    return (f"**{plain(table['of'].iloc[0])}** is the most probable class at **{count[OWN]}** of {sizes} sizes with "
+            f"the network's own choice; with all units {times}. At {table['size'].max():g}× its probability is "
+            f"{last[OWN]:.1%} with the own choice, {shares}.")
 
 
 def _apart(row) -> str:

@@ -31,8 +31,8 @@ HEADS = {  # of groups of sections: title, lead, what one needs to read it
     "changes": ("What the edits change", "The prediction for the same photo, before and after your edits.",
                 "An edit changes the map that leaves its block: so what later blocks see and their gates, where the "
                 f"network looks, and what it says in the end. {LEAD}"),
-    "blocks": ("Which blocks matter", "Each block off in turn, the others as they are: the longer a bar, the more this "
-               f"prediction rests on the block. {OTHER_CLASS}", f"{LEFT_OUT} {{removals}} {LEAD}"),
+    "blocks": ("Which blocks matter", "Each block off in turn, or forced to one branch, the others as they are: a "
+               f"longer bar is a larger change. {OTHER_CLASS}", f"{LEFT_OUT} {{removals}} {LEAD}"),
     "channels": ("Which channels matter", "The same within one block: its most excited channels, one at a time. "
                  f"{OTHER_CLASS}", f"{LEFT_OUT} A channel's gate is set to 0 and to 1; in a unit that weighs branches "
                  f"the channel is forced to each of them. {LEAD}"),

@@ -3,6 +3,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+import numpy as np
 import pandas as pd
 
 from ..data.class_names import short_names
@@ -168,15 +169,23 @@ def _beside(gate: pd.DataFrame, other: pd.DataFrame, words: str) -> str:
         return (f"Beside {words} the gate has {much} ({gate['dimension'][label]:.1f} and "
                 f"{other['dimension'][label]:.1f}, {'over' if fewer or more else 'no more than'} two standard errors "
                 f"apart).")
-    return (f"Beside {words} the gate has fewer directions in {fewer} of {len(difference)} blocks and more in {more} "
+    text = (f"Beside {words} the gate has fewer directions in {fewer} of {len(difference)} blocks and more in {more} "
             f"(by over two standard errors; medians {gate['dimension'].reindex(difference.index).median():.1f} and "
             f"{other['dimension'].reindex(difference.index).median():.1f}).")
+    without = (gate["trimmed"] - other["trimmed"]).reindex(difference.index).dropna()
+    turned = int((np.sign(without) * np.sign(difference.reindex(without.index)) < 0).sum())
+    if turned and (_heavy(gate) or _heavy(other)):
+        ours, theirs = (rows["trimmed"].reindex(without.index).median() for rows in (gate, other))
+        text += (f" In {turned} of them a few pictures decide: without the {TAIL:.0%} of the pictures farthest out it "
+                 f"has fewer in {int((without < 0).sum())} and more in {int((without > 0).sum())} (medians "
+                 f"{ours:.1f} and {theirs:.1f}).")
+    return text
 
 
 def _tails(stats: Statistics, table: pd.DataFrame, zoom: float) -> list[str]:
     """Where a few pictures make the variance: which they are, and the number without them."""
     found = []
-    for source, what in (("gate", "gate"), ("squeeze", "squeezed input z")):
+    for source, what in (("gate", "gate"), ("squeeze", "squeezed input z"), ("random", "gate with random weights")):
         rows = _rows(table, source)
         tail = rows["tail"].dropna()
         heavy = _heavy(rows)
@@ -197,7 +206,7 @@ def _tails(stats: Statistics, table: pd.DataFrame, zoom: float) -> list[str]:
                 text += (f" Without these {TAIL:.0%} it is {without[grown]:.1f}"
                          + (f" in **{grown}**" if len(heavy) > 1 else "") + (
                     f", with them {known:.1f}." if pd.notna(known) else "."))
-        found.append(text + _outliers(stats, heavy, source, zoom))
+        found.append(text + (_outliers(stats, heavy, source, zoom) if source != "random" else ""))
     return found
 
 

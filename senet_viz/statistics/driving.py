@@ -67,8 +67,9 @@ def _input(stats: Statistics, shares: pd.DataFrame, table: pd.DataFrame) -> str:
     around = f"{near_by[0]}" if len(near_by) == 1 else f"{near_by[0]} to {near_by[-1]}"
     linear = [label for label in whole.index if whole[label] >= MOST]
     text = (f"A linear function of the squeezed input z predicts {_range(whole)} of the gate's variance before its "
-            f"activation; what is missing to 100% is not linear in z. Each channel's own z alone predicts "
-            f"{_range(own)}, and that of the {around} channels around it, as ECA looks at them, {_range(near)}.")
+            f"activation; what is missing to 100% is not linear in z, or not told by so many pictures. "
+            f"Each channel's own z alone predicts {_range(own)}, and that of the {around} channels around it, as ECA "
+            f"looks at them, {_range(near)}.")
     if linear and len(linear) < len(whole):
         text += f" Nearly linear in z (over {MOST:.0%}) is the gate of {named(stats, linear)}."
     enough = [label for label in whole.index if whole[label] > 0.1 and near[label] >= MOST * whole[label]]
@@ -76,8 +77,8 @@ def _input(stats: Statistics, shares: pd.DataFrame, table: pd.DataFrame) -> str:
     one = len(whole) == 1
     if few:
         text += (f" {'The' if one else f'In {len(few)} of {len(whole)} blocks ({named(stats, few)}) the'} channels "
-                 f"around predict less than half of what all of z does: there a gate depends on channels far from its "
-                 f"own number.")
+                 f"around predict less than half of what all of z does: there a gate depends on further "
+                 f"channels.")
     if enough:
         text += (f" {'The' if one else f'In {named(stats, enough)} the'} channels around predict nearly as much as all "
                  f"of z.")

@@ -22,7 +22,7 @@ HEAD = (  # title, lead, how to read it
     "Over a data set", "Does it hold for many objects? The same question, put to a data set.",
     "The sentences follow from the tables. Under the first tab, dots are the change of the mean difference between the "
     "kernels' weights with its 95% interval, over all units together and clustered by class; they are filled where it "
-    "surely exceeds both controls. Where a dot is not filled, a change may be there that is too small to be found.")
+    "surely exceeds all controls. Where a dot is not filled, a change may be there that is too small to be found.")
 
 PER_DOUBLING = "change of the weight difference<br>per doubling of the object's side"
 

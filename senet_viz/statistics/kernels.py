@@ -24,6 +24,7 @@ CONTROLS = {"blur": "the same blur without the zoom", "elsewhere": "as large a c
 PUBLISHED = {"SK_2_3": (-0.069, -0.0645), "SK_3_4": (-0.043, -0.028), "SK_5_3": (0.094, 0.079)}
 """Unit → mean difference at 1 and at 1.5, read off the paper's Fig. 4: SKNet-50, all ImageNet validation pictures."""
 PUBLISHED_ZOOM = 1.5
+READ = 0.001  # how surely the paper's figure can be read
 RISING = ("SK_2_3", "SK_3_4")  # in the paper in every class; in the other unit without direction
 
 _UNIT = ["block", "label", "stage"]
@@ -72,8 +73,8 @@ def size_effects(stats: Statistics, zoom: float = 1.5) -> pd.DataFrame:
     freedom; all units' together hold with 95 % (Bonferroni). Below two classes the intervals are nan and the means are
     over the pictures. A unit's change is ``beyond`` when |left| is at least ``NEGLIGIBLE`` and the intervals of the
     change, and of its difference, picture by picture, from each control that there is, lie on the change's side of 0;
-    where random weights were drawn it has to be beyond the draw that goes farthest its way, too. Without any control
-    there is nothing to be beyond of, and it is False.
+    each draw of random weights is such a control. Without any control there is nothing to be beyond of, and it is
+    False.
 
     detectable = max(``NEGLIGIBLE``, t(1 − .05 / 2m)·SE) + t(1 − (1 − ``POWER``) / J)·SE, of m units and J comparisons
     (the change and its difference from each control), with t's quantiles for K − 1 degrees of freedom and SE the
@@ -216,10 +217,12 @@ def kernel_findings(stats: Statistics, effects: pd.DataFrame, shares: pd.DataFra
     truncated, zoom = int(rows["truncated"].iloc[0]), float(rows["zoom"].iloc[0])
     found = []
     if truncated:
+        seen = stats.images()
+        boxless = ", or it has no box" if "box" not in seen or seen["box"].isna().any() else ""
         found.append(f"Of {_number(truncated + images, 'picture')} {truncated:,} {'is' if truncated == 1 else 'are'} "
-                     f"left out: enlarged to {zoom:g}× their object would be cut, or it has no box. " + (
-                         f"What follows is of {'the one' if images == 1 else f'the other {images:,}'}, of smaller "
-                         f"objects, in {_number(classes, 'class', 'classes')}." if images else "None is left."))
+                     f"left out: enlarged to {zoom:g}× their object would be cut{boxless}. " + (
+                         f"The changes at {zoom:g}× are of {'the one' if images == 1 else f'the other {images:,}'}, of "
+                         f"smaller objects, in {_number(classes, 'class', 'classes')}." if images else "None is left."))
     if images:
         found += _moves(rows, zoom) if classes > 1 else [
             f"Enlarged to {zoom:g}×, an object moves weight to the larger kernel on average in "
@@ -281,15 +284,15 @@ def _table(stats: Statistics, seen: _Seen, moved: dict[str, pd.DataFrame]) -> pd
     units, label, change = _units(stats), seen.label, moved["zoom"]
     controls = {name: moved[name] for name in CONTROLS if name in moved}
     by_class = _class_means(change, label)
+    draws = {name: values for name, values in moved.items() if name.startswith("random")}
     # all of these must hold, so that together they are no surer of themselves than each: nothing more to correct for
-    compared = [by_class, *(_class_means(change - control, label) for control in controls.values())]
+    compared = [by_class, *(_class_means(change - control, label) for control in (controls | draws).values())]
     intervals = [_interval(each) for each in compared]
     (low, high), mean = intervals[0], _mean(change, label)
     of_controls = pd.DataFrame({name: _mean(control, label) for name, control in controls.items()}, mean.index).reindex(
         columns=list(CONTROLS))
-    detectable = _detectable(compared) if controls else mean * np.nan
-    drawn = pd.DataFrame([_mean(values, label) for look, values in moved.items() if look.startswith("random")],
-                         columns=mean.index)
+    detectable = _detectable(compared) if controls or draws else mean * np.nan
+    drawn = pd.DataFrame([_mean(values, label) for values in draws.values()], columns=mean.index)
     rows = []
     for block in units:
         name, std = block.label, change[block.label].std(ddof=0)
@@ -302,7 +305,7 @@ def _table(stats: Statistics, seen: _Seen, moved: dict[str, pd.DataFrame]) -> pd
             "images_up": _up(change[name]), "classes_up": _up(by_class[name]), "low": low[name], "high": high[name],
             **of_controls.loc[name], "draws": len(drawn), "random": drawn[name].mean(),
             "random_low": drawn[name].min(), "random_high": drawn[name].max(), "left": left,
-            "beyond": bool((controls or len(drawn)) and abs(left) >= NEGLIGIBLE and all(
+            "beyond": bool((controls or draws) and abs(left) >= NEGLIGIBLE and all(
                 _side(*ends)[name] == np.sign(mean[name]) for ends in intervals)), "detectable": detectable[name]})
     return pd.DataFrame(rows, columns=[*_KERNELS, *_COUNTS, *_CHANGE])
 
@@ -429,7 +432,7 @@ def _moves(rows: pd.DataFrame, zoom: float) -> list[str]:
                 if (moved & (side == sign)).any()]
         found.append(f"In {_units_of(moved)} weight moves, but " + (
             "not surely further than in the controls" if controls else
-            "nothing tells an object's size from a loss of detail or from any other crop") + f": {', '.join(ways)}.")
+            "nothing tells an object's size from a loss of detail or from any other crop") + f": {'; '.join(ways)}.")
     if small.any():
         found.append(f"In {_units_of(small)} the change is negligible, its whole 95% interval within "
                      f"±{NEGLIGIBLE:g}: {_named(small)}.")
@@ -459,9 +462,10 @@ def _over_all_zooms(stats: Statistics, doses: pd.DataFrame | None) -> list[str]:
              f"{_number(int(rows['images'].iloc[0]), 'picture')} that show the whole object in each of them, ")
     side = _side(rows["low"], rows["high"]).mask(_within(rows["low"], rows["high"]), 0)
     which, words = (rows["beyond"], " beyond the controls") if _controls(rows) else (side != 0, "")
-    ways = [f"{verb} in {_named(part)} (by {_between(rows['change'][part])})" for sign, verb in (
+    ways = [f"{verb} in {_named(part)} by {_sizes(rows['change'][part])}" + (
+        f", {_sizes(rows['left'][part])} of it{words}" if words else "") for sign, verb in (
         (1, "rises"), (-1, "falls")) if (part := which & (np.sign(rows["change"]) == sign)).any()]
-    found += (f"the difference {' and '.join(ways)} per doubling of the object's side{words}." if ways else
+    found += (f"the difference, per doubling of the object's side, {' and '.join(ways)}." if ways else
               f"the difference is not found to rise or fall with the object's size{words}.")
     if (side != 0).any():
         sure = side[side != 0].index
@@ -508,9 +512,10 @@ def _beside(row: pd.Series, before: float, after: float) -> str:
     if high < 0:
         return "the other way" + beside
     if low > 0:
-        word = "smaller" if high < published else "larger" if low > published else "as large, within the interval"
+        word = ("smaller" if high < published - READ else "larger" if low > published + READ else
+                "as large, within the interval")
         return word + beside
-    return "smaller, if any" if high < published else "not told from none, nor from the paper's"
+    return "smaller, if any" if high < published - READ else "not told from none, nor from the paper's"
 
 
 def _ends(row: pd.Series) -> str:
@@ -526,17 +531,19 @@ def _without_zoom(rows: pd.DataFrame, shares: pd.DataFrame) -> str:
     small = _within(shares["low"], shares["high"])
     side = _side(shares["low"], shares["high"]).mask(small, 0)
     unsure = (side == 0) & ~small
-    ways = [f"{verb} in {_named(side == sign)} (by {_between(shares['slope'][side == sign])})"
+    ways = [f"{verb} in {_named(side == sign)} (by {_sizes(shares['slope'][side == sign])})"
             for sign, verb in ((1, "rises"), (-1, "falls")) if (side == sign).any()]
     rest = [f"in {_units_of(which)} {words}" for which, words in (
         (small, f"it changes negligibly, the whole 95% interval within ±{NEGLIGIBLE:g}"),
         (unsure, "it cannot be told")) if which.any()]
-    agree = rows["beyond"] & (side.reindex(rows.index) == np.sign(rows["change"]))
-    return ("In the pictures as they are, within classes and per doubling of the object's side, the difference "
+    zoomed = _side(rows["low"], rows["high"]).mask(_within(rows["low"], rows["high"]), 0)
+    both = side.reindex(rows.index).fillna(0) * zoomed
+    compared = " and ".join(f"{words} in {_named(both == sign)}" for sign, words in (
+        (1, "the two go the same way"), (-1, "opposite ways")) if (both == sign).any())
+    return ("In all pictures as they are, within classes and per doubling of the object's side, the difference "
             + (f"{' and '.join(ways)}" if ways else "is not found to rise or fall")
             + "".join(f"; {words}" for words in rest) + "." + (
-        f" That agrees with the zoom in {agree.sum()} of {_number(int(rows['beyond'].sum()), 'unit')} that it moves "
-        "beyond the controls." if rows["beyond"].any() else ""))
+        f" Where the zoom moves weight too, controls aside, {compared}." if compared else ""))
 
 
 def _units_of(which: pd.Series) -> str:
@@ -564,6 +571,11 @@ def _between(values: pd.Series) -> str:
     """The smallest and the largest of some values of one sign."""
     low, high = (_weight(values.iloc[at]) for at in (values.abs().argmin(), values.abs().argmax()))
     return low if low == high else f"{low} to {high}"
+
+
+def _sizes(values: pd.Series) -> str:
+    """The same without their sign, which "rises" or "falls" has said."""
+    return _between(values.abs()).replace("+", "")
 
 
 def _weight(value: float) -> str:

@@ -23,8 +23,8 @@ HOW = (
     "same pictures, cropped alike, in the same order. A dot is the change of top-1 from the reference on the same "
     "validation pictures, the mean over seeds; the strokes are single seeds. The thick bar is the interval for other "
     "pictures of these classes, the thin one for other pictures and other seeds, whose spread is told from all "
-    "trainings together; a dot is filled where the thin one leaves 0 out. A variant far "
-    "beyond the others is a number at the edge. Diamonds are the paper's differences, of "
+    "trainings together, of variants that hardly learn from theirs alone; a dot is filled where the thin one leaves 0 "
+    "out. A variant far beyond the others is a number at the edge. Diamonds are the paper's differences, of "
     "SE-ResNet-50 without biases on ImageNet.")
 
 
@@ -120,11 +120,13 @@ def findings(found: Ablation) -> list[str]:
     else:
         worse, better = told[told["high_both"] < 0], told[told["low_both"] > 0]
         rest = told.drop([*worse.index, *better.index])
-        half = float(((told["high_both"] - told["low_both"]) / 2).median())
+        halves = ((rest["high_both"] - rest["low_both"]) / 2 if len(rest) else
+                  (told["high_both"] - told["low_both"]) / 2) * 100
         chance = CHANCE * len(told)
         said.append(f"By the interval over pictures and seeds, {_named(worse, 'less accurate', 'than the reference')}; "
                     f"{_named(better, 'more accurate', 'than it')}. The other {len(rest)} of {len(told)} cannot be "
-                    f"told from it: differences under about {100 * half:.1f} points are too small for this ablation. "
+                    f"told from it: their intervals reach {_to(halves)} points to each side, so that smaller "
+                    f"differences are not seen. "
                     f"If none differed, about {chance:.1g} of {len(told)} would still seem to.")
         if len(known := told[told["published"].notna()]):
             said += _against_published(known)
@@ -156,6 +158,10 @@ def _against_published(known: pd.DataFrame) -> list[str]:
     text = (f"The paper has {len(known)} of these variants. Of them {len(clear)} differ{'s' * (len(clear) == 1)} here")
     if len(clear):
         text += f", {len(same)} in the published direction{_list(same)} and {len(other)} in the other{_list(other)}"
+    if len(clear):
+        near = clear[(clear["low_both"] <= clear["published"]) & (clear["published"] <= clear["high_both"])]
+        text += (f". The size that was published lies within the interval for {len(near)} of these {len(clear)}"
+                 f"{_list(near)}")
     text += f". Of the {len(open_)} that cannot be told here"
     text += (f", the published difference lies within the interval for {len(within)}: no contradiction, and no "
              f"confirmation" + (f"; for {len(outside)} it lies outside{_list(outside)}" if len(outside) else "") + "."
@@ -168,6 +174,11 @@ def _named(rows: pd.DataFrame, verb: str, than: str) -> str:
         return f"none is {verb} {than}"
     named = ", ".join(f"**{row['label']}** ({_change(row)})" for row in rows.to_dict("records"))
     return f"{len(rows)} {'is' if len(rows) == 1 else 'are'} {verb} {than}: {named}"
+
+
+def _to(values: pd.Series) -> str:
+    low, high = f"{values.min():.1f}", f"{values.max():.1f}"
+    return low if low == high else f"{low} to {high}"
 
 
 def _list(rows: pd.DataFrame) -> str:

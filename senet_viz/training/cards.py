@@ -5,6 +5,8 @@ import pandas as pd
 
 from ..models.checkpoints import CheckpointError, read_metadata
 from ..statistics import Statistics, summaries
+from ..statistics.dimension import TAIL
+from ..statistics.directions import HEAVY
 
 OF_ATTENTION = ("attention", "reduction", "min_width", "history", "decay_gates")  # in which a baseline may differ
 
@@ -128,8 +130,18 @@ def _directions(statistics: Statistics) -> list[str]:
         live = hidden.loc[block.label] if block.label in hidden.index else None
         units = "" if live is None else f"{live['alive']} of {live['units']}"
         lines.append(f"| {block.label} | {gate['channels']} | {_number(gate)} | {_number(given)} | {units} |")
+    if any(_heavy(row) for (_, source), row in rows.items() if source in ("gate", "squeeze")):
+        lines += ["", f"†: {TAIL:.0%} of the pictures hold over {HEAVY:.0%} of the variance; in brackets the number "
+                      f"without them."]
     return lines
 
 
+def _heavy(row: dict) -> bool:
+    return pd.notna(row["tail"]) and row["tail"] > HEAVY
+
+
 def _number(row: dict) -> str:
-    return f"{row['dimension']:.1f} ± {row['error']:.1f}" if pd.notna(row["dimension"]) else "not told"
+    if pd.isna(row["dimension"]):
+        return "not told"
+    text = f"{row['dimension']:.1f} ± {row['error']:.2f}"
+    return f"{text} † ({row['trimmed']:.1f})" if _heavy(row) and pd.notna(row["trimmed"]) else text

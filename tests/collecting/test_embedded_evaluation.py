@@ -16,7 +16,9 @@ from senet_viz.models.identity import weights_hash
 from senet_viz.statistics import open_statistics
 
 FOLDER = ASSETS / "evaluation"
-NAMES = sorted(path.name for path in FOLDER.iterdir())
+CHANNELS = "_channels"
+FOUND = sorted(path.name for path in FOLDER.iterdir())
+NAMES = [name for name in FOUND if not name.endswith(CHANNELS)]
 
 
 def test_every_embedded_model_has_one():
@@ -59,3 +61,20 @@ def test_evaluation(name):
             each = (right["right1"][line.edit].astype(int) - unedited.astype(int)).groupby(plain["label"]).mean()
             low, high = t.interval(0.95, len(each) - 1, each.mean(), sem(each))  # all classes have as many pictures
             assert (line.low_classes, line.high_classes) == pytest.approx((min(low, line.low), max(high, line.high)))
+
+
+@pytest.mark.parametrize("name", [name.removesuffix(CHANNELS) for name in FOUND if name.endswith(CHANNELS)])
+def test_evaluation_of_channels(name):
+    """16 channels a block, spread evenly, each by itself; each row recomputed from its pictures."""
+    table, model = open_evaluation(FOLDER / f"{name}{CHANNELS}"), sv.load(f"demo/{name}", device="cpu")
+    assert table.attrs["weights"] == weights_hash(model.module), "stale: evaluate them anew"
+    assert (table.attrs["images"], table.attrs["unreadable"], table.attrs["unlabelled"]) == (2000, 0, 0)
+    alone = table[table["edit"].str.endswith("]=mean")]["edit"]
+    labels = alone.str.partition("[")[0]
+    assert labels.value_counts(sort=False).to_dict() == {block.label: 16 for block in model.blocks}
+    for block in model.blocks:
+        steps = np.diff(alone[labels == block.label].str.extract(r"\[(\d+)\]")[0].astype(int))
+        assert steps.min() >= 1 and np.ptp(steps) <= 1
+    rows = pd.read_parquet(FOLDER / f"{name}{CHANNELS}" / "images.parquet")
+    right = rows.groupby("edit")["right1"].mean()
+    assert np.allclose(table["top1"], right[table["edit"]])

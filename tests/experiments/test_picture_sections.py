@@ -144,8 +144,8 @@ def test_a_correlation_takes_more_blocks_than_two(of):
     sections = of("se", "pot")
     table = sections.contribution().table
     whole = table.groupby("label", sort=False)[["gate", "share"]].mean()
-    assert f"Over the 16 blocks the two correlate with r = {np.corrcoef(whole.T)[0, 1]:+.2f}; the share is largest" in (
-        sections.contribution().text)
+    assert (f"Over the 16 blocks gate and share correlate with r = {np.corrcoef(whole.T)[0, 1]:+.2f}; the share is "
+            "largest") in sections.contribution().text
     sections.__dict__["_contributions"] = table[table["label"].isin(["SE_2_1", "SE_3_1"])]  # r of two is 1 or -1
     assert "correlate" not in sections.contribution().text and "The share is largest in **" in (
         sections.contribution().text)
@@ -165,9 +165,9 @@ def test_targets_are_the_chosen_class_or_each_pictures_own(of):
 def test_what_a_gate_changed_in_words():
     up, zero = np.array([[1.0, 2.0]]), np.zeros((1, 2))
     one = describe_gate_change({"x": (up, up / 2)}, "SE_2_1")
-    assert "At **SE_2_1** the second map has 0.50 of the first one's norm and a cosine of 1.000 with it" in one
+    assert "At **SE_2_1** the second map has 0.50 times the first one's norm and a cosine of 1.000 with it" in one
     two = describe_gate_change({"x": (up, up / 2), "y": (up, up[:, ::-1])}, "SE_2_1")
-    assert "has 0.50 to 1.00 of" in two and "a cosine of 0.800 to 1.000 with" in two and "nowhere" not in two
+    assert "has 0.50 to 1.00 times" in two and "a cosine of 0.800 to 1.000 with" in two and "nowhere" not in two
     dark = describe_gate_change({"x": (up, -up), "_y_": (-up, -up), "z": (zero, up), "v": (-up, up)}, "SE_2_1")
     assert "The first map of z and v is nowhere positive" in dark
     assert "The second map of x is nowhere positive" in dark

@@ -452,16 +452,17 @@ def told(left, **columns) -> pd.DataFrame:
                       "of its size, most in **SK_1** (+0.500). One")])
 def test_slopes_in_a_sentence(left, said):
     text = describe_slopes(told(left=left), 2.5)
-    assert said in text and text.startswith("As the object grows from 1× to 2.5×, beyond both controls")
+    assert said in text and text.startswith(
+        "As what is in the box, or else the picture's centre, grows from 1× to 2.5×, beyond both controls")
     assert "random" not in text
 
 
 @pytest.mark.parametrize(("draws", "said"), [
     (3, "The same zooms move weight in 3 networks with random weights too, by -0.040 (**SK_1**) to +0.060 "
-        "(**SK_2**) per doubling; the trained network goes farther, the same way, than every draw in **2** "
+        "(**SK_2**) per doubling; the trained network goes farther its way than any draw does in **2** "
         "of 4 units, most in **SK_1** (-0.080 beside -0.040 to +0.010). One photo"),
     (1, "The same zooms move weight in a network with random weights too, by -0.040 (**SK_1**) to +0.060 "
-        "(**SK_2**) per doubling; the trained network goes farther, the same way, in **2** of 4 units, most in "
+        "(**SK_2**) per doubling; the trained network goes farther its way in **2** of 4 units, most in "
         "**SK_1** (-0.080 beside -0.040). One photo")])
 def test_random_weights_in_a_sentence(draws, said):
     table = told(zoom=[0.03, -0.08, 0.05, 0.0119], random_low=[0.01, -0.04, -0.01, 0.0], draws=draws, left=0.0,
@@ -472,7 +473,8 @@ def test_random_weights_in_a_sentence(draws, said):
     text = describe_slopes(table, 3)
     assert said in text and "to 3×, beyond all controls, weight" in text
     table["zoom"] = 0.0
-    assert "the same way, " + "than every draw " * (draws > 1) + "in **0** of 4 units. One" in describe_slopes(table, 3)
+    assert "farther its way " + "than any draw does " * (draws > 1) + "in **0** of 4 units. One" in (
+        describe_slopes(table, 3))
 
 
 @pytest.mark.parametrize("left", [[], [math.nan, math.nan]])

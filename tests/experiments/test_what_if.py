@@ -338,12 +338,14 @@ def test_sentences_of_a_swap_and_of_sizes(network):
     small = what_if.describe_swap(only.assign(lead_change=only["lead_change"] / 1000), "a", "b")
     assert small.endswith("moves away from the other (-0.001).")  # one block is all there are
     sizes = what_if.forced_sizes(model, sv.Model.noise(), sizes=(0.5, 1.0, 2.0))
-    wide = sizes.pivot(index="size", columns="edit", values="lead")
-    ahead = wide["5x5"] - wide["3x3"]
+    wide = sizes.assign(right=sizes["class"] == sizes["of"]).pivot(index="size", columns="edit")
     text = what_if.describe_sizes(sizes)
-    assert f"at **{(ahead > 0).sum()}** of 3 sizes; the difference goes from {ahead[0.5]:+.2f} at 0.5× to " in text
-    best = (wide["own choice"] >= wide[["3x3", "5x5", "uniform"]].max(axis=1)).sum()
-    assert text.endswith(f"at {best} of 3 sizes.")
+    own = wide["right", "own choice"].sum()
+    assert f"at **{own}** of 3 sizes with the network's own choice; with all units forced " in text
+    for edit, words in (("3x3", "forced to 3x3"), ("5x5", "forced to 5x5"), ("uniform", "at uniform weights")):
+        assert f"{words} at {wide['right', edit].sum()}" in text
+        assert f"{wide['probability', edit][2.0]:.1%} {words}" in text
+    assert f"At 2× its probability is {wide['probability', 'own choice'][2.0]:.1%} with the own choice, " in text
 
 
 @pytest.mark.parametrize("form", ["map", "nothing", "miscounted"])

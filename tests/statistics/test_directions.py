@@ -108,6 +108,18 @@ def test_beside_the_controls_only_what_is_beyond_two_errors_counts(told):
     assert f"drawn once, the gate has fewer directions in 0 of {count} blocks and more in 1" in found[2]
 
 
+def test_what_a_few_pictures_turn_round_is_said(told):
+    first, second, *rest = labels(told())
+    stats = told(**{f"{first}_squeeze": {"dimension": 2.0, "trimmed": 9.0, "tail": 0.6},
+                    f"{second}_squeeze": {"dimension": 2.0, "trimmed": 3.0}})
+    found = sentences(stats)[1]
+    assert f"fewer directions in 0 of {len(rest) + 2} blocks and more in 2" in found
+    assert found.endswith(" In 1 of them a few pictures decide: without the 1% of the pictures farthest out it has "
+                          "fewer in 1 and more in 1 (medians 4.2 and 4.2).")
+    light = told(**{f"{first}_squeeze": {"dimension": 2.0, "trimmed": 9.0}})
+    assert "a few pictures decide" not in " ".join(sentences(light))
+
+
 def test_heavy_tails_few_classes_hidden_units_and_what_cannot_be_told(told):
     first, second, third, fourth, *_ = labels(told())
     stats = told(**{f"{first}_gate": {"tail": 0.31}, f"{second}_squeeze": {"tail": 0.9},

@@ -48,9 +48,13 @@ def test_directions_and_a_baseline(trained, capsys):
     for row, block in zip(rows, stats.blocks):
         for cell, source in ((row[2], "gate"), (row[3], "squeeze")):
             told = table.loc[(block.label, source)]
-            assert cell == (f"{told['dimension']:.1f} ± {told['error']:.1f}" if told["dimension"] > 0 else "not told")
+            few = f" † ({told['trimmed']:.1f})" * int(told["tail"] > 0.3 and told["trimmed"] > 0)
+            assert cell == (f"{told['dimension']:.1f} ± {told['error']:.2f}{few}" if told["dimension"] > 0 else
+                            "not told")
         assert row[1] == str(block.channels)
         assert row[4] == f"{hidden['alive'][block.label]} of {hidden['units'][block.label]} |"
+    heavy = table.loc[(slice(None), ["gate", "squeeze"]), "tail"].gt(0.3).any()
+    assert ("†: 1% of the pictures hold over 30% of the variance" in text) == heavy
     assert all(line in text for line in plain.splitlines())  # nothing else is changed
     write_card(folder / "se.safetensors")
     assert (folder / "se.md").read_text() == plain
