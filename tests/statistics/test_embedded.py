@@ -1,13 +1,14 @@
 """The statistics that come with the program are those of the networks that come with it."""
-
 import numpy as np
 import pytest
+import torch
 
 import senet_viz as sv
+from senet_viz.data.datasets import Pictures, open_pictures
 from senet_viz.data.places import ASSETS
 from senet_viz.models import embedded_models
 from senet_viz.models.identity import weights_hash
-from senet_viz.statistics import open_statistics
+from senet_viz.statistics import open_statistics, summaries
 from senet_viz.statistics.archive import describe
 
 FOLDER = ASSETS / "statistics"
@@ -48,3 +49,26 @@ def test_statistics(name):
         assert np.isfinite(stats.mean(block)).all()
         assert (stats.histogram(block).sum(-1) == 5000).all()
         np.testing.assert_allclose(stats.overall_mean(block, "class"), stats.overall_mean(block), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dimension_is_that_of_numpys_covariance(name, data):
+    """(Σλ)² / Σλ² of gates and of z over a thousand pictures, without what chance adds to Σλ², within the errors."""
+    count, model = 1000, sv.load(f"demo/{name}", device="cpu")
+    found = open_pictures(data / "data" / "tiny-imagenet-100", "val")
+    pictures = Pictures(found.read, found.labels, found.classes, model.transform)
+    values: dict[tuple[str, str], list] = {}
+    for start in range(0, count, 100):
+        batch = torch.stack([pictures[5 * index][0] for index in range(start, start + 100)])
+        view = sv.inspect(model, batch, features=[(block.name, "input") for block in model.blocks])
+        for block in model.blocks:
+            values.setdefault((block.label, "gate"), []).append(view.gates[block.name][:, -1].double())
+            values.setdefault((block.label, "squeeze"), []).append(
+                view.features[block.name, "input"].double().flatten(2).mean(2))
+    told = summaries.dimension(open_statistics(FOLDER / name)).set_index(["label", "source"])
+    for key, parts in values.items():
+        covariance = np.cov(torch.cat(parts).numpy().T)
+        whole, squares = np.trace(covariance), np.square(covariance).sum()
+        recomputed, row = whole ** 2 / (squares - whole ** 2 / count), told.loc[key]
+        error = row["error"] * np.sqrt(1 + row["images"] / count)  # of fewer pictures it is larger, and of both together
+        assert abs(recomputed - row["dimension"]) < 3.5 * error, key
