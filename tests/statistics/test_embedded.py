@@ -70,5 +70,5 @@ def test_dimension_is_that_of_numpys_covariance(name, data):
         covariance = np.cov(torch.cat(parts).numpy().T)
         whole, squares = np.trace(covariance), np.square(covariance).sum()
         recomputed, row = whole ** 2 / (squares - whole ** 2 / count), told.loc[key]
-        error = row["error"] * np.sqrt(1 + row["images"] / count)  # of fewer pictures it is larger, and of both together
+        error = row["error"] * np.sqrt(1 + row["images"] / count)  # larger of fewer pictures, and of both
         assert abs(recomputed - row["dimension"]) < 3.5 * error, key
