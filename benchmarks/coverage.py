@@ -186,6 +186,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder for the two tables")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    args.out.mkdir(parents=True, exist_ok=True)
     path = args.out / "coverage.csv"
     known = pd.read_csv(path).dropna(subset="found") if path.exists() and not args.anew else pd.DataFrame(
         columns=COLUMNS)
