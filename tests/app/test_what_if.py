@@ -60,6 +60,12 @@ def models() -> dict:
     return {name: sv.load(name, device="cpu") for name in (SE, SK)}
 
 
+def of_data(name: str) -> list[str]:
+    """The sections over a data set; of SK units no channel is removed."""
+    channels = (EVALUATION / f"{name.partition('/')[2]}_channels").is_dir()
+    return OF_DATA + ["what_removal"] * (channels and name == SE) + ["what_selectivity"] * channels
+
+
 def batch(model: sv.Model, name: str) -> torch.Tensor:
     return model.batch([sv.open_image(SAMPLES / f"{name}.jpg")])
 
@@ -68,7 +74,7 @@ def batch(model: sv.Model, name: str) -> torch.Tensor:
 def test_the_page_is_described_and_its_tables_are_offered(shown, name):
     app = shown[name]
     fine(app)
-    expected = LOOKED + OF_EDITS + TRIED + ["what_sizes"] * (name == SK) + OF_DATA
+    expected = LOOKED + OF_EDITS + TRIED + ["what_sizes"] * (name == SK) + of_data(name)
     assert list(sections(app)) == expected
     assert {f"{key}_csv" for key in expected} | {"report"} == {button.key for button in app.get("download_button")}
     for key, section in sections(app).items():
@@ -152,7 +158,7 @@ def test_a_page_reaches_into_the_package_by_imports_alone():
 def test_edit_undo_reset_and_sliders(page):
     app = page(sample=["ladybug"])
     fine(app)
-    assert list(sections(app)) == LOOKED + TRIED[:3] + OF_DATA and "There are no edits" in sentences(app.info)[0]
+    assert list(sections(app)) == LOOKED + TRIED[:3] + of_data(SE) and "There are no edits" in sentences(app.info)[0]
     assert "Choose two photos" in sentences(app.info)[1] and app.button(key="what_undo").disabled
 
     def text() -> str:
@@ -210,7 +216,7 @@ def test_what_cannot_be_edited_is_one_sentence(page):
             app.text_area(key="edits").set_value(edits).run()
         fine(app, errors=1)
         assert said in sentences(app.error)[0]
-        assert list(sections(app)) == LOOKED + TRIED[:3] + OF_DATA
+        assert list(sections(app)) == LOOKED + TRIED[:3] + of_data(SE)
         assert "There are no edits" not in " ".join(sentences(app.info))
 
 
@@ -218,7 +224,7 @@ def test_bad_photos_and_classes(page, start):
     app = page(what_class="unicorn", sample=["ladybug"], what_where="SK_1_1", what_other="x", what_picture="gone",
                what_channels_top="99", what_blocks_of="y")
     fine(app, errors=1)
-    assert "has no class 'unicorn'" in sentences(app.error)[0] and list(sections(app)) == LOOKED + TRIED[:3] + OF_DATA
+    assert "has no class 'unicorn'" in sentences(app.error)[0] and list(sections(app)) == LOOKED + TRIED[:3] + of_data(SE)
     app = start(run=False)
     app.switch_page("pages/what_if.py")
     app.session_state["sample"] = []
@@ -231,7 +237,7 @@ def test_bad_photos_and_classes(page, start):
         ("letter.jpg", b"Dear Sir", "image/jpeg"),
         *((f"<b>{i}</b>.png", png(i), "image/png") for i in range(2))]).run()
     fine(app, errors=1)
-    assert list(sections(app)) == LOOKED + TRIED + OF_DATA
+    assert list(sections(app)) == LOOKED + TRIED + of_data(SE)
 
 
 class Inline(nn.Module):
