@@ -4,6 +4,7 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -113,14 +114,18 @@ def _replace_checkpoints() -> None:
     """What ``checkpoint`` calls: an autograd function, or a generator that yields once for the function to be run."""
     library: Any = torch.utils.checkpoint
     reentrant = _originals["CheckpointFunction"] = library.CheckpointFunction
-
-    def apply(function, preserve, *args):
-        return function(*args) if _inside[threading.get_ident()] else reentrant.apply(function, preserve, *args)
-
-    library.CheckpointFunction = type("CheckpointFunction", (reentrant,), {"apply": staticmethod(apply)})
+    library.CheckpointFunction = _called_at_once(reentrant)
     for name in ("_checkpoint_without_reentrant_generator", "_checkpoint_without_reentrant_generator_impl"):
         original = getattr(library, name, None)  # one of the two, by the version
         if original is not None:
             _originals[name] = original
             setattr(library, name, lambda *args, original=original, **kwargs: (
                 iter([None]) if _inside[threading.get_ident()] else original(*args, **kwargs)))
+
+
+@lru_cache(maxsize=1)  # an autograd function takes half a millisecond to make, a tenth of a small network's forward
+def _called_at_once(reentrant: Any) -> type:
+    def apply(function, preserve, *args):
+        return function(*args) if _inside[threading.get_ident()] else reentrant.apply(function, preserve, *args)
+
+    return type("CheckpointFunction", (reentrant,), {"apply": staticmethod(apply)})
