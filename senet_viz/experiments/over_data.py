@@ -131,7 +131,10 @@ def describe_static(table: pd.DataFrame, level: str = "stage") -> str:
     wide = _over_classes(rows)
     of = "other classes of the same kind" if wide else "other pictures of these classes"
     if len(parts) > FEW:
-        named = [f"{said} in **{len(names)}** ({', '.join(names)})" for said in (STATIC, REPLACEABLE, DYNAMIC, OPEN)
+        told = {said: said for said in (STATIC, REPLACEABLE, DYNAMIC, OPEN)}
+        if not any(_foreign(part) for part in parts.values()):
+            told[REPLACEABLE] += f" or {STATIC} (another's gate was not evaluated)"
+        named = [f"{words} in **{len(names)}** ({', '.join(names)})" for said, words in told.items()
                  if (names := [place for place, its in verdicts.items() if its == said])]
         found = f"Of {len(parts)} {level}s the gate is {'; '.join(named)}."
     else:
@@ -156,7 +159,7 @@ def _found(rows: pd.DataFrame) -> str:
                 f"**{100 * (mean['worth'] + mean['difference']):.1f}** of the {worth}")
             even = (edit := _whole(gates[WITHOUT]["edit"])) and edit.value == "uniform"
             text += (f", which keeps {kept} points that "
-                     f"{'weights are worth over even ones' if even else 'attention is worth'}")
+                     f"are lost with {'even weights' if even else 'gates at 1'}")
         parts.append(text)
     if mean and not _small(mean):
         ranks = {int(gate[5:]): row for gate, row in gates.items() if RANK.fullmatch(gate) and gate != "rank 0"}
@@ -219,19 +222,21 @@ def describe_evaluation(table: pd.DataFrame) -> str:
     wide = _over_classes(rows)
     ends = pd.DataFrame([_interval(row) for row in rows.to_dict("records")], columns=["low", "high"])
     worse, better = int((ends["high"] < 0).sum()), int((ends["low"] > 0).sum())
-    low = rows.iloc[rows["difference"].argmin()]
+    low, high = (rows.iloc[getattr(rows["difference"], end)()] for end in ("argmin", "argmax"))
     chance = round(0.05 * len(rows))
     text = (f"Over {unedited['images']:,} pictures top-1 is **{unedited['top1']:.1%}** without edits. By the 95\u00a0% "
             f"interval for {'other classes of the same kind' if wide else 'other pictures of these classes'} it is "
             f"lower with **{worse}** and higher with **{better}** of {len(rows)} edits")
-    if worse:
-        text += f", lowest with **{plain(low['edit'])}** ({low['top1']:.1%})"
+    if worse + better > chance:  # fewer may be chance alone
+        text += f", lowest with **{plain(low['edit'])}** ({low['top1']:.1%})" * (worse > 0)
+        text += f", highest with **{plain(high['edit'])}** ({high['top1']:.1%})" * (better > 0)
     if not worse + better:
         text += "; none can be told from no edit at all"
     elif worse + better < len(rows):
         text += "; the others cannot be told from none"
     if chance:
-        text += f". If no edit changed anything, about {chance} of {len(rows)} would still seem to"
+        text += (f". If each edit only swapped as many answers for better as for worse, about {chance} of {len(rows)} "
+                 f"would still seem to change it")
     return f"{text}. Nothing was trained anew: a network may miss what another has learned to do without."
 
 

@@ -150,5 +150,8 @@ def removal_findings(curve: pd.DataFrame, unedited: float) -> list[str]:
             text += (" The gate chooses better than chance." if gate["low"] > random["high"] else
                      " The gate chooses worse than chance." if gate["high"] < random["low"] else
                      " Whether the gate chooses better than chance cannot be told.")
+        best = str(by_score["top1"].idxmax())
+        if best not in ("gate", "random") and "gate" in by_score.index:
+            text += f" Most is left without those {SCORES[best]}."
         found.append(text)
     return found

@@ -139,13 +139,14 @@ def selectivity_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
     found = [
         f"Of {len(table):,} channels, each fixed at its mean by itself, {int(hurt.sum()):,} cost their own class more "
         f"than other classes and {int(helped.sum()):,} less, by the 95% interval; by chance it would be "
-        f"{'fewer than one' if chance < 1 else f'about {chance:.0f}'} each. The median change of the right class's "
-        f"probability is {_points(table['own'].median())} in the own class and "
-        f"{_points(table['others'].median())} in the others."]
+        f"{'fewer than one' if chance < 1 else f'about {chance:.0f}'} each. In the median "
+        f"the right class's probability changes by {_points(table['own'])} in the own class and by "
+        f"{_points(table['others'])} in the others."]
     sure: list[tuple[str, float]] = []
     weak: list[tuple[str, float]] = []
     unsure: list[tuple[str, float]] = []
-    for label, part in table.groupby("label", sort=False):
+    labels = list(table.groupby("label", sort=False))
+    for label, part in labels:
         rho, low, high = correlation(part)
         if math.isnan(rho):
             continue
@@ -156,10 +157,13 @@ def selectivity_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
         if blocks:
             values = [rho for _, rho in blocks]
             between = f"{min(values):+.2f}" if len(values) == 1 else f"{min(values):+.2f} to {max(values):+.2f}"
-            found.append(f"{words} in {named(stats, [label for label, _ in blocks])} (rank correlation {between}).")
+            by_chance = "" if blocks is unsure else (
+                f"{len(blocks)} of {len(labels)} blocks, by chance in about {(1 - CONFIDENCE) / 2 * len(labels):.1g}; ")
+            found.append(f"{words} in {named(stats, [label for label, _ in blocks])} ({by_chance}rank correlation "
+                         f"{between}).")
     return found
 
 
-def _points(value: float) -> str:
-    """A probability's change in percentage points."""
-    return f"{100 * value:+z.2f} points"
+def _points(values: pd.Series) -> str:
+    """How large changes of a probability are, up or down, in percentage points: the median."""
+    return f"{100 * values.abs().median():.2f} points"

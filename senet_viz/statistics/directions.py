@@ -172,12 +172,13 @@ def _beside(gate: pd.DataFrame, other: pd.DataFrame, words: str) -> str:
     text = (f"Beside {words} the gate has fewer directions in {fewer} of {len(difference)} blocks and more in {more} "
             f"(by over two standard errors; medians {gate['dimension'].reindex(difference.index).median():.1f} and "
             f"{other['dimension'].reindex(difference.index).median():.1f}).")
-    without = (gate["trimmed"] - other["trimmed"]).reindex(difference.index).dropna()
+    sure = difference.index[difference.abs() > margin]
+    without = (gate["trimmed"] - other["trimmed"]).reindex(sure).dropna()
     turned = int((np.sign(without) * np.sign(difference.reindex(without.index)) < 0).sum())
     if turned and (_heavy(gate) or _heavy(other)):
         ours, theirs = (rows["trimmed"].reindex(without.index).median() for rows in (gate, other))
-        text += (f" In {turned} of them a few pictures decide: without the {TAIL:.0%} of the pictures farthest out it "
-                 f"has fewer in {int((without < 0).sum())} and more in {int((without > 0).sum())} (medians "
+        text += (f" In {turned} of these a few pictures decide: without the {TAIL:.0%} of the pictures farthest out it "
+                 f"has fewer in {int((without < 0).sum())} of them and more in {int((without > 0).sum())} (medians "
                  f"{ours:.1f} and {theirs:.1f}).")
     return text
 

@@ -54,7 +54,8 @@ def driving_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
     if (told := shares["class"].dropna()).size:
         found.append(_class(stats, told))
     if (dealt := shares["dealt"].dropna()).size:
-        found.append(f"The z of other pictures, which is chance, predicts at most {_percent(dealt.max())}.")
+        found.append(f"The z of other pictures, which is chance, predicts "
+                     f"{'under 1%' if dealt.max() < 0.01 else f'at most {_percent(dealt.max())}'}.")
     found.append(f"To predict is not to cause, and these shares overlap. The {OUTLIERS:.0%} of the pictures that lie "
                  f"farthest out in z are left out of all of them.")
     return found
@@ -77,8 +78,7 @@ def _input(stats: Statistics, shares: pd.DataFrame, table: pd.DataFrame) -> str:
     one = len(whole) == 1
     if few:
         text += (f" {'The' if one else f'In {len(few)} of {len(whole)} blocks ({named(stats, few)}) the'} channels "
-                 f"around predict less than half of what all of z does: there a gate depends on further "
-                 f"channels.")
+                 f"around predict less than half of what all of z does.")
     if enough:
         text += (f" {'The' if one else f'In {named(stats, enough)} the'} channels around predict nearly as much as all "
                  f"of z.")

@@ -313,8 +313,9 @@ class DataSections:
         """How many channels do not work as gates, block by block."""
         table = summaries.saturation(self.stats, zoom=self.zoom)
         counts = table[["dead", "open", "constant"]].sum()
-        found = [f"Of {table['channels'].sum():,} channels **{counts['dead']:,}** are dead, **{counts['open']:,}** "
-                 f"always open and **{counts['constant']:,}** constant.",
+        verb = "is" if counts["dead"] == 1 else "are"
+        found = [f"Of {table['channels'].sum():,} channels **{counts['dead']:,}** {verb} dead, "
+                 f"**{counts['open']:,}** always open and **{counts['constant']:,}** constant.",
                  summaries.beyond(self.stats, zoom=self.zoom), self.repeated()]
         return self._section("saturation", found, figures.saturation(table, quantity=self.quantity), table,
                              self._script(f"summaries.saturation(stats{self._zoom})"))

@@ -224,7 +224,8 @@ def test_bad_photos_and_classes(page, start):
     app = page(what_class="unicorn", sample=["ladybug"], what_where="SK_1_1", what_other="x", what_picture="gone",
                what_channels_top="99", what_blocks_of="y")
     fine(app, errors=1)
-    assert "has no class 'unicorn'" in sentences(app.error)[0] and list(sections(app)) == LOOKED + TRIED[:3] + of_data(SE)
+    assert "has no class 'unicorn'" in sentences(app.error)[0]
+    assert list(sections(app)) == LOOKED + TRIED[:3] + of_data(SE)
     app = start(run=False)
     app.switch_page("pages/what_if.py")
     app.session_state["sample"] = []

@@ -105,8 +105,8 @@ def test_sentences_of_stages(blocks):
         "stage 4=shuffle classes": (-0.034, 0.004, 0.005)}), blocks("se"))
     assert describe_static(found).startswith(
         "- In **stage 4** top-1 changes by -2.3 (-3.4 to -1.2) with the mean gate, which keeps **45.4** of the 47.7 "
-        "points that attention is worth; by -0.4 (-0.9 to +0.1) with 2 directions beside the mean; by -3.4 (-3.9 to "
-        "-2.9) with a gate of another class: **dynamic**.\n\nChanges are in points, in brackets")
+        "points that are lost with gates at 1; by -0.4 (-0.9 to +0.1) with 2 directions beside the mean; by -3.4 "
+        "(-3.9 to -2.9) with a gate of another class: **dynamic**.\n\nChanges are in points, in brackets")
     assert "one of another shows: their intervals do not meet. *Dynamic*" in describe_static(found)
     meeting = found.assign(low_classes=found["low_classes"] - 0.01)
     assert "one of another does not show: their intervals meet. *Dynamic*" in describe_static(meeting)
@@ -138,7 +138,7 @@ def test_weights_of_branches_are_compared_with_even_ones(blocks):
         "*=uniform": (-0.1, 0.01, 0.01), "*=mean": (0.01, 0.001, 0.002)}), blocks("sk"))
     assert describe_static(found).startswith(
         "- In **all blocks** top-1 changes by +1.0 (+0.8 to +1.2) with the mean gate, which keeps all 10.0 points that "
-        "weights are worth over even ones: **replaceable**.")
+        "are lost with even weights: **replaceable**.")
 
 
 @pytest.mark.parametrize("name", ["se", "sk"])
@@ -169,7 +169,8 @@ def test_sentences_of_an_evaluation():
         table.iloc[[0, 2]])
     assert "would still seem to" not in describe_evaluation(table)
     many = pd.concat([table.iloc[:1], *[table.iloc[[2]]] * 39])
-    assert "If no edit changed anything, about 2 of 39 would still seem to. Nothing" in describe_evaluation(many)
+    assert ("If each edit only swapped as many answers for better as for worse, about 2 of 39 would still seem to "
+            "change it. Nothing") in describe_evaluation(many)
 
 
 def test_sections(blocks):

@@ -131,5 +131,5 @@ def test_sentences(stats):
     assert found[2].startswith("Whether a more selective channel moves its own class more cannot be told in **SE_3_1**")
     assert selectivity_findings(stats, strong[:0]) == []
     few = selectivity_findings(stats, strong[:5].assign(own=-1e-6))[0]
-    assert "by chance it would be fewer than one each" in few and "is +0.00 points in the own class" in few
+    assert "by chance it would be fewer than one each" in few and "by 0.00 points in the own class" in few
     assert len(selectivity_findings(stats, strong[:5])) == 1  # of five channels nothing is said of a correlation

@@ -46,7 +46,7 @@ def test_sentences_say_what_the_numbers_are(full):
     assert picture == (f"Brightness and contrast together predict 10% to 40% (median 20%) of the variance, the most in "
                        f"{first}. Alone brightness says the most: 30% in {first}.")
     assert by_class == "The class of a picture predicts 20% to 22% (median 21%) of the variance."
-    assert chance == "The z of other pictures, which is chance, predicts at most 0%."
+    assert chance == "The z of other pictures, which is chance, predicts under 1%."
     assert caution.startswith("To predict is not to cause") and "1% of the pictures" in caution
 
 
