@@ -216,3 +216,12 @@ def test_one_block_is_a_block_and_no_stage(blocks):
 def test_edits_none_of_which_can_be_told():
     text = describe_evaluation(evaluation({f"SE_2_{i}=1": (0.001, 0.01, 0.02) for i in range(1, 4)}))
     assert "lower with **0** and higher with **0** of 3 edits; none can be told from no edit at all." in text
+
+
+def test_static_cannot_be_told_where_no_other_gate_was_evaluated(blocks):
+    table = evaluation({f"SE_4_{unit}=mean": (0.0, 0.001, 0.002) for unit in range(1, 7)} | {
+        f"SE_4_{unit}=1": (-0.1, 0.01, 0.02) for unit in range(1, 7)} | {
+        f"SE_3_{unit}=mean": (0.0, 0.001, 0.002) for unit in range(1, 5)} | {
+        f"SE_3_{unit}=1": (-0.1, 0.01, 0.02) for unit in range(1, 5)})
+    said = describe_static(static_or_dynamic(table, blocks("se")), "block")
+    assert "the gate is replaceable or nearly static (another's gate was not evaluated) in **10** (" in said
