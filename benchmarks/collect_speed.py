@@ -152,11 +152,12 @@ def main() -> None:
             for name, plan in plans.items():
                 ours(plan, rates[name], args.workers, args.skip)
         stats = collect(model, scratch / "photos", scratch / "statistics",
-                        Settings(threads=threads, batch_size=size), progress=False)
+                        Settings(threads=threads, batch_size=size), workers=args.workers, progress=False)
         apart = max(np.abs(stats.mean(name)[:, 0] - values).max() for name, values in means.items())
         small = sv.load("demo/se_resnet50_slim", device=args.device)
         full, half = (collect(small, args.data, scratch / precision, Settings(threads=threads, precision=precision),
-                              limit=args.pictures[0], progress=False) for precision in ("fp32", "bf16"))
+                              limit=args.pictures[0], workers=args.workers, progress=False)
+                      for precision in ("fp32", "bf16"))
         rounded = max(np.nanmax(np.abs(full.mean(b) - half.mean(b))) for b in small.blocks)
         forwards = {name: ([], []) for name in plans}
         for name, plan in plans.items():

@@ -4,8 +4,8 @@
 
 The app runs on 127.0.0.1, and its processor time is read from /proc (Linux), whatever else the machine does. Each page
 is visited once to warm it, then again and again by new visitors, who then come again: their browsers keep the scripts,
-10 MB of Plotly and Streamlit. A rerun changes one widget of the sidebar on which no
-result depends. A change (of a block, a class, an opacity …) takes a value that was not shown before in each repeat.
+10 MB of Plotly and Streamlit. A rerun changes one widget of the sidebar on which no result depends. A change (of a
+block, a class, an opacity …) takes a value that was not shown before in each repeat.
 """
 import argparse
 import os
