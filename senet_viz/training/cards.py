@@ -144,4 +144,5 @@ def _number(row: dict) -> str:
     if pd.isna(row["dimension"]):
         return "not told"
     text = f"{row['dimension']:.1f} ± {row['error']:.2f}"
-    return f"{text} † ({row['trimmed']:.1f})" if _heavy(row) and pd.notna(row["trimmed"]) else text
+    without = f" ({row['trimmed']:.1f})" if pd.notna(row["trimmed"]) else ""
+    return f"{text} †{without}" if _heavy(row) else text

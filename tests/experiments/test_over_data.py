@@ -163,12 +163,14 @@ def test_sentences_of_an_evaluation():
         "kind it is lower with **1** and higher with **0** of 3 edits, lowest with **SE\\_5\\_\\*\\=1** (40.0%); the "
         "others cannot be told from none.")
     pictures = table.assign(low_classes=np.nan, high_classes=np.nan)
-    assert "interval for other pictures of these classes it is lower with **1** and higher with **1** of 3" in (
-        describe_evaluation(pictures))
+    assert ("interval for other pictures of these classes it is lower with **1** and higher with **1** of 3 edits, "
+            "lowest with **SE\\_5\\_\\*\\=1** (40.0%), highest with **b** (65.0%)") in describe_evaluation(pictures)
     assert "lower with **0** and higher with **0** of 1 edits; none can be told" in describe_evaluation(
         table.iloc[[0, 2]])
     assert "would still seem to" not in describe_evaluation(table)
     many = pd.concat([table.iloc[:1], *[table.iloc[[2]]] * 39])
+    few = pd.concat([table.iloc[:2], *[table.iloc[[2]]] * 39])  # one of 40 is what chance gives
+    assert "lower with **1**" in describe_evaluation(few) and "lowest" not in describe_evaluation(few)
     assert ("If each edit only swapped as many answers for better as for worse, about 2 of 39 would still seem to "
             "change it. Nothing") in describe_evaluation(many)
 

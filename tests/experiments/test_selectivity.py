@@ -127,7 +127,8 @@ def test_sentences(stats):
     hurt = int((pd.concat([strong, none])["excess_high"] < 0).sum())
     assert found[0].startswith(f"Of 80 channels, each fixed at its mean by itself, {hurt} cost their own class more")
     assert "by chance it would be about 2 each" in found[0]
-    assert found[1].startswith("Where a channel is more selective, fixing it moves its own class more in **SE_2_1** (")
+    assert found[1].startswith("Where a channel is more selective, fixing it moves its own class more in **SE_2_1** ("
+                               "1 of 2 blocks, by chance in about 0.05; rank correlation ")
     assert found[2].startswith("Whether a more selective channel moves its own class more cannot be told in **SE_3_1**")
     assert selectivity_findings(stats, strong[:0]) == []
     few = selectivity_findings(stats, strong[:5].assign(own=-1e-6))[0]

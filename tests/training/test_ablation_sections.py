@@ -124,4 +124,11 @@ def test_embedded_tables_are_those_of_its_trainings():
     assert found.about["plan"] == json.loads(json.dumps(found.plan.meaning()))
     for name, seed in found.trainings[["variant", "seed"]].itertuples(index=False):
         assert (found.path / name / str(seed) / "card.md").is_file()
-    assert all(shown.findings(found))
+    said = " ".join(shown.findings(found))
+    table = shown.beside(found).dropna(subset="published")
+    clear = table[(table["high_both"] < 0) | (table["low_both"] > 0)]
+    within = sum(row.low_both <= row.published <= row.high_both for row in clear.itertuples())
+    assert f"The size that was published lies within the interval for {within} of these {len(clear)}" in said
+    rest = found.table[found.table["low_both"].lt(0) & found.table["high_both"].gt(0)]
+    half = (rest["high_both"] - rest["low_both"]) * 50
+    assert f"their intervals reach {half.min():.1f} to {half.max():.1f} points to each side" in said

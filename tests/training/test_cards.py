@@ -10,6 +10,7 @@ from senet_viz.collecting import Settings, collect
 from senet_viz.models import load
 from senet_viz.models.checkpoints import CheckpointError, read_metadata
 from senet_viz.statistics import summaries
+from senet_viz.training import cards
 from senet_viz.training.cards import write_card
 from tests.cli.checks import refused
 from tests.training.test_loop import RECIPE, pictures, run  # noqa: F401
@@ -48,7 +49,7 @@ def test_directions_and_a_baseline(trained, capsys):
     for row, block in zip(rows, stats.blocks):
         for cell, source in ((row[2], "gate"), (row[3], "squeeze")):
             told = table.loc[(block.label, source)]
-            few = f" † ({told['trimmed']:.1f})" * int(told["tail"] > 0.3 and told["trimmed"] > 0)
+            few = (" †" + f" ({told['trimmed']:.1f})" * int(told["trimmed"] > 0)) * int(told["tail"] > 0.3)
             assert cell == (f"{told['dimension']:.1f} ± {told['error']:.2f}{few}" if told["dimension"] > 0 else
                             "not told")
         assert row[1] == str(block.channels)
@@ -76,3 +77,9 @@ def test_what_is_refused(trained, capsys, tmp_path, pictures):  # noqa: F811
     save_file({}, tmp_path / "foreign.safetensors")
     with pytest.raises(CheckpointError, match="does not say how it was trained"):
         write_card(tmp_path / "foreign.safetensors")
+
+
+@pytest.mark.parametrize(("tail", "trimmed", "said"), [
+    (0.67, 7.0, "1.7 ± 0.16 † (7.0)"), (0.2, 7.0, "1.7 ± 0.16"), (0.67, float("nan"), "1.7 ± 0.16 †")])
+def test_a_number_that_a_few_pictures_make_is_marked(tail, trimmed, said):
+    assert cards._number({"dimension": 1.66, "error": 0.161, "tail": tail, "trimmed": trimmed}) == said
