@@ -223,8 +223,8 @@ def network_of(model) -> nn.Module:
         ValueError: one sentence, for what is none, and for one whose parts cannot be watched.
     """
     module: Any = eager(model if isinstance(model, nn.Module) else getattr(model, "module", model))
-    if isinstance(module, nn.Module) and module in _watchable:  # looking at every part takes as long as a small forward
-        return module
+    if isinstance(module, nn.Module) and module in _watchable and not next(module.parameters(), torch.empty(0)).is_meta:
+        return module  # looking at every part again would take as long as a small forward
     name = type(model).__name__
     if isinstance(module, torch.jit.ScriptModule):
         raise ValueError("A TorchScript network runs without Python, and its parts cannot be watched: give the network "

@@ -344,6 +344,13 @@ def test_a_network_without_values(pictures):
         find_blocks(net, pictures(1))
 
 
+def test_a_network_whose_values_were_taken_away_after_it_was_watched():
+    net = torchvision.models.efficientnet_b0().eval()
+    inspect(net, torch.rand(1, 3, 64, 64))
+    with pytest.raises(ValueError, match=r"EfficientNet has no values.* meta"):
+        inspect(net.to("meta"), torch.rand(1, 3, 64, 64))
+
+
 def test_the_training_mode_of_the_moment_does_not_matter(network, pictures, unchanged):
     module = network("slim/se")
     expected = find_blocks(module, pictures(1))
