@@ -337,18 +337,30 @@ def test_an_edit_that_overflows_gets_nothing_right(run):
 
 # the interval
 
-@pytest.mark.parametrize(("lost", "gained", "images"), [(16, 5, 200), (0, 0, 98), (3, 3, 10), (0, 7, 7)])
+@pytest.mark.parametrize(("lost", "gained", "images"), [(16, 5, 200), (0, 0, 98), (3, 3, 10), (0, 7, 7), (50, 0, 60)])
 def test_paired_interval(lost, gained, images):
-    """Wald's for matched proportions over a table with half a picture more in each of its cells."""
+    """Wald's for matched proportions over a table with half a picture more in each of its cells, or the exact one."""
     both = images - lost - gained
     cells = np.array([both / 2, lost, gained, both / 2]) + 0.5
     change = np.array([0, -1, 1, 0])
     share = cells / cells.sum()
     mean = (share * change).sum()
     error = np.sqrt((share * (change - mean) ** 2).sum() / cells.sum())
+    ends = [mean - 1.959964 * error, mean + 1.959964 * error]
+    if changed := lost + gained:
+        exact = stats.binomtest(gained, changed).proportion_ci()
+        exact = [changed * (2 * share - 1) / images for share in exact]
+        ends = [min(ends[0], exact[0]), max(ends[1], exact[1])]
     difference, low, high = paired_interval(lost, gained, images)
     assert difference == (gained - lost) / images
-    assert (low, high) == pytest.approx((max(mean - 1.959964 * error, -1), min(mean + 1.959964 * error, 1)), abs=1e-6)
+    assert (low, high) == pytest.approx((max(ends[0], -1), min(ends[1], 1)), abs=1e-6)
+
+
+def test_few_changed_answers_are_no_more_sure_than_a_coin():
+    lost, gained = (values.ravel() for values in np.mgrid[:15, :15])
+    _, low, high = paired_interval(lost, gained, 5000)
+    exact = [stats.binomtest(a, a + b).pvalue < 0.05 if a + b else False for a, b in zip(gained, lost)]
+    np.testing.assert_array_equal((low > 0) | (high < 0), exact)
 
 
 @pytest.mark.parametrize("shares", [(0.02, 0.01), (0.2, 0.05), (0.3, 0.3)])
