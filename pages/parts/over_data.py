@@ -54,7 +54,8 @@ def _opened(path: Path) -> pd.DataFrame | None:
 
 
 def _compared(loaded: Loaded, path: Path, table: pd.DataFrame) -> pd.DataFrame:
-    return keep((loaded.key, path, last_written(path)), lambda: static_or_dynamic(table, loaded.model.blocks))
+    return keep((loaded.key, path, last_written(path)), lambda: static_or_dynamic(
+        table, loaded.model.blocks, path))
 
 
 def _head(loaded: Loaded, anchor: str, part: bool = False) -> str:

@@ -14,7 +14,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from scipy.stats import beta, t
 
 from ..data.checksums import damaged, write_described
 from ..data.datasets import Pictures
@@ -25,6 +24,7 @@ from ..gates.removals import removals
 from ..models import Model, for_and_against
 from ..models.identity import weights_hash
 from ..statistics.archive import IMAGES, METADATA, Statistics, StatisticsError, describe, open_statistics
+from ..statistics.paired import class_interval, paired_interval
 from .engines import engine_of
 from .evaluation import LEAST, UNEDITED, Evaluation, deals, edits_hash
 from .fastest import settled
@@ -33,7 +33,6 @@ from .plan import Computing
 from .runs import open_data, run
 
 TABLE, SPEED = "evaluation.csv", "speed.csv"
-Z = 1.959963984540054  # of 95 %
 
 
 def evaluate(
@@ -143,9 +142,9 @@ def open_evaluation(path: str | Path) -> pd.DataFrame:
 
     A row an edit, the first one "unedited". Columns: edit, blocks (the labels of those that it changes), images;
     top1 and top5 (0..1); difference (top1 minus the unedited), low and high (its 95 % interval for other pictures of
-    these classes, see ``paired_interval``), low_classes and high_classes (for other classes of the same kind, see
-    ``class_interval``; never narrower than the other), lost and gained (pictures that were right and are wrong now, and
-    the other way round); difference5, low5, high5, low5_classes and high5_classes of top5; probability (of the right
+    these classes, see ``senet_viz.statistics.paired``), low_classes and high_classes (for other classes of the same
+    kind; never narrower than the other), lost and gained (pictures that were right and are wrong now, and the other way
+    round); difference5, low5, high5, low5_classes and high5_classes of top5; probability (of the right
     class, mean), and images_per_second (of the forward passes with this edit, which begin at the first edited block).
 
     An evaluation from before there were intervals over classes gets them from its ``images.parquet``; they are nan
@@ -241,65 +240,6 @@ def class_targets(model: Model, pictures: Pictures) -> np.ndarray:
         raise ValueError(f"the data's classes are not those of {model.name}: it does not know "
                          f"{missing[0]!r}{more} (its classes are {', '.join(map(repr, model.classes[:3]))}, …)")
     return targets
-
-
-def paired_interval(lost, gained, images) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The difference between two accuracies over the same pictures, and its 95 % interval.
-
-    The wider, at each end, of two. Wald's interval for matched proportions with half a picture added to each of the
-    four cells of McNemar's table (A. Agresti, Y. Min: "Simple improved confidence intervals for comparing matched
-    proportions", Statistics in Medicine 24, 2005) keeps its width where few pictures change, or none. And that of the
-    exact test, McNemar's: among the pictures that change, the share that is gained has the interval of C. Clopper and
-    E. Pearson (Biometrika 26, 1934). Without it five pictures lost and none gained would count as sure, which a fair
-    coin does in one of 16 times.
-
-    Args:
-        lost: pictures that were right and are wrong.
-        gained: pictures that were wrong and are right.
-        images: all of them.
-
-    Returns:
-        difference ((gained − lost) / images, −1..1), low, high.
-
-    >>> [round(float(value), 4) for value in paired_interval(0, 0, 98)]
-    [0.0, -0.0196, 0.0196]
-    >>> [round(float(value), 4) for value in paired_interval(5, 0, 998)]
-    [-0.005, -0.0098, 0.0002]
-    """
-    lost, gained, images = (np.asarray(value, dtype=float) for value in (lost, gained, images))
-    n, shift, changed = images + 2, gained - lost, lost + gained
-    half = Z * np.sqrt(changed + 1 - shift ** 2 / n) / n
-    least = np.where(gained > 0, beta.ppf(0.025, np.maximum(gained, 1), lost + 1), 0)
-    most = np.where(lost > 0, beta.ppf(0.975, gained + 1, np.maximum(lost, 1)), 1)
-    low = np.minimum(shift / n - half, changed * (2 * least - 1) / images)
-    high = np.maximum(shift / n + half, changed * (2 * most - 1) / images)
-    return shift / images, np.maximum(low, -1), np.minimum(high, 1)
-
-
-def class_interval(changes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The 95 % interval of a difference between two accuracies for other classes of the same kind.
-
-    Pictures of one class are not independent where the classes themselves are a sample: each class is one draw. With
-    n_k pictures of class k, of N, and d_k the difference over these, the difference over all is d = Σ n_k d_k / N, its
-    standard error √(K/(K−1) · Σ (n_k (d_k − d))²) / N, and the interval d ± t(0.975, K−1) of these. Where all classes
-    have as many pictures, that is the mean of d_k with the standard error of a mean of K values. (A. C. Cameron,
-    D. L. Miller: "A practitioner's guide to cluster-robust inference", Journal of Human Resources 50, 2015.)
-
-    Args:
-        changes: (edits, N) of −1, 0 and 1: right with the edit, less right without it.
-        labels: (N,), the class of each picture.
-
-    Returns:
-        low, high, (edits,); nan where there is one class.
-    """
-    _, of, counts = np.unique(labels, return_inverse=True, return_counts=True)
-    classes, difference = len(counts), changes.mean(1)
-    if classes < 2:
-        return np.full(len(changes), np.nan), np.full(len(changes), np.nan)
-    sums = np.stack([np.bincount(of, weights=row, minlength=classes) for row in changes])
-    apart = ((sums - difference[:, None] * counts) ** 2).sum(1)
-    half = t.ppf(0.975, classes - 1) * np.sqrt(classes / (classes - 1) * apart) / len(labels)
-    return np.maximum(difference - half, -1), np.minimum(difference + half, 1)
 
 
 def gate_means(model: Model, statistics: Statistics | str | Path | None = None) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ A gate is static where a fixed one, its mean over all pictures, does as well, an
 where accuracy is lost with its mean. Everything is read from the table of ``senet_viz.collecting.open_evaluation``.
 """
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from ..gates import AttentionBlock, Edit, EditError, parse_edits
 from ..gates.edits import RANK
 from ..gates.removals import removals
 from ..reports.text import plain
+from ..statistics.paired import between
 
 MARGIN = 0.01  # of top-1: a gate does as well where no more is lost, by the whole interval
 WITHOUT, MEAN = "no attention", "mean gate"
@@ -20,24 +22,29 @@ SAME, ANOTHER, OTHER = DEALT.values()
 ALL = "all blocks"
 STATIC, REPLACEABLE, DYNAMIC, OPEN = "nearly static", "replaceable", "dynamic", "not told"
 FEW = 6  # places that get a sentence each
+AGAINST = {"regained": (MEAN, WITHOUT), "spared": (SAME, OTHER)}  # columns of what a gate has above another
 COLUMNS = ["level", "place", "blocks", "gate", "edit", "top1", "difference", "low", "high", "low_classes",
-           "high_classes", "worth", "kept"]
+           "high_classes", "worth", "kept", *(f"{name}{end}" for name in AGAINST for end in ("", "_low", "_high"))]
 
 
-def static_or_dynamic(table: pd.DataFrame, blocks: Sequence[AttentionBlock]) -> pd.DataFrame:
+def static_or_dynamic(table: pd.DataFrame, blocks: Sequence[AttentionBlock], folder: str | Path | None = None
+                      ) -> pd.DataFrame:
     """Accuracy with each stage's, or block's, gates replaced: by their mean, and by another picture's.
 
     Args:
         table: of ``senet_viz.collecting.open_evaluation``. Edits of one whole block, one whole stage or all blocks are
             looked at, others are not.
         blocks: all of the network's.
+        folder: of the evaluation, for what gates are compared in picture by picture; None leaves that out.
 
     Returns:
         A row a place and gate; stages before blocks, places in network order. Columns: level ("stage", with all blocks
         together among them, or "block"), place, blocks (their labels), gate, edit; top1, difference, low, high,
         low_classes and high_classes of the table; worth (top-1 lost with "no attention"; nan where that was not
         evaluated) and kept (the share of it that is left, where the interval of worth for other pictures leaves 0 out;
-        else nan).
+        else nan); regained (with the mean gate: top-1 above that with no attention) and spared (with the gate of the
+        same class: above that with one of another class), each with the ends of its 95 % interval, for other classes
+        where that is known; nan in all other rows.
         Gates are "no attention" (1, or where branches are weighed all alike), "mean gate", "rank k" (that and what lies
         along the first k principal directions), and those of other pictures. A level of which nothing but "no
         attention" was evaluated has no rows.
@@ -55,8 +62,22 @@ def static_or_dynamic(table: pd.DataFrame, blocks: Sequence[AttentionBlock]) -> 
         row["kept"] = 1 + row["difference"] / row["worth"] if without and without["high"] < 0 else float("nan")
         if any(other[0] == level and other[2] != WITHOUT for other in rows):
             found.append(row)
+    if folder is not None:
+        _compare(rows, folder)
     found.sort(key=lambda row: (row["level"] != "stage", row["order"], _order(row["gate"])))
     return pd.DataFrame(found, columns=COLUMNS)
+
+
+def _compare(rows: dict[tuple[str, str, str], dict[Any, Any]], folder: str | Path) -> None:
+    """Put in what gates are compared in picture by picture."""
+    pairs = {(name, key): (rows[key]["edit"], rows[*key[:2], reference]["edit"])
+             for name, (gate, reference) in AGAINST.items() for key in rows
+             if key[2] == gate and (*key[:2], reference) in rows}
+    if pairs:
+        found = between(folder, list(pairs.values())).to_dict("records")
+        for (name, key), row in zip(pairs, found):
+            low, high = _interval(row)
+            rows[key] |= {name: row["difference"], f"{name}_low": low, f"{name}_high": high}
 
 
 def _whole(text: str) -> Edit | None:
@@ -141,7 +162,7 @@ def describe_static(table: pd.DataFrame, level: str = "stage") -> str:
         found = "\n".join(f"- In **{place}** {_found(part)}: **{verdicts[place]}**." for place, part in parts.items())
         found += (f"\n\nChanges are in points, in brackets their 95\u00a0% interval for {of}"
                   f"{' (for other pictures of these classes it is the thick bar)' if wide else ''}.")
-    found += _by_class(parts, level)
+    found += _by_class(rows, level)
     return (f"{found} *{DYNAMIC.capitalize()}*: the mean gate loses more than {100 * MARGIN:g} point of top-1, by the "
             f"whole interval for {of}; *{STATIC}*: neither it nor another's does, by the whole interval; "
             f"*{REPLACEABLE}*: it does not, another's may; *{OPEN}*: none of this can be said.")
@@ -154,9 +175,10 @@ def _found(rows: pd.DataFrame) -> str:
     if mean := gates.get(MEAN):
         text = f"by {_change(mean)} with the mean gate"
         if mean["kept"] == mean["kept"]:
-            worth = f"{100 * mean['worth']:.1f}"
-            kept = f"all {worth}" if mean["difference"] >= 0 else (
-                f"**{100 * (mean['worth'] + mean['difference']):.1f}** of the {worth}")
+            all_of_it, back = f"{100 * mean['worth']:.1f}", f"**{100 * (mean['worth'] + mean['difference']):.1f}**"
+            between_ends = "" if mean["regained"] != mean["regained"] else (
+                f" ({100 * mean['regained_low']:.1f} to {100 * mean['regained_high']:.1f})")
+            kept = f"all {all_of_it}" if mean["difference"] >= 0 else f"{back}{between_ends} of the {all_of_it}"
             even = (edit := _whole(gates[WITHOUT]["edit"])) and edit.value == "uniform"
             text += (f", which keeps {kept} points that "
                      f"are lost with {'even weights' if even else 'gates at 1'}")
@@ -164,8 +186,10 @@ def _found(rows: pd.DataFrame) -> str:
     if mean and not _small(mean):
         ranks = {int(gate[5:]): row for gate, row in gates.items() if RANK.fullmatch(gate) and gate != "rank 0"}
         enough = next((k for k, row in sorted(ranks.items()) if _small(row)), max(ranks, default=None))
-        if enough:  # the first that does, or the last that does not
-            parts.append(f"by {_change(ranks[enough])} with {enough} direction{'s' * (enough > 1)} beside the mean")
+        if enough:
+            directions = f"{enough} direction{'s' * (enough > 1)} beside the mean"
+            more = "" if _small(ranks[enough]) else " (more were not evaluated)"
+            parts.append(f"by {_change(ranks[enough])} with {directions}{more}")
     parts += [f"by {_change(gates[gate])} with {'a ' * (gate != ANOTHER)}{gate}" for gate in _foreign(rows)]
     if not mean and WITHOUT in gates:
         parts.append(f"by {_change(gates[WITHOUT])} with no attention")
@@ -178,22 +202,22 @@ def _foreign(rows: pd.DataFrame) -> list[str]:
     return [gate for gate in (OTHER, ANOTHER, SAME) if gate in there][:1]
 
 
-def _by_class(parts: dict[str, pd.DataFrame], level: str) -> str:
+def _by_class(rows: pd.DataFrame, level: str) -> str:
     """Whether it matters that the other picture is of the same class."""
-    less, both = [], 0
-    for place, rows in parts.items():
-        gates = {row["gate"]: _interval(row) for row in rows.to_dict("records")}
-        if SAME in gates and OTHER in gates:
-            both += 1
-            less += [place] if gates[SAME][0] > gates[OTHER][1] else []
-    if not both:
+    told = rows[rows["spared_low"].notna()]
+    if told.empty:
         return ""
-    if len(parts) == 1:
-        return (" That a gate of the same class costs less than one of another "
-                + ("shows: their intervals do not meet." if less else "does not show: their intervals meet."))
-    named = f" ({', '.join(less)})" if less else ""
-    return (f" That a gate of the same class costs less than one of another shows, by intervals that do not meet, in "
-            f"**{len(less)}** of {both} {'places' if level == 'stage' else 'blocks'}{named}.")
+    less, more = (told["place"][way].tolist() for way in (told["spared_low"] > 0, told["spared_high"] < 0))
+    if len(told) == 1:
+        row = told.iloc[0]
+        verb = "costs less than" if less else "costs more than" if more else "cannot be told from"
+        ends = " to ".join(f"{100 * row[end]:+z.1f}" for end in ("spared_low", "spared_high"))
+        return (f" Picture by picture a gate of the same class {verb} one of another: top-1 differs by "
+                f"{100 * row['spared']:+z.1f} ({ends}).")
+    named = [f" ({', '.join(places)})" if places else "" for places in (less, more)]
+    return (f" Picture by picture a gate of the same class costs less than one of another in **{len(less)}** of "
+            f"{len(told)} {'places' if level == 'stage' else 'blocks'}{named[0]} and more in **{len(more)}**{named[1]}"
+            f", by the 95\u00a0% interval.")
 
 
 def missing(table: pd.DataFrame, blocks: Sequence[AttentionBlock], level: str = "stage") -> str:

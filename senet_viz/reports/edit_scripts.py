@@ -63,7 +63,7 @@ from senet_viz.collecting import open_evaluation
 from senet_viz.experiments import over_data
 
 {loading}
-table = over_data.static_or_dynamic(open_evaluation({path!r}), model.blocks)
+table = over_data.static_or_dynamic(open_evaluation({path!r}), model.blocks, {path!r})
 result = table[table["level"] == {level!r}]
 print(result)
 """

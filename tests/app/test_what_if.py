@@ -132,8 +132,9 @@ def test_the_script_gives_the_table(shown, name, key, monkeypatch, capsys):
 @pytest.mark.parametrize("name", [SE, SK])
 def test_the_evaluation_is_that_of_the_model(shown, name, monkeypatch):
     section, static = (sections(shown[name])[key] for key in ("what_data", "what_static"))
-    table = open_evaluation(EVALUATION / name.partition("/")[2])
-    found = over_data.static_or_dynamic(table, sv.load(name, device="cpu").blocks)
+    folder = EVALUATION / name.partition("/")[2]
+    table = open_evaluation(folder)
+    found = over_data.static_or_dynamic(table, sv.load(name, device="cpu").blocks, folder)
     pd.testing.assert_frame_equal(section.table, table)
     pd.testing.assert_frame_equal(static.table, found[found["level"] == "stage"])
     assert over_data.describe_evaluation(table) in section.text and over_data.describe_static(found) in static.text

@@ -6,7 +6,7 @@ from scipy.stats import sem, t
 
 import senet_viz as sv
 from senet_viz.collecting import open_evaluation
-from senet_viz.collecting.evaluate import gate_means, paired_interval
+from senet_viz.collecting.evaluate import gate_means
 from senet_viz.collecting.evaluation import edits_hash
 from senet_viz.data.places import ASSETS
 from senet_viz.experiments.over_data import static_or_dynamic
@@ -14,6 +14,7 @@ from senet_viz.gates import parse_edits
 from senet_viz.models import embedded_models
 from senet_viz.models.identity import weights_hash
 from senet_viz.statistics import open_statistics
+from senet_viz.statistics.paired import paired_interval
 
 FOLDER = ASSETS / "evaluation"
 CHANNELS = "_channels"

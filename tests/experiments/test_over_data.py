@@ -1,13 +1,17 @@
 """Edits over a data set: what is read from an evaluation, and what is said of it."""
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
+from scipy import stats
 
 import senet_viz as sv
 from senet_viz.experiments import over_data, over_data_sections
 from senet_viz.experiments.over_data import describe_evaluation, describe_static, missing, static_or_dynamic, verdict
 from senet_viz.experiments.removal import removal_findings
+from senet_viz.statistics.paired import paired_interval
 from tests.gates.conftest import make
 
 GATES = ["no attention", "mean gate", "rank 0", "rank 1", "rank 2", "gate of the same class", "another picture's gate",
@@ -107,15 +111,11 @@ def test_sentences_of_stages(blocks):
         "- In **stage 4** top-1 changes by -2.3 (-3.4 to -1.2) with the mean gate, which keeps **45.4** of the 47.7 "
         "points that are lost with gates at 1; by -0.4 (-0.9 to +0.1) with 2 directions beside the mean; by -3.4 "
         "(-3.9 to -2.9) with a gate of another class: **dynamic**.\n\nChanges are in points, in brackets")
-    assert "one of another shows: their intervals do not meet. *Dynamic*" in describe_static(found)
     meeting = found.assign(low_classes=found["low_classes"] - 0.01)
-    assert "one of another does not show: their intervals meet. *Dynamic*" in describe_static(meeting)
-    both = describe_static(pd.concat([found, meeting.assign(place="stage 5")]))
-    assert "by intervals that do not meet, in **1** of 2 places (stage 4). *Dynamic*" in both
-    assert "with 4 directions" in describe_static(meeting)
+    assert "with 4 directions beside the mean (more were not evaluated);" in describe_static(meeting)
     without = found[found["gate"] != "gate of another class"]
     assert "; by -3.2 (-3.8 to -2.6) with another picture's gate: **dynamic**" in describe_static(without)
-    assert "do not meet" not in describe_static(without)
+    assert "Picture by picture" not in describe_static(found)  # no folder was given
     assert describe_static(found, "block") == ""
 
 
@@ -201,18 +201,65 @@ def test_sections_of_channels():
 
 def test_one_block_is_a_block_and_no_stage(blocks):
     """Whether it is named, its stage or all: there is nothing else."""
-    same = {"shuffle class": (-0.01, 0.004, 0.004), "shuffle classes": (-0.02, 0.004, 0.004)}
-    found = static_or_dynamic(evaluation({
-        "*=mean": (-0.002, 0.007, 0.007), "stage 2=1": (-0.2, 0.01, 0.01)} | {
-            f"SE_2_1={value}": change for value, change in same.items()}), blocks("se")[:1])
+    rows = {"*=mean": (-0.002, 0.007, 0.007), "stage 2=1": (-0.2, 0.01, 0.01),
+            "SE_2_1=shuffle class": (-0.01, 0.004, 0.004), "SE_2_1=shuffle classes": (-0.02, 0.004, 0.004)}
+    found = static_or_dynamic(evaluation(rows), blocks("se")[:1])
     assert set(found["level"]) == {"block"} and set(found["place"]) == {"SE_2_1"} and len(found) == 4
     text = describe_static(found, "block")
     assert text.startswith("- In **SE_2_1** top-1 changes by -0.2 (-0.9 to +0.5) with the mean gate, which keeps "
                            "**19.8** of the 20.0 points")
-    assert "one of another shows: their intervals do not meet." in text and "of 1 " not in text
-    meet = static_or_dynamic(evaluation({f"SE_2_1={value}": (-0.01, 0.01, 0.01) for value in ("mean", *same)}),
-                             blocks("se")[:1])
-    assert "one of another does not show: their intervals meet." in describe_static(meet, "block")
+
+
+# gates compared picture by picture
+
+@pytest.fixture
+def compared(blocks, tmp_path):
+    """``compared({"stage 2=mean": right, …})``: from rows of 1,000 pictures of ten classes; right is boolean."""
+    def compare(rows: dict[str, np.ndarray]) -> pd.DataFrame:
+        rows = {"unedited": np.arange(1000) % 100 < 60} | rows
+        labels = np.tile(np.arange(1000) // 100, len(rows))
+        pq.write_table(pa.table({"edit": np.repeat(list(rows), 1000), "label": labels,
+                                 "right1": np.concatenate(list(rows.values()))}), tmp_path / "images.parquet")
+        changes = {edit: (float(right.mean() - 0.6), 0.01, 0.01) for edit, right in rows.items()}
+        del changes["unedited"]
+        return static_or_dynamic(evaluation(changes), blocks("se"), tmp_path)
+    return compare
+
+
+def first(*counts: int) -> np.ndarray:
+    """Right for the first so many of each class's hundred pictures, class after class; the last number goes on."""
+    return np.concatenate([np.arange(100) < counts[min(i, len(counts) - 1)] for i in range(10)])
+
+
+def test_what_the_mean_gate_keeps_has_its_own_interval(compared):
+    """Lost with gates at 1 are 35 to 45 of a hundred; with the mean 20. The kept ones are 15 to 25, class by class."""
+    found = compared({"stage 4=1": first(*(15 + i for i in range(11))), "stage 4=mean": first(40)})
+    each = np.array([25 - i for i in range(10)]) / 100
+    wanted = stats.t.interval(0.95, 9, each.mean(), stats.sem(each))
+    row = found.set_index("gate").loc["mean gate"]
+    assert row["regained"] == pytest.approx(each.mean())
+    low, high = paired_interval(0, round(1000 * each.mean()), 1000)[1:]
+    assert (row["regained_low"], row["regained_high"]) == pytest.approx((min(wanted[0], low), max(wanted[1], high)))
+    assert (f"keeps **20.5** ({100 * row['regained_low']:.1f} to {100 * row['regained_high']:.1f}) of the 40.5 points"
+            ) in describe_static(found)
+    assert found["spared"].isna().all() and "Picture by picture" not in describe_static(found)
+
+
+def test_gates_of_the_same_class_are_compared_picture_by_picture(compared):
+    """Their own intervals meet: both lose much, class by class, and one always a little more."""
+    uneven, up = tuple(range(10, 60, 5)), {"stage 2": 3, "stage 3": 0, "stage 4": -3}
+    rows = {f"{stage}=shuffle {whose}": first(*(count + more * (whose == "class") for count in uneven))
+            for stage, more in up.items() for whose in ("class", "classes")}
+    found = compared(rows)
+    same = found[found["gate"] == "gate of the same class"]
+    assert same["spared"].tolist() == pytest.approx([0.03, 0, -0.03])
+    assert ("Picture by picture a gate of the same class costs less than one of another in **1** of 3 places (stage 2) "
+            "and more in **1** (stage 4), by the 95\u00a0% interval.") in describe_static(found)
+    for stage, words in {"stage 2": "costs less than", "stage 3": "cannot be told from", "stage 4": "costs more than"
+                         }.items():
+        one = found[found["place"] == stage]
+        assert (f"Picture by picture a gate of the same class {words} one of another: top-1 differs by "
+                f"{100 * up[stage] / 100:+z.1f} (") in describe_static(one)
 
 
 def test_edits_none_of_which_can_be_told():
