@@ -23,7 +23,8 @@ UNEDITED = "unedited"
 CONFIDENCE = 0.95
 LEAST = 8  # channels of a block from which on a rank correlation is told
 COLUMNS = ["block", "label", "channel", "omega_squared", "class", "deviation", "own", "own_low", "own_high", "others",
-           "others_low", "others_high", "excess", "excess_low", "excess_high", "own_images", "images"]
+           "others_low", "others_high", "excess", "excess_low", "excess_high", "more_elsewhere", "less_elsewhere",
+           "own_images", "images"]
 
 
 def each_channel(blocks: Sequence[AttentionBlock], count: int = 32, value: str = "mean") -> list[str]:
@@ -93,21 +94,37 @@ def _single(edit: str, blocks: Sequence[AttentionBlock]) -> tuple[AttentionBlock
 
 def _effects(change: np.ndarray, label: np.ndarray, mine: np.ndarray) -> dict[str, float]:
     """Means and intervals of a change over the own class's pictures and over the others' class means."""
-    own, others = change[mine], pd.Series(change[~mine]).groupby(label[~mine]).mean().to_numpy()
-    found: dict[str, float] = {"own_images": len(own), "images": len(change)}
-    errors, counts = [], []
-    for name, sample in (("own", own), ("others", others)):
-        count = len(sample)
-        mean = sample.mean() if count else math.nan
-        error = sample.std(ddof=1) / math.sqrt(count) if count > 1 else math.nan
-        half = error * t.ppf((1 + CONFIDENCE) / 2, count - 1) if count > 1 else math.nan
-        errors.append(error)
-        counts.append(count)
-        found |= {name: mean, f"{name}_low": mean - half, f"{name}_high": mean + half}
-    excess, error = found["own"] - found["others"], math.hypot(*errors)
-    freedom = error ** 4 / sum(each ** 4 / (count - 1) for each, count in zip(errors, counts)) if error > 0 else 1.0
-    half = error * t.ppf((1 + CONFIDENCE) / 2, freedom)
-    return found | {"excess": excess, "excess_low": excess - half, "excess_high": excess + half}
+    found: dict[str, float] = {"own_images": int(mine.sum()), "images": len(change)}
+    classes = pd.Series(change).groupby(label).agg(["mean", "var", "count"])
+    if not mine.any():
+        return found | _row(np.full((9, 1), np.nan), 0) | {"others": classes["mean"].mean()}
+    every = _every_class(*classes.to_numpy().T)
+    own = classes.index.get_loc(label[mine][0])
+    low, high = (np.delete(every[row], own) for row in (7, 8))
+    return found | _row(every, own) | {"more_elsewhere": (high < 0).mean(), "less_elsewhere": (low > 0).mean()}
+
+
+def _row(every: np.ndarray, own: int) -> dict[str, float]:
+    return {f"{name}{end}": every[3 * i + j, own] for i, name in enumerate(("own", "others", "excess"))
+            for j, end in enumerate(("", "_low", "_high"))}
+
+
+@np.errstate(invalid="ignore", divide="ignore")  # of classes with one picture and data with few classes
+def _every_class(means: np.ndarray, variances: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Each class for the own one: (9, classes), mean, low and high of own, of others and of excess."""
+    rest = len(means) - 1
+    others = (means.sum() - means) / rest
+    spread = ((means ** 2).sum() - means ** 2 - rest * others ** 2) / (rest - 1)
+    errors = np.stack([variances / counts, np.maximum(spread, 0) / rest])  # squared
+    free = np.stack([counts - 1, np.full(len(means), rest - 1.0)])
+    error = errors.sum(0)
+    freedom = np.where(error > 0, error ** 2 / (errors ** 2 / free).sum(0), 1)
+    rows = []
+    for mean, squared, degrees in ((means, errors[0], free[0]), (others, errors[1], free[1]),
+                                   (means - others, error, freedom)):
+        half = np.sqrt(squared) * t.ppf((1 + CONFIDENCE) / 2, degrees)
+        rows += [mean, mean - half, mean + half]
+    return np.stack(rows)
 
 
 def correlation(table: pd.DataFrame) -> tuple[float, float, float]:
@@ -120,9 +137,32 @@ def correlation(table: pd.DataFrame) -> tuple[float, float, float]:
     if len(rows) < LEAST or rows.nunique().min() < 2:
         return math.nan, math.nan, math.nan
     rho = float(spearmanr(rows["omega_squared"], rows["own"].abs()).statistic)
-    half = norm.ppf((1 + CONFIDENCE) / 2) * math.sqrt(1.06 / (len(rows) - 3))
-    centre = math.atanh(min(max(rho, -0.999999), 0.999999))
-    return rho, math.tanh(centre - half), math.tanh(centre + half)
+    return _within(rho, len(rows) - 3)
+
+
+def pooled_correlation(table: pd.DataFrame) -> tuple[float, float, float]:
+    """The same within blocks, over all of them: the mean of Fisher's z, each weighed by its n − 3, and its interval.
+
+    What distinguishes blocks, their depth for one, has no part in it. nan where no block has a correlation.
+    """
+    known = [(correlation(part)[0], len(part.dropna(subset=["omega_squared", "own"])) - 3)
+             for _, part in table.groupby("label", sort=False)]
+    told = [(_z(rho), weight) for rho, weight in known if not math.isnan(rho)]
+    weights = [weight for _, weight in told]
+    if not told:
+        return math.nan, math.nan, math.nan
+    return _within(math.tanh(float(np.average([z for z, _ in told], weights=weights))), sum(weights))
+
+
+def _within(rho: float, weight: int) -> tuple[float, float, float]:
+    """A rank correlation and the ends of its interval."""
+    half = norm.ppf((1 + CONFIDENCE) / 2) * math.sqrt(1.06 / weight)
+    return rho, math.tanh(_z(rho) - half), math.tanh(_z(rho) + half)
+
+
+def _z(rho: float) -> float:
+    """Fisher's."""
+    return math.atanh(min(max(rho, -0.999999), 0.999999))
 
 
 def selectivity_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
@@ -135,13 +175,20 @@ def selectivity_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
     if table.empty:
         return []
     hurt, helped = table["excess_high"] < 0, table["excess_low"] > 0
-    chance = (1 - CONFIDENCE) / 2 * len(table)
+    elsewhere = [f"{count:.0f}" if (count := round(table[column].sum())) else "fewer than one"
+                 for column in ("more_elsewhere", "less_elsewhere")]
     found = [
         f"Of {len(table):,} channels, each fixed at its mean by itself, {int(hurt.sum()):,} cost their own class more "
-        f"than other classes and {int(helped.sum()):,} less, by the 95% interval; by chance it would be "
-        f"{'fewer than one' if chance < 1 else f'about {chance:.0f}'} each. In the median "
-        f"the right class's probability changes by {_points(table['own'])} in the own class and by "
-        f"{_points(table['others'])} in the others."]
+        f"than other classes and {int(helped.sum()):,} less, by the 95% interval; with any other class in the own "
+        f"one's place it is {elsewhere[0]} and {elsewhere[1]} on average. In the median the right class's probability "
+        f"changes by {_points(table['own'])} in the own class and by {_points(table['others'])} in the others."]
+    rho, low, high = pooled_correlation(table)
+    if rho == rho:
+        said = ("a more selective channel moves its own class more" if low > 0 else
+                "a more selective channel moves its own class less" if high < 0 else
+                "whether a more selective channel moves its own class more cannot be told")
+        found.append(f"Within blocks, all taken together, {said}: rank correlation {rho:+.2f} ({low:+.2f} to "
+                     f"{high:+.2f}).")
     sure: list[tuple[str, float]] = []
     weak: list[tuple[str, float]] = []
     unsure: list[tuple[str, float]] = []
@@ -151,16 +198,15 @@ def selectivity_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
         if math.isnan(rho):
             continue
         (sure if low > 0 else weak if high < 0 else unsure).append((str(label), rho))
-    for blocks, words in ((sure, "Where a channel is more selective, fixing it moves its own class more"),
-                          (weak, "Where a channel is more selective, fixing it moves its own class less"),
-                          (unsure, "Whether a more selective channel moves its own class more cannot be told")):
+    for blocks, words in ((sure, "a more selective channel moves its own class more"),
+                          (weak, "a more selective channel moves its own class less"), (unsure, "it cannot be told")):
         if blocks:
             values = [rho for _, rho in blocks]
             between = f"{min(values):+.2f}" if len(values) == 1 else f"{min(values):+.2f} to {max(values):+.2f}"
             by_chance = "" if blocks is unsure else (
                 f"{len(blocks)} of {len(labels)} blocks, by chance in about {(1 - CONFIDENCE) / 2 * len(labels):.1g}; ")
-            found.append(f"{words} in {named(stats, [label for label, _ in blocks])} ({by_chance}rank correlation "
-                         f"{between}).")
+            found.append(f"In {named(stats, [label for label, _ in blocks])} by itself {words} ({by_chance}rank "
+                         f"correlation {between}).")
     return found
 
 

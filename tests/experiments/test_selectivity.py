@@ -13,7 +13,14 @@ from scipy import stats as st
 import senet_viz as sv
 from senet_viz.collecting import Computing, Settings, collect, evaluate
 from senet_viz.data.datasets import open_pictures
-from senet_viz.experiments.selectivity import channel_effects, correlation, each_channel, selectivity_findings
+from senet_viz.experiments.selectivity import (
+    _effects,
+    channel_effects,
+    correlation,
+    each_channel,
+    pooled_correlation,
+    selectivity_findings,
+)
 from tests.runs import class_folders, make_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -78,6 +85,21 @@ def test_effects_are_those_of_a_loop_of_ones_own(folder, model, stats, evaluated
         welch = st.ttest_ind(mine, others, equal_var=False).confidence_interval(0.95)
         assert (row["excess_low"], row["excess_high"]) == pytest.approx((welch.low, welch.high), abs=1e-5)
         assert row["omega_squared"] == stats.rank_specificity(row["block"])[row["channel"]]
+        ends = [st.ttest_ind(change[labels == k], [change[labels == j].mean() for j in range(3) if j != k],
+                             equal_var=False).confidence_interval(0.95) for k in range(3) if k != own]
+        assert row["more_elsewhere"] == np.mean([end.high < 0 for end in ends])
+        assert row["less_elsewhere"] == np.mean([end.low > 0 for end in ends])
+
+
+def test_by_chance_an_own_class_is_no_other_than_the_rest():
+    """Classes differ by themselves, so that an interval leaves 0 out more often than in one of 20; it is counted."""
+    rng = np.random.default_rng(0)
+    label = np.repeat(np.arange(20), 30)
+    rows = [_effects(rng.normal(rng.normal(0, 0.5, 20)[label], 1), label, label == 7) for _ in range(400)]
+    table = pd.DataFrame(rows)
+    for found, elsewhere in ((table["excess_high"] < 0, "more_elsewhere"), (table["excess_low"] > 0, "less_elsewhere")):
+        assert found.mean() > 0.1  # by the interval alone it would be 0.025
+        assert abs(found.mean() - table[elsewhere].mean()) < 3 * math.sqrt(found.mean() / 400)
 
 
 def test_classes_that_the_network_numbers_otherwise(folder, model, stats, evaluated):
@@ -103,7 +125,8 @@ def made(count: int, slope: float, label: str = "SE_2_1", noise: float = 0.1) ->
     omega = np.linspace(0, 0.5, count)
     own = -(0.01 + slope * omega + noise * rng.normal(size=count) * 0.1)
     return pd.DataFrame({"label": label, "omega_squared": omega, "own": own, "others": 0.0,
-                         "excess_low": own - 0.001, "excess_high": own + 0.001})
+                         "excess_low": own - 0.001, "excess_high": own + 0.001, "more_elsewhere": 0.05,
+                         "less_elsewhere": 0.001})
 
 
 def test_the_correlation_and_its_interval():
@@ -121,16 +144,37 @@ def test_the_correlation_and_its_interval():
     assert 270 <= held <= 297
 
 
+def test_the_pooled_correlation_is_within_blocks():
+    """Two blocks that lie apart: over all channels there is a strong one, within blocks none."""
+    rng = np.random.default_rng(0)
+    blocks = [pd.DataFrame(rng.random((count, 2)) + apart, columns=["omega_squared", "own"]).assign(label=name)
+              for name, count, apart in (("a", 30, 0), ("b", 60, 5))]
+    table = pd.concat([*blocks, blocks[0][:5].assign(label="c")])  # of five channels nothing is told
+    assert st.spearmanr(table["omega_squared"], table["own"]).statistic > 0.5
+    z = [np.arctanh(st.spearmanr(part["omega_squared"], part["own"]).statistic) for part in blocks]
+    centre, half = (27 * z[0] + 57 * z[1]) / 84, 1.959964 * math.sqrt(1.06 / 84)
+    assert pooled_correlation(table) == pytest.approx([math.tanh(centre + end * half) for end in (0, -1, 1)])
+    assert pooled_correlation(blocks[0]) == correlation(blocks[0])
+    assert all(map(math.isnan, pooled_correlation(blocks[0][:5])))
+
+
 def test_sentences(stats):
     strong, none = made(40, 0.1), made(40, 0.0, "SE_3_1", noise=1.0)
     found = selectivity_findings(stats, pd.concat([strong, none]))
     hurt = int((pd.concat([strong, none])["excess_high"] < 0).sum())
     assert found[0].startswith(f"Of 80 channels, each fixed at its mean by itself, {hurt} cost their own class more")
-    assert "by chance it would be about 2 each" in found[0]
-    assert found[1].startswith("Where a channel is more selective, fixing it moves its own class more in **SE_2_1** ("
-                               "1 of 2 blocks, by chance in about 0.05; rank correlation ")
-    assert found[2].startswith("Whether a more selective channel moves its own class more cannot be told in **SE_3_1**")
+    assert "with any other class in the own one's place it is 4 and fewer than one on average" in found[0]
+    rho, low, high = pooled_correlation(pd.concat([strong, none]))
+    assert found[1] == ("Within blocks, all taken together, a more selective channel moves its own class more: rank "
+                        f"correlation {rho:+.2f} ({low:+.2f} to {high:+.2f}).")
+    assert found[2].startswith("In **SE_2_1** by itself a more selective channel moves its own class more (1 of 2 "
+                               "blocks, by chance in about 0.05; rank correlation ")
+    assert found[3].startswith("In **SE_3_1** by itself it cannot be told (rank correlation ")
+    weak = selectivity_findings(stats, strong.assign(own=strong["own"].to_numpy()[::-1]))
+    assert "all taken together, a more selective channel moves its own class less: rank" in weak[1]
+    open_ = selectivity_findings(stats, none)
+    assert "together, whether a more selective channel moves its own class more cannot be told: rank" in open_[1]
     assert selectivity_findings(stats, strong[:0]) == []
     few = selectivity_findings(stats, strong[:5].assign(own=-1e-6))[0]
-    assert "by chance it would be fewer than one each" in few and "by 0.00 points in the own class" in few
+    assert "it is fewer than one and fewer than one on average" in few and "by 0.00 points in the own class" in few
     assert len(selectivity_findings(stats, strong[:5])) == 1  # of five channels nothing is said of a correlation
