@@ -99,7 +99,7 @@ def _effects(change: np.ndarray, label: np.ndarray, mine: np.ndarray) -> dict[st
     if not mine.any():
         return found | _row(np.full((9, 1), np.nan), 0) | {"others": classes["mean"].mean()}
     every = _every_class(*classes.to_numpy().T)
-    own = classes.index.get_loc(label[mine][0])
+    own = int(np.flatnonzero(classes.index == label[mine][0])[0])
     low, high = (np.delete(every[row], own) for row in (7, 8))
     return found | _row(every, own) | {"more_elsewhere": (high < 0).mean(), "less_elsewhere": (low > 0).mean()}
 

@@ -4,6 +4,7 @@ Everywhere ``block`` is a block of the network, its name or its label, ``zoom`` 
 the branch whose gate is meant, counted from the end where negative: −1, the largest kernel, is enough for two branches,
 which mirror each other. Of an archive with unlabelled pictures only, what goes by class is an empty table.
 """
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -192,8 +193,8 @@ def depth_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
         found += [chance, *_left_out(gate)]
         if above.any():  # what is said of noise would be noise
             margin = max(NEGLIGIBLE, _unrelated(0.95, images, classes))
-            found += [_range(median, margin), *_depth(median, margin), *_controls(median, rows, margin),
-                      *_decoded(rows, classes, *_asked(stats, rows["gate"]))]
+            found += [_range(median, margin), *_depth(median, gate["stage"], margin),
+                      *_controls(median, rows, margin), *_decoded(rows, classes, *_asked(stats, rows["gate"]))]
     found.append(_saturated(gate))
     few = int(((stats.count > 0) & (stats.count < FEW)).sum())
     if few:
@@ -485,7 +486,7 @@ def _range(median: pd.Series, margin: float) -> str:
             f"and for least in **{low}** ({_decimal(median[low])}): {_decimal(median[high] - median[low])} apart.")
 
 
-def _depth(median: pd.Series, margin: float) -> list[str]:
+def _depth(median: pd.Series, stage: pd.Series, margin: float) -> list[str]:
     """Whether ω² goes with the order of blocks, where it is not about the same in all."""
     count = len(median)
     if count < 3 or median.max() - median.min() <= margin:
@@ -502,7 +503,23 @@ def _depth(median: pd.Series, margin: float) -> list[str]:
         return [f"With depth the median ω² neither rises nor falls steadily: {beside}"]
     if p > SURE:
         return [f"Whether the median ω² rises or falls with depth cannot be told: {beside}"]
-    return [f"With depth the median ω² {'rises' if correlation > 0 else 'falls'}: {beside}"]
+    verb = "rises" if correlation > 0 else "falls"
+    return [f"With depth the median ω² {verb}: {beside}{_within_stages(median, stage, correlation > 0)}"]
+
+
+def _within_stages(median: pd.Series, stage: pd.Series, rises: bool) -> str:
+    """What is to be said where most blocks of one stage go against the trend over all; else "".
+
+    A stage of wider blocks may have a higher ω² as a whole.
+    """
+    pairs = [after - before for _, part in median.groupby(stage.loc[median.index], sort=False)
+             for before, after in itertools.combinations(part, 2)]
+    along = sum((change > 0) == rises for change in pairs if change)
+    if 2 * along >= len(pairs):
+        return ""
+    verb = "rises" if rises else "falls"
+    return (f" From stage to stage, that is: within stages it {verb} from the earlier to the later block in {along} of "
+            f"{len(pairs)} pairs.")
 
 
 def trend(values: Sequence[float] | pd.Series) -> tuple[float, float]:

@@ -434,7 +434,8 @@ def findings(gate, *, count=(50, 50), drop=(), dead=None, draws=None, more=None,
             if source not in drop:
                 value = values[i] if np.ndim(values) else values
                 left = {"channels": 10, "open": 0} if not np.isnan(value) else {"channels": 0, "open": 10}
-                rows.append({"label": label, "source": source, "median": value, "q95": value, "dead": 0, "constant": 0,
+                rows.append({"label": label, "stage": int(label[3]), "source": source, "median": value, "q95": value,
+                             "dead": 0, "constant": 0,
                              "low": value, "high": value, "draws": 1, "rank": np.nan, "decoded": np.nan}
                             | left | ((dead or {}).get(label, {}) if source == "gate" else {})
                             | {name: values[i] for name, values in (more or {}).get(source, {}).items()})
@@ -598,6 +599,17 @@ def test_whether_it_rises_with_depth():
     assert not [sentence for sentence in findings([0.1, 0.3]) if "depth" in sentence]
     # a block without a channel left has no place in it
     assert "5 blocks (Spearman) is +1.00" in the(findings([0.1, np.nan, 0.2, 0.3, 0.4, 0.5]), "With depth")
+
+
+def test_a_rise_from_stage_to_stage_is_told_from_one_within():
+    """Three blocks a stage: each stage higher than the one before, and falling from block to block but once."""
+    up = np.array([0.13, 0.12, 0.11, 0.33, 0.32, 0.31, 0.51, 0.52, 0.505])
+    assert trend(up)[0] > 0.8
+    assert the(findings(up), "With depth").endswith(
+        "From stage to stage, that is: within stages it rises from the earlier to the later block in 1 of 9 pairs.")
+    assert "within stages it falls from the earlier to the later block in 1 of 9 pairs." in the(
+        findings(0.7 - up), "With depth")
+    assert "within stages" not in the(findings(np.sort(up)), "With depth")
 
 
 @pytest.mark.parametrize(("values", "cases"), [([0.1, 0.2, 0.3], 3), ([0.4, 0.3, 0.2], 3), ([0.1, 0.2, 0.3, 0.4], 12)])
