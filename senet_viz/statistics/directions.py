@@ -8,6 +8,7 @@ import pandas as pd
 
 from ..data.class_names import short_names
 from ..reports.text import plain
+from ..tables import kernel_name
 from .archive import Statistics
 from .dimension import FEWEST, ONE, TAIL
 
@@ -36,11 +37,13 @@ def mark(stats: Statistics | None, label: str) -> str:
     """
     if stats is None or not stats.sampled:
         return ""
-    channels = stats.block(label).channels
+    block = stats.block(label)
+    channels, name = block.channels, kernel_name(block, -1)
+    gate = f"weight of {name}" if name else "gate"
     number = stats.measures(label, zoom=stats.zooms[0])["dimension"]
     if math.isnan(number):
         return ""
-    over = f"Over {stats.sampled:,} pictures of {plain(stats.metadata['data'])} the gate of **{label}** moves"
+    over = f"Over {stats.sampled:,} pictures of {plain(stats.metadata['data'])} the {gate} of **{label}** moves"
     if number < ONE:
         return (f"{over} along **one** direction: its {channels:,} channels are {_nearly(number)}one number for each "
                 f"picture.")

@@ -1,4 +1,5 @@
 """What a data set's statistics show, section by section: words, figure, table, and the script that gives the table."""
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -151,7 +152,9 @@ class DataSections:
             facts.append(f"{metadata['unlabelled']:,} without a label, which count to all only")
         if metadata["unreadable"]:
             facts.append(f"{metadata['unreadable']:,} could not be used")
-        facts.append(f"{metadata['settings']['precision']} on {plain(metadata['device'])}, torch "
+        # without the settings that change how it rounds, and the code of the processor's dialect: reports have both
+        device = re.sub(r" [0-9a-f]{8}$", "", metadata["device"].partition(",")[0])
+        facts.append(f"{metadata['settings']['precision']} on {plain(device)}, torch "
                      f"{plain(metadata['versions']['torch'])}")
         return facts
 

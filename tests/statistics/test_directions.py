@@ -1,5 +1,6 @@
 """Sentences about directions, on statistics whose numbers are set by hand."""
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -85,10 +86,12 @@ def test_the_mark_beside_a_block(told):
     stats.block = {block.label: block for block in stats.blocks}.__getitem__
     channels = stats.block(first).channels
     assert directions.mark(stats, first) == (
-        f"Over 200 pictures of a\\_set the gate of **{first}** moves along **one** direction: its {channels} channels "
+        f"Over 200 pictures of a\\_set the weight of 5×5 of **{first}** moves along **one** direction: its {channels} channels "
         f"are nearly one number for each picture.")
     assert f"**{second}** moves in **4.0** directions" in directions.mark(stats, second)
     assert directions.mark(stats, third) == "" == directions.mark(None, first)
+    stats.block = {block.label: replace(block, branches=1, kernels=None) for block in stats.blocks}.__getitem__
+    assert f"the gate of **{second}** moves in **4.0** directions" in directions.mark(stats, second)
 
 
 def test_nothing_is_said_of_one_direction_where_none_is(told):

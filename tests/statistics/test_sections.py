@@ -99,6 +99,10 @@ def test_what_is_shown_is_named(data, full):
                          f"4 classes, zoom {data.zoom:g}×")
     facts = data.facts()
     assert facts[:3] == ["**23** pictures", "**4** classes of 2 to 8", "3 without a label, which count to all only"]
+    device = full.metadata["device"]
+    assert re.search(r"[0-9a-f]{8}, float32 matrix products", device)  # what only a report has
+    assert facts[-1].startswith(f"{full.metadata['settings']['precision']} on cpu ") and facts[-1].count(" ") == 5
+    assert facts[-1].split(" on ")[1].split(",")[0] == " ".join(device.split(",")[0].split(" ")[:2])
     assert list(data.classes.values()) == [0, 1, 2, 4]  # none is of class 3
 
 
