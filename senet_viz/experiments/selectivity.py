@@ -205,7 +205,8 @@ def selectivity_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
             between = f"{min(values):+.2f}" if len(values) == 1 else f"{min(values):+.2f} to {max(values):+.2f}"
             by_chance = "" if blocks is unsure else (
                 f"{len(blocks)} of {len(labels)} blocks, by chance in about {(1 - CONFIDENCE) / 2 * len(labels):.1g}; ")
-            found.append(f"In {named(stats, [label for label, _ in blocks])} by itself {words} ({by_chance}rank "
+            alone = "each by itself" if len(blocks) > 1 else "by itself"
+            found.append(f"In {named(stats, [label for label, _ in blocks])}, {alone}, {words} ({by_chance}rank "
                          f"correlation {between}).")
     return found
 

@@ -167,9 +167,9 @@ def test_sentences(stats):
     rho, low, high = pooled_correlation(pd.concat([strong, none]))
     assert found[1] == ("Within blocks, all taken together, a more selective channel moves its own class more: rank "
                         f"correlation {rho:+.2f} ({low:+.2f} to {high:+.2f}).")
-    assert found[2].startswith("In **SE_2_1** by itself a more selective channel moves its own class more (1 of 2 "
+    assert found[2].startswith("In **SE_2_1**, by itself, a more selective channel moves its own class more (1 of 2 "
                                "blocks, by chance in about 0.05; rank correlation ")
-    assert found[3].startswith("In **SE_3_1** by itself it cannot be told (rank correlation ")
+    assert found[3].startswith("In **SE_3_1**, by itself, it cannot be told (rank correlation ")
     weak = selectivity_findings(stats, strong.assign(own=strong["own"].to_numpy()[::-1]))
     assert "all taken together, a more selective channel moves its own class less: rank" in weak[1]
     open_ = selectivity_findings(stats, none)
