@@ -73,28 +73,34 @@ def test_usage(capsys, arguments, message):
 # what is not imported
 
 HEAVY = ["torch", "torchvision", "timm", "pandas", "plotly", "captum", "scipy", "PIL", "streamlit", "huggingface_hub"]
-LEAN = """
-import sys
-{code}
-print(*[name for name in {heavy} if name in sys.modules])
+AFTER = """
+print("loaded:", *[name for name in {heavy} if name in sys.modules])
 """
 
 
+def loaded_by(steps: list[str], before: str = "") -> list[list[str]]:
+    """Which of the heavy libraries a new process has after each of these pieces of code."""
+    code = "\n".join(["import sys", before, *(step + AFTER.format(heavy=HEAVY) for step in steps)])
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, text=True, capture_output=True,
+                          timeout=300)
+    return [line.split()[1:] for line in done.stdout.splitlines() if line.startswith("loaded:")]
+
+
 def loaded(code: str) -> list[str]:
-    """Which of the heavy libraries a new process has after this code."""
-    done = subprocess.run([sys.executable, "-c", LEAN.format(code=code, heavy=HEAVY)], cwd=ROOT, check=True, text=True,
-                          capture_output=True, timeout=300)
-    return done.stdout.splitlines()[-1].split()
+    """The same after one."""
+    found, = loaded_by([code])
+    return found
 
 
 def test_the_heavy_libraries_are_told_apart():
     assert loaded("import PIL, huggingface_hub") == ["PIL", "huggingface_hub"]
 
 
-@pytest.mark.parametrize("command", [[], *([command] for command in COMMANDS)])
-def test_help_waits_for_no_library(command):
-    assert loaded(f"from senet_viz.cli import main\ntry:\n    main({[*command, '--help']})\n"
-                  "except SystemExit as stop:\n    assert stop.code == 0") == []
+def test_help_waits_for_no_library():
+    """One process for all commands: what it names beside one was loaded by it, or by one before."""
+    assert loaded_by([f"try:\n    main({[*command, '--help']})\nexcept SystemExit as stop:\n    assert stop.code == 0"
+                      for command in ([], *([command] for command in COMMANDS))],
+                     "from senet_viz.cli import main") == [[]] * (1 + len(COMMANDS))
 
 
 def test_the_list_of_models_waits_for_no_library():
@@ -103,9 +109,9 @@ def test_the_list_of_models_waits_for_no_library():
                       ) == ["huggingface_hub"]
 
 
-@pytest.mark.parametrize("module", ["senet_viz", "senet_viz.models", "senet_viz.training", "senet_viz.__main__"])
-def test_importing_waits_for_no_library(module):
-    assert loaded(f"import {module}") == []
+def test_importing_waits_for_no_library():
+    modules = ["senet_viz", "senet_viz.models", "senet_viz.training", "senet_viz.__main__"]
+    assert loaded_by([f"import {module}" for module in modules]) == [[]] * len(modules)
 
 
 def test_recording_waits_for_what_it_needs():

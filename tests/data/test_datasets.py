@@ -499,12 +499,12 @@ def test_loaders_of_parquet(boxed, in_memory):
 def test_a_fresh_process_elsewhere_reads_it(boxed, folder, tmp_path, monkeypatch):
     """What is pickled does not hang on the folder one was in, and its fingerprint not on the process."""
     monkeypatch.chdir(tmp_path)
-    code = "import pickle, sys; p = pickle.load(sys.stdin.buffer); " \
-           "print(p.fingerprint, [p[i][0].getpixel((0, 0))[0] for i in range(len(p))])"
-    for pictures in (open_pictures("boxed", in_memory=False), open_pictures("folder", "val")):
-        out = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(pictures), cwd="/", check=True,
-                             capture_output=True, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])})
-        assert out.stdout.decode().strip() == f"{pictures.fingerprint} {values(pictures)}"
+    code = "import pickle, sys\nfor p in pickle.load(sys.stdin.buffer):\n" \
+           "    print(p.fingerprint, [p[i][0].getpixel((0, 0))[0] for i in range(len(p))])"
+    both = [open_pictures("boxed", in_memory=False), open_pictures("folder", "val")]
+    out = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(both), cwd="/", check=True,
+                         capture_output=True, env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])})
+    assert out.stdout.decode().splitlines() == [f"{p.fingerprint} {values(p)}" for p in both]
 
 
 # addresses
