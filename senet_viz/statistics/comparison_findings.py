@@ -37,10 +37,12 @@ def curve_findings(table: pd.DataFrame) -> list[str]:
             form = MEASURES[measure].form
             parts.append(f"{words} {told[low]:{form}} (**{low}**)"
                          + (f" to {told[high]:{form}} (**{high}**)" if told[high] > told[low] else ""))
-        one = int((rows["dimension"] < ONE).sum())
-        if rows["dimension"].notna().any():
-            parts.append(f"{one or 'none'} of {_number(len(rows), 'gate')} {'move' if one > 1 else 'moves'} along one "
-                         f"direction")
+        told = rows["dimension"].dropna()
+        one, untold = int((told < ONE).sum()), len(rows) - len(told)
+        if len(told):
+            text = (f"{one or 'none'} of {len(told)} gates {'move' if one > 1 else 'moves'}" if len(told) > 1 else
+                    f"the gate of **{told.index[0]}** {'moves' if one else 'does not move'}")
+            parts.append(f"{text} along one direction" + f", of {untold} more it cannot be told" * (untold > 0))
         found.append(f"**{plain(str(run))}**: {', '.join(parts)}.")
     return found
 
@@ -106,9 +108,13 @@ def difference_findings(names: tuple[str, str], table: pd.DataFrame, classes: in
         over.append(f"for other classes of the same kind (one of {classes:,} classes left out at a time, {both})")
     if (told["over"] == PICTURES).any():
         over.append(f"{'of the number of directions ' if over else ''}for other pictures")
-    found.append(f"Intervals are those of 95\u00a0% of **{plain(names[1])}** less **{plain(names[0])}**, "
-                 f"{'; '.join(over)}. If nothing differed, about {max(1, round(0.05 * len(told)))} of these "
-                 f"{len(told)} would still leave 0 out.")
+    text = (f"Intervals are those of 95\u00a0% of **{plain(names[1])}** less **{plain(names[0])}**, "
+            f"{'; '.join(over)}.")
+    if len(told) > 1:
+        chance = round(0.05 * len(told))
+        text += (f" If nothing differed, {f'about {chance}' if chance else 'fewer than one'} of these {len(told)} "
+                 f"would still leave 0 out.")
+    found.append(text)
     return found
 
 
@@ -171,17 +177,20 @@ def similarity_findings(names: tuple[str, str], along: pd.DataFrame, matrix: pd.
     text = f"CKA of the {WORDS[what]}, over {things}, is "
     if low["cka"] > 1 - 1e-6 or f"{low['cka']:z.2f}" == f"{high['cka']:z.2f}":
         text += (f"{'1' if low['cka'] > 1 - 1e-6 else format(low['cka'], 'z.2f')} in "
-                 f"{'all ' * (len(told) > 1)}{_number(len(told), 'pair')} of aligned blocks.")
+                 + (f"all {len(told)} pairs of aligned blocks." if len(told) > 1 else f"{_pair(low)}, aligned."))
     else:
         text += (f"{low['cka']:z.2f} ({_pair(low)}) to {high['cka']:z.2f} ({_pair(high)}) in aligned blocks, "
                  f"{told['cka'].median():z.2f} in the median.")
     above = told["low"] > told["shuffled_high"]
     dealt = told.iloc[int(told["shuffled_high"].argmax())]
-    text += (f" With shuffled pairs {int(dealt['draws'])} draws give at most {dealt['shuffled_high']:.2f}; above its "
-             f"own draws by its whole 95\u00a0% interval it is in **{int(above.sum())}** of "
-             f"{_number(len(told), 'pair')}")
+    text += f" With shuffled pairs {int(dealt['draws'])} draws give at most {dealt['shuffled_high']:.2f}; "
     few = told[~above]
-    text += f", not in {_listed([_pair(row) for _, row in few.iterrows()])}." if 0 < len(few) <= NAMED else "."
+    if len(told) == 1:
+        text += f"above them by its whole 95\u00a0% interval it is{' not' * len(few)}."
+    else:
+        text += (f"above its own draws by its whole 95\u00a0% interval it is in **{int(above.sum())}** of {len(told)} "
+                 f"pairs")
+        text += f", not in {_listed([_pair(row) for _, row in few.iterrows()])}." if 0 < len(few) <= NAMED else "."
     found = [text]
     if len(matrix.columns) > 1 and len(told) == len(along):
         found.append(_nearest(names, along, matrix))
@@ -194,8 +203,12 @@ def _nearest(names: tuple[str, str], along: pd.DataFrame, matrix: pd.DataFrame) 
     best = matrix.loc[partners.index].idxmax(axis=1)
     hits = sum(best[label] in partners[label] for label in partners.index)
     chance = sum(len(of) for of in partners) / len(matrix.columns)
+    if len(partners) == 1:
+        return (f"Of all {len(matrix.columns)} blocks of **{plain(names[1])}** the one most alike "
+                f"**{partners.index[0]}** is {'' if hits else 'not '}an aligned one; were it any one, it would be with "
+                f"a chance of {chance:.0%}.")
     return (f"Of all {len(matrix.columns)} blocks of **{plain(names[1])}** the most alike one is an aligned one for "
-            f"**{hits}** of {_number(len(partners), 'block')} of **{plain(names[0])}**; were it any one, it would be "
+            f"**{hits}** of {len(partners)} blocks of **{plain(names[0])}**; were it any one, it would be "
             f"for about {chance:.1f}.")
 
 
@@ -209,8 +222,13 @@ def beside_input(gate: pd.DataFrame, squeeze: pd.DataFrame) -> list[str]:
     if not both.any():
         return []
     less, more = (gate["high"] < squeeze["low"])[both].sum(), (gate["low"] > squeeze["high"])[both].sum()
+    if both.sum() == 1:
+        values = [part["cka"][both].item() for part in (gate, squeeze)]
+        return [f"CKA is {values[0]:z.2f} of the gate and {values[1]:z.2f} of its input z: " + (
+            f"the gates are {'less' if less else 'more'} alike than their inputs, by intervals that do not meet."
+            if less or more else "the intervals meet.")]
     return [f"By intervals that do not meet, the gates are less alike than their inputs z in **{less}** of "
-            f"{_number(int(both.sum()), 'pair')}, and more alike in **{more}**; medians "
+            f"{int(both.sum())} pairs, and more alike in **{more}**; medians "
             f"{gate['cka'][both].median():z.2f} (gate) and {squeeze['cka'][both].median():z.2f} (z)."]
 
 
@@ -231,7 +249,7 @@ def channel_findings(names: tuple[str, str], table: pd.DataFrame, agreement: pd.
                  + (f" to {rows[high]:.4f} (**{high}**)" if len(rows) > 1 else "") + ", mean over a block's channels, "
                  "up or down. Most change " + _listed([
                      f"channel {row.channel} of **{row.label}** ({row.first:.3f} to {row.second:.3f})"
-                     for row in table.head(NAMED).itertuples()]) + "."]
+                     for row in table[table["difference"] != 0].head(NAMED).itertuples()]) + "."]
     told = agreement[agreement["correlation"].notna()].set_index("label")
     if told.empty:
         return [*found, "Whether channels do the same for classes cannot be told: it takes three classes in common, "
@@ -243,8 +261,9 @@ def channel_findings(names: tuple[str, str], table: pd.DataFrame, agreement: pd.
         f"{told['correlation'][low]:.2f} (**{low}**)"
         + (f" to {told['correlation'][high]:.2f} (**{high}**)" if len(told) > 1 else "") + ". With the channels of a "
         f"block dealt out anew ({int(told['draws'].iloc[0])} draws) it is {told['shuffled_low'].min():.2f} to "
-        f"{told['shuffled_high'].max():.2f}; above the range of its own block's draws it is in "
-        f"**{int(above.sum())}** of {_number(len(told), 'block')}."
+        f"{told['shuffled_high'].max():.2f}; above the range of "
+        + (f"its own block's draws it is in **{int(above.sum())}** of {len(told)} blocks." if len(told) > 1 else
+           f"these it is{'' if above.all() else ' not'}.")
         + (" In the others nothing says that channels of one number do the same." if 0 < above.sum() < len(told) else
            " Nothing here says that channels of one number do the same." if not above.any() else ""))
     return found

@@ -6,7 +6,13 @@ import pytest
 
 from senet_viz.statistics import similarity
 from senet_viz.statistics.comparison import MEASURES
-from senet_viz.statistics.comparison_findings import difference_findings, similarity_findings
+from senet_viz.statistics.comparison_findings import (
+    beside_input,
+    channel_findings,
+    curve_findings,
+    difference_findings,
+    similarity_findings,
+)
 from senet_viz.statistics.comparison_sections import HEADS, ComparisonSections, run_names
 
 
@@ -99,8 +105,12 @@ def test_a_made_table_in_words():
                         "a count of channels.")
     assert said[-1] == (
         "Intervals are those of 95\u00a0% of **b** less **a\\***, for other classes of the same kind (one of 12 "
-        "classes left out at a time, the same from both). If nothing differed, about 1 of these 4 would still leave 0 "
-        "out.")
+        "classes left out at a time, the same from both). If nothing differed, fewer than one of these 4 would "
+        "still leave 0 out.")
+    one = table[table["place"] == "stage 2"]
+    assert difference_findings(("a*", "b"), one, 12)[-1].endswith("left out at a time, the same from both).")
+    many = pd.concat([one, pd.DataFrame([row(f"stage {stage}", 0.1, 0.2, -0.1, 0.3) for stage in range(3, 42)])])
+    assert " about 2 of these 40 would" in difference_findings(("a", "b"), many, 12)[-1]  # a twentieth
 
 
 def test_likeness_in_words(many, drawn):
@@ -113,6 +123,48 @@ def test_likeness_in_words(many, drawn):
     assert f"{told['cka'].min():z.2f}" in sentence and f"{told['cka'].max():z.2f}" in sentence
     hits = sum(matrix.loc[label].idxmax() == label for label in matrix.index)
     assert f"**{hits}** of {len(matrix)} blocks" in nearest
+
+
+def test_one_block_is_not_counted():
+    """ "In 1 of 1 pair", "none of 1 gate" and "0 of 1 block" say nothing that "it is" does not."""
+    def curve(*dimensions):
+        return curve_findings(pd.DataFrame({
+            "run": "a*", "label": [f"SE_{i}_1" for i in range(2, 2 + len(dimensions))], "omega_squared": 0.5,
+            "dimension": dimensions}))[0]
+    nan = float("nan")
+    assert curve(3.0) == (r"**a\***: the median channel's ω² is 0.50 (**SE_2_1**), the directions are 3.00 "
+                          "(**SE_2_1**), the gate of **SE_2_1** does not move along one direction.")
+    assert curve(1.1).endswith(", the gate of **SE_2_1** moves along one direction.")
+    assert curve(1.1, 1.1, nan).endswith(", 2 of 2 gates move along one direction, of 1 more it cannot be told.")
+
+    def likeness(low, high):
+        return pd.DataFrame({"first": ["SE_2_1"], "second": "SE_2_1", "cka": 0.5, "low": low, "high": high,
+                             "shuffled": 0.0, "shuffled_low": -0.1, "shuffled_high": 0.1, "draws": 50, "things": 9})
+    matrix = pd.DataFrame([[0.5, 0.2]], ["SE_2_1"], ["SE_2_1", "SE_3_1"])
+    said = similarity_findings(("one", "two"), likeness(0.3, 0.7), matrix, "classes")
+    assert said == ["CKA of the class means of the gate, over 9 classes, is 0.50 in **SE_2_1**, aligned. With shuffled "
+                    "pairs 50 draws give at most 0.10; above them by its whole 95\u00a0% interval it is.",
+                    "Of all 2 blocks of **two** the one most alike **SE_2_1** is an aligned one; were it any one, it "
+                    "would be with a chance of 50%."]
+    said = similarity_findings(("one", "two"), likeness(0.0, 1.0), matrix - [0.4, 0], "classes")
+    assert said[0].endswith("interval it is not.") and "**SE_2_1** is not an aligned one;" in said[1]
+    assert beside_input(likeness(0.3, 0.7), likeness(0.8, 0.9).assign(cka=0.85)) == [
+        "CKA is 0.50 of the gate and 0.85 of its input z: the gates are less alike than their inputs, by intervals "
+        "that do not meet."]
+    assert beside_input(likeness(0.3, 0.7), likeness(0.1, 0.2))[0].endswith(
+        "z: the gates are more alike than their inputs, by intervals that do not meet.")
+    assert beside_input(likeness(0.3, 0.7), likeness(0.6, 0.9))[0].endswith("z: the intervals meet.")
+
+    channels = pd.DataFrame({"label": "SE_2_1", "channel": [0, 1], "first": [0.1, 0.2], "second": [0.3, 0.2],
+                             "difference": [0.2, 0.0]})
+    agreement = pd.DataFrame({"label": ["SE_2_1"], "change": 0.1, "correlation": 0.9, "shuffled_low": -0.2,
+                              "shuffled_high": 0.2, "draws": 50})
+    said = channel_findings(("one", "two"), channels, agreement)
+    assert said[0].endswith("Most change channel 0 of **SE_2_1** (0.100 to 0.300).")  # what did not change is none
+    assert said[1].endswith("it is -0.20 to 0.20; above the range of these it is.")
+    assert channel_findings(("one", "two"), channels, agreement.assign(correlation=0.1))[1].endswith(
+        "it is -0.20 to 0.20; above the range of these it is not. Nothing here says that channels of one number do "
+        "the same.")
 
 
 def test_aligned_blocks_are_found_by_chance_at_times():
