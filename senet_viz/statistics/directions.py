@@ -97,7 +97,8 @@ def dimension_findings(stats: Statistics, table: pd.DataFrame, units: pd.DataFra
     rest = told.drop(one)
     if len(rest):
         where = f"In the other {len(rest)} blocks" if one and len(rest) > 1 else "Elsewhere" if one else (
-            "In all blocks" if len(rest) > 1 else "In the only block")
+            f"In {len(rest)} of {len(gate)} blocks" if len(rest) < len(gate) else "In all blocks" if len(rest) > 1 else
+            "In the only block")
         low, high = str(rest.idxmin()), str(rest.idxmax())
         found.append(f"{where} the dimension is {rest[low]:.1f} (**{low}**)" + (
             f" to {rest[high]:.1f} (**{high}**)" if high != low else "") + f", of {_channels(gate, rest.index)}.")
@@ -119,7 +120,7 @@ def dimension_findings(stats: Statistics, table: pd.DataFrame, units: pd.DataFra
         found.append(f"Of the {units['units'].sum():,.0f} hidden units of the excitation {units['alive'].sum():,.0f} "
                      f"live (above zero in 1 to 99 % of the pictures; others are silent, or linear in z)" + (
                          f"; the smallest share is in **{least}**, {row['alive']:.0f} of {row['units']:.0f}."
-                         if len(units) > 1 else "."))
+                         if share.nunique() > 1 else "."))
     untold = gate.index[gate["dimension"].isna()]
     if len(untold):
         found.append(f"In {named(stats, list(untold))} it cannot be told: the gate does not move, or it takes more "

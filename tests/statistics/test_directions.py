@@ -86,8 +86,8 @@ def test_the_mark_beside_a_block(told):
     stats.block = {block.label: block for block in stats.blocks}.__getitem__
     channels = stats.block(first).channels
     assert directions.mark(stats, first) == (
-        f"Over 200 pictures of a\\_set the weight of 5×5 of **{first}** moves along **one** direction: its {channels} channels "
-        f"are nearly one number for each picture.")
+        f"Over 200 pictures of a\\_set the weight of 5×5 of **{first}** moves along **one** direction: its {channels} "
+        f"channels are nearly one number for each picture.")
     assert f"**{second}** moves in **4.0** directions" in directions.mark(stats, second)
     assert directions.mark(stats, third) == "" == directions.mark(None, first)
     stats.block = {block.label: replace(block, branches=1, kernels=None) for block in stats.blocks}.__getitem__
@@ -134,6 +134,10 @@ def test_heavy_tails_few_classes_hidden_units_and_what_cannot_be_told(told):
     assert f"gate of **{third}** tells" in text and "as over 1.5 of 100 classes. " in text
     assert "Of the 24 hidden units of the excitation 11 live" in text and f"in **{second}**, 4 of 16" in text
     assert f"In **{fourth}** it cannot be told" in text
+    count = len(stats.blocks)
+    assert text.startswith(f"In {count - 1} of {count} blocks the dimension is 4.0 (")  # not in all
+    alike = " ".join(sentences(stats, units.assign(alive=units["units"])))
+    assert "24 live" in alike and "smallest share" not in alike
 
 
 def test_outliers_are_named_and_the_number_without_them_is_given(told):
