@@ -203,9 +203,12 @@ def each_block(model: Model, values: Sequence[str] = ()) -> list[str]:
 
 
 def each_stage(model: Model, values: Sequence[str] = ()) -> list[str]:
-    """An edit for each stage and value, all its blocks together, and for all blocks; arguments as of ``each_block``."""
-    edits = []
-    for stage in (*sorted({block.stage for block in model.blocks}), None):
+    """An edit for each stage and value, all its blocks together, and for all blocks; arguments as of ``each_block``.
+
+    A single stage is all blocks, and gets no other edit.
+    """
+    edits, stages = [], sorted({block.stage for block in model.blocks})
+    for stage in (*(stages if len(stages) > 1 else []), None):
         blocks = [block for block in model.blocks if stage in (None, block.stage)]
         kinds: dict[tuple[str, ...], list[AttentionBlock]] = {}
         for block in blocks:

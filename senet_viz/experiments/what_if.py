@@ -208,7 +208,7 @@ def try_blocks(model: Model, picture: torch.Tensor) -> Tried:
 def each_stage(model: Model, picture: torch.Tensor, target: int | None = None) -> pd.DataFrame:
     """All blocks of a stage off at once, stage by stage, and all of the network's: as ``each_block``.
 
-    ``label`` is "stage 5" or "all blocks"; there is no ``block`` and no ``stage``.
+    ``label`` is "stage 5" or "all blocks", of a single stage that alone; there is no ``block`` and no ``stage``.
     """
     return try_stages(model, picture).outcomes(target)
 
@@ -216,8 +216,9 @@ def each_stage(model: Model, picture: torch.Tensor, target: int | None = None) -
 def try_stages(model: Model, picture: torch.Tensor) -> Tried:
     """``each_stage``, of whichever class."""
     means = _means(model, picture)
+    stages = dict.fromkeys(block.stage for block in model.blocks)
     groups = {f"stage {stage}": [block for block in model.blocks if block.stage == stage]
-              for stage in dict.fromkeys(block.stage for block in model.blocks)} | {ALL: model.blocks}
+              for stage in stages if len(stages) > 1} | {ALL: model.blocks}
     tried = [(label, *each) for label, blocks in groups.items() for each in _trials(blocks, means).items()]
     logits = runs(model, picture, [edits for *_, edits in tried])
     return _tried(model, logits, [{"label": label, "edit": name} for label, name, _ in tried])

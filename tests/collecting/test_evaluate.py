@@ -380,6 +380,9 @@ def test_each_block_and_stage(model, network):
     both = each_stage(model)
     assert both[:4] == ["SK_2_1=3x3", "SK_2_1=5x5", "SK_2_1=uniform", "SE_2_1=1"]
     assert both[-1] == "SE_2_1,SE_3_1,SE_4_1,SE_5_1=1"
+    one = network("se")
+    one.blocks = one.blocks[:1]  # a single stage is all that there is
+    assert each_stage(one, ["mean"]) == ["*=mean"]
 
 
 def test_harmless_blocks_are_found_by_the_value_of_their_edit(network):

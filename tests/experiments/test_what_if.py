@@ -218,6 +218,14 @@ def test_sentences_follow_from_the_tables(network):
         what_if.describe_effects(swapped))
 
 
+def test_a_single_stage_is_all_blocks(network):
+    model = network("inline")
+    model.blocks = [block for block in model.blocks if block.stage == model.blocks[0].stage]
+    stages = what_if.each_stage(model, picture())
+    assert list(stages["label"]) == ["all blocks", "all blocks"] and "stage at a time" not in (
+        what_if.describe_effects(stages))
+
+
 def test_all_blocks_are_no_stage_at_a_time():
     table = pd.DataFrame({
         "label": ["stage 2", "stage 3", "all blocks"], "edit": "1", "of": "x", "lead_change": [-1.0, 0.5, -248.0],
