@@ -13,7 +13,7 @@ from ..figures import last_branch
 from ..gates import AttentionBlock, View
 from ..reports.text import plain
 from ..statistics.comparison import positions
-from .over_data import MEAN, static_or_dynamic, verdict
+from .over_data import ALL, MEAN, static_or_dynamic, verdict
 
 Views = Mapping[str, Mapping[str, View]]
 
@@ -96,6 +96,8 @@ def static_gates(evaluations: Mapping[str, tuple[pd.DataFrame, Sequence[Attentio
     rows = []
     for run, (table, blocks) in evaluations.items():
         found = static_or_dynamic(table, blocks)
+        if len(blocks) == 1:  # a block of its own is all of them, too, as other networks have
+            found = found.assign(level="stage", place=ALL)
         for (level, place), part in found.groupby(["level", "place"], sort=False):
             mean = part[part["gate"] == MEAN]
             if mean.empty:

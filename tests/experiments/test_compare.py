@@ -102,6 +102,9 @@ def test_static_gates():
                        f"**two** and of **one** do not meet.")
     assert said[-2] == "In brackets: 95\u00a0% intervals for other classes of the same kind."
     assert said[-1].startswith("No accuracy with gates at their mean is beside **three**")
+    only = evaluated(("*=mean", last.label, 0.0, -0.002, 0.002))
+    alone = compare.static_gates({"one": (one, model.blocks), "only": (only, model.blocks[-1:])})
+    assert alone.iloc[-1][["run", "level", "place", "difference"]].tolist() == ["only", "stage", "all blocks", 0.0]
     section = static(stages, {"one": "a folder", "two": "another"})
     assert section.figure is not None and "'a folder'" in section.script
     compile(section.script, "script", "exec")
