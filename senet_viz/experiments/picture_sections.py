@@ -165,10 +165,14 @@ class PictureSections:
         means = figures.last_branch(table).groupby("label", sort=False)[["std", "below", "above"]].mean()
         widest, saturated = means["std"].idxmax(), means["below"] + means["above"]
         limits = "saturated (below .05 or above .95)"
-        saturation = (f"most {limits} is **{saturated.idxmax()}** with {saturated.max():.1%} of its channels"
-                      if saturated.max() > 0 else f"no channel is {limits}")
-        found = (f"On average over these pictures it spreads most in **{widest}** (standard deviation "
-                 f"{means['std'].max():.2f}); {saturation}.")
+        if len(means) == 1:
+            found = self._averaged(f"the standard deviation over the channels of **{widest}** is "
+                                   f"{means['std'].max():.2f}, and {saturated.max():.1%} of them are {limits}.")
+        else:
+            saturation = (f"most {limits} is **{saturated.idxmax()}** with {saturated.max():.1%} of its channels"
+                          if saturated.max() > 0 else f"no channel is {limits}")
+            found = self._averaged(f"it spreads most in **{widest}** (standard deviation {means['std'].max():.2f}); "
+                                   f"{saturation}.")
         return Section("All blocks at a glance", self._text(found), figures.all_blocks(table), table,
                        self._script(scripts.SUMMARY))
 
@@ -230,9 +234,11 @@ class PictureSections:
         """``tables.kernel_preference``."""
         table = tables.kernel_preference(self.views)
         means = table.groupby("label", sort=False)["difference"].mean()
-        found = (f"On average over these pictures the larger kernel is preferred in {int((means > 0).sum())} of "
-                 f"{len(means)} units; the difference is highest in **{means.idxmax()}** ({means.max():+.3f}) and "
-                 f"lowest in **{means.idxmin()}** ({means.min():+.3f}).")
+        found = self._averaged(
+            f"the larger kernel is preferred in {int((means > 0).sum())} of {len(means)} units; the difference is "
+            f"highest in **{means.idxmax()}** ({means.max():+.3f}) and lowest in **{means.idxmin()}** "
+            f"({means.min():+.3f})." if len(means) > 1 else
+            f"the weight of the larger kernel less that of the smaller is {means.max():+.3f} in **{means.idxmax()}**.")
         return Section("Kernel choice", self._text(found), figures.kernel_preference(table), table,
                        self._script(scripts.KERNELS))
 
@@ -358,6 +364,10 @@ class PictureSections:
             tables.cells({name: {method: values}}),
             self._script(scripts.opinion(name, target, method, pixels=pixels), imports="\n".join(
                 [scripts.ATTRIBUTE_IMPORT, *[scripts.TARGET_IMPORT] * pixels])))
+
+    def _averaged(self, found: str) -> str:
+        """A sentence on numbers that are means over the pictures; of a single picture there is no mean."""
+        return f"On average over these pictures {found}" if len(self.names) > 1 else f"{found[0].upper()}{found[1:]}"
 
     def _text(self, found: str) -> str:
         return f"{found} *{self.source}.*".strip()

@@ -1,5 +1,6 @@
 """Sections of pictures: each script, run as it is printed, gives its section's table; each sentence says what is so."""
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,18 @@ def test_the_most_spread_and_the_most_saturated_block_are_named(made):
     saturated = means["below"] + means["above"]
     assert f"spreads most in **{means['std'].idxmax()}** (standard deviation {means['std'].max():.2f})" in section.text
     assert (f"**{saturated.idxmax()}** with {saturated.max():.1%}" in section.text) == (saturated.max() > 0)
+
+
+def test_one_block_spreads_most_of_nothing(of):
+    sections = of("se", "pot")
+    assert sections.all_blocks().text.startswith("It spreads most in **")  # nor is there a mean over one picture
+    table = sections.all_blocks().table
+    name = table["label"].iloc[0]
+    row = table.iloc[0]
+    sections.views = {"pot": replace(sections.views["pot"], blocks=sections.views["pot"].blocks[:1])}
+    assert sections.all_blocks().text.startswith(
+        f"The standard deviation over the channels of **{name}** is {row['std']:.2f}, and "
+        f"{row['below'] + row['above']:.1%} of them are saturated (below .05 or above .95). *")
 
 
 @pytest.mark.parametrize("name", ["se", "sk"])
