@@ -182,29 +182,29 @@ def selectivity_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
         f"than other classes and {int(helped.sum()):,} less, by the 95% interval; with any other class in the own "
         f"one's place it is {elsewhere[0]} and {elsewhere[1]} on average. In the median the right class's probability "
         f"changes by {_points(table['own'])} in the own class and by {_points(table['others'])} in the others."]
+    known = {str(label): told for label, part in table.groupby("label", sort=False)
+             if not math.isnan((told := correlation(part))[0])}
     rho, low, high = pooled_correlation(table)
-    if rho == rho:
+    if known:
         said = ("a more selective channel moves its own class more" if low > 0 else
                 "a more selective channel moves its own class less" if high < 0 else
                 "whether a more selective channel moves its own class more cannot be told")
-        found.append(f"Within blocks, all taken together, {said}: rank correlation {rho:+.2f} ({low:+.2f} to "
-                     f"{high:+.2f}).")
+        where = "Within blocks, all taken together," if len(known) > 1 else f"Within {named(stats, list(known))}"
+        found.append(f"{where} {said}: rank correlation {rho:+.2f} ({low:+.2f} to {high:+.2f}).")
+    if len(known) < 2:  # all has been said of it
+        return found
     sure: list[tuple[str, float]] = []
     weak: list[tuple[str, float]] = []
     unsure: list[tuple[str, float]] = []
-    labels = list(table.groupby("label", sort=False))
-    for label, part in labels:
-        rho, low, high = correlation(part)
-        if math.isnan(rho):
-            continue
-        (sure if low > 0 else weak if high < 0 else unsure).append((str(label), rho))
+    for label, (rho, low, high) in known.items():
+        (sure if low > 0 else weak if high < 0 else unsure).append((label, rho))
     for blocks, words in ((sure, "a more selective channel moves its own class more"),
                           (weak, "a more selective channel moves its own class less"), (unsure, "it cannot be told")):
         if blocks:
             values = [rho for _, rho in blocks]
             between = f"{min(values):+.2f}" if len(values) == 1 else f"{min(values):+.2f} to {max(values):+.2f}"
             by_chance = "" if blocks is unsure else (
-                f"{len(blocks)} of {len(labels)} blocks, by chance in about {(1 - CONFIDENCE) / 2 * len(labels):.1g}; ")
+                f"{len(blocks)} of {len(known)} blocks, by chance in about {(1 - CONFIDENCE) / 2 * len(known):.1g}; ")
             alone = "each by itself" if len(blocks) > 1 else "by itself"
             found.append(f"In {named(stats, [label for label, _ in blocks])}, {alone}, {words} ({by_chance}rank "
                          f"correlation {between}).")

@@ -171,9 +171,12 @@ def test_sentences(stats):
                                "blocks, by chance in about 0.05; rank correlation ")
     assert found[3].startswith("In **SE_3_1**, by itself, it cannot be told (rank correlation ")
     weak = selectivity_findings(stats, strong.assign(own=strong["own"].to_numpy()[::-1]))
-    assert "all taken together, a more selective channel moves its own class less: rank" in weak[1]
+    assert "Within **SE_2_1** a more selective channel moves its own class less: rank" in weak[1]
     open_ = selectivity_findings(stats, none)
-    assert "together, whether a more selective channel moves its own class more cannot be told: rank" in open_[1]
+    assert "**SE_3_1** whether a more selective channel moves its own class more cannot be told: rank" in open_[1]
+    assert len(weak) == len(open_) == 2  # of one block there is nothing else to take together or apart
+    rest = selectivity_findings(stats, pd.concat([strong, none, made(5, 0.1, "SE_4_1")]))
+    assert rest[2] == found[2]  # of five channels no correlation is told, by chance or otherwise
     assert selectivity_findings(stats, strong[:0]) == []
     few = selectivity_findings(stats, strong[:5].assign(own=-1e-6))[0]
     assert "it is fewer than one and fewer than one on average" in few and "by 0.00 points in the own class" in few
