@@ -189,7 +189,7 @@ def depth_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
     if median.empty:
         found.append("How class-specific the gates are cannot be told: every channel is dead, open or constant.")
     else:
-        above, chance = _beside_chance(median, rows.get("shuffled"), images, classes)
+        above, chance = _beside_chance(gate["median"], rows.get("shuffled"), images, classes)
         found += [chance, *_left_out(gate)]
         if above.any():  # what is said of noise would be noise
             margin = max(NEGLIGIBLE, _unrelated(0.95, images, classes))
@@ -628,8 +628,11 @@ def _tally(difference: pd.Series, margin: float) -> str:
     more, less = int((told > margin).sum()), int((told < -margin).sum())
     unknown = difference.isna()
     if len(difference) == 1:
+        difference = told.iloc[0]
+        # where two decimals would hide that it is beyond the margin, or not, there are three
+        close = (abs(round(difference, 2)) > round(margin, 3)) != (abs(difference) > margin)
         return (f"the class accounts for {_word(more, less, margin)} of the median channel's variance (difference of "
-                f"ω² {_decimal(told.iloc[0], sign=True)})")
+                f"ω² {f'{difference:+.3f}' if close else _decimal(difference, sign=True)})")
     return (f"the class accounts for more of the median channel's variance in {more}, for less in {less} and for as "
             f"much (within {margin:.2g}) in {len(told) - more - less} of {_number(len(told), 'block')} (median "
             f"difference of ω² {_decimal(told.median(), sign=True)})"
@@ -637,7 +640,12 @@ def _tally(difference: pd.Series, margin: float) -> str:
 
 
 def _beside_chance(gate: pd.Series, shuffled: pd.DataFrame | None, images: int, classes: int) -> tuple[pd.Series, str]:
-    """In which blocks the gate is more class-specific than it would be by chance, and sentences that say so."""
+    """In which blocks the gate is more class-specific than it would be by chance, and sentences that say so.
+
+    Of blocks without a number, nan, nothing is said but that they are not among those.
+    """
+    labels, gate = gate.index, gate.dropna()
+    told = "" if len(gate) == len(labels) else " of which it can be told"
     # the labels were dealt out once, and channels that go together err together: all of a block may lie high or low by
     # chance. So the bound is not let under what is known of unrelated labels, for as many blocks as are looked at
     known = _unrelated(1 - 0.05 / len(gate), images, classes)
@@ -645,20 +653,22 @@ def _beside_chance(gate: pd.Series, shuffled: pd.DataFrame | None, images: int, 
     if shuffled is not None:
         bound = shuffled["q95"].reindex(gate.index).fillna(known).clip(known)
     above, one = gate > bound, len(gate) == 1
-    every = f"**{gate.index[0]}**, the only block," if one else "both blocks" if len(gate) == 2 else (
+    every = f"**{gate.index[0]}**, the only block{told}," if one else "both blocks" if len(gate) == 2 else (
         f"all {len(gate)} blocks")
+    names, others = (_named(which.reindex(labels, fill_value=False)) for which in (above, ~above))
     chance = (f"By chance, with labels dealt at random to {_number(images, 'picture')} of {classes:,} classes, it "
               f"would be at most {known:.3f}{'' if one else f' in {every}'}, 19 times out of 20"
               + ("" if shuffled is None else "; where the same gates gave more with shuffled labels, that counts as "
                                              "chance") + ".")
     if above.all():
-        return above, f"In {every} the gate's median ω² is above chance{'' if one else f': {_named(above)}'}. {chance}"
+        return above, (f"In {every}{'' if one else told} the gate's median ω² is above chance"
+                       f"{'' if one else f': {names}'}. {chance}")
     if one:
         return above, f"In {every} the gate's median ω² is not above chance. {chance}"
     if not above.any():
-        return above, f"In none of {len(gate)} blocks is the gate's median ω² above chance. {chance}"
-    return above, (f"In {above.sum()} of {len(gate)} blocks the gate's median ω² is above chance: {_named(above)}; in "
-                   f"{_named(~above)} it is not. {chance}")
+        return above, f"In none of {len(gate)} blocks{told} is the gate's median ω² above chance. {chance}"
+    return above, (f"In {above.sum()} of {len(gate)} blocks{told} the gate's median ω² is above chance: {names}; in "
+                   f"{others} it is not. {chance}")
 
 
 def _left_out(gate: pd.DataFrame) -> list[str]:

@@ -506,7 +506,8 @@ def test_the_bound_of_chance_is_for_all_blocks_looked_at(blocks):
     assert findings([bound - 1e-6, *rest])[0].startswith(below)
     assert findings([bound + 1e-6, *rest])[0].startswith(above)
     # a block without a channel left is not looked at
-    assert findings([bound + 1e-6, *rest, np.nan])[0] == findings([bound + 1e-6, *rest])[0]
+    assert findings([bound + 1e-6, *rest, np.nan])[0].replace(" of which it can be told", "") == (
+        findings([bound + 1e-6, *rest])[0])
 
 
 def test_the_bound_of_chance_is_that_of_a_simulation():
@@ -756,6 +757,25 @@ def test_of_one_block_nothing_is_counted(control, word):
     for source in ("random weights", "squeezed input"):
         assert f"the class accounts for {word}. " in the(found, source)
     assert not [sentence for sentence in found if "of 1 block" in sentence]
+
+
+def test_two_decimals_do_not_hide_that_a_difference_is_beyond_the_margin():
+    """ "As much (within 0.029)" and a difference of −0.03 contradict each other."""
+    assert 0.028 < unrelated(0.95) < 0.0295
+    assert "for as much (within 0.029) of the median channel's variance (difference of ω² -0.028)" in the(
+        findings([0.472], squeeze=0.5), "squeezed input")
+    assert "for less of the median channel's variance (difference of ω² -0.03)" in the(
+        findings([0.47], squeeze=0.5), "squeezed input")
+
+
+def test_a_block_of_which_nothing_is_told_is_in_no_range():
+    found = findings([0.1, np.nan, 0.3, 0.2])[0]
+    assert found.startswith("In all 3 blocks of which it can be told the gate's median ω² is above chance: **SE_2_1**, "
+                            "**SE_2_3**, **SE_3_1**. By chance,")
+    assert "In **SE_2_1**, the only block of which it can be told, the" in findings([0.1, np.nan])[0]
+    assert "In none of 2 blocks of which it can be told is" in findings([0.0, np.nan, 0.0])[0]
+    assert findings([0.1, np.nan, 0.0])[0].startswith(
+        "In 1 of 2 blocks of which it can be told the gate's median ω² is above chance: **SE_2_1**; in **SE_2_3** it is")
 
 
 def test_a_block_that_falls_out_is_named_with_the_reason():
