@@ -1,6 +1,8 @@
 """What the tests of all pages look at in an ``AppTest``."""
+import ast
 import io
 import re
+from copy import copy
 
 import numpy as np
 import pandas as pd
@@ -38,3 +40,41 @@ def fine(app, errors: int = 0) -> None:
     assert all("\n" not in sentence and "Traceback" not in sentence for sentence in said)
     written = "\n".join(sentences([*app.markdown, *app.caption, *app.info]))
     assert not re.search(r"\bnan\b|\bNone\b(?! of)", written), written
+
+
+class Scripts:
+    """Runs the scripts beside the figures. What several of them begin with, a network and a sweep over sizes for
+    instance, runs once: statements are the same where they are written the same, come after the same ones, and find
+    the same under the names that were imported.
+    """
+
+    def __init__(self):
+        self._after: dict[tuple, dict] = {}  # statements → the names that they leave
+
+    def result(self, script: str) -> pd.DataFrame:
+        """The table that a script ends with; its last statement, which prints it, always runs."""
+        body = ast.parse(script).body
+        imports = [statement for statement in body if isinstance(statement, ast.Import | ast.ImportFrom)]
+        imported: dict = {}
+        _run(imports, imported)
+        names, done = dict(imported), ()
+        for statement in body:
+            if statement in imports:
+                continue
+            found = {node.id: id(imported[node.id]) for node in ast.walk(statement)
+                     if isinstance(node, ast.Name) and node.id in imported}
+            done = *done, (ast.unparse(statement), *sorted(found.items()))
+            if statement is body[-1] or done not in self._after:
+                _run([statement], names)
+                self._after[done] = _apart({name: value for name, value in names.items() if name not in imported})
+            names |= _apart(self._after[done])
+        return names["result"]
+
+
+def _run(statements: list[ast.stmt], names: dict) -> None:
+    exec(compile(ast.Module(statements, []), "script", "exec"), names)
+
+
+def _apart(names: dict) -> dict:
+    """With lists and dictionaries of their own, which a script may fill."""
+    return {name: copy(value) if isinstance(value, list | dict) else value for name, value in names.items()}

@@ -5,6 +5,8 @@ import pytest
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
+from tests.app.checks import Scripts
+
 APP = Path(__file__).resolve().parents[2] / "app.py"
 
 
@@ -32,3 +34,9 @@ def start():
         app.query_params.update(parameters)
         return app.run() if run else app
     return open_link
+
+
+@pytest.fixture(scope="module")
+def run_script():
+    """``run_script(section.script)``: the table that it gives."""
+    return Scripts().result

@@ -177,12 +177,11 @@ def test_sentences_follow_from_the_tables(which, request, expected, model):
 
 @pytest.mark.parametrize(("which", "key"), [
     ("first", "size_cam"), ("first", "fig3_lines"), *(("chosen", key) for key in OF_PHOTO + OF_DATA)])
-def test_the_script_gives_the_table(which, key, request, monkeypatch, capsys):
+def test_the_script_gives_the_table(which, key, run_script, request, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    section, names = sections(request.getfixturevalue(which))[key], {}
-    exec(compile(section.script, "script", "exec"), names)
-    pd.testing.assert_frame_equal(names["result"].reset_index(drop=True), section.table.reset_index(drop=True),
-                                  rtol=1e-3, atol=1e-4)
+    section = sections(request.getfixturevalue(which))[key]
+    pd.testing.assert_frame_equal(run_script(section.script).reset_index(drop=True),
+                                  section.table.reset_index(drop=True), rtol=1e-3, atol=1e-4)
     assert capsys.readouterr().out
 
 
