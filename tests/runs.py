@@ -1,6 +1,7 @@
 """Tiny networks with SE and SK blocks, and data sets of tens of pictures."""
 import copy
 import io
+from collections import OrderedDict
 from functools import cache
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import nn
 from torchvision import transforms
 
 from senet_viz.collecting import Settings, collect
+from senet_viz.data.datasets import Pictures
 from senet_viz.layers import SelectiveKernel, SqueezeExcite
 from senet_viz.models import Model
 from senet_viz.models.resnet import ResNet
@@ -68,6 +70,16 @@ def _made(attention: str) -> nn.Module:
     return module.eval()
 
 
+def small_module() -> nn.Module:
+    """A stem, one SE block, one SK unit, a head: for tests of what is written, and when, whatever the network."""
+    with torch.random.fork_rng():
+        torch.manual_seed(2)
+        return nn.Sequential(OrderedDict(
+            stem=nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU(inplace=True)),
+            se=SqueezeExcite(4, 2), sk=SelectiveKernel(4, min_width=4, stride=2),
+            pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), fc=nn.Linear(4, CLASSES))).eval()
+
+
 def make_model(attention: str = "se+sk", module: nn.Module | None = None) -> Model:
     transform = transforms.Compose([transforms.Resize((SIDE, SIDE)), transforms.ToTensor(),
                                     transforms.Normalize((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))])
@@ -85,9 +97,21 @@ def picture(seed: int, label: int = 0) -> bytes:
     rng = np.random.default_rng(seed)
     coarse = rng.integers(0, 256, (6, 6, 3)).astype(float) + (label * 37 % 90)
     pixels = np.kron(coarse, np.ones((5, 5, 1))) + rng.normal(0, 20, (30, 30, 3))
+    return png(Image.fromarray(pixels.clip(0, 255).astype(np.uint8)))
+
+
+def png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def noise(labels: list[int], side: int = 30, classes: int | None = None) -> Pictures:
+    """Pictures in memory."""
+    rng = np.random.default_rng(7)
+    content = [png(Image.fromarray(rng.integers(0, 256, (6, 6, 3), np.uint8)).resize((side, side))) for _ in labels]
+    names = [f"class {k}" for k in range(max(labels, default=-1) + 1 if classes is None else classes)]
+    return Pictures(content.__getitem__, labels, names)
 
 
 def class_folders(root: Path, count: int) -> Path:
@@ -138,6 +162,13 @@ def run(data_set, settings):
         keywords = {"workers": 0, "progress": False, **keywords}
         return collect(model or make_model(), data_set if data is None else data, out, settings(**(options or {})),
                        **keywords)
+    return run_it
+
+
+def with_small_network(run):
+    """``run`` with the network of ``small_module`` where none is given."""
+    def run_it(out: Path, model: Model | None = None, data=None, **keywords) -> Statistics:
+        return run(out, model or make_model("se+sk", small_module()), data, **keywords)
     return run_it
 
 

@@ -38,6 +38,12 @@ def whole(run, many, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def unsampled(run, many, tmp_path_factory):
+    return run(tmp_path_factory.mktemp("unsampled") / "out", data=many,
+               options={"batch_size": 32, "shard_size": 50, "sample": 0})
+
+
+@pytest.fixture(scope="module")
 def view(many):
     """All pictures in the order of the data, and their classes."""
     model, pictures = make_model(), open_pictures(many)
@@ -194,11 +200,10 @@ def test_of_more_pictures_a_sample_is_kept_and_the_rest_is_the_same(run, whole, 
         stats.measures(block, "random")
 
 
-def test_without_a_sample_it_says_what_it_lacks(run, many, tmp_path):
-    stats = run(tmp_path / "out", data=many, options={"batch_size": 32, "shard_size": 50, "sample": 0})
+def test_without_a_sample_it_says_what_it_lacks(run, unsampled, many, tmp_path):
     for function in (summaries.dimension, summaries.hidden_units, lambda s: s.components(s.blocks[0])):
         with pytest.raises(ValueError, match="do not tell how channels move together"):
-            function(stats)
+            function(unsampled)
     with pytest.raises(ValueError, match="sample is a number of pictures"):
         run(tmp_path / "other", data=many, options={"sample": -1})
 
@@ -264,7 +269,7 @@ def test_rank_0_is_the_mean(whole):
     np.testing.assert_allclose(nearest, whole.overall_mean(block)[None].repeat(2, 0), atol=1e-6)
 
 
-def test_ranks_that_cannot_be_made(whole, run, many, tmp_path):
+def test_ranks_that_cannot_be_made(whole, unsampled):
     last = whole.blocks[-1]
     with pytest.raises(sv.EditError, match=rf"the statistics hold the first 8 directions of {last.label}, and no more"):
         sv.inspect(make_model(), torch.rand(1, 3, 24, 24), edits=[sv.Edit(last.label, whole.rank(9))])
@@ -273,9 +278,8 @@ def test_ranks_that_cannot_be_made(whole, run, many, tmp_path):
     with pytest.raises(sv.EditError, match="does not fit"):
         sv.inspect(make_model(), torch.rand(1, 3, 24, 24), edits=[sv.Edit("*", {
             block.name: whole.rank(1)[whole.blocks[0].name] for block in whole.blocks})])
-    none = run(tmp_path / "out", data=many, options={"batch_size": 32, "shard_size": 50, "sample": 0})
     with pytest.raises(ValueError, match="do not tell how channels move together"):
-        none.rank(1)
+        unsampled.rank(1)
 
 
 def test_evaluations_of_ranks(whole, many, tmp_path):
