@@ -549,7 +549,8 @@ def _controls(median: pd.Series, rows: dict[str, pd.DataFrame], margin: float) -
     for source, words, more in (
             ("random", f"the same network with random weights, drawn {drawn}",
              "Another draw of the weights may give other numbers." if draws == 1 else
-             "What lies within the range of the draws counts as being as much."),
+             "What lies within the range of the draws counts as being as much; differences are from the end of that "
+             "range that is nearer."),
             ("squeeze", "its own squeezed input z",
              "These are shares of variance, not of what can be known: a gate computed from z alone holds no more about "
              "the class than z does.")):
@@ -628,11 +629,11 @@ def _tally(difference: pd.Series, margin: float) -> str:
     more, less = int((told > margin).sum()), int((told < -margin).sum())
     unknown = difference.isna()
     if len(difference) == 1:
-        difference = told.iloc[0]
+        value = float(told.iloc[0])
         # where two decimals would hide that it is beyond the margin, or not, there are three
-        close = (abs(round(difference, 2)) > round(margin, 3)) != (abs(difference) > margin)
+        close = (abs(round(value, 2)) > round(margin, 3)) != (abs(value) > margin)
         return (f"the class accounts for {_word(more, less, margin)} of the median channel's variance (difference of "
-                f"ω² {f'{difference:+.3f}' if close else _decimal(difference, sign=True)})")
+                f"ω² {f'{value:+.3f}' if close else _decimal(value, sign=True)})")
     return (f"the class accounts for more of the median channel's variance in {more}, for less in {less} and for as "
             f"much (within {margin:.2g}) in {len(told) - more - less} of {_number(len(told), 'block')} (median "
             f"difference of ω² {_decimal(told.median(), sign=True)})"

@@ -686,7 +686,8 @@ def test_what_lies_within_the_range_of_the_draws_is_as_much():
     assert the(found, "random weights") == (
         "Beside the same network with random weights, drawn 3 times, the class accounts for more of the median "
         f"channel's variance in 1, for less in 1 and for as much (within {unrelated(0.95):.2g}) in 1 of 3 blocks "
-        "(median difference of ω² 0.00). What lies within the range of the draws counts as being as much.")
+        "(median difference of ω² 0.00). What lies within the range of the draws counts as being as much; "
+        "differences are from the end of that range that is nearer.")
 
 
 def test_ranks_and_what_a_classifier_tells_beside_the_shares():
@@ -775,7 +776,7 @@ def test_a_block_of_which_nothing_is_told_is_in_no_range():
     assert "In **SE_2_1**, the only block of which it can be told, the" in findings([0.1, np.nan])[0]
     assert "In none of 2 blocks of which it can be told is" in findings([0.0, np.nan, 0.0])[0]
     assert findings([0.1, np.nan, 0.0])[0].startswith(
-        "In 1 of 2 blocks of which it can be told the gate's median ω² is above chance: **SE_2_1**; in **SE_2_3** it is")
+        "In 1 of 2 blocks of which it can be told the gate's median ω² is above chance: **SE_2_1**; in **SE_2_3** it")
 
 
 def test_a_block_that_falls_out_is_named_with_the_reason():
