@@ -3,7 +3,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .drawing import Drawing
-from .style import ANGLES, colour, finish, hover_name, in_blocks, last_branch, mark_stages, shorten, symbol
+from .style import ANGLES, colour, finish, hover_name, in_blocks, last_branch, mark_stages, reach, shorten, symbol
 
 
 def all_blocks(summary: pd.DataFrame) -> go.Figure:
@@ -40,7 +40,10 @@ def all_blocks(summary: pd.DataFrame) -> go.Figure:
     figure.update_yaxes(title=title, range=[low - 0.03, high + 0.03])
     spread = table.iloc[table["std"].argmax()]
     alt = (f"Distribution of the {title} over channels {in_blocks(len(labels))} for {len(pictures)} "
-           f"picture{'s' * (len(pictures) != 1)}. Block means run from {table['mean'].min():.2f} to "
-           f"{table['mean'].max():.2f}; the widest spread is in {spread['label']} (standard deviation "
-           f"{spread['std']:.2f}).")
+           f"picture{'s' * (len(pictures) != 1)}. ")
+    if len(table) == 1:
+        alt += f"In {spread['label']} the mean is {spread['mean']:.2f}, the standard deviation {spread['std']:.2f}."
+    else:
+        alt += (f"Means: {reach(table['mean'], '.2f')}; the widest spread is in {spread['label']} (standard deviation "
+                f"{spread['std']:.2f}).")
     return finish(figure, alt=alt, height=460)

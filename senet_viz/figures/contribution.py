@@ -3,7 +3,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from .drawing import Drawing
-from .style import ANGLES, colour, dash, finish, hover_name, in_blocks, last_branch, mark_stages, shorten, symbol
+from .style import ANGLES, colour, dash, finish, hover_name, in_blocks, last_branch, mark_stages, reach, shorten, symbol
 
 
 def contribution(table: pd.DataFrame) -> go.Figure:
@@ -49,8 +49,7 @@ def contribution(table: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(type="category", autotickangles=ANGLES)
     figure.update_xaxes(title="attention block, in network order", row=2, col=1)
     alt = (f"Mean gate and share of norm {in_blocks(table['block'].nunique())} for {len(pictures)} "
-           f"picture{'s' * (len(pictures) != 1)}: mean gates from "
-           f"{table['gate'].min():.2f} to {table['gate'].max():.2f}, shares from {table[quantity].min():.2f} to "
-           f"{table[quantity].max():.2f}.")
+           f"picture{'s' * (len(pictures) != 1)}: mean gate {reach(table['gate'], '.2f')}, share "
+           f"{reach(table[quantity], '.2f')}.")
     return finish(figure, alt=alt, height=620, legend_layout={"y": 1.12}, margin={"t": 110})
 

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 from PIL import Image
 
 from .drawing import Drawing
-from .style import DIVERGING, SEQUENTIAL, finish, shorten
+from .style import DIVERGING, SEQUENTIAL, finish, reach, shorten
 
 CELL, SMALL_CELL = 190, 140  # pixels of a panel's side, for up to three pictures and for more
 GAP, LINE = 8, 17
@@ -106,8 +106,9 @@ def gate_change(
     The two share one colour scale within a picture; the third column is their difference, on a scale around 0.
     """
     panels = [list(change_panels(before[name], after[name], names).values()) for name in pictures]
-    norms = [np.linalg.norm(after[n] - before[n]) / norm for n in pictures if (norm := np.linalg.norm(before[n]))]
-    changed = (f"the gate changed the map by {min(norms):.0%} to {max(norms):.0%} of its norm" if norms
+    norms = [float(np.linalg.norm(after[n] - before[n]) / norm) for n in pictures
+             if (norm := np.linalg.norm(before[n]))]
+    changed = (f"the gate changed the map by {reach(norms, '.0%').removeprefix('from ')} of its norm" if norms
                else "without the gate the map is empty")
     alt = (f"Class evidence at {label} without and with the gate, same channel weights, for {len(pictures)} "
            f"picture{'s' * (len(pictures) != 1)}: {changed}.")

@@ -2,6 +2,7 @@
 import html
 import math
 import textwrap
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -113,7 +114,7 @@ def signed_percent(*values: ArrayLike) -> str:
 
 
 def span(values: pd.Series, form: str) -> str:
-    """The smallest and the largest number, with the labels they have; a single one alone.
+    """The smallest and the largest number, with the labels they have; one that all have alone.
 
     Args:
         values: a row or more; their index is the labels.
@@ -122,7 +123,15 @@ def span(values: pd.Series, form: str) -> str:
     low, high = values.idxmin(), values.idxmax()
     if len(values) == 1:
         return f"{values.min():{form}} in {low}"
-    return f"from {values.min():{form}} in {low} to {values.max():{form}} in {high}"
+    ends = [f"{end:{form}}" for end in (values.min(), values.max())]
+    return f"{ends[0]} in all" if ends[0] == ends[1] else f"from {ends[0]} in {low} to {ends[1]} in {high}"
+
+
+def reach(values: Sequence[float] | pd.Series, form: str) -> str:
+    """The same without labels; nan is no number."""
+    found = pd.Series(values)
+    ends = [f"{end:{form}}" for end in (found.min(), found.max())]
+    return ends[0] if ends[0] == ends[1] else f"from {ends[0]} to {ends[1]}"
 
 
 def last_branch(table: pd.DataFrame) -> pd.DataFrame:

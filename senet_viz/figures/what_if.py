@@ -17,11 +17,12 @@ from .style import (
     mark_stages,
     shorten,
     signed_percent,
+    span,
     symbol,
 )
 
 AGAINST = "against the mean of all classes"
-QUANTITIES = {"lead_change": ("logit", "+.2f"), "probability_change": ("probability", "+.1%")}
+QUANTITIES = {"lead_change": ("logit", "+z.2f"), "probability_change": ("probability", "+z.1%")}
 
 
 def edit_effects(table: pd.DataFrame, *, quantity: str = "lead_change", by: str = "label", group: str = "edit",
@@ -66,10 +67,11 @@ def edit_effects(table: pd.DataFrame, *, quantity: str = "lead_change", by: str 
     parts = []
     for each in groups:
         rows = table[table[group] == each].set_index(by)[quantity]
-        parts.append(f"{each} from {rows.min():{style}} ({rows.idxmin()}) to {rows.max():{style}} ({rows.idxmax()})")
+        parts.append(f"{each} {span(rows, style)}")
     followed = " ".join([f"{name} of {', '.join(classes)}", *against])
-    alt = (f"Change of the {followed} in {len(places)} places: {'; '.join(parts)}; another class is the most probable "
-           f"in {int((table['class'] != table['class_before']).sum())} of {len(table)} cases.")
+    alt = (f"Change of the {followed} in {len(places)} place{'s' * (len(places) != 1)}: {'; '.join(parts)}; "
+           f"another class is the most probable in {int((table['class'] != table['class_before']).sum())} of "
+           f"{len(table)} cases.")
     return finish(figure, alt=alt, legend=len(groups) > 1)
 
 

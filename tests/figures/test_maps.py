@@ -121,13 +121,15 @@ def test_gate_change_shares_one_scale_and_shows_the_difference():
     assert first.zmax == second.zmax == 3 and first.zmin == second.zmin == 0
     assert (change.zmin, change.zmax) == (-3, 3)
     changed = np.linalg.norm([2, 3]) / np.linalg.norm([1, -2])
-    assert f"{changed:.0%} to {changed:.0%}" in figure.layout.meta["alt"]
+    assert f"by {changed:.0%} of its norm" in figure.layout.meta["alt"]
+    two = gate_change(pictures("a", "b"), before | {"b": before["a"]}, after | {"b": before["a"]}, "SE_2_1")
+    assert f"by 0% to {changed:.0%} of its norm" in two.layout.meta["alt"]
 
 
 def test_gate_change_of_an_open_gate_and_of_nothing():
     same = {"a": np.array([[1.0, -2.0]])}
     figure = gate_change(pictures("a"), same, same, "SE_2_1")
-    assert "0% to 0%" in figure.layout.meta["alt"] and panel(figure, 0, 2, 3).zmax > 0
+    assert "by 0% of its" in figure.layout.meta["alt"] and panel(figure, 0, 2, 3).zmax > 0
     zeros = {"a": np.zeros((2, 2))}
     for after in (zeros, {"a": np.ones((2, 2))}):  # a share of nothing is no percentage
         alt = gate_change(pictures("a"), zeros, after, "SE_2_1").layout.meta["alt"]

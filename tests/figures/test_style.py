@@ -16,6 +16,7 @@ from senet_viz.figures.style import (
     hover_name,
     in_blocks,
     mark_stages,
+    reach,
     shorten,
     signed_percent,
     span,
@@ -142,6 +143,8 @@ def test_one_block_is_no_range():
     values = pd.Series({"SE_2_1": 0.256, "SE_3_1": 0.1, "SE_4_1": 0.3})
     assert (span(values, ".1f"), in_blocks(3)) == ("from 0.1 in SE_3_1 to 0.3 in SE_4_1", "in 3 blocks")
     assert (span(values[:1], ".2f"), in_blocks(1)) == ("0.26 in SE_2_1", "in 1 block")
+    assert span(values, ".0f") == "0 in all" and reach([0.256, 0.3, float("nan")], ".1f") == "0.3"
+    assert reach(values, ".1f") == "from 0.1 to 0.3"
 
 
 @pytest.mark.parametrize(("low", "wanted"), [(-0.6, "+.0%"), (-0.05, "+.0%"), (-0.02, "+.1%"), (-0.004, "+.2%"),

@@ -36,7 +36,9 @@ def test_a_bar_a_block_and_edit(effects, quantity, stage_marks):
     for text in (figure.layout.yaxis.title.text, figure.layout.meta["alt"]):
         assert (against in text) == (quantity == "lead_change")
     alt = figure.layout.meta["alt"]
-    assert f"1 from {least} (SE_2_1)" in alt and f"to {most} (SE_3_1)" in alt
+    assert f"in 2 places: 1 from {least} in SE_2_1 to " in alt and f"to {most} in SE_3_1" in alt
+    one = edit_effects(table[table["label"] == "SE_2_1"], quantity=quantity).layout.meta["alt"]
+    assert f"in 1 place: 1 {least} in SE_2_1; mean gate" in one
     assert "another class is the most probable in 1 of 4 cases" in alt
 
 
