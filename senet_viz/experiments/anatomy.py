@@ -292,7 +292,8 @@ def describe(found: Anatomy, stats: Statistics | None = None) -> str:
             text += f" It has no hidden layer: one {first} leads from {vector} to the gate."
         else:
             text += f" {_hidden(found, stats)}"
-    text += (f" The gate runs from {float(gate.min()):.3f} to {float(gate.max()):.3f}"
+    low, high = f"{float(gate.min()):.3f}", f"{float(gate.max()):.3f}"
+    text += ((f" The gate runs from {low} to {high}" if low != high else f" The gate is {low} in every channel")
              + (f", the {found.excitation} of the last layer's output" if found.excitation else "") + ".")
     product = "Σ a·U" if block.branches > 1 else "s·U"
     text += (f" {product} is computed here and was not seen, for no part of the network gives that sum" if
@@ -390,11 +391,12 @@ def describe_channel(found: Anatomy, channel: int) -> tuple[str, str]:
     """What happens to one channel: a sentence, and a short line for beside its picture."""
     block, gate = found.block, found.gate[:, channel]
     if block.branches == 1:
-        rank = int((found.gate[0] > gate[0]).sum()) + 1
+        rank, others = int((found.gate[0] > gate[0]).sum()) + 1, int((found.gate[0] == gate[0]).sum()) - 1
+        shared = f", which it shares with {others} more" * (others > 0)
         z = found.squeezed
         pooled = "" if found.squeeze is None or z is None else f" Its {found.squeeze} is {float(z[channel]):.3f}."
         return (f"Channel {channel}: every value of the map is multiplied by the gate {float(gate[0]):.3f}, rank "
-                f"{rank} of {block.channels}.{pooled} Both maps share one colour scale.",
+                f"{rank} of {block.channels}{shared}.{pooled} Both maps share one colour scale.",
                 f"gate {float(gate[0]):.3f} (#{rank})")
     terms = " + ".join(f"{float(a):.3f} · {kernel_name(block, m)}" for m, a in enumerate(gate))
     chosen = kernel_name(block, int(gate.argmax()))

@@ -95,7 +95,7 @@ class PictureSections:
             "pixels": PIXELS if self.answer.task == SEGMENTATION else "", "kernel": kernel,
             "what": f"weight of the {kernel} branch" if kernel else "gate",
             "share": "how much the gated maps weigh in the sum that they enter" if weighed
-            else "here no addition follows a gate; what it leaves of its input's norm"}
+            else "no addition follows one here, so the share is what it leaves of its input's norm"}
         title, lead, more = HEADS[name]
         return title, lead.format(**words), more.format(**words)
 

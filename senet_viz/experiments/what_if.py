@@ -479,6 +479,10 @@ def describe_gates(table: pd.DataFrame, block: AttentionBlock) -> str:
 def describe_ranking(table: pd.DataFrame, block: AttentionBlock) -> str:
     """Which channels ``each_channel`` tried, in a sentence (Markdown)."""
     by = f" by the weight of {kernel_name(block, -1)}" if block.branches > 1 else ""
+    channels = table.drop_duplicates("channel")
+    if len(channels) > 1 and channels["gate"].nunique() == 1:  # of those there is no first
+        return (f"{len(channels)} of {block.channels} channels in **{block.label}** than which none is more excited: "
+                f"the {quantity(block)} is {channels['gate'].iloc[0]:.3f} in each of them.")
     return (f"The {table['channel'].nunique()} most excited of {block.channels} channels in **{block.label}**{by}, the "
             f"most excited first.")
 
@@ -540,7 +544,7 @@ def describe_travel(table: pd.DataFrame) -> str:
             f"change{'s' * (len(moved) == 1)} by more than {NOTICED:g} a gate on average")
     if not most["difference"]:
         return f"{text}; none changes at all."
-    last = f"; the last to do so is **{moved['label'].iloc[-1]}**" if len(moved) else ""
+    last = f"; the last to do so is **{moved['label'].iloc[-1]}**" if len(moved) > 1 else ""
     return f"{text}, most **{most['label']}** ({most['difference']:.3f}){last}."
 
 
@@ -575,8 +579,10 @@ def describe_swap(table: pd.DataFrame, picture: str, other: str) -> str:
     text += (f"stays **{plain(whole['class'])}**." if whole["class"] == whole["class_before"] else
              f"turns from **{plain(whole['class_before'])}** to **{plain(whole['class'])}**.")
     if not rest:
+        change = (f"changes by {whole['lead_change']:+.3g}{_apart(whole)}" if whole["lead_change"] else
+                  "does not change")
         return (f"{text} Both pictures are most probably {plain(own)}, so there is no class to move towards; its "
-                f"logit, {AGAINST}, changes by {whole['lead_change']:+.2f}{_apart(whole)}.")
+                f"logit, {AGAINST}, {change}.")
     towards = wide[rest[0]] - wide[own]
     single = towards.drop(ALL)
     where = "towards" if towards[ALL] > 0 else "away from" if towards[ALL] < 0 else "neither towards nor away from"

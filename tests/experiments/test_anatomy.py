@@ -248,6 +248,15 @@ def test_a_block_that_moves_comes_first():
     assert anatomy.default_block(labels[2:], stats) == anatomy.default_block(labels, None) == "SE_5_1"
 
 
+def test_a_gate_that_is_always_open_has_no_range_and_no_first_channel(batch):
+    torch.manual_seed(0)
+    model = model_of(slim_resnet50("se", num_classes=5, widths=(4, 8, 8, 8), min_width=4))
+    nn.init.constant_(model.module.get_submodule("layer4.2.se.expand").bias, 60.0)
+    found = anatomy.dissect(model, batch, "SE_5_3")
+    assert " The gate is 1.000 in every channel, the sigmoid of the last layer's output." in anatomy.describe(found)
+    assert "the gate 1.000, rank 1 of 32, which it shares with 31 more. " in anatomy.describe_channel(found, 7)[0]
+
+
 def test_sentences_are_the_numbers(se, batch):
     found = anatomy.dissect(se, batch, "SE_5_3")
     text, formulae = anatomy.describe(found), " ".join(anatomy.formulae(found))
@@ -256,4 +265,4 @@ def test_sentences_are_the_numbers(se, batch):
     assert r"\mathbb{R}^{4 \times 32}" in formulae and "r = 32 / 4 = 8" in formulae
     sentence, line = anatomy.describe_channel(found, 7)
     rank = int((found.gate[0] > found.gate[0, 7]).sum()) + 1
-    assert f"gate {float(found.gate[0, 7]):.3f}, rank {rank} of 32" in sentence and f"(#{rank})" in line
+    assert f"gate {float(found.gate[0, 7]):.3f}, rank {rank} of 32. " in sentence and f"(#{rank})" in line

@@ -164,6 +164,15 @@ def test_a_correlation_takes_more_blocks_than_two(of):
         sections.contribution().text)
 
 
+def test_what_a_share_is_where_no_addition_follows(of):
+    sections = of("se", "pot")
+    assert sections.head("contribution")[1].endswith(": how much the gated maps weigh in the sum that they enter.")
+    sections.__dict__["_contributions"] = sections.contribution().table.assign(share=np.nan)
+    assert sections.head("contribution")[1] == (
+        "A gate is not a contribution: no addition follows one here, so the share is what it leaves of its input's "
+        "norm.")
+
+
 def test_names_are_shown_letter_by_letter(made):
     assert "a \\*bug\\*" not in made["se", "opinion"][0].text and "class \\*5\\*" in made["se", "opinion"][0].text
     assert made["se", "cams"][1].class_labels[3] in made["se", "cams"][0].figure.layout.meta["alt"]

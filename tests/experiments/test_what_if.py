@@ -303,6 +303,34 @@ def test_sentences_of_an_edit(network):
     assert what_if.describe_travel(what_if.travel(before, before, [])) == ""
 
 
+def test_the_one_block_that_an_edit_reaches_is_named_once():
+    table = pd.DataFrame({"label": ["SE_2_1", "SE_3_1", "SE_4_1"], "difference": [0.5, 0.1, 0.001],
+                          "edited": [True, False, False]})
+    assert what_if.describe_travel(table) == (
+        "Of 2 unedited blocks behind the first edited one, **1** changes by more than 0.01 a gate on average, most "
+        "**SE_3_1** (0.100).")
+    assert what_if.describe_travel(table.assign(difference=0.1)).endswith("; the last to do so is **SE_4_1**.")
+
+
+def test_of_channels_with_one_gate_none_is_the_most_excited(network):
+    """A block that is always open has a gate of 1 in every channel: which come first is an accident."""
+    block = network("slim/se").blocks[0]
+    table = pd.DataFrame({"channel": [3, 3, 5, 5], "gate": [1.0] * 4, "edit": ["0", "1"] * 2})
+    assert what_if.describe_ranking(table, block) == (
+        f"2 of {block.channels} channels in **{block.label}** than which none is more excited: the gate is 1.000 in "
+        f"each of them.")
+    assert what_if.describe_ranking(table.assign(gate=[1.0, 1.0, 0.9, 0.9]), block) == (
+        f"The 2 most excited of {block.channels} channels in **{block.label}**, the most excited first.")
+    assert "The 1 most excited" in what_if.describe_ranking(table[:2], block)
+
+
+def test_a_pictures_own_gates_change_nothing(network):
+    table = what_if.swap(network("slim/se"), picture(), picture())
+    assert what_if.describe_swap(table.assign(lead_change=0.0), "a", "b").endswith(
+        "its logit, against the mean of all classes, does not change.")
+    assert what_if.describe_swap(table.assign(lead_change=0.001), "a", "b").endswith("changes by +0.001.")
+
+
 class Inflating(nn.Module):
     """A gated path that feeds a constant part of every class's logit: opening it raises all of them."""
 
