@@ -151,7 +151,8 @@ def removal_findings(curve: pd.DataFrame, unedited: float) -> list[str]:
                      " The gate chooses worse than chance." if gate["high"] < random["low"] else
                      " Whether the gate chooses better than chance cannot be told.")
         best = str(by_score["top1"].idxmax())
-        if best not in ("gate", "random") and "gate" in by_score.index:
+        if best not in ("gate", "random") and "gate" in by_score.index and (
+                by_score["low"][best] > by_score["high"]["gate"]):
             text += f" Most is left without those {SCORES[best]}."
         found.append(text)
     return found

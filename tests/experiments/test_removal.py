@@ -116,9 +116,11 @@ def test_sentences(gate, said):
 
 def test_what_leaves_more_than_the_gate_is_named():
     curve = pd.DataFrame({"score": ["gate", "output", "random"], "share": 0.25, "top1": [0.6, 0.61, 0.5],
-                          "low": [-0.03, -0.02, -0.13], "high": [-0.01, 0.0, -0.11]})
+                          "low": [-0.03, -0.009, -0.13], "high": [-0.01, 0.0, -0.11]})
     [found] = removal_findings(curve, 0.62)
     assert found.endswith("The gate chooses better than chance. Most is left without those with the least mean square "
                           "of s·U.")
+    [found] = removal_findings(curve.assign(low=[-0.03, -0.02, -0.13]), 0.62)  # the intervals meet
+    assert "61.0%" in found and "Most is left" not in found
     [found] = removal_findings(curve[curve["score"] != "output"], 0.62)
     assert "Most is left" not in found
