@@ -19,7 +19,7 @@ from .hooks import hooked, part_and_call
 from .kinds import kind_of
 from .search import Search, Use
 from .spatial import SpatialSearch, SpatialUse
-from .state import parts_of
+from .state import first_parameter, parts_of
 from .tracing import Call, Trace
 
 QUANTISED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
@@ -223,7 +223,8 @@ def network_of(model) -> nn.Module:
         ValueError: one sentence, for what is none, and for one whose parts cannot be watched.
     """
     module: Any = eager(model if isinstance(model, nn.Module) else getattr(model, "module", model))
-    if isinstance(module, nn.Module) and module in _watchable and not next(module.parameters(), torch.empty(0)).is_meta:
+    if isinstance(module, nn.Module) and module in _watchable and (
+            (parameter := first_parameter(module)) is None or not parameter.is_meta):
         return module  # looking at every part again would take as long as a small forward
     name = type(model).__name__
     if isinstance(module, torch.jit.ScriptModule):
@@ -280,7 +281,7 @@ def batch_of(batch, what: str = "a batch") -> torch.Tensor:
 
 def to_module(batch: torch.Tensor, module: nn.Module) -> torch.Tensor:
     """The batch on the device and in the float type of the network's first parameter."""
-    parameter = next(module.parameters(), None)
+    parameter = first_parameter(module)
     return batch if parameter is None else batch.to(parameter.device, parameter.dtype)
 
 

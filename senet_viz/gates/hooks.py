@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from .state import inspected
+from .state import inspected, part_at
 
 WAIT = 120.0  # seconds to wait for a model that another thread is using
 MULTIPLICATIONS = {"mul", "multiply", "rmul"}
@@ -84,6 +84,19 @@ class Hooks:
                 return function(args[0] if args else None, output)
         self._handles.append(part.register_forward_hook(hook))
 
+    def keep(self, place: str, kept: list[torch.Tensor]) -> None:
+        """Append a copy of each output of the submodule, with its graph.
+
+        What is asked most, in few steps: a network's weights have just gone through the processor's cache, so that each
+        function that a hook calls has to come from memory.
+        """
+        part, ours = self._at(place)
+
+        def hook(_, __, output):
+            if ours():
+                kept.append(output.clone())
+        self._handles.append(part.register_forward_hook(hook))
+
     def after_scripts(self, function: Callable) -> None:
         """Call ``function(inputs, output)`` after each TorchScript part, which takes no hooks of its own."""
         scripts = {id(part) for part in self.module.modules() if isinstance(part, torch.jit.ScriptModule)}
@@ -122,7 +135,7 @@ class Hooks:
     def _at(self, place: str) -> tuple[nn.Module, Callable[[], bool]]:
         """The submodule of a place, and whether a call of it is this place's, and of this thread."""
         path, number = part_and_call(place)
-        part = self.module.get_submodule(path)
+        part = part_at(self.module, path)
         if number is not None and path not in self._calls:
             self._count(path, part)
 

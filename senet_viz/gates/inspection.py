@@ -12,7 +12,7 @@ from .blocks import AttentionBlock, batch_of, blocks_of, network_of, to_module
 from .cam import channel_weights, weighted_sum
 from .edits import Edit, install
 from .hooks import Hooks, hooked, part_and_call
-from .points import on_branch, on_gate, on_gate_map, on_output, on_shortcut
+from .points import keep_gate, on_branch, on_gate_map, on_output, on_shortcut, pieces
 from .targets import logits_of, scores_of
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def inspect(
         seen = batch.clone() if layers else None
         install(hooks, blocks, edits, len(batch))
         for block in blocks:
-            on_gate(hooks, block, partial(recorder.gate, block))
+            keep_gate(hooks, block, recorder.kept.setdefault(block.name, []))
         for point in dict.fromkeys([*layers, *features]):
             recorder.watch(hooks, module, point, point in layers)
         returned = module(batch)
@@ -234,7 +234,7 @@ def inspect(
     # autograd needs no hooks: others may use the model while gradients are computed
     view = View(
         logits=logits.detach().float() if logits is not None else batch.new_empty(len(batch), 0).float(),
-        gates=recorder.gates,
+        gates={block.name: recorder.gate(block) for block in blocks},
         features={point: recorder.feature(point) for point in features},
         cams={}, weights={}, blocks=blocks, output=_detached(returned), _samples=samples,
         _model=None if isinstance(model, nn.Module) else model, _name=getattr(model, "name", type(module).__name__),
@@ -296,17 +296,14 @@ class _Recorder:
 
     def __init__(self, names: dict[str, AttentionBlock], batch: torch.Size):
         self.names, self.batch = names, batch
-        self.gates: dict[str, torch.Tensor] = {}
+        self.kept: dict[str, list[torch.Tensor]] = {}  # block → copies of its gate, or of each branch's
         self.maps: dict[Point, torch.Tensor] = {}
         self.counts: dict[Point, int] = {}
 
-    def gate(self, block: AttentionBlock, gate: torch.Tensor, first: int) -> None:
-        gate = gate.detach().to(torch.float32, copy=True)
-        if first:  # each branch has a multiplication of its own
-            gate = torch.cat([self.gates[block.name], gate], 1)
-        else:
-            self._count(f"{block.name} gate")
-        self.gates[block.name] = gate
+    def gate(self, block: AttentionBlock) -> torch.Tensor:
+        """(N, M, C)."""
+        gates = [gate.detach().float().reshape(len(gate), -1, block.channels) for gate in self.kept[block.name]]
+        return gates[0] if len(gates) == 1 else torch.cat(gates, 1)
 
     def watch(self, hooks: Hooks, module: nn.Module, point: Point, differentiable: bool) -> None:
         """Hook the place of a point."""
@@ -339,11 +336,11 @@ class _Recorder:
         return self.maps[point].detach().float()
 
     def check(self, blocks: list[AttentionBlock], points: list[Point]) -> None:
-        for key in [f"{block.name} gate" for block in blocks] + points:
-            times = self.counts.get(key, 0)
+        reached = {f"{block.name} gate": len(self.kept[block.name]) / pieces(block) for block in blocks}
+        for key, times in (reached | {point: self.counts.get(point, 0) for point in points}).items():
             if times != 1:
                 place = key if isinstance(key, str) else " ".join(map(str, key))
-                raise RuntimeError(f"{place} was reached {times} times in the forward, not once")
+                raise RuntimeError(f"{place} was reached {times:g} times in the forward, not once")
 
     def _count(self, key: Point) -> None:
         self.counts[key] = self.counts.get(key, 0) + 1

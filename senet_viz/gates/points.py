@@ -42,6 +42,19 @@ def on_gate(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
         hooks.multiplied(product.path, product.number, multiplied)
 
 
+def keep_gate(hooks: Hooks, block: AttentionBlock, kept: list[torch.Tensor]) -> None:
+    """Append copies of what ``on_gate`` gives, with their graph, in any shape that ``reshape`` makes that one of."""
+    if block.gate is not None and not block.spatial:
+        hooks.keep(block.gate, kept)
+    else:
+        on_gate(hooks, block, lambda gate, _: kept.append(gate.clone()))
+
+
+def pieces(block: AttentionBlock) -> int:
+    """In how many pieces ``on_gate`` gives a gate: one, or one for each branch."""
+    return 1 if block.gate is not None or block.spatial else len(block.products)
+
+
 def on_gate_map(hooks: Hooks, block: AttentionBlock, function: Callable) -> None:
     """``function(maps)`` with a gate that varies over space: (N, C, *space), or (N, M, *space) of M branches."""
     seen: list[torch.Tensor] = []

@@ -3,7 +3,7 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any
 
@@ -17,14 +17,35 @@ _changing: "weakref.WeakKeyDictionary[nn.Module, set[int]]" = weakref.WeakKeyDic
 
 def parts_of(module: nn.Module) -> list[nn.Module]:
     """``list(module.modules())``: the same parts in the same order, in a tenth of the time, for every call asks."""
-    found: dict[nn.Module, None] = {}
+    return list(_parts(module))
+
+
+def first_parameter(module: nn.Module) -> nn.Parameter | None:
+    """``next(module.parameters(), None)``, quickly as well."""
+    return next((parameter for part in _parts(module) for parameter in part._parameters.values()
+                 if parameter is not None), None)
+
+
+def _parts(module: nn.Module) -> Iterator[nn.Module]:
+    found: set[nn.Module] = set()
     waiting: list[nn.Module | None] = [module]
     while waiting:
         part = waiting.pop()
         if part is not None and part not in found:
-            found[part] = None
-            waiting += reversed([*part._modules.values()])
-    return list(found)
+            found.add(part)
+            yield part
+            if part._modules:  # most have none
+                waiting += reversed([*part._modules.values()])
+
+
+def part_at(module: nn.Module, path: str) -> nn.Module:
+    """``module.get_submodule(path)``, quickly."""
+    part: nn.Module | None = module
+    for name in path.split(".") if path else ():
+        if part is None or name not in part._modules:  # there is none, or it is in what torch.compile wrapped
+            return module.get_submodule(path)
+        part = part._modules[name]
+    return module.get_submodule(path) if part is None else part
 
 
 @contextmanager
@@ -40,14 +61,10 @@ def inspected(module: nn.Module, first: bool = False) -> Iterator[None]:
     parts = parts_of(module)
     training = [part for part in parts if part.training]
     compiled = {part: part._compiled_call_impl for part in parts if part._compiled_call_impl is not None}
+    wrapped = any("_orig_mod" in part._modules for part in parts if part._modules)
     grad = torch.is_grad_enabled()
-    with ExitStack() as stack:
-        if any("_orig_mod" in part._modules for part in parts):
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        stack.enter_context(_without_checkpoints())
-        stack.enter_context(_buffers_kept(module, parts, first))
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.set_grad_enabled(grad))
+    with (torch.compiler.set_stance("force_eager") if wrapped else nullcontext(), _without_checkpoints(),
+          _buffers_kept(module, parts, first), torch.inference_mode(False), torch.set_grad_enabled(grad)):
         try:
             for part in training:
                 part.training = False
@@ -65,7 +82,7 @@ def inspected(module: nn.Module, first: bool = False) -> Iterator[None]:
 def _buffers_kept(module: nn.Module, parts: list[nn.Module], first: bool) -> Iterator[None]:
     changing = _changing.setdefault(module, set())
     buffers = [(part._buffers, name, buffer, buffer._version)
-               for part in parts for name, buffer in part._buffers.items()
+               for part in parts if part._buffers for name, buffer in part._buffers.items()
                if buffer is not None and not buffer.is_inference()]
     copied = range(len(buffers)) if first else [i for i in changing if i < len(buffers)]
     copies = {i: buffers[i][2].detach().clone() for i in copied}

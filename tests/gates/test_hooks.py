@@ -38,6 +38,37 @@ def test_before_and_after_see_and_replace():
     assert not torch.equal(net.eval()(X), net(torch.zeros_like(X)))
 
 
+def test_what_is_kept_is_what_the_part_gave_then():
+    """The next part writes into the same memory; another thread's forward is not kept."""
+    net, kept = small().eval(), []
+    with hooked(net) as hooks:
+        hooks.after("1", lambda x, y: y + 1)
+        hooks.keep("1", kept)
+        other = threading.Thread(target=net, args=(X,))
+        other.start()
+        other.join()
+        assert kept == [] and hooks.elsewhere
+        net(X)
+    assert len(kept) == 1
+    torch.testing.assert_close(kept[0], net[1](net[0](X)) + 1)
+    assert (kept[0] < 0).any()  # which the ReLU, in place, made 0
+    assert kept[0].requires_grad
+    net(X)
+    assert len(kept) == 1
+
+
+def test_of_a_part_that_runs_several_times_one_call_is_kept():
+    net, kept = nn.Sequential(nn.Linear(2, 2), nn.Tanh()), {0: [], 1: []}
+    twice, x = nn.Sequential(net, net), torch.randn(1, 2)
+    with hooked(twice) as hooks:
+        for call, outputs in kept.items():
+            hooks.keep(f"0@{call}", outputs)
+        twice(x)
+        twice(x)
+    for call, expected in enumerate((net(x), net(net(x)))):
+        assert len(kept[call]) == 2 and all(torch.equal(output, expected) for output in kept[call])
+
+
 @pytest.mark.parametrize("mode", [torch.enable_grad, torch.no_grad, torch.inference_mode])
 @pytest.mark.parametrize("fails", [False, True])
 def test_everything_is_as_before(unchanged, mode, fails):
