@@ -7,6 +7,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # several processes, one thread each; b
 import pytest
 import torch
 
+from tests.sharing import altered
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -17,6 +19,14 @@ def data() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"no data in {folder}: set SENET_VIZ_DATA to the folder that holds data/ and photos/")
     return folder
+
+
+@pytest.fixture(autouse=True, scope="module")
+def shared_networks(request):
+    """A file of tests leaves the networks that it shares with later ones as they were."""
+    yield
+    changed = altered()
+    assert not changed, f"{request.node.nodeid} altered networks that other tests share: {'; '.join(changed)}"
 
 
 @pytest.fixture(scope="module")

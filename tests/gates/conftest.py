@@ -1,6 +1,5 @@
 """Networks with random but lively weights, pictures, and a check that a network was left as it was."""
 from contextlib import contextmanager
-from functools import cache
 
 import pytest
 import timm
@@ -9,6 +8,7 @@ import torchvision
 from torch import nn
 
 from senet_viz.models import slim_resnet50
+from tests.sharing import shared
 
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 CLASSES = 10
@@ -33,7 +33,7 @@ def lively(module: nn.Module, seed: int = 0) -> nn.Module:
     return module.eval()
 
 
-@cache
+@shared
 def make(name: str) -> nn.Module:
     source, _, rest = name.partition("/")
     with torch.random.fork_rng():

@@ -575,20 +575,26 @@ BAD_INPUT = {
 }
 
 
+@pytest.fixture(scope="module", params=[lambda module: module, model_of], ids=["module", "model"])
+def works(network, request):
+    """A network, by itself or as a model, and what it gives for one picture."""
+    model = request.param(network("slim/sk"))
+    batch = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    return model, batch, inspect(model, batch, [1], ["layer4"])
+
+
 @pytest.mark.parametrize("case", BAD_INPUT)
-@pytest.mark.parametrize("wrap", [lambda module: module, model_of], ids=["module", "model"])
-def test_bad_input(network, pictures, unchanged, case, wrap):
+def test_bad_input(network, works, pictures, unchanged, case):
     arguments, error, message = BAD_INPUT[case]
     module = network("slim/sk")
-    model = wrap(module)
-    expected = inspect(model, pictures(1), [1], ["layer4"])
+    model, batch, expected = works
     module.train()
     try:
         with unchanged(module), pytest.raises(error, match=message):
             inspect(model, **({"batch": pictures(2)} | arguments))
     finally:
         module.eval()
-    torch.testing.assert_close(inspect(model, pictures(1), [1], ["layer4"]).cams, expected.cams)  # and works on
+    torch.testing.assert_close(inspect(model, batch, [1], ["layer4"]).cams, expected.cams)  # and works on
 
 
 @pytest.mark.parametrize("module, layers, error, message", [
