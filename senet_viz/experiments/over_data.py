@@ -3,7 +3,7 @@
 A gate is static where a fixed one, its mean over all pictures, does as well, and another picture's, too; it is dynamic
 where accuracy is lost with its mean. Everything is read from the table of ``senet_viz.collecting.open_evaluation``.
 """
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from ..reports.text import plain
 from ..statistics.paired import between
 
 MARGIN = 0.01  # of top-1: a gate does as well where no more is lost, by the whole interval
+LEAST = 0.05  # of top-1 without edits: of less, ``MARGIN`` is no small part, and a network at chance has none to lose
 WITHOUT, MEAN = "no attention", "mean gate"
 DEALT = {"class": "gate of the same class", "images": "another picture's gate", "classes": "gate of another class"}
 SAME, ANOTHER, OTHER = DEALT.values()
@@ -131,13 +132,15 @@ def verdict(rows: pd.DataFrame) -> str:
 
     "dynamic" where the mean gate loses more top-1 than ``MARGIN``, by the whole interval. Where it does not, by the
     whole interval, a fixed gate does as well: "nearly static" where another picture's (of another class, where that was
-    evaluated) does not either, else "replaceable". And else "not told". Intervals are for other classes, where they are
-    known.
+    evaluated) does not either, else "replaceable". And else "not told", as where top-1 is under ``LEAST`` without
+    edits. Intervals are for other classes, where they are known.
     """
     gates = {row["gate"]: row for row in rows.to_dict("records")}
     if MEAN not in gates:
         return OPEN
     if _small(gates[MEAN]):
+        if _unedited(gates[MEAN]) < LEAST:
+            return OPEN
         return STATIC if any(_small(gates[gate]) for gate in _foreign(rows) if gate != SAME) else REPLACEABLE
     return DYNAMIC if _interval(gates[MEAN])[1] < -MARGIN else OPEN
 
@@ -163,6 +166,9 @@ def describe_static(table: pd.DataFrame, level: str = "stage") -> str:
         found += (f"\n\nChanges are in points, in brackets their 95\u00a0% interval for {of}"
                   f"{' (for other pictures of these classes it is the thick bar)' if wide else ''}.")
     found += _by_class(rows, level)
+    if (before := _unedited(rows.iloc[0])) < LEAST:
+        found += (f" Without edits top-1 is {before:.1%}; where it is under {LEAST:.0%} there is so little to lose "
+                  f"that no gate is called static.")
     return (f"{found} *{DYNAMIC.capitalize()}*: the mean gate loses more than {100 * MARGIN:g} point of top-1, by the "
             f"whole interval for {of}; *{STATIC}*: neither it nor another's does, by the whole interval; "
             f"*{REPLACEABLE}*: it does not, another's may; *{OPEN}*: none of this can be said.")
@@ -194,6 +200,11 @@ def _found(rows: pd.DataFrame) -> str:
     if not mean and WITHOUT in gates:
         parts.append(f"by {_change(gates[WITHOUT])} with no attention")
     return f"top-1 changes {'; '.join(parts)}" if parts else "none of the gates that tell was evaluated"
+
+
+def _unedited(row: Mapping[Any, Any] | pd.Series) -> float:
+    """Top-1 without the edit."""
+    return float(row["top1"] - row["difference"])
 
 
 def _foreign(rows: pd.DataFrame) -> list[str]:

@@ -100,6 +100,17 @@ def test_verdicts_are_by_the_whole_interval(blocks, changes, wanted, classes):
     assert f"in brackets their 95\u00a0% interval for {of}" in text and f"by the whole interval for {of};" in text
 
 
+@pytest.mark.parametrize(("top1", "wanted"), [(0.0, "not told"), (0.04, "not told"), (0.06, "nearly static")])
+def test_a_network_that_knows_nothing_has_nothing_to_lose(blocks, top1, wanted):
+    """Of random weights no gate is nearly static for want of a loss."""
+    table = evaluation({f"stage 4={value}": (0.0, 0.004, 0.005) for value in ("mean", "shuffle classes")})
+    found = static_or_dynamic(table.assign(top1=top1), blocks("se"))
+    text = describe_static(found)
+    assert verdict(found) == wanted and f": **{wanted}**." in text
+    assert (f" Without edits top-1 is {top1:.1%}; where it is under 5% there is so little to lose" in text) == (
+        wanted == "not told")
+
+
 def test_sentences_of_stages(blocks):
     found = static_or_dynamic(evaluation({
         "stage 4=1": (-0.477, 0.01, 0.02), "stage 4=mean": (-0.023, 0.007, 0.011),
