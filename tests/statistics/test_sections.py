@@ -72,6 +72,8 @@ def test_texts_for_a_report_are_whole(built, data):
         assert "nan" not in section.text and "{" not in section.text
     for name in HEADS:
         assert not any("{" in part for part in data.head(name))
+    for name in ("depth", "dimension"):  # a new network, whose batch normalisation has seen nothing, is another control
+        assert "with random weights, its batch normalisation set with pictures" in data.head(name).more
 
 
 def test_findings_hold_for_the_numbers(built, data):
