@@ -36,6 +36,7 @@ SIZES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 OWN, ALL, FLAT = "own choice", "all blocks", "mean gate"
 AGAINST = "against the mean of all classes"  # how the change of a lead is named
 WIDER = 1.25  # the factor from which on all logits are said to lie farther apart
+ROUNDING = 1e-6  # a change of a logit up to this is none
 NOTICED = 0.01  # a mean change of a gate from which on it is said to have moved
 
 
@@ -566,8 +567,8 @@ def describe_change(table: pd.DataFrame, target: str) -> str:
     if not row["change"]:
         return f"{text} The logit of {plain(target)} does not change."
     return (f"{text} The logit of {plain(target)} goes from {row['logit_before']:.2f} to {row['logit_after']:.2f} "
-            f"({row['change']:+.2f}); {AGAINST} it changes by {row['lead_change']:+.2f}{_apart(row)}. Its probability "
-            f"goes from {row['probability_before']:.1%} to {row['probability_after']:.1%}.")
+            f"({row['change']:+z.2f}); {AGAINST} it changes by {row['lead_change']:+z.2f}{_apart(row)}. Its "
+            f"probability goes from {row['probability_before']:.1%} to {row['probability_after']:.1%}.")
 
 
 def describe_swap(table: pd.DataFrame, picture: str, other: str) -> str:
@@ -579,7 +580,7 @@ def describe_swap(table: pd.DataFrame, picture: str, other: str) -> str:
     text += (f"stays **{plain(whole['class'])}**." if whole["class"] == whole["class_before"] else
              f"turns from **{plain(whole['class_before'])}** to **{plain(whole['class'])}**.")
     if not rest:
-        change = (f"changes by {whole['lead_change']:+.3g}{_apart(whole)}" if whole["lead_change"] else
+        change = (f"changes by {whole['lead_change']:+.3g}{_apart(whole)}" if abs(whole["lead_change"]) > ROUNDING else
                   "does not change")
         return (f"{text} Both pictures are most probably {plain(own)}, so there is no class to move towards; its "
                 f"logit, {AGAINST}, {change}.")

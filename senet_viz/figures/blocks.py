@@ -44,6 +44,6 @@ def all_blocks(summary: pd.DataFrame) -> go.Figure:
     if len(table) == 1:
         alt += f"In {spread['label']} the mean is {spread['mean']:.2f}, the standard deviation {spread['std']:.2f}."
     else:
-        alt += (f"Means: {reach(table['mean'], '.2f')}; the widest spread is in {spread['label']} (standard deviation "
-                f"{spread['std']:.2f}).")
+        alt += (f"Block means: {reach(table['mean'], '.2f').removeprefix('from ')}; the widest spread is in "
+                f"{spread['label']} (standard deviation {spread['std']:.2f}).")
     return finish(figure, alt=alt, height=460)

@@ -104,7 +104,8 @@ def edit_travel(table: pd.DataFrame, *, quantity: str = "difference") -> go.Figu
     figure.update_yaxes(title=title, range=[0, 1.02 * top or 1])
     edited = table.loc[table["edited"], "label"]
     alt = (f"{title[0].upper()}{title[1:]} {in_blocks(len(table))}, edited: {', '.join(edited) or 'none'}; "
-           + (f"of the others most in {rest.idxmax()} ({rest.max():.4f})" if len(rest) else "there are no others")
+           + (f"of the others most in {rest.idxmax()} ({rest.max():.4f})" if rest.any() else
+              "the others do not change" if len(rest) else "there are no others")
            + ".")
     return finish(figure, alt=alt, height=380)
 

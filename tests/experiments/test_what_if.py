@@ -295,7 +295,10 @@ def test_sentences_of_an_edit(network):
     row = changes.iloc[0]
     text = what_if.describe_change(changes, NAMES[1]).replace("\\", "")
     assert (f"The logit of class *1* goes from {row['logit_before']:.2f} to {row['logit_after']:.2f} "
-            f"({row['change']:+.2f}); against the mean of all classes it changes by {row['lead_change']:+.2f}") in text
+            f"({row['change']:+z.2f}); against the mean of all classes it changes by {row['lead_change']:+z.2f}") in (
+                text)
+    assert "(+0.00); against the mean of all classes it changes by +0.00. " in what_if.describe_change(
+        changes.assign(change=-0.001, lead_change=-0.001, spread=1.0), NAMES[1])
     assert ("stays" in text) == (changes["logit_before"].idxmax() == changes["logit_after"].idxmax())
     travel, changes = after("SE_5_1=*1")
     assert what_if.describe_travel(travel).endswith("none changes at all.")
@@ -326,7 +329,7 @@ def test_of_channels_with_one_gate_none_is_the_most_excited(network):
 
 def test_a_pictures_own_gates_change_nothing(network):
     table = what_if.swap(network("slim/se"), picture(), picture())
-    assert what_if.describe_swap(table.assign(lead_change=0.0), "a", "b").endswith(
+    assert what_if.describe_swap(table, "a", "b").endswith(
         "its logit, against the mean of all classes, does not change.")
     assert what_if.describe_swap(table.assign(lead_change=0.001), "a", "b").endswith("changes by +0.001.")
 

@@ -85,7 +85,7 @@ def test_a_constant_gate(summary):
     same = dict.fromkeys(("min", "q05", "q25", "median", "q75", "q95", "max", "mean"), 0.5)
     figure = all_blocks(summary().assign(std=0.0, below=0.0, above=0.0, **same))
     assert set(traces(figure, "box")[0].q1) == set(traces(figure, "box")[0].q3) == {0.5}
-    assert "Means: 0.50; " in figure.layout.meta["alt"]
+    assert "Block means: 0.50; " in figure.layout.meta["alt"]
     table = summary()[:1]
     assert all_blocks(table).layout.meta["alt"].endswith(
         f"In {table['label'][0]} the mean is {table['mean'][0]:.2f}, the standard deviation {table['std'][0]:.2f}.")

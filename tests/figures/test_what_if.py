@@ -65,6 +65,8 @@ def test_edited_blocks_are_bands_that_hide_nothing():
     assert edit_travel(table).layout.yaxis.range[1] < 0.03
     assert "edited: b; of the others most in c (0.0200)" in edit_travel(table).layout.meta["alt"]
     [alone] = edit_travel(table[table["edited"]]).data
+    still = edit_travel(table.assign(difference=0.0)).layout.meta["alt"]
+    assert still.endswith("the others do not change.")
     assert alone.y[0] == 0.5 and "there are no others" in edit_travel(table[table["edited"]]).layout.meta["alt"]
     [still] = edit_travel(table.assign(difference=0.0, edited=False)).data
     assert not any(still.y)
