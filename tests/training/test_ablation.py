@@ -147,18 +147,24 @@ def test_pictures_are_answered_as_a_network_answers_them(plan, pictures, tmp_pat
 
 KILLED = """
 import os, signal, sys
+import torch
 from senet_viz.__main__ import main
 from senet_viz.training import ablation
-import torch
 torch.set_num_threads(1)
-keep, left = ablation._keep, [int(sys.argv.pop(1))]
+keep, left, ends = ablation._keep, [], []
 def keep_and_die(folder, files):
     keep(folder, files)
     left[0] -= 1
     if not left[0]:
         os.kill(os.getpid(), signal.SIGKILL)
 ablation._keep = keep_and_die
-sys.exit(main(sys.argv[1:]))
+for keeps in (2, 4):  # each in a process of its own, which has imported all that it needs
+    child = os.fork()
+    if not child:
+        left.append(keeps)
+        os._exit(main(sys.argv[1:]))
+    ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+sys.exit(ends != [-signal.SIGKILL] * 2)
 """
 
 
@@ -166,11 +172,10 @@ sys.exit(main(sys.argv[1:]))
 def test_really_killed_and_resumed(whole, plan, pictures, tmp_path):
     """Within a training, and where one is over and its table is not yet written."""
     out = tmp_path / "ablation"
-    for keeps in (2, 4):
-        process = subprocess.run(
-            [sys.executable, "-c", KILLED, str(keeps), "ablate", str(plan), str(pictures), str(out), "--device", "cpu"],
-            capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=600)
-        assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    process = subprocess.run(
+        [sys.executable, "-c", KILLED, "ablate", str(plan), str(pictures), str(out), "--device", "cpu"],
+        capture_output=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, timeout=600)
+    assert process.returncode == 0, process.stderr.decode()
     # 2 epochs of the first; then its last, and all three of the second
     assert [path.name for path in (out / "se" / "0").iterdir()].count("checkpoint.pt") == 0
     assert (out / "none" / "0" / "training.json").is_file() and not (out / "parallel").exists()
@@ -190,9 +195,21 @@ def test_the_same_table_from_several_processes(whole, plan, pictures, tmp_path):
     same(tmp_path / "out", whole)
 
 
-def test_a_process_that_is_lost(plan, pictures, tmp_path, monkeypatch):
+@pytest.fixture
+def one_job(monkeypatch):
+    """``one_job(data=…)``: of an ablation only the first training, so changed; several workers are then one process."""
+    from senet_viz.training import ablation_engines
+
+    def change(**changes) -> None:
+        monkeypatch.setattr(ablation, "engine_of", lambda *args: lambda jobs, saved: ablation_engines.engine_of(*args)(
+            [ablation.replace(jobs[0], **changes)], saved))
+    return change
+
+
+def test_a_process_that_is_lost(plan, pictures, tmp_path, monkeypatch, one_job):
     """The next run goes on from what was kept."""
     keep = ablation._keep
+    one_job()
 
     def keep_and_kill(folder, files):
         keep(folder, files)
@@ -206,11 +223,8 @@ def test_a_process_that_is_lost(plan, pictures, tmp_path, monkeypatch):
     assert list((tmp_path / "out").glob("*/*/checkpoint.pt"))
 
 
-def test_a_process_that_cannot_read_its_data(plan, pictures, tmp_path, monkeypatch):
-    from senet_viz.training import ablation_engines
-
-    monkeypatch.setattr(ablation, "engine_of", lambda *args: lambda jobs, saved: ablation_engines.engine_of(*args)(
-        [ablation.replace(job, data=str(tmp_path / "elsewhere")) for job in jobs], saved))
+def test_a_process_that_cannot_read_its_data(plan, pictures, tmp_path, one_job):
+    one_job(data=str(tmp_path / "elsewhere"))
     with pytest.raises(RuntimeError, match=r"^\w+/0: .*no such file or folder: .*elsewhere$"):
         ablate(plan, pictures, tmp_path / "out", workers=2, device="cpu", progress=False)
 
