@@ -57,8 +57,8 @@ HEADS = {
         "where all channels rise and fall together, up to the number of channels where they all move on their own. It "
         "is taken from two halves of the pictures, so that few of them do not lower it; bars are ± one standard error "
         "(jackknife over runs of pictures). Beside it stand the block's input after the squeeze and the gate of the "
-        "same network with random weights, its batch normalisation set with pictures. Few directions do "
-        "not make a block unimportant, nor many a useful one: what the network loses without a block is on the What if page."),
+        "same network with random weights, its batch normalisation set with pictures. Few directions do not make a "
+        "block unimportant, nor many a useful one: what the network loses without a block is on the What if page."),
     "driving": Head(
         "What drives a {gate}?",
         "How much of each block's {quantity} can be predicted, and from what: the squeezed input z, the picture's "
