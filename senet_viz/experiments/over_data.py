@@ -188,6 +188,8 @@ def _found(rows: pd.DataFrame) -> str:
             even = (edit := _whole(gates[WITHOUT]["edit"])) and edit.value == "uniform"
             text += (f", which keeps {kept} points that "
                      f"are lost with {'even weights' if even else 'gates at 1'}")
+            if mean["difference"] >= 0 and between_ends:
+                text += f" and is {100 * mean['regained']:.1f}{between_ends} above these"
         parts.append(text)
     if mean and not _small(mean):
         ranks = {int(gate[5:]): row for gate, row in gates.items() if RANK.fullmatch(gate) and gate != "rank 0"}

@@ -150,6 +150,8 @@ def test_weights_of_branches_are_compared_with_even_ones(blocks):
     assert describe_static(found).startswith(
         "- In **all blocks** top-1 changes by +1.0 (+0.8 to +1.2) with the mean gate, which keeps all 10.0 points that "
         "are lost with even weights: **replaceable**.")
+    compared = found.assign(regained=0.11, regained_low=0.004, regained_high=0.21)  # how sure that is
+    assert "lost with even weights and is 11.0 (0.4 to 21.0) above these: **repl" in describe_static(compared)
 
 
 @pytest.mark.parametrize("name", ["se", "sk"])
