@@ -149,8 +149,8 @@ def drawn(figure: go.Figure) -> list[tuple[str, list[float]]]:
         if values is not None]).tolist()) for trace in figure.data if trace.type != "image"]
 
 
-def same(one: go.Figure, other: go.Figure) -> bool:
-    return all(a[0] == b[0] and np.allclose(a[1], b[1], atol=1e-4, equal_nan=True)
+def same(one: go.Figure, other: go.Figure, within: float = 1e-4) -> bool:
+    return all(a[0] == b[0] and np.allclose(a[1], b[1], atol=within, equal_nan=True)
                for a, b in zip(drawn(one), drawn(other), strict=True))
 
 
@@ -185,7 +185,8 @@ def test_figures_are_those_of_single_pictures(seen, model):
         expected["kernels", None] = figures.kernel_preference(tables.kernel_preference(alone))
     for (which, asked), figure in expected.items():
         found = view.plot(which, asked, names="abc")
-        assert isinstance(found, go.Figure) and same(found, figure), which
+        # three pictures round otherwise than one, and a value on the other side of a ReLU's zero changes gradients
+        assert isinstance(found, go.Figure) and same(found, figure, 1e-3 if which == "cams" else 1e-4), which
         of = f"{(middle if asked else block).label} of " if which in ("block", "gate_change") else ""
         assert found.layout.title.text == f"{of}{model.name}, 3 pictures"
         assert [trace.source for trace in found.data if trace.type == "image"] == [

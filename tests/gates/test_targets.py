@@ -96,7 +96,8 @@ def test_a_function_as_target_beside_a_class():
     for t, factor in enumerate((1, 1, 3)):
         torch.testing.assert_close(view.weights["stem"][:, t], factor * view.weights["stem"][:, 0])
     kept = inspect(net, batch, [2], ["stem"], retain_graph=True)
-    assert torch.equal(kept.grad_cam(lambda output: output[:, 2])[0]["stem"], view.cams["stem"][:, :1])
+    # maps of one target and of three are sums of another order
+    torch.testing.assert_close(kept.grad_cam(lambda output: output[:, 2])[0]["stem"], view.cams["stem"][:, :1])
 
 
 def gradient(net, batch, score) -> torch.Tensor:
