@@ -25,20 +25,15 @@ def card(name: str, metadata: dict, statistics: Statistics | None = None, baseli
     """
     recipe, data, accuracy, made = (metadata[key] for key in ("recipe", "data", "accuracy", "made"))
     size = recipe["image_size"]
-    decayed = "on all weights" if recipe.get("decay_gates", True) else "on all weights but the gates'"
-    clipped = f"gradients clipped at norm {recipe['clip']:g}, " if recipe.get("clip") else ""
     rows = {
         "Architecture": f"bottleneck network of 3/4/6/3 units, attention {recipe['attention'].upper()}, "
                         f"widths {'/'.join(map(str, recipe['widths']))} (×4 out), strides "
                         f"{'/'.join(map(str, recipe['strides']))} after a 3×3 stem of stride 2",
-        "Attention": f"reduction {recipe['reduction']}, hidden layer of at least {recipe['min_width']}",
+        "Attention": _hidden(recipe),
         "Input": f"{size}×{size} pixels",
         "Classes": str(len(metadata["classes"])),
         "Data": f"{data['name']}: {data['training']:,} training and {data['validation']:,} validation pictures",
-        "Recipe": f"{recipe['epochs']} epochs, batch {recipe['batch_size']}, SGD with Nesterov momentum "
-                  f"{recipe['momentum']}, learning rate {recipe['lr']} after {recipe['warmup']} epochs of warm-up, "
-                  f"cosine to 0, weight decay {recipe['weight_decay']} {decayed}, {clipped}label smoothing "
-                  f"{recipe['label_smoothing']}",
+        "Recipe": _recipe(recipe),
         "Augmentation": f"random crops of {recipe['scale']:.0%} of the area or more, mirroring; training pictures of "
                         f"{recipe['start_size']} growing to {size} pixels over {recipe['grow']:.0%} of the epochs",
         "Precision": f"{recipe['precision']} (stored in fp16)",
@@ -55,6 +50,30 @@ def card(name: str, metadata: dict, statistics: Statistics | None = None, baseli
     if data["note"]:
         lines += ["", data["note"]]
     return "\n".join(lines) + "\n"
+
+
+def in_short(metadata: dict) -> str:
+    """What was trained, by which recipe, and how accurate it is: the note in the log of a training.
+
+    Args:
+        metadata: what ``train`` writes into the file.
+    """
+    recipe = metadata["recipe"]
+    return (f"{recipe['attention'].upper()}, {_hidden(recipe)}; {_recipe(recipe)}; "
+            f"{_accuracy(metadata['accuracy'])}")
+
+
+def _hidden(recipe: dict) -> str:
+    return f"reduction {recipe['reduction']}, hidden layer of at least {recipe['min_width']}"
+
+
+def _recipe(recipe: dict) -> str:
+    decayed = "on all weights" if recipe.get("decay_gates", True) else "on all weights but the gates'"
+    clipped = f"gradients clipped at norm {recipe['clip']:g}, " if recipe.get("clip") else ""
+    return (f"{recipe['epochs']} epochs, batch {recipe['batch_size']}, SGD with Nesterov momentum "
+            f"{recipe['momentum']}, learning rate {recipe['lr']} after {recipe['warmup']} epochs of warm-up, cosine to "
+            f"0, weight decay {recipe['weight_decay']} {decayed}, {clipped}label smoothing "
+            f"{recipe['label_smoothing']}")
 
 
 def write_card(path: str | Path, statistics: Statistics | None = None, baseline: str | Path | None = None) -> Path:

@@ -21,6 +21,7 @@ MEASURES = {  # column → what it is called, and in words
     "alive": ("living hidden units", "share of them that are above zero for 1 to 99 % of the pictures"),
 }
 LABEL = r"[A-Za-z]+_-?\d{1,4}_\d{1,6}(#\d{1,4})?"  # others could not be shown as they stand
+LONGEST = 500  # characters of a note
 MOST = 2_000_000  # rows that a log may have: a hundred blocks, measured twenty thousand times
 
 
@@ -30,6 +31,8 @@ class LogError(ValueError):
 
 def read_log(source: str | Path | bytes) -> pd.DataFrame:
     """The table of a log that ``Monitor.save`` wrote, in the order of its steps and blocks; columns as of its table.
+
+    Its ``attrs["note"]`` is the note that was saved with it, "" without one.
 
     Args:
         source: path of a Parquet file, or its bytes.
@@ -62,7 +65,10 @@ def read_log(source: str | Path | bytes) -> pd.DataFrame:
         raise LogError("This is no log of a monitor: its labels are not those of blocks, such as SE_3_4.")
     if table.duplicated(["step", "block"]).any():
         raise LogError("The log has a block twice at one step: it was put together from several runs.")
-    return table.sort_values("step", kind="stable", ignore_index=True)
+    note = table.attrs.get("note", "")
+    table = table.sort_values("step", kind="stable", ignore_index=True)
+    table.attrs = {"note": note[:LONGEST] if isinstance(note, str) else ""}
+    return table
 
 
 def embedded_logs() -> dict[str, Path]:

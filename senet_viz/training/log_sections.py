@@ -43,9 +43,10 @@ class LogSections:
         """One measure of every block over the steps of a run."""
         quantity, words = MEASURES[measure]
         tops = [table[measure].max() for table in self.runs.values()]
-        table = grid(self.runs[name], measure)
+        table, note = grid(self.runs[name], measure), self.runs[name].attrs.get("note", "")
         return Section(
-            f"{quantity.capitalize()}: {name}", f"**{plain(name)}**. {words.capitalize()}.",
+            f"{quantity.capitalize()}: {name}", " ".join(filter(None, (
+                f"**{plain(name)}**. {words.capitalize()}.", note and f"*{plain(note)}.*"))),
             figures.training_map(table, measure=measure, quantity=quantity, top=pd.Series(tops).max() or None),
             self.runs[name][["step", "block", "label", "pictures", measure]],
             _script([f"result = read_log({self.paths[name]!r})[['step', 'block', 'label', 'pictures', {measure!r}]]"]))

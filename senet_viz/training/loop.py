@@ -24,7 +24,7 @@ from ..models.devices import fastest_precision
 from ..models.insert import LAYERS
 from ..models.matching import load_state
 from ..models.resnet import slim_resnet50
-from .cards import card
+from .cards import card, in_short
 from .monitor import Monitor
 from .recipe import Recipe
 
@@ -139,7 +139,7 @@ def train(
     out.with_suffix(".md").write_text(card(out.stem, metadata))
     if monitor:
         monitor.close()
-        monitor.save(out.with_suffix(".monitor.parquet"))
+        monitor.save(out.with_suffix(".monitor.parquet"), in_short(metadata))
     checkpoint.unlink(missing_ok=True)
     return metadata
 

@@ -97,10 +97,18 @@ class Monitor:
         """
         return pd.DataFrame(self._rows, columns=COLUMNS)
 
-    def save(self, path: str | Path) -> None:
-        """Write the table as Parquet; a file that is there is replaced whole."""
+    def save(self, path: str | Path, note: str = "") -> None:
+        """Write the table as Parquet; a file that is there is replaced whole.
+
+        Args:
+            path: the file.
+            note: what was trained and how; the Training page shows it.
+        """
+        table = self.table()
+        if note:
+            table.attrs = {"note": note}
         with replacing(path) as part:
-            self.table().to_parquet(part, index=False)
+            table.to_parquet(part, index=False)
 
     def close(self) -> None:
         """Take the hooks off; the table stays. A second time does nothing."""

@@ -48,6 +48,24 @@ def test_a_log_is_read_as_it_was_written(log):
         pd.testing.assert_frame_equal(read_log(source), table, check_dtype=False)
 
 
+def test_a_note_goes_with_the_log_and_is_shown(log, tmp_path):
+    network = make_module("se")
+    with Monitor(network, make_batch(2), every=1) as monitor:
+        network.train()(make_batch(8))
+    monitor.save(tmp_path / "log.parquet", "30 epochs, *all* of them")
+    table = read_log(tmp_path / "log.parquet")
+    assert table.attrs == {"note": "30 epochs, *all* of them"} and read_log(log[0]).attrs == {"note": ""}
+    runs = LogSections({"a": table, "b": read_log(log[0])}, {"a": "a", "b": "b"})
+    assert runs.map("a", "mean").text.endswith(" *30 epochs\\, \\*all\\* of them.*")
+    assert runs.map("b", "mean").text == f"**b**. {MEASURES['mean'][1].capitalize()}."
+    table.attrs["note"] = 2000 * "x"
+    table.to_parquet(tmp_path / "long.parquet")
+    assert read_log(tmp_path / "long.parquet").attrs == {"note": 500 * "x"}
+    table.attrs["note"] = {"of": "another"}
+    table.to_parquet(tmp_path / "other.parquet")
+    assert read_log(tmp_path / "other.parquet").attrs == {"note": ""}
+
+
 @pytest.mark.parametrize(("change", "message"), [
     (lambda table: table.drop(columns="first"), "it has no column first"),
     (lambda table: table[:0], "The log is empty"),

@@ -95,6 +95,10 @@ def test_learns_colours(pictures, tmp_path, attention, source, precision):
 
 def test_what_is_written_is_what_was_measured(whole, pictures):
     metadata = read_metadata(whole)
+    note = pd.read_parquet(whole.with_suffix(".monitor.parquet")).attrs["note"]
+    card = whole.with_suffix(".md").read_text()
+    assert note.startswith("SE, ") and len(note.split("; ")) == 3
+    assert all(f"| {part} " in card for part in note.removeprefix("SE, ").split("; "))  # the recipe, accuracy and r
     assert {**metadata["recipe"], "history": None} == {**asdict(RECIPE), "widths": [4, 4, 8, 8],
                                                       "strides": [1, 2, 2, 1], "history": None}
     assert metadata["data"] == {"name": "parquet", "training": 48, "validation": 30, "note": "Made for tests."}
