@@ -2,7 +2,7 @@
 import pytest
 
 pytestmark = pytest.mark.browser
-PAGES = ["", "classes", "anatomy", "kernels", "what_if", "compare"]
+PAGES = ["", "classes", "anatomy", "kernels", "what_if", "compare", "training"]
 NAV = ".st-key-contents nav"
 CURRENT = f"() => document.querySelector('{NAV} [aria-current]')?.hash"
 

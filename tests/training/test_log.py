@@ -6,8 +6,22 @@ import pandas as pd
 import pytest
 
 from senet_viz import figures
+from senet_viz.data.places import ASSETS
+from senet_viz.models import embedded_models
+from senet_viz.models.checkpoints import read_metadata
 from senet_viz.training import Monitor
-from senet_viz.training.log import COLUMNS, MEASURES, LogError, collapses, findings, grid, labels, read_log
+from senet_viz.training.cards import in_short
+from senet_viz.training.log import (
+    COLUMNS,
+    MEASURES,
+    LogError,
+    collapses,
+    embedded_logs,
+    findings,
+    grid,
+    labels,
+    read_log,
+)
 from senet_viz.training.log_sections import LogSections
 from tests.runs import make_batch, make_module
 
@@ -64,6 +78,19 @@ def test_a_note_goes_with_the_log_and_is_shown(log, tmp_path):
     table.attrs["note"] = {"of": "another"}
     table.to_parquet(tmp_path / "other.parquet")
     assert read_log(tmp_path / "other.parquet").attrs == {"note": ""}
+
+
+def test_the_embedded_logs_tell_two_stories():
+    """Those of the embedded networks, whose gates live, and one whose gates collapsed."""
+    logs = {name: read_log(path) for name, path in embedded_logs().items()}
+    embedded = [name.partition("/")[2] for name in embedded_models()]
+    assert sorted(logs) == sorted([*embedded, "se_resnet50_slim_decayed_gates"])
+    for name, table in logs.items():
+        assert len(collapses(table)) == (0 if name in embedded else 9) and table["label"].nunique() == 16
+    for name in embedded:
+        assert logs[name].attrs["note"] == in_short(read_metadata(ASSETS / "models" / f"{name}.safetensors"))
+    note = logs["se_resnet50_slim_decayed_gates"].attrs["note"]
+    assert "weight decay 0.0005 on all weights, " in note and "top-1 62.3%" in note
 
 
 @pytest.mark.parametrize(("change", "message"), [
