@@ -226,4 +226,4 @@ def test_the_figure_has_a_line_a_source_with_its_errors(told):
     assert list(lines["gate"].y) == [4.0] * len(labels(told())) and set(lines["gate"].error_y.array) == {0.1}
     assert first not in lines["squeezed input z"].x
     assert figure.layout.xaxis.categoryarray[0] == first
-    assert "gate from 4.0" in figure.layout.meta["alt"]
+    assert "gate 4.0 in all" in figure.layout.meta["alt"]
