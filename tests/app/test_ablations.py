@@ -3,8 +3,8 @@ import json
 
 import pandas as pd
 import pytest
-import streamlit as st
 
+from pages.parts import ablations
 from senet_viz.models import embedded_models
 from senet_viz.training import ablation_sections
 from tests.app.checks import fine, same, sections, sentences
@@ -19,15 +19,16 @@ pytestmark = pytest.mark.skipif(SE not in embedded_models(), reason="the embedde
 @pytest.fixture
 def page(start, monkeypatch):
     """``page(folder)``: the page, with this folder for the one that comes with the program."""
+    # read each time, and not kept: what pages show of the photo is the same in all tests
+    monkeypatch.setattr(ablations, "_embedded", ablation_sections.embedded_ablation)
+
     def open_page(folder):
         monkeypatch.setattr(ablation_sections, "EMBEDDED", folder)
-        st.cache_resource.clear()
         app = start(run=False, model=SE, sample="ladybug", variant_block="SE_4_3")
         app.switch_page("pages/anatomy.py")
         return app.run()
 
-    yield open_page
-    st.cache_resource.clear()
+    return open_page
 
 
 def test_numbers_are_those_of_the_folder(page, tmp_path):

@@ -99,27 +99,24 @@ def test_costs_are_the_librarys(shown):
 @pytest.mark.parametrize(("name", "key"), [
     *((SE, key) for key in [*OF_BLOCK[SE], *OF_VARIANTS, "se_cost", "ratio", "sk_networks"]),
     *((SK, key) for key in [*OF_BLOCK[SK], *OF_VARIANTS, "sk_cost"])])
-def test_the_script_gives_the_table(shown, name, key, monkeypatch, capsys):
+def test_the_script_gives_the_table(shown, name, key, run_script, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    section, names = sections(shown[name])[key], {}
-    exec(compile(section.script, "script", "exec"), names)
-    same(names["result"], section.table)
+    section = sections(shown[name])[key]
+    same(run_script(section.script), section.table)
     assert capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("key", "table", "says"), [
     ("se_networks", cost.se_networks, "SE paper, Sec. 5.1"), ("se_choices", cost.ablations, "SE paper, Sec. 6.2"),
     ("sk_competitors", cost.competitors, "SK paper, Table 2"), ("sk_kernels", cost.kernels, "SK paper, Sec. 4.3")])
-def test_published_tables_are_counted_when_they_are_opened(page, key, table, says, capsys):
+def test_published_tables_are_counted_when_they_are_opened(page, key, table, says, run_script, capsys):
     app = page(sample="teapot", **{f"{key}_open": "true"})
     fine(app)
     section = sections(app)[key]
     pd.testing.assert_frame_equal(section.table, table())
     assert says in section.text and {"se_networks", "se_choices", "sk_competitors", "sk_kernels"} & set(
         sections(app)) == {key}
-    names = {}
-    exec(compile(section.script, "script", "exec"), names)
-    pd.testing.assert_frame_equal(names["result"], section.table)
+    pd.testing.assert_frame_equal(run_script(section.script), section.table)
     assert capsys.readouterr().out
 
 

@@ -188,15 +188,13 @@ def test_photos_have_the_colour_of_their_class(first):
 
 @pytest.mark.parametrize("key", ["paper", *OF_DATA, *OF_PHOTOS])
 @pytest.mark.parametrize("page", ["first", "selective"])
-def test_the_script_gives_the_table(page, key, request, monkeypatch, capsys):
+def test_the_script_gives_the_table(page, key, run_script, request, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
     section = sections(request.getfixturevalue(page)).get(key)
     if key == "paper" and page == "selective":
         assert section is None
         return
-    names: dict = {}
-    exec(compile(section.script, "script", "exec"), names)
-    pd.testing.assert_frame_equal(names["result"], section.table, rtol=1e-5, atol=1e-5)
+    pd.testing.assert_frame_equal(run_script(section.script), section.table, rtol=1e-5, atol=1e-5)
     assert capsys.readouterr().out
 
 

@@ -639,13 +639,13 @@ def test_cams_of_a_class_are_the_librarys(start):
 # a second opinion
 
 @pytest.mark.parametrize("method", attribution.METHODS)
-def test_a_second_opinion_is_captums_and_leaves_with_its_class(start, method):
-    app = start(sample=NAMES[0])
+def test_a_second_opinion_is_captums_and_leaves_with_its_class(operator, method):
+    app = operator("own_nets:make", [NAMES[0]])
     assert "opinion" not in sections(app)
     app.segmented_control(key="opinion_method").set_value(method)
     app.button(key="opinion_run").click().run()
     fine(app)
-    model = sv.load(SE, device="cpu")
+    model = app.session_state["loaded"].model
     tensor = model.transform(sv.open_image(SAMPLES[0]))
     target = int(sv.inspect(model, tensor[None]).logits.argmax())
     expected = attribution.attribute(model, tensor, target, method).numpy()
@@ -658,8 +658,8 @@ def test_a_second_opinion_is_captums_and_leaves_with_its_class(start, method):
     assert "opinion" not in sections(app)  # it spoke of another class; the report does not carry it on
 
 
-def test_the_sections_of_a_report_stand_in_the_order_of_the_page(start):
-    app = start(sample=NAMES[:2])
+def test_the_sections_of_a_report_stand_in_the_order_of_the_page(operator):
+    app = operator("own_nets:make", NAMES[:2])
     app.button(key="opinion_run").click().run()
     keys = list(sections(app))
     assert keys.index("gate_change") < keys.index("opinion") < keys.index("contribution")

@@ -120,17 +120,16 @@ def test_numbers_are_the_librarys(shown, models, name):
 
 @pytest.mark.parametrize(("name", "key"), [*((SE, key) for key in LOOKED + OF_EDITS + TRIED), (SK, "what_block"),
                                            (SK, "what_sizes")])
-def test_the_script_gives_the_table(shown, name, key, monkeypatch, capsys):
+def test_the_script_gives_the_table(shown, name, key, run_script, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    section, names = sections(shown[name])[key], {}
-    exec(compile(section.script, "script", "exec"), names)
-    same(names["result"], section.table)
+    section = sections(shown[name])[key]
+    same(run_script(section.script), section.table)
     assert capsys.readouterr().out
 
 
 @pytest.mark.skipif(not OF_DATA, reason="the embedded models were not evaluated")
 @pytest.mark.parametrize("name", [SE, SK])
-def test_the_evaluation_is_that_of_the_model(shown, name, monkeypatch):
+def test_the_evaluation_is_that_of_the_model(shown, name, run_script, monkeypatch):
     section, static = (sections(shown[name])[key] for key in ("what_data", "what_static"))
     folder = EVALUATION / name.partition("/")[2]
     table = open_evaluation(folder)
@@ -141,9 +140,7 @@ def test_the_evaluation_is_that_of_the_model(shown, name, monkeypatch):
     monkeypatch.chdir(ROOT)
     for part in (section, static):
         assert name in part.script.replace("evaluation/", "demo/")
-        names = {}
-        exec(compile(part.script, "script", "exec"), names)
-        pd.testing.assert_frame_equal(names["result"], part.table)
+        pd.testing.assert_frame_equal(run_script(part.script), part.table)
 
 
 def test_a_page_reaches_into_the_package_by_imports_alone():
@@ -282,7 +279,7 @@ def test_inline_gates_of_random_weights_without_statistics(start, monkeypatch):
     assert set(OF_EDITS) < set(sections(app))
 
 
-def test_single_channels_and_removed_ones(page, monkeypatch, tmp_path):
+def test_single_channels_and_removed_ones(page, run_script, monkeypatch, tmp_path):
     """An evaluation of these, found beside the others, has sections of its own."""
     model, stats = sv.load(SE, device="cpu"), sv.open_statistics(ROOT / "assets" / "statistics" / "se_resnet50_slim")
     files = sorted(SAMPLES.glob("*.jpg"))
@@ -300,6 +297,4 @@ def test_single_channels_and_removed_ones(page, monkeypatch, tmp_path):
     table = open_evaluation(tmp_path / "evaluation" / "channels")
     same(shown["what_removal"].table, removal_curve(table))
     for key in ("what_selectivity", "what_removal"):
-        names = {}
-        exec(compile(shown[key].script, "script", "exec"), names)
-        same(names["result"], shown[key].table)
+        same(run_script(shown[key].script), shown[key].table)

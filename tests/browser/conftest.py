@@ -104,11 +104,24 @@ class Tab:
         self.page, self.server = page, server
         self.errors: list[str] = []
         self.strangers: list[str] = []
-        page.on("console", self._heard)
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("requestfailed", lambda request: self.errors.append(f"{request.url} {request.failure}"))
-        page.on("request", lambda request: None if request.url.startswith(
-            (server, server.replace("http", "ws"), "data:", "blob:")) else self.strangers.append(request.url))
+        self._listeners = {
+            "console": self._heard, "pageerror": lambda error: self.errors.append(str(error)),
+            "requestfailed": lambda request: self.errors.append(f"{request.url} {request.failure}"),
+            "request": lambda request: None if request.url.startswith(
+                (server, server.replace("http", "ws"), "data:", "blob:")) else self.strangers.append(request.url)}
+        for event, listener in self._listeners.items():
+            page.on(event, listener)
+
+    def leave(self) -> bool:
+        """Forget the visitor; whether the tab is there for another one."""
+        if self.page.is_closed():
+            return False
+        self.page.evaluate("sessionStorage.clear()")
+        for event, listener in self._listeners.items():
+            self.page.remove_listener(event, listener)
+        self.page.mouse.move(0, 0)
+        self.page.goto("about:blank")
+        return True
 
     def _heard(self, message) -> None:
         # Streamlit first looks for itself below the address of a page, where it is not
@@ -196,21 +209,52 @@ POINT = """(graph, [index, point]) => {
 }"""
 
 
-@pytest.fixture
-def tab(browser, server):
-    """``tab(theme="dark")``: a new visitor, who at the end has seen no error and no other host."""
-    opened = []
+# before any script of the app, in a tab of which no visitor is known
+FORGET = """if (location.origin !== 'null' && !sessionStorage.visitor) {
+    localStorage.clear()
+    sessionStorage.visitor = 'new'
+}"""
 
-    def new(theme: str = "light", address: str = server, **options) -> Tab:
-        context = browser.new_context(color_scheme=theme, viewport={"width": 1440, "height": 1200},
-                                      accept_downloads=True, **options)
-        context.set_default_timeout(SETTLE * 1000)
-        one = Tab(context.new_page(), address)
-        opened.append((context, one))
-        return one
+
+@pytest.fixture(scope="session")
+def tabs(browser):
+    """Where tabs are opened, and those that are free again. A second visitor in a tab costs a third of a first one: the
+    app's scripts, some megabytes, are compiled already.
+    """
+    context = browser.new_context(accept_downloads=True)
+    context.set_default_timeout(SETTLE * 1000)
+    context.add_init_script(FORGET)
+    yield context, []
+    context.close()
+
+
+@contextmanager
+def opening(tabs, server: str):
+    """What opens tabs, and leaves them at the end: no visitor has then seen an error or another host."""
+    (context, free), opened = tabs, []
+
+    def new(theme: str = "light", address: str = server, width: int = 1440, height: int = 1200, **media) -> Tab:
+        page = free.pop() if free else context.new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=theme, **{"reduced_motion": "no-preference", **media})
+        opened.append(Tab(page, address))
+        return opened[-1]
 
     yield new
-    for context, _ in opened:
-        context.close()
-    for _, one in opened:
+    free += [one.page for one in opened if one.leave()]
+    for one in opened:
         assert one.errors == [] and one.strangers == []
+
+
+@pytest.fixture
+def tab(tabs, server):
+    """``tab(theme="dark", width=420)``: a new visitor."""
+    with opening(tabs, server) as new:
+        yield new
+
+
+@pytest.fixture(scope="module")
+def shared_tab(tabs, server):
+    """The same, for a page that several tests of a file look at."""
+    with opening(tabs, server) as new:
+        yield new

@@ -1,17 +1,12 @@
 """The Classes page as a person uses it, in a real browser."""
-import io
 import re
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 import senet_viz as sv
-from senet_viz.collecting import Settings, collect
-from senet_viz.data.datasets import Pictures
 from senet_viz.statistics import summaries
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,8 +73,14 @@ def every_chart_is_drawn(page) -> list[str]:
     return described
 
 
-def test_the_page_and_its_report(tab, tmp_path, browser):
-    page = tab().open("classes", sample=NAMES[:2])
+@pytest.fixture(scope="module")
+def light(shared_tab):
+    """The page by a link with a class, a block and two photos, for tests that choose one thing each."""
+    return shared_tab().open("classes", sample=NAMES[:2], classes=["goldfish"], class_block="SE_2_1")
+
+
+def test_the_page_and_its_report(light, tmp_path, browser):
+    page = light
     assert page.page.url.startswith(f"{page.server}/classes")
     described = every_chart_is_drawn(page)
     # the report holds them all, without a network
@@ -96,8 +97,8 @@ def test_the_page_and_its_report(tab, tmp_path, browser):
     context.close()
 
 
-def test_classes_by_name_and_a_band(tab, se, tmp_path):
-    page = tab().open("classes", sample=NAMES[0], classes=["goldfish"])
+def test_classes_by_name_and_a_band(light, se, tmp_path):
+    page = light
     chart = page.chart("lines")
     assert [t["name"] for t in lines(page.traces("lines"))] == ["all", "goldfish"] * 6
     assert chart.locator(".annotation-text").all_text_contents()[:6] == [
@@ -128,8 +129,9 @@ def test_classes_by_name_and_a_band(tab, se, tmp_path):
     assert page.errors_shown() == []
 
 
-def test_a_heat_map_of_another_block_and_a_channel(tab, se):
-    page = tab().open("classes", sample=NAMES[0], class_block="SE_2_1")
+def test_a_heat_map_of_another_block_and_a_channel(light, se):
+    page = light
+    reveal(page, "heat_map")
     [shown] = page.traces("heat_map")
     z = np.array(shown["z"], float)
     means = se.mean("SE_2_1")[:, -1]
@@ -181,81 +183,3 @@ def test_another_model_brings_its_statistics_and_zooms(tab):
     page.chart("lines").wait_for()
     assert len(lines(page.traces("lines"))) == 12 and page.chart("nearest").count() == 0
     assert len([note for note in page.notes_shown() if "another network" in note]) == 2
-
-
-# a run of one's own, on a server of an operator's own
-
-@pytest.fixture(scope="module")
-def own_server(start_server, tmp_path_factory):
-    """A server with a run to offer and a damaged one, and with a folder of its own for temporary files."""
-    folder, temporary = tmp_path_factory.mktemp("runs"), tmp_path_factory.mktemp("tmp")
-    content = [path.read_bytes() for path in SAMPLES[:4]]
-    collect(sv.load(SE, device="cpu"), Pictures(content.__getitem__, [0, 0, 1, 1], ["left", "right"]), folder / "tiny",
-            Settings(batch_size=4, shard_size=4), workers=0, progress=False)
-    (folder / "damaged").mkdir()
-    (folder / "damaged" / "metadata.json").write_text("{}")
-    with start_server(temporary / "log", "--statistics", str(folder), TMPDIR=str(temporary)) as address:
-        yield address, temporary
-    assert not list(temporary.glob("senet_viz_*"))
-
-
-def test_a_link_reaches_a_new_server(tab, own_server):
-    address, _ = own_server
-    page = tab(address=address).open("classes", sample=NAMES[0], classes=["goldfish"], band="standard error")
-    assert page.page.locator("h1").first.inner_text() == "Classes"
-    assert {t["name"] for t in lines(page.traces("lines"))} == {"all", "goldfish"}
-    assert len(page.errors_shown()) == 1 and "damaged" in page.errors_shown()[0]
-    pick(page, "statistics", "own pictures")
-    page.until("""() => document.querySelector('.st-key-lines_figure .js-plotly-plot')._fullData.some(
-        trace => trace.name === 'left (n=2)')""")
-    assert {t["name"] for t in lines(page.traces("lines"))} == {"all", "left (n=2)", "right (n=2)"}
-
-
-def test_a_run_over_folders(tab, own_server, tmp_path):
-    address, temporary = own_server
-    for i, sample in enumerate(SAMPLES[:6]):
-        (tmp_path / "mine" / ("left", "right")[i % 2]).mkdir(parents=True, exist_ok=True)
-        shutil.copy(sample, tmp_path / "mine" / ("left", "right")[i % 2])
-    (tmp_path / "mine" / "left" / "broken.jpg").write_text("Dear Sir or Madam")
-    page = tab(address=address).open("classes", sample=NAMES[0])
-    page.widget("folders").locator("input").set_input_files(tmp_path / "mine")
-    page.page.get_by_text("7 photos, 2 classes: left (4), right (3).").wait_for()
-    page.settle()
-    page.widget("collect").get_by_role("button").click()
-    page.page.get_by_text("Done: 7 photos.").wait_for()
-    page.settle()
-    assert len(list(temporary.glob("senet_viz_*"))) == 1
-    pick(page, "statistics", "own pictures, 6 pictures")
-    page.until("document.body.innerText.includes('1 could not be used')")
-    for key in OF_DATA + OF_PHOTOS:
-        assert page.chart(key).count() == 1, key
-    # another visitor does not see it
-    other = tab(address=address).open("classes", sample=NAMES[0])
-    other.widget("statistics").get_by_role("combobox").click()
-    other.page.get_by_role("option").first.wait_for()
-    options = other.page.get_by_role("option").all_inner_texts()
-    assert len(options) == 3 and not any("6 pictures" in option for option in options)
-
-
-def test_a_run_is_cancelled(tab, own_server, tmp_path):
-    address, _ = own_server
-    buffer = io.BytesIO()  # of which many take a while
-    Image.linear_gradient("L").resize((6000, 6000)).convert("RGB").save(buffer, "JPEG")
-    for i in range(48):
-        path = tmp_path / "mine" / f"class {i % 2}" / f"{i}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(buffer.getvalue())
-    page = tab(address=address).open("classes", sample=NAMES[0])
-    page.widget("folders").locator("input").set_input_files(tmp_path / "mine")
-    page.page.get_by_text("48 photos, 2 classes").wait_for()
-    page.settle()
-    page.widget("control").locator("label").first.click()
-    page.settle()
-    page.widget("collect").get_by_role("button").click()
-    cancel = page.widget("cancel").get_by_role("button")
-    cancel.wait_for()
-    page.page.get_by_text(re.compile(r"\d+ of 48 photos")).wait_for()
-    cancel.click()
-    page.page.get_by_text(re.compile(r"Cancelled after \d+ of 48 photos\.")).wait_for()
-    page.settle()
-    assert page.widget("collect").count() == 1 and page.page.get_by_test_id("stException").count() == 0

@@ -11,9 +11,14 @@ def top_of(page, anchor: str) -> float:
     return page.page.locator(f"[id='{anchor}']").bounding_box()["y"]
 
 
+@pytest.fixture(scope="module")
+def explore(shared_tab):
+    return shared_tab().open(model="demo/sknet50_slim", sample="teapot")
+
+
 @pytest.mark.parametrize("path", PAGES)
-def test_it_names_every_section_and_leads_there(tab, path):
-    page = tab().open(path, model="demo/sknet50_slim", sample="teapot")
+def test_it_names_every_section_and_leads_there(tab, explore, path):
+    page = tab().open(path, model="demo/sknet50_slim", sample="teapot") if path else explore
     sections = page.page.locator("h2[id]").evaluate_all("all => all.map(e => ['#' + e.id, e.innerText.trim()])")
     links = page.page.locator(f"{NAV} a[data-level='2']").evaluate_all("all => all.map(e => [e.hash, e.innerText])")
     assert len(links) >= 3 and links == sections
@@ -26,12 +31,21 @@ def test_it_names_every_section_and_leads_there(tab, path):
         assert 55 <= top_of(page, anchor[1:]) <= (1200 if ended else 120)  # below the bar, not under it
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1440, "light"), (1920, "dark"), (800, "dark"), (420, "light")])
-def test_it_stays_in_view_and_marks_where_one_is(tab, width, theme):
-    page = tab(theme)
+@pytest.fixture(scope="module")
+def windows(shared_tab, explore):
+    """Width → Explore in a window that was opened so wide, or wider: the sidebar stays, but on a phone."""
+    dark = shared_tab("dark", width=1920, height=900).open(sample="teapot")
+    return {1440: explore, 1920: dark, 800: dark, 420: shared_tab(width=420, height=900).open(sample="teapot")}
+
+
+@pytest.mark.parametrize("width", [1440, 1920, 800, 420])
+def test_it_stays_in_view_and_marks_where_one_is(windows, width):
+    page = windows[width]
     page.page.set_viewport_size({"width": width, "height": 900})
-    page.open(sample="teapot")
+    page.settle()
     page.page.mouse.move(width * 0.7, 500)
+    page.page.mouse.wheel(0, -30_000)  # from where another test has been
+    page.page.wait_for_function("document.querySelector('[data-testid=stMain]').scrollTop === 0")
     marked = []
     for _ in range(40):
         page.page.mouse.wheel(0, 500)
@@ -58,8 +72,8 @@ def test_a_copied_link_leads_to_its_section(tab):
     assert 55 <= top_of(page, "gate-change") <= 120
 
 
-def test_it_is_walked_with_the_keyboard(tab):
-    page = tab().open(sample="teapot")
+def test_it_is_walked_with_the_keyboard(explore):
+    page = explore
     link = page.page.locator(f"{NAV} a[href='#contribution']")
     link.focus()
     link.press("Enter")

@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 SAMPLES = sorted((ROOT / "assets" / "samples").glob("*.jpg"))
 NAMES = [path.stem.replace("_", " ") for path in SAMPLES]
 SE, SK = "demo/se_resnet50_slim", "demo/sknet50_slim"
+UGLY = "<b>x %{y} &lt; $a$ _i_.png"
+LONG = "a photo whose name is longer than what fits above its row.jpg"
 FIGURES = ["all_blocks", "excitation", "channel_maps", "grad_cam", "gate_change", "contribution"]
 
 pytestmark = pytest.mark.browser
@@ -35,6 +37,20 @@ def model() -> sv.Model:
     return sv.load(SE, device="cpu")
 
 
+@pytest.fixture(scope="module")
+def uploaded(shared_tab, photos, tmp_path_factory):
+    """Photos, one with a name of signs that mean something elsewhere, one with a long name, a letter, and a sample."""
+    folder = tmp_path_factory.mktemp("uploads")
+    Image.open(SAMPLES[0]).save(folder / UGLY)
+    Image.open(SAMPLES[3]).save(folder / LONG)
+    (folder / "letter.jpg").write_text("Dear Sir or Madam")
+    page = shared_tab().open(sample=NAMES[1])
+    page.widget("uploads").locator("input").set_input_files(
+        [*photos, *(folder / name for name in (UGLY, LONG, "letter.jpg"))])
+    page.page.get_by_test_id("stAlertContentError").wait_for()
+    return page.until("count => document.querySelectorAll('[data-testid=stImage]').length === count", len(photos) + 3)
+
+
 def contrast(page, selector: str) -> float:
     """WCAG's ratio of a text's colour and the page's ground."""
     colours = page.evaluate("""selector => {
@@ -51,9 +67,21 @@ def contrast(page, selector: str) -> float:
     return (bright + 0.05) / (dark + 0.05)
 
 
+@pytest.fixture(scope="module")
+def first(shared_tab):
+    """The first start, for tests that choose nothing on it."""
+    return shared_tab().open()
+
+
+@pytest.fixture(scope="module")
+def visit(shared_tab):
+    """A visit of two samples, on which tests choose one thing each."""
+    return shared_tab().open(sample=NAMES[1:3])
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_the_page_opens_with_samples_and_every_chart_drawn(tab, theme):
-    page = tab(theme).open()
+def test_the_page_opens_with_samples_and_every_chart_drawn(first, tab, theme):
+    page = first if theme == "light" else tab(theme).open()
     for key in FIGURES:
         chart = page.chart(key)
         assert chart.count() == 1, key
@@ -78,8 +106,8 @@ def test_the_page_opens_with_samples_and_every_chart_drawn(tab, theme):
     assert (sum(map(int, re.findall(r"\d+", ground)[:3])) > 382) == (theme == "light")
 
 
-def test_charts_and_pictures_are_described(tab):
-    page = tab().open(sample=NAMES[:2])
+def test_charts_and_pictures_are_described(first):
+    page = first
     described = page.page.get_by_test_id("stPlotlyChart").evaluate_all("all => all.map(e => e.ariaLabel)")
     assert len(described) == len(FIGURES) and all(len(text) > 40 for text in described)
     assert len(set(described)) == len(FIGURES)
@@ -91,30 +119,27 @@ def test_charts_and_pictures_are_described(tab):
     assert unnamed == []
 
 
-def test_uploaded_photos_are_shown(tab, photos, model):
-    page = tab().open(sample=NAMES[0])
-    page.widget("uploads").locator("input").set_input_files(photos)
-    page.until("count => document.querySelectorAll('[data-testid=stImage]').length === count", len(photos) + 1)
+def test_uploaded_photos_are_shown(uploaded, photos, tab, model):
+    page = uploaded
     names = [path.name for path in photos]
     shown = page.traces("excitation")
-    assert len(shown) == len(photos) + 1
+    assert len(shown) == len(photos) + 3
     for path, trace in zip(photos, shown):
         view = sv.inspect(model, model.batch([sv.open_image(path)]))
         expected = view.gates[model.blocks[-1].name][0, 0].numpy()[trace["customdata"]]
         np.testing.assert_allclose(trace["y"], expected, atol=1e-4)
-    assert page.errors_shown() == []
     photo = re.findall(r"photo=([^&]+)", page.page.url)
-    assert len(photo) == len(names)
+    assert len(photo) == len(names) + 3
     # whoever opens the link learns what is missing
     other = tab()
     other.page.goto(page.page.url)
     other.settle()
     note = [text for text in other.notes_shown() if "cannot travel in a link" in text]
-    assert len(note) == 1 and all(name in note[0] for name in names) and other.errors_shown() == []
+    assert len(note) == 1 and all(name in note[0] for name in [*names, UGLY, LONG]) and other.errors_shown() == []
 
 
-def test_a_click_on_a_channel_opens_it(tab):
-    page = tab().open(sample=NAMES[:2])
+def test_a_click_on_a_channel_opens_it(visit):
+    page = visit
     trace = page.traces("excitation")[1]
     index = int(np.argmax(trace["y"]))
     channel = trace["customdata"][index]
@@ -122,17 +147,17 @@ def test_a_click_on_a_channel_opens_it(tab):
     page.page.mouse.click(*page.point("excitation", 1, index))
     page.until("channel => document.querySelector('.st-key-channel input').value === String(channel)", channel)
     label = page.page.locator(".st-key-channel_maps_figure [data-testid=stPlotlyChart]").get_attribute("aria-label")
-    assert label.startswith(f"Channel {channel} of SE_5_3:") and f"{NAMES[1]}: {trace['y'][index]:.3f} " in label
+    assert label.startswith(f"Channel {channel} of SE_5_3:") and f"{NAMES[2]}: {trace['y'][index]:.3f} " in label
     assert f"channel={channel}" in page.page.url
 
 
-def test_a_class_by_typing_and_the_opacity_of_the_maps(tab, model):
-    page = tab().open(sample=NAMES[:2])
+def test_a_class_by_typing_and_the_opacity_of_the_maps(visit, model):
+    page = visit
     label = model.class_labels[40]
     page.choose("class", label)
     described = page.page.locator(".st-key-grad_cam_figure [data-testid=stPlotlyChart]")
     assert f"for {label};" in described.get_attribute("aria-label")
-    view = sv.inspect(model, model.batch([sv.open_image(SAMPLES[0])]), targets=[40], layers=["layer4"])
+    view = sv.inspect(model, model.batch([sv.open_image(SAMPLES[1])]), targets=[40], layers=["layer4"])
     last = [t for t in page.traces("grad_cam") if t["type"] == "heatmap"][3]
     expected = view.cams["layer4"][0, 0].numpy()
     np.testing.assert_allclose(last["z"], expected, atol=1e-4 * expected.max())
@@ -153,10 +178,12 @@ def test_a_class_by_typing_and_the_opacity_of_the_maps(tab, model):
     page.settle()
     assert len(page.errors_shown()) == 1 and "no such thing" in page.errors_shown()[0]
     assert page.chart("grad_cam").count() == 0 and page.chart("contribution").count() == 1
+    page.choose("class", "each picture's own top class")
+    assert page.chart("grad_cam").count() == 1 and page.errors_shown() == []
 
 
-def test_the_link_of_a_chosen_block_restores_it(tab):
-    page = tab().open(sample=NAMES[1:3])
+def test_the_link_of_a_chosen_block_restores_it(visit):
+    page = visit
     page.choose("block", "SE_3_2")
     assert "block=SE_3_2" in page.page.url
     before = page.traces("excitation")
@@ -166,24 +193,37 @@ def test_the_link_of_a_chosen_block_restores_it(tab):
     assert page.traces("excitation") == before and [t["name"] for t in before] == NAMES[1:3]
 
 
-def test_the_selective_kernel_model_shows_its_kernels(tab):
-    page = tab().open(sample=NAMES[:2])
+def test_a_second_opinion_runs_to_its_end(visit):
+    page = visit
+    assert page.chart("opinion").count() == 0
+    page.widget("opinion_run").get_by_role("button").click()
+    page.chart("opinion").wait_for()
+    page.settle()
+    values = np.array(page.traces("opinion")[-1]["z"])
+    assert values.shape == (64, 64) and np.abs(values).max() > 0
+    described = page.page.locator(".st-key-opinion_figure [data-testid=stPlotlyChart]").get_attribute("aria-label")
+    assert described.startswith("occlusion, ") and f"for {NAMES[1]}:" in described
+    assert page.page.get_by_test_id("stProgress").count() == 0 and page.errors_shown() == []
+
+
+def test_the_selective_kernel_model_shows_its_kernels(visit):
+    page = visit
     page.choose("model", SK)
     page.page.get_by_role("heading", name="Kernel choice").wait_for()
     page.settle()
     for key in [*FIGURES, "kernels"]:
         assert page.chart(key).count() == 1, key
     seen = sv.load(SK, device="cpu")
-    views = {name: sv.inspect(seen, seen.batch([sv.open_image(path)])) for name, path in zip(NAMES[:2], SAMPLES)}
+    views = {name: sv.inspect(seen, seen.batch([sv.open_image(path)])) for name, path in zip(NAMES[1:3], SAMPLES[1:3])}
     expected = tables.kernel_preference(views)
-    for trace, name in zip(page.traces("kernels"), NAMES):
+    for trace, name in zip(page.traces("kernels"), NAMES[1:3], strict=True):
         np.testing.assert_allclose(trace["y"], expected[expected["picture"] == name]["difference"], atol=1e-4)
         assert trace["x"] == [block.label for block in seen.blocks]
     assert page.widget("quantity").count() == 1 and page.errors_shown() == []
 
 
-def test_tables_and_the_report_are_downloaded(tab, browser, model, tmp_path):
-    page = tab().open(sample=NAMES[:2])
+def test_tables_and_the_report_are_downloaded(first, browser, model, tmp_path):
+    page = first
     views = {name: sv.inspect(model, model.batch([sv.open_image(path)])) for name, path in zip(NAMES[:2], SAMPLES)}
     for key, expected in (("predictions", tables.predictions(views, model.classes)),
                           ("all_blocks", tables.summary(views)),
@@ -216,8 +256,8 @@ def test_tables_and_the_report_are_downloaded(tab, browser, model, tmp_path):
     context.close()
 
 
-def test_a_figure_is_downloaded_as_png_and_svg(tab, tmp_path):
-    page = tab().open(sample=NAMES[:2])
+def test_a_figure_is_downloaded_as_png_and_svg(first, tmp_path):
+    page = first
     camera = page.chart("grad_cam").locator(".modebar-btn").first
     page.chart("grad_cam").hover()
     path = page.download(camera, tmp_path)
@@ -234,61 +274,78 @@ def test_a_figure_is_downloaded_as_png_and_svg(tab, tmp_path):
     assert all(name in svg for name in NAMES[:2]) and "SE_5_3" in svg
 
 
-def test_a_second_opinion_runs_to_its_end(tab):
-    page = tab().open(sample=NAMES[0])
-    assert page.chart("opinion").count() == 0
-    page.widget("opinion_run").get_by_role("button").click()
-    page.chart("opinion").wait_for()
-    page.settle()
-    values = np.array(page.traces("opinion")[-1]["z"])
-    assert values.shape == (64, 64) and np.abs(values).max() > 0
-    described = page.page.locator(".st-key-opinion_figure [data-testid=stPlotlyChart]").get_attribute("aria-label")
-    assert described.startswith("occlusion, ") and f"for {NAMES[0]}:" in described
-    assert page.page.get_by_test_id("stProgress").count() == 0 and page.errors_shown() == []
+def test_a_bad_file_is_one_sentence_and_the_page_goes_on(uploaded):
+    assert len(uploaded.errors_shown()) == 1
+    assert "letter.jpg: The file is not a picture" in uploaded.errors_shown()[0]
+    assert all(uploaded.chart(key).count() == 1 for key in FIGURES)
 
 
-def test_a_bad_file_is_one_sentence_and_the_page_goes_on(tab, tmp_path):
-    (tmp_path / "letter.jpg").write_text("Dear Sir or Madam")
-    page = tab().open(sample=NAMES[:2])
-    page.widget("uploads").locator("input").set_input_files(tmp_path / "letter.jpg")
-    page.page.get_by_test_id("stAlertContentError").wait_for()
-    page.settle()
-    assert len(page.errors_shown()) == 1 and "letter.jpg: The file is not a picture" in page.errors_shown()[0]
-    assert all(page.chart(key).count() == 1 for key in FIGURES)
-
-
-def test_a_name_is_shown_letter_by_letter(tab, tmp_path):
-    ugly = "<b>x %{y} &lt; $a$ _i_.png"
-    Image.open(SAMPLES[0]).save(tmp_path / ugly)
-    page = tab().open(sample=NAMES[1])
-    page.widget("uploads").locator("input").set_input_files(tmp_path / ugly)
-    page.until("document.querySelectorAll('[data-testid=stImage]').length === 2")
+def test_a_name_is_shown_letter_by_letter(uploaded, photos):
+    page, place = uploaded, len(photos)
     legend = page.chart("all_blocks").locator(".legendtext").all_text_contents()
-    assert legend == [ugly[:12] + "…" + ugly[-11:], NAMES[1]] or legend == [ugly, NAMES[1]]
-    page.page.mouse.move(*page.point("excitation", 0, 5))
-    hover = page.chart("excitation").locator(".hoverlayer .hovertext")
+    assert len(legend) == len(photos) + 3 and legend[-1] == NAMES[1]
+    assert legend[place] in (UGLY[:12] + "…" + UGLY[-11:], UGLY)
+    page.page.mouse.move(*page.point("excitation", place, 5))
+    hover = page.chart("excitation").locator(".hoverlayer .hovertext").filter(has_text=UGLY)
     hover.first.wait_for()
-    assert ugly in hover.first.text_content()
-    assert ugly in page.page.get_by_test_id("stImageCaption").first.inner_text()
+    assert UGLY in page.page.get_by_test_id("stImageCaption").nth(place).inner_text()
     rows = page.chart("grad_cam").locator(".annotation-text").all_text_contents()
-    assert any(text.startswith(ugly[:11]) for text in rows)
+    assert any(text.startswith(UGLY[:11]) for text in rows)
 
 
-def test_on_a_narrow_screen_nothing_is_lost_to_the_side(tab):
-    page = tab(reduced_motion="reduce")
+def test_the_whole_name_is_under_the_pointer_above_a_row(uploaded):
+    page = uploaded
+    above = page.chart("grad_cam").locator(".annotation-text-g").filter(has_text="a photo who")
+    above.scroll_into_view_if_needed()
+    page.page.wait_for_timeout(300)
+    box = above.bounding_box()
+    page.page.mouse.move(box["x"] + 8, box["y"] + 5)
+    hover = page.chart("grad_cam").locator(".hoverlayer .hovertext")
+    hover.first.wait_for()
+    assert LONG in hover.first.text_content()
+
+
+@pytest.fixture(scope="module")
+def narrow(shared_tab):
+    """Four samples on a phone."""
+    return shared_tab(width=420, height=900).open(sample=NAMES[:4])
+
+
+@pytest.fixture(scope="module")
+def wide(shared_tab):
+    """The same in a wide window, which tests make narrower: the sidebar stays."""
+    return shared_tab(height=900).open(sample=NAMES[:4])
+
+
+@pytest.mark.parametrize("width", [420, 1440, 1100, 800])
+def test_photos_and_samples_have_room(narrow, wide, width):
+    page = narrow if width == 420 else wide
+    page.page.set_viewport_size({"width": width, "height": 900})
+    page.settle()
+    uploads, samples = (page.widget(key).bounding_box() for key in ("uploads", "sample"))
+    assert min(uploads["width"], samples["width"]) > 340 and samples["height"] < 160
+    for box in page.page.locator("table.ranking").all():
+        cells = box.locator("td").evaluate_all("all => all.map(e => e.scrollWidth - e.clientWidth)")
+        assert max(cells) <= 1  # no class and no probability is cut
+
+
+def test_on_a_narrow_screen_nothing_is_lost_to_the_side(narrow):
+    page = narrow
     page.page.set_viewport_size({"width": 420, "height": 900})
-    page.open(sample=NAMES[0])
-    overflow = page.page.evaluate("""() => {
-        const main = document.querySelector('[data-testid="stMain"]')
-        return main.scrollWidth - main.clientWidth
-    }""")
-    assert overflow <= 0
+    for motion in ("reduce", "no-preference"):
+        page.page.emulate_media(reduced_motion=motion)
+        page.settle()
+        overflow = page.page.evaluate("""() => {
+            const main = document.querySelector('[data-testid="stMain"]')
+            return main.scrollWidth - main.clientWidth
+        }""")
+        assert overflow <= 0
 
 
-def test_a_grid_that_is_wider_than_the_window_shows_that_it_goes_on(tab):
-    page = tab()
+def test_a_grid_that_is_wider_than_the_window_shows_that_it_goes_on(narrow):
+    page = narrow
     page.page.set_viewport_size({"width": 420, "height": 900})
-    page.open(sample=NAMES[:2])
+    page.settle()
     grid = page.widget("grad_cam_figure")
     mask = "e => getComputedStyle(e).maskImage"
     assert grid.evaluate("e => e.scrollWidth - e.clientWidth") > 100 and "gradient" in grid.evaluate(mask)
@@ -298,31 +355,3 @@ def test_a_grid_that_is_wider_than_the_window_shows_that_it_goes_on(tab):
     page.page.set_viewport_size({"width": 1440, "height": 900})
     page.settle()
     assert grid.evaluate("e => e.scrollWidth - e.clientWidth") <= 0 and grid.evaluate(mask) == "none"
-
-
-def test_the_whole_name_is_under_the_pointer_above_a_row(tab, tmp_path):
-    name = "a photo whose name is longer than what fits above its row.jpg"
-    Image.open(SAMPLES[0]).save(tmp_path / name)
-    page = tab().open(sample=NAMES[1])
-    page.widget("uploads").locator("input").set_input_files(tmp_path / name)
-    page.until("document.querySelectorAll('[data-testid=stImage]').length === 2")
-    above = page.chart("grad_cam").locator(".annotation-text-g").filter(has_text="a photo who")
-    above.scroll_into_view_if_needed()
-    page.page.wait_for_timeout(300)
-    box = above.bounding_box()
-    page.page.mouse.move(box["x"] + 8, box["y"] + 5)
-    hover = page.chart("grad_cam").locator(".hoverlayer .hovertext")
-    hover.first.wait_for()
-    assert name in hover.first.text_content()
-
-
-@pytest.mark.parametrize("width", [420, 800, 1100, 1440])
-def test_photos_and_samples_have_room(tab, width):
-    page = tab()
-    page.page.set_viewport_size({"width": width, "height": 900})
-    page.open(sample=NAMES[:4])
-    uploads, samples = (page.widget(key).bounding_box() for key in ("uploads", "sample"))
-    assert min(uploads["width"], samples["width"]) > 340 and samples["height"] < 160
-    for box in page.page.locator("table.ranking").all():
-        cells = box.locator("td").evaluate_all("all => all.map(e => e.scrollWidth - e.clientWidth)")
-        assert max(cells) <= 1  # no class and no probability is cut

@@ -30,16 +30,23 @@ def test_a_photo_and_its_class_go_along_until_it_is_removed(tab):
     assert page.widget("photos_before").count() == 0 and "photo=" not in page.page.url
 
 
+@pytest.fixture(scope="module")
+def four(shared_tab, tmp_path_factory):
+    """Explore with two samples, a very thin picture, one with a very long name, and a file that is none."""
+    folder = tmp_path_factory.mktemp("pictures")
+    Image.new("RGB", (3, 300), "red").save(folder / "thin.png")
+    Image.open(SAMPLES[0]).save(folder / f"{'a very long name ' * 10}.png")
+    (folder / "text.jpg").write_text("Dear Sir")
+    page = shared_tab().open(sample=["teapot", "rocket"])
+    page.widget("uploads").locator("input").set_input_files(sorted(folder.iterdir()))
+    return page.until("document.querySelectorAll('[data-testid=stImage]').length === 4")
+
+
 @pytest.mark.parametrize("width", [1440, 800, 420])
-def test_pictures_stand_beside_or_below_each_other(tab, tmp_path, width):
-    Image.new("RGB", (3, 300), "red").save(tmp_path / "thin.png")
-    Image.open(SAMPLES[0]).save(tmp_path / f"{'a very long name ' * 10}.png")
-    (tmp_path / "text.jpg").write_text("Dear Sir")
-    page = tab()
+def test_pictures_stand_beside_or_below_each_other(four, width):
+    page = four
     page.page.set_viewport_size({"width": width, "height": 900})
-    page.open(sample=["teapot", "rocket"])
-    page.widget("uploads").locator("input").set_input_files(sorted(tmp_path.iterdir()))
-    page.until("document.querySelectorAll('[data-testid=stImage]').length === 4")
+    page.settle()
     assert len(page.errors_shown()) == 1 and "text.jpg: The file is not a picture" in page.errors_shown()[0]
     boxes = page.page.get_by_test_id("stImage").locator("img").evaluate_all(
         "all => all.map(e => (b => [b.left, b.top, b.right, b.bottom])(e.getBoundingClientRect()))")

@@ -33,15 +33,19 @@ def page(request, tmp_path_factory) -> Path:
     return out
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def opened(browser, page):
-    """The report in a tab without a network, which at the end has asked for nothing and had nothing to complain of."""
-    said, asked, contexts = [], [], []
+    """The report in a tab without a network, one a width for all tests, which at the end has asked for nothing and had
+    nothing to complain of.
+    """
+    said, asked, tabs = [], [], {}
 
     def open_page(width: int = 1440, **options):
-        contexts.append(browser.new_context(offline=True, viewport={"width": width, "height": 1000}, **options))
-        contexts[-1].set_default_timeout(START * 1000)
-        tab = contexts[-1].new_page()
+        if width in tabs:
+            return tabs[width]
+        context = browser.new_context(offline=True, viewport={"width": width, "height": 1000}, **options)
+        context.set_default_timeout(START * 1000)
+        tab = tabs[width] = context.new_page()
         tab.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
         tab.on("pageerror", lambda error: said.append(str(error)))
         tab.on("request", lambda request: asked.append(request.url))
@@ -49,8 +53,8 @@ def opened(browser, page):
         return tab
 
     yield open_page
-    for context in contexts:
-        context.close()
+    for tab in tabs.values():
+        tab.context.close()
     assert said == [] and [url for url in asked if not url.startswith((page.as_uri(), "data:", "blob:"))] == []
 
 

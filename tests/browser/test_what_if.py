@@ -67,10 +67,13 @@ def test_clicks_make_edits_which_travel_in_the_link(tab, tmp_path):
     look(page, "what_travel")
     table = pd.read_csv(page.download(page.widget("what_travel_csv").locator("button:visible"), tmp_path))
     assert list(table["label"][table["edited"]]) == ["SE_4_2", "SE_5_1", "SE_5_3"]
-    # in another browser
+    # in another browser: the tabs that were open are open, the others are not
+    look(page, "what_stages")
     other = tab("dark")
     other.page.goto(page.page.url)
     other.settle()
+    assert other.chart("what_travel").is_visible() and other.chart("what_stages").is_visible()
+    assert not other.chart("what_cams").is_visible() and not other.chart("what_blocks").is_visible()
     complete(other, CHARTS)
     assert edits(other) == edits(page) and other.traces("what_travel") == page.traces("what_travel")
     press(other, "what_reset")
@@ -91,14 +94,3 @@ def test_forced_kernels_in_the_dark(tab):
     assert edits(page) == "stage 4=mix 1 0"
     complete(page, [*CHARTS, "what_sizes"])
     assert [trace["name"] for trace in page.traces("what_sizes")] == ["own choice", "3x3", "5x5", "uniform"]
-
-
-def test_a_link_opens_the_tab_that_was_open(tab):
-    page = tab().open("what_if", sample=["teapot", "rocket"], edits="SE_4_*=1")
-    look(page, "what_travel")
-    look(page, "what_stages")
-    other = tab()
-    other.page.goto(page.page.url)
-    other.settle()
-    assert other.chart("what_travel").is_visible() and other.chart("what_stages").is_visible()
-    assert not other.chart("what_cams").is_visible() and not other.chart("what_blocks").is_visible()
