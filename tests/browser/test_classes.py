@@ -97,8 +97,8 @@ def test_the_page_and_its_report(light, tmp_path, browser):
     context.close()
 
 
-def test_classes_by_name_and_a_band(light, se, tmp_path):
-    page = light
+def test_classes_by_name_and_a_band(tab, se, tmp_path):
+    page = tab().open("classes", sample=NAMES[0], classes=["goldfish"])
     chart = page.chart("lines")
     assert [t["name"] for t in lines(page.traces("lines"))] == ["all", "goldfish"] * 6
     assert chart.locator(".annotation-text").all_text_contents()[:6] == [
