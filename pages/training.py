@@ -88,8 +88,8 @@ def curves(runs: LogSections, measure: str) -> None:
     """One block, of both runs."""
     heading(HEADS["curves"][0], "curves", HEADS["curves"][1])
     clear("training_curves")
-    label = st.selectbox("Block", runs.labels, index=len(runs.labels) - 1, key="training_block", bind="query-params",
-                         width=160)
+    label = st.selectbox("Block", runs.labels, index=runs.labels.index(runs.telling()), key="training_block",
+                         bind="query-params", width=160)
     show(runs.curves(label, measure), "training_curves")
 
 

@@ -6,7 +6,7 @@ import pandas as pd
 from .. import figures
 from ..reports.html import Section
 from ..reports.text import plain
-from .log import MEASURES, findings, grid, labels
+from .log import MEASURES, collapses, findings, grid, labels
 
 HEADS = {  # title, lead, how to read it
     "map": ("Every block over the training",
@@ -38,6 +38,12 @@ class LogSections:
     def findings(self, name: str) -> list[str]:
         """What a run's log says at its end, in sentences (Markdown)."""
         return findings(self.runs[name])
+
+    def telling(self) -> str:
+        """The block to look at first: of those that collapsed in a run that of fewest directions, else the last."""
+        fallen = pd.concat([collapses(table) for table in self.runs.values()])
+        fallen = fallen[fallen["label"].isin(self.labels)]
+        return str(fallen.sort_values("dimension")["label"].iloc[0]) if len(fallen) else self.labels[-1]
 
     def map(self, name: str, measure: str) -> Section:
         """One measure of every block over the steps of a run."""

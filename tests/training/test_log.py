@@ -80,6 +80,14 @@ def test_a_note_goes_with_the_log_and_is_shown(log, tmp_path):
     assert read_log(tmp_path / "other.parquet").attrs == {"note": ""}
 
 
+def test_a_block_that_collapsed_is_looked_at_first():
+    lives = made({"SE_2_1": [3.0, 4.0], "SE_3_1": [3.0, 4.0], "SE_5_1": [2.0, 3.0]})
+    falls = made({"SE_2_1": [3.0, 1.1], "SE_3_1": [3.0, 1.02], "SE_9_9": [2.0, 1.01], "SE_5_1": [2.0, 2.0]})
+    assert LogSections({"a": lives}, {"a": "a"}).telling() == "SE_5_1"
+    # the page offers the first one's blocks
+    assert LogSections({"a": lives, "b": falls}, {"a": "a", "b": "b"}).telling() == "SE_3_1"
+
+
 def test_the_embedded_logs_tell_two_stories():
     """Those of the embedded networks, whose gates live, and one whose gates collapsed."""
     logs = {name: read_log(path) for name, path in embedded_logs().items()}
