@@ -13,6 +13,7 @@ from ..gates import AttentionBlock, Edit, EditError, parse_edits
 from ..gates.edits import RANK
 from ..gates.removals import removals
 from ..reports.text import plain
+from ..statistics.archive import IMAGES
 from ..statistics.paired import between
 
 MARGIN = 0.01  # of top-1: a gate does as well where no more is lost, by the whole interval
@@ -36,7 +37,8 @@ def static_or_dynamic(table: pd.DataFrame, blocks: Sequence[AttentionBlock], fol
         table: of ``senet_viz.collecting.open_evaluation``. Edits of one whole block, one whole stage or all blocks are
             looked at, others are not.
         blocks: all of the network's.
-        folder: of the evaluation, for what gates are compared in picture by picture; None leaves that out.
+        folder: of the evaluation, for what gates are compared in picture by picture; None leaves that out, as does a
+            folder without the rows of its pictures.
 
     Returns:
         A row a place and gate; stages before blocks, places in network order. Columns: level ("stage", with all blocks
@@ -63,7 +65,7 @@ def static_or_dynamic(table: pd.DataFrame, blocks: Sequence[AttentionBlock], fol
         row["kept"] = 1 + row["difference"] / row["worth"] if without and without["high"] < 0 else float("nan")
         if any(other[0] == level and other[2] != WITHOUT for other in rows):
             found.append(row)
-    if folder is not None:
+    if folder is not None and (Path(folder) / IMAGES).is_file():
         _compare(rows, folder)
     found.sort(key=lambda row: (row["level"] != "stage", row["order"], _order(row["gate"])))
     return pd.DataFrame(found, columns=COLUMNS)

@@ -96,7 +96,7 @@ def _effects(change: np.ndarray, label: np.ndarray, mine: np.ndarray) -> dict[st
     """Means and intervals of a change over the own class's pictures and over the others' class means."""
     found: dict[str, float] = {"own_images": int(mine.sum()), "images": len(change)}
     classes = pd.Series(change).groupby(label).agg(["mean", "var", "count"])
-    if not mine.any():
+    if not mine.any() or len(classes) < 2:
         return found | _row(np.full((9, 1), np.nan), 0) | {"others": classes["mean"].mean()}
     every = _every_class(*classes.to_numpy().T)
     own = int(np.flatnonzero(classes.index == label[mine][0])[0])

@@ -239,6 +239,13 @@ def compared(blocks, tmp_path):
     return compare
 
 
+def test_a_folder_without_rows_of_pictures_compares_nothing(blocks, tmp_path):
+    """As of an evaluation from which they were taken to save room: all else is told."""
+    table = evaluation({"stage 4=1": (-0.2, 0.01, 0.01), "stage 4=mean": (-0.1, 0.01, 0.01)})
+    found = static_or_dynamic(table, blocks("se"), tmp_path)
+    assert found["regained"].isna().all() and "of the 20.0 points" in describe_static(found)
+
+
 def first(*counts: int) -> np.ndarray:
     """Right for the first so many of each class's hundred pictures, class after class; the last number goes on."""
     return np.concatenate([np.arange(100) < counts[min(i, len(counts) - 1)] for i in range(10)])

@@ -91,6 +91,12 @@ def test_effects_are_those_of_a_loop_of_ones_own(folder, model, stats, evaluated
         assert row["less_elsewhere"] == np.mean([end.low > 0 for end in ends])
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_single_class_has_no_others():
+    found = _effects(np.array([0.1, 0.2, 0.3]), np.zeros(3), np.ones(3, bool))
+    assert math.isnan(found["excess"]) and (found["own_images"], found["images"]) == (3, 3)
+
+
 def test_by_chance_an_own_class_is_no_other_than_the_rest():
     """Classes differ by themselves, so that an interval leaves 0 out more often than in one of 20; it is counted."""
     rng = np.random.default_rng(0)
