@@ -150,6 +150,11 @@ class Tab:
         self.page.wait_for_function(condition, arg=argument, timeout=SETTLE * 1000)
         return self.settle()
 
+    def fits(self) -> "Tab":
+        """Wait until nothing is wider than the window, which charts are for a moment after it has become narrower."""
+        return self.until("""() => (main => main.scrollWidth <= main.clientWidth)(
+            document.querySelector('[data-testid=stMain]'))""")
+
     def widget(self, key: str):
         """The element with a key."""
         return self.page.locator(f".st-key-{key}")

@@ -54,8 +54,7 @@ def test_pictures_stand_beside_or_below_each_other(four, width):
         assert right <= width
         for other in boxes[i + 1:]:
             assert other[0] >= right or other[2] <= left or other[1] >= bottom or other[3] <= top
-    main = page.page.get_by_test_id("stMain")
-    assert main.evaluate("e => e.scrollWidth - e.clientWidth") <= 0
+    page.fits()
     grid = page.widget("grad_cam_figure")  # as large as elsewhere; what has no room is a scroll away
     assert page.chart("grad_cam").bounding_box()["width"] > 500
     assert grid.evaluate("e => e.scrollWidth <= e.clientWidth || getComputedStyle(e).overflowX === 'auto'")

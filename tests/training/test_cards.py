@@ -41,7 +41,7 @@ def test_directions_and_a_baseline(trained, capsys):
     text = (folder / "se.md").read_text()
     ours, theirs = (read_metadata(folder / f"{name}.safetensors")["accuracy"]["top1"] for name in ("se", "none"))
     assert (f"| Without attention | top-1 {theirs:.1%}, top-5 100.0% on the 30 validation pictures, of the same "
-            f"recipe: attention makes {100 * (ours - theirs):+.1f} points of top-1 |") in text
+            f"recipe: attention makes {100 * (ours - theirs):+.1f} points of top-1 (") in text
     table = summaries.dimension(stats).set_index(["label", "source"])
     hidden = summaries.hidden_units(stats).set_index("label")
     rows = [line.split(" | ") for line in text.splitlines() if line.startswith("| SE_")]
@@ -59,6 +59,24 @@ def test_directions_and_a_baseline(trained, capsys):
     assert all(line in text for line in plain.splitlines())  # nothing else is changed
     write_card(folder / "se.safetensors")
     assert (folder / "se.md").read_text() == plain
+
+
+def test_the_interval_of_a_difference():
+    # Newcombe 1998, table II, (a) and (h), method 10
+    for (a, m), (b, n), expected in (((56, 70), (48, 80), (0.0524, 0.3339)), ((10, 10), (0, 10), (0.6075, 1.0))):
+        told = cards._difference({"top1": a / m, "images": m}, {"top1": b / n, "images": n})
+        assert told == pytest.approx((a / m - b / n, *expected), abs=1e-4)
+
+
+def test_a_baseline_in_another_precision_is_named():
+    def made(attention, precision, top1):
+        return {"recipe": {"attention": attention, "precision": precision, "epochs": 3},
+                "data": {"name": "d", "training": 9, "validation": 9}, "accuracy": {
+                    "top1": top1, "top5": 1.0, "images": 1000}}
+    text = cards._without_attention(made("se", "fp32", 0.65), made("none", "bf16", 0.62))
+    # p ± 1.96 √(p(1−p)/n) of each, taken together, is close at a thousand pictures
+    assert "of the same recipe in bf16: attention makes +3.0 points of top-1 (-1.2 to +7.2 over" in text
+    assert "recipe:" in cards._without_attention(made("se", "bf16", 0.65), made("none", "bf16", 0.62))
 
 
 def test_what_is_refused(trained, capsys, tmp_path, pictures):  # noqa: F811
