@@ -132,11 +132,13 @@ class Tab:
 
     def open(self, path: str = "", **parameters) -> "Tab":
         """The app by a link to one of its pages, with these parameters."""
+        self.page.bring_to_front()  # behind others it is slow, and takes no folder of files
         self.page.goto(f"{self.server}/{path}?{urlencode(parameters, doseq=True)}", timeout=START * 1000)
         return self.settle()
 
     def settle(self) -> "Tab":
         """Wait until the script has ended, nothing is stale and every chart is drawn, and stays so for a moment."""
+        self.page.bring_to_front()
         self.page.wait_for_timeout(300)  # what was typed or clicked is on its way to the server
         calm, deadline = 0, time.monotonic() + SETTLE
         while calm < 3:
