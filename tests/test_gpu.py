@@ -36,7 +36,7 @@ def test_one_picture(name):
 def test_backwards_together_and_in_turn(attention, monkeypatch):
     module, batch = make_module(attention).to(GPU), make_batch(4).to(GPU)
     found = sv.grad_cam(module, batch, [0, 1, 2], ["layer1", "layer4"])
-    monkeypatch.setattr(cam, "TOGETHER", set())
+    monkeypatch.setattr(cam, "TOGETHER", {})
     expected = sv.grad_cam(module, batch, [0, 1, 2], ["layer1", "layer4"])
     for layer, map_ in expected.items():
         torch.testing.assert_close(found[layer], map_, rtol=1e-3, atol=1e-4 * float(map_.max()))

@@ -3,7 +3,9 @@ from collections.abc import Sequence
 
 import torch
 
-TOGETHER = {"cuda"}  # devices that several backwards at once keep busier than one after the other
+# device → of up to how many pictures several backwards are faster at once than one after the other; a processor has its
+# share of work with some pictures, and then only waits for more memory
+TOGETHER = {"cpu": 1, "cuda": 1024}
 MOST_TOGETHER = 16  # scores, for each takes memory
 
 
@@ -15,8 +17,8 @@ def channel_weights(
 ) -> list[torch.Tensor]:
     """Grad-CAM's α: how much each channel's mean moves a score.
 
-    One backward a score gives the gradients at all maps; images do not mix, so each backward serves the whole batch. On
-    CUDA one backward serves several scores, where the network's parts can be differentiated so.
+    One backward a score gives the gradients at all maps; images do not mix, so each backward serves the whole batch. Of
+    one picture, and on CUDA, one backward serves several scores, where the network's parts can be differentiated so.
 
     Args:
         scores: T tensors, (N,) or a scalar, with a graph to the maps: a class's logit of each image, or what else is to
@@ -36,7 +38,8 @@ def channel_weights(
         raise RuntimeError("what is to be explained does not depend on any of the maps asked for")
     found = None
     kinds = {(total.device.type, total.dtype) for total in totals}
-    if 1 < len(totals) <= MOST_TOGETHER and len(kinds) == 1 and totals[0].device.type in TOGETHER:
+    if 1 < len(totals) <= MOST_TOGETHER and len(kinds) == 1 and (
+            max(map(len, maps)) <= TOGETHER.get(totals[0].device.type, 0)):
         found = _together(totals, maps)
     if found is None:
         found = _in_turn(totals, maps, retain_graph)
@@ -67,14 +70,22 @@ def _together(totals: list[torch.Tensor], maps: Sequence[torch.Tensor]) -> list[
     """The same by one backward for all scores; None where some part of the network cannot be differentiated so."""
     with torch.inference_mode(False), torch.enable_grad():
         total = torch.stack(totals)
-    each = torch.eye(len(totals), dtype=total.dtype, device=total.device)
-    try:
-        gradients: Sequence[torch.Tensor | None] = torch.autograd.grad(
-            total, maps, each, retain_graph=True, allow_unused=True, is_grads_batched=True)
-    except RuntimeError:  # also for want of memory, of which it takes more
+    reached: list[int] = []
+
+    def gradients(of_totals: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        found: Sequence[torch.Tensor | None] = torch.autograd.grad(
+            total, maps, of_totals, retain_graph=True, allow_unused=True)
+        reached[:] = [i for i, gradient in enumerate(found) if gradient is not None]
+        return tuple(gradient for gradient in found if gradient is not None)
+
+    try:  # of vmap and not is_grads_batched, which takes the convolutions one score after the other
+        stacked = torch.func.vmap(gradients)(torch.eye(len(totals), dtype=total.dtype, device=total.device))
+    except Exception:  # whatever a part's own backward raises; also for want of memory, of which it takes more
         return None
-    return [None if gradient is None else gradient.flatten(3).mean(3, dtype=torch.float32).transpose(0, 1)
-            for gradient in gradients]
+    weights: list[torch.Tensor | None] = [None] * len(maps)
+    for i, of_scores in zip(reached, stacked):
+        weights[i] = of_scores.flatten(3).mean(3, dtype=torch.float32).transpose(0, 1)
+    return weights
 
 
 def weighted_sum(weights: torch.Tensor, maps: torch.Tensor) -> torch.Tensor:

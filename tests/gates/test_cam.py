@@ -11,9 +11,10 @@ N, C, K, H, W = 3, 4, 5, 2, 6
 
 @pytest.fixture(autouse=True, params=["in turn", "together"])
 def way(request, monkeypatch):
-    """How the backwards of several scores are run; on CUDA it is the second."""
+    """How the backwards of several scores are run; of one picture, and on CUDA, it is the second."""
+    monkeypatch.setattr(cam, "TOGETHER", {})
     if request.param == "together":
-        monkeypatch.setattr(cam, "TOGETHER", {"cpu"})
+        monkeypatch.setattr(cam, "TOGETHER", {"cpu": 99})
         monkeypatch.setattr(cam, "_in_turn", lambda totals, maps, retain_graph, alone=cam._in_turn: (
             pytest.fail("fell back") if len(totals) > 1 else alone(totals, maps, retain_graph)))
     return request.param
@@ -144,10 +145,28 @@ def test_what_cannot_be_run_together_is_run_in_turn(monkeypatch):
     a = torch.randn(N, C, H, W).requires_grad_()
     scores = [Square.apply(a)[:, k].sum((1, 2)) for k in range(2)]
     expected, = channel_weights(scores, [a], retain_graph=True)
-    monkeypatch.setattr(cam, "TOGETHER", {"cpu"})
+    monkeypatch.setattr(cam, "TOGETHER", {"cpu": 99})
     found, = channel_weights(scores, [a])
     assert torch.equal(found, expected)
     assert found[:, 0, 1:].eq(0).all() and found[:, 0, 0].ne(0).any()
+
+
+def test_one_picture_is_run_together_and_several_in_turn(monkeypatch):
+    monkeypatch.undo()
+    ways = []
+
+    def told(way):
+        run = getattr(cam, way)
+        monkeypatch.setattr(cam, way, lambda *args: ways.append(way) or run(*args))
+
+    told("_together")
+    told("_in_turn")
+    a, _, _, _, logits = graph()
+    channel_weights(chosen(logits), [a], retain_graph=True)
+    assert ways == ["_in_turn"]
+    one = a[:1].detach().requires_grad_()
+    channel_weights([(one * k).sum() for k in (1, 2)], [one])
+    assert ways == ["_in_turn", "_together"]
 
 
 @pytest.mark.parametrize("name", ["se", "sk"])
@@ -155,7 +174,7 @@ def test_a_network_together_and_in_turn(name, monkeypatch):
     monkeypatch.undo()
     model, batch = sv.load(f"demo/{dict(se='se_resnet50_slim', sk='sknet50_slim')[name]}"), torch.rand(2, 3, 64, 64)
     expected = sv.grad_cam(model, batch, [3, 1, 4], ["layer1", "layer4"])
-    monkeypatch.setattr(cam, "TOGETHER", {"cpu"})
+    monkeypatch.setattr(cam, "TOGETHER", {"cpu": 99})
     monkeypatch.setattr(cam, "_in_turn", None)
     for layer, found in sv.grad_cam(model, batch, [3, 1, 4], ["layer1", "layer4"]).items():
         torch.testing.assert_close(found, expected[layer], rtol=1e-4, atol=1e-4 * float(expected[layer].max()))
