@@ -39,23 +39,15 @@ def cluster():
 OPTIONS = {"zooms": (1, 1.5), "random_weights": 2}
 
 
-def test_the_same_bytes_as_here(cluster, run, full, content, tmp_path):
-    told = []
-    stats = run(tmp_path / "out", engine="ray", workers=2, options=OPTIONS, progress=lambda *now: told.append(now))
-    assert content(stats.path) == content(full.path)
-    assert (told[0], told[-1], len(told)) == ((0, 23), (23, 23), 5)
-    assert cluster.is_initialized()  # it was not ours to shut down
-
-
-def test_either_engine_goes_on_with_the_shards_of_the_other(cluster, run, full, content, tmp_path):
+def test_shards_of_a_cluster_are_gone_on_with_here(cluster, run, full, content, tmp_path):
     def enough() -> bool:
-        return len(list((tmp_path / "out" / "shards").glob("*"))) == limit
+        return len(list((tmp_path / "out" / "shards").glob("*"))) == 3
 
-    for limit, engine in ((1, "local"), (3, "ray")):
-        with pytest.raises(Stopped, match=f"{limit} of 4"):
-            run(tmp_path / "out", engine=engine, workers=2, options=OPTIONS, stop=enough)
+    with pytest.raises(Stopped, match="3 of 4"):
+        run(tmp_path / "out", engine="ray", workers=2, options=OPTIONS, stop=enough)
     run(tmp_path / "out", options=OPTIONS)
     assert content(tmp_path / "out") == content(full.path)
+    assert cluster.is_initialized()  # it was not ours to shut down
 
 
 def test_an_evaluation(cluster, data_set, network, content, tmp_path):
@@ -71,7 +63,7 @@ def test_an_evaluation(cluster, data_set, network, content, tmp_path):
 
 
 def test_a_worker_that_is_killed(cluster, run, network, content, tmp_path):
-    """Its shards are computed again by another."""
+    """Its shards are computed again by another; the first one was computed here."""
     pids = tmp_path / "pids"
     pids.mkdir()
     quick, slow = network("se+sk"), network("se+sk")
@@ -79,17 +71,20 @@ def test_a_worker_that_is_killed(cluster, run, network, content, tmp_path):
     quick.transform = Watched(quick.transform, pids)
     run(tmp_path / "whole", quick, options=options)
     slow.transform = Watched(slow.transform, pids, 0.1)
-    killed = []
+    with pytest.raises(Stopped, match="1 of 12"):
+        run(tmp_path / "out", slow, options=options, stop=lambda: any((tmp_path / "out" / "shards").glob("*")))
+    told, killed = [], []
 
-    def progress(done: int, _) -> None:
-        if done >= 4 and not killed:
+    def progress(done: int, total: int) -> None:
+        told.append((done, total))
+        if done >= 6 and not killed:
             workers = [int(path.name) for path in pids.iterdir() if int(path.name) != os.getpid()]
             assert workers
             killed.append(workers[0])
             os.kill(workers[0], signal.SIGKILL)
 
     run(tmp_path / "out", slow, options=options, engine="ray", workers=2, progress=progress)
-    assert killed
+    assert killed and told == [(done, 23) for done in [*range(2, 23, 2), 23]]
     assert content(tmp_path / "out") == content(tmp_path / "whole")
     assert len(list(pids.iterdir())) >= 3  # this process, the one that was killed, and another
 
