@@ -211,6 +211,18 @@ def test_what_gates_are_worth(name):
     assert evaluation(name) in (ROOT / "docs" / "embedded_models.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("name", EVALUATED)
+def test_with_attention_and_without(name):
+    """As the cards have it, which ``senet-viz card`` wrote."""
+    card = (ROOT / "assets" / "models" / f"{name}.md").read_text(encoding="utf-8")
+    found = re.search(r"\| Accuracy \| top-1 ([\d.]+)%.*\| Without attention \| top-1 ([\d.]+)%[^|]* ([-+][\d.]+) points of "
+                      r"top-1 \(([-+][\d.]+) to ([-+][\d.]+) over", card, re.S)
+    with_it, without, *change = (number.replace("-", "−") for number in found.groups())
+    row = f"| `demo/{name}` | {with_it} % | {without} % | {{}} ({{}} to {{}}) |".format(*change)
+    assert row in (ROOT / "docs" / "embedded_models.md").read_text(encoding="utf-8")
+    assert float(found[4]) < 0 < float(found[5])  # "both intervals hold 0"
+
+
 def test_what_is_said_of_the_evaluations():
     text = " ".join((ROOT / "docs" / "embedded_models.md").read_text(encoding="utf-8").split())
     se, sk = (open_evaluation(ROOT / "assets" / "evaluation" / name).set_index("edit") for name in EVALUATED)
