@@ -62,10 +62,11 @@ def main() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
     def upload() -> None:
+        app.pills(key="sample").set_value([])
         app.file_uploader(key="uploads").set_value([(p.name, p.read_bytes(), "image/jpeg") for p in photos]).run()
 
     steps = {
-        "the network, no picture": app.run, f"{len(photos)} photos": upload, "the same again": app.run,
+        "the network, two samples": app.run, f"{len(photos)} photos": upload, "the same again": app.run,
         "another block": lambda: app.selectbox(key="block").set_value("SE_3_2").run(),
         "another class": lambda: app.selectbox(key="class").set_value("class 7").run()}
     print(f"SENet-154, random weights, on Explore with --memory {args.memory}.\n\n"
