@@ -5,11 +5,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
+from inspect import getattr_static
 from typing import Any
 
 import torch
 import torch.utils.checkpoint
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+SMALL = 2**16  # values of a buffer that is copied each time
 
 # which buffers, by their order, a forward changes in evaluation mode too (counters, means): known after the first one
 _changing: "weakref.WeakKeyDictionary[nn.Module, set[int]]" = weakref.WeakKeyDictionary()
@@ -61,9 +65,8 @@ def inspected(module: nn.Module, first: bool = False) -> Iterator[None]:
     parts = parts_of(module)
     training = [part for part in parts if part.training]
     compiled = {part: part._compiled_call_impl for part in parts if part._compiled_call_impl is not None}
-    wrapped = any("_orig_mod" in part._modules for part in parts if part._modules)
     grad = torch.is_grad_enabled()
-    with (torch.compiler.set_stance("force_eager") if wrapped else nullcontext(), _without_checkpoints(),
+    with (torch.compiler.set_stance("force_eager") if _compiled(parts) else nullcontext(), _without_checkpoints(),
           _buffers_kept(module, parts, first), torch.inference_mode(False), torch.set_grad_enabled(grad)):
         try:
             for part in training:
@@ -78,21 +81,39 @@ def inspected(module: nn.Module, first: bool = False) -> Iterator[None]:
                 part._compiled_call_impl = call
 
 
+def _compiled(parts: list[nn.Module]) -> bool:
+    """Whether ``torch.compile`` stands around one of them, or in the place of its, or its class's, ``forward``."""
+    return (any("_orig_mod" in part._modules for part in parts if part._modules)
+            or any(_is_compiled(part.__dict__["forward"]) for part in parts if "forward" in part.__dict__)
+            or any(map(_has_compiled_forward, {type(part) for part in parts})))
+
+
+def _is_compiled(forward: object) -> bool:
+    return hasattr(forward, "_torchdynamo_orig_callable")
+
+
+@lru_cache(maxsize=1000)
+def _has_compiled_forward(kind: type[nn.Module]) -> bool:
+    return _is_compiled(getattr_static(kind, "forward", None))  # a script's class has none that can be asked for
+
+
 @contextmanager
 def _buffers_kept(module: nn.Module, parts: list[nn.Module], first: bool) -> Iterator[None]:
+    first = first or module not in _changing
     changing = _changing.setdefault(module, set())
-    buffers = [(part._buffers, name, buffer, buffer._version)
+    buffers = [(part, name, buffer, buffer._version)
                for part in parts if part._buffers for name, buffer in part._buffers.items()
                if buffer is not None and not buffer.is_inference()]
-    copied = range(len(buffers)) if first else [i for i in changing if i < len(buffers)]
-    copies = {i: buffers[i][2].detach().clone() for i in copied}
+    # those of batch normalisation are most, and change in training mode only; others may change for some inputs only
+    copies = {i: buffer.detach().clone() for i, (owner, _, buffer, _) in enumerate(buffers)
+              if first or i in changing or (not isinstance(owner, _BatchNorm) and buffer.numel() <= SMALL)}
     try:
         yield
     finally:
         for i, (owner, name, buffer, version) in enumerate(buffers):
-            now = owner.get(name)
+            now = getattr(owner, name, None)
             if now is not buffer and (now is None or now.shape == buffer.shape):  # else a table, grown with the input
-                owner[name] = buffer
+                setattr(owner, name, buffer)
             if buffer._version != version:
                 changing.add(i)
                 if i in copies:

@@ -86,6 +86,73 @@ def test_buffers_that_change_in_evaluation_mode_too(pictures, unchanged):
         (net.part[3].seen, net.part[3].replaced, net.part[3].mean), buffers))
 
 
+class Sums(nn.Module):
+    """Counts the pictures that it sees: all, those of larger batches, or those of forwards with gradients."""
+
+    def __init__(self, when):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+        self.when = when
+
+    def forward(self, x):
+        if self.when(x):
+            self.seen += len(x)
+        return x
+
+
+WHEN = {"always": lambda x: True, "of several pictures": lambda x: len(x) > 1,
+        "with gradients": lambda x: torch.is_grad_enabled()}
+LOOKS = {"record": record, "inspect": lambda net, batch: inspect(net, batch, [1], ["part"]), "find_blocks": find_blocks}
+
+
+@pytest.mark.parametrize("when", WHEN)
+@pytest.mark.parametrize("look", LOOKS)
+def test_buffers_at_the_first_look_and_at_later_ones(pictures, unchanged, look, when):
+    net = Net()
+    net.part.append(Sums(WHEN[when]))
+    with torch.no_grad():
+        net(pictures(2))
+    before = net.part[3].seen.clone()
+    with unchanged(net):
+        for count in (1, 2):
+            LOOKS[look](net, pictures(count))
+    assert net.part[3].seen == before
+
+
+@pytest.mark.parametrize("made", [torch.jit.script, lambda part: torch.jit.trace(part, torch.rand(1, 16, 8, 8))])
+def test_a_scripted_part_with_buffers(pictures, made):
+    plain, net, batch = Net().eval(), Net().eval(), pictures(2)
+    net.part = made(net.part)
+    view = record(net, batch)
+    assert torch.equal(view.gates["se"], record(plain, batch).gates["se"])
+    assert torch.equal(view.logits, record(plain, batch).logits)
+
+
+@pytest.mark.parametrize("where", ["network", "part", "class"])
+def test_a_compiled_forward(pictures, unchanged, where):
+    compiled = []
+
+    def backend(graph, _):
+        compiled.append(graph)
+        return graph.forward
+
+    class Own(Net):
+        forward = torch.compile(Net.forward, backend=backend) if where == "class" else Net.forward
+
+    plain, net, batch = Net().eval(), Own().eval(), pictures(2)
+    if where != "class":
+        part = net if where == "network" else net.part
+        part.forward = torch.compile(part.forward, backend=backend)
+    net(batch)
+    before = len(compiled)
+    with unchanged(net):
+        view, expected = inspect(net, batch, [1], ["part"]), inspect(plain, batch, [1], ["part"])
+    assert [block.name for block in view.blocks] == ["se"]
+    assert torch.equal(view.gates["se"], expected.gates["se"])
+    assert torch.equal(view.cams["part"], expected.cams["part"])
+    assert len(compiled) == before > 0
+
+
 @pytest.mark.parametrize("part", ["se", "part"])
 def test_a_part_compiled_in_place(pictures, unchanged, part):
     plain, net, batch, compiled = Net().eval(), Net().eval(), pictures(2), []
