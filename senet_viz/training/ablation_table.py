@@ -13,11 +13,15 @@ from scipy.special import ndtri, stdtrit  # the quantiles of scipy.stats, which 
 from .ablation_plan import AblationPlan
 
 CHANCE = 0.05  # of an interval to miss
-FAR = 0.5  # of the reference's accuracy: what gets less has hardly learnt, and scatters more over seeds
+# Of the reference's accuracy: what gets less has hardly learnt, and scatters more over seeds. Variants come either near
+# the reference or to half of it at most, and the line may lie anywhere between: in the embedded ablation every line from
+# 0.50 to 0.85 makes the same groups.
+FAR = 0.7
+ROUNDING = 1e-12  # what is left of a spread of 0; one picture of a million is 1e-6
 MEANS = ("seconds", "dimension", "dimension_least", "collapsed")
 COLUMNS = ["variant", "label", "attention", "trained", "diverged", "top1", "top5", "difference", "low", "high",
-           "low_seeds", "high_seeds", "low_both", "high_both", "difference5", "low5_both", "high5_both", "parameters",
-           "macs", "blocks", *MEANS]
+           "low_seeds", "high_seeds", "low_both", "high_both", "difference5", "low5", "high5", "low5_seeds",
+           "high5_seeds", "low5_both", "high5_both", "parameters", "macs", "blocks", *MEANS]
 OF_TRAININGS = ["variant", "seed", "status", "top1", "top5", "loss", "epochs", "images", "parameters", "macs",
                 "seconds", "blocks", "dimension", "dimension_least", "collapsed"]
 Answers = Mapping[tuple[str, int], pd.DataFrame]
@@ -44,12 +48,15 @@ def of_variants(plan: AblationPlan, trainings: pd.DataFrame, answers: Answers) -
         Columns: variant, label (by what makes it differ), attention; trained and diverged (numbers of seeds); top1 and
         top5 (0..1, means over seeds); difference (top1 less the reference's, over the seeds that both have), with the
         95 % intervals low and high (over pictures, see ``over_pictures``), low_seeds and high_seeds (over seeds, see
-        ``seed_errors``; nan of one seed) and low_both and high_both (over both); the same of top-5; parameters, macs,
-        blocks (with a gate that is a vector); and means over seeds: seconds, dimension (of the gates at the end of the
-        training, the median over blocks), dimension_least, and collapsed (blocks whose gate moves along one direction).
+        ``seed_errors``; nan of one seed) and low_both and high_both (over both); the same of top-5 (difference5, low5,
+        …); parameters, macs, blocks (with a gate that is a vector); and means over seeds: seconds, dimension (of the
+        gates at the end of the training, the median over blocks), dimension_least, and collapsed (blocks whose gate
+        moves along one direction).
     """
-    spreads = {measure: seed_errors({key: float(answer[measure].mean()) for key, answer in answers.items()},
-                                    plan.reference) for measure in ("top1", "top5")}
+    accuracies = {measure: {key: float(answer[measure].mean()) for key, answer in answers.items()}
+                  for measure in ("top1", "top5")}
+    far = hardly_learnt(mean_accuracies(accuracies["top1"]), plan.reference)  # of both: top-5 has no line of its own
+    spreads = {measure: seed_errors(values, far) for measure, values in accuracies.items()}
     rows = []
     for name, variant in plan.variants.items():
         its = trainings[trainings["variant"] == name]
@@ -90,8 +97,12 @@ def compared(changes: np.ndarray, own: Spread, reference: Spread) -> dict[str, f
     found |= {"low|": difference - half, "high|": difference + half}
     told = [(2 * own[0] ** 2 / seeds, own[1])] if own is reference else [
         (spread ** 2 / seeds, freedom) for spread, freedom in (own, reference)]
-    for ending, parts in (("_seeds", told), ("_both", [*told, (by_picture ** 2, max(changes.shape[1] - 1, 1))])):
-        half = _half(parts) if all(freedom for _, freedom in told) else float("nan")
+    over_seeds = both = float("nan")
+    if all(freedom for _, freedom in told):
+        over_seeds = _half(told)
+        # pictures have many degrees of freedom, and few seeds few: together they may give a shorter interval than seeds
+        both = max(over_seeds, _half([*told, (by_picture ** 2, max(changes.shape[1] - 1, 1))]))
+    for ending, half in (("_seeds", over_seeds), ("_both", both)):
         found |= {f"low|{ending}": difference - half, f"high|{ending}": difference + half}
     return found
 
@@ -115,21 +126,28 @@ def over_pictures(changes: np.ndarray) -> tuple[float, float]:
     return float(pictures.mean()), float(error)
 
 
-def seed_errors(accuracies: Mapping[tuple[str, int], float], reference: str) -> dict[str, Spread]:
+def mean_accuracies(accuracies: Mapping[tuple[str, int], float]) -> dict[str, float]:
+    """Variant → its mean accuracy over seeds, of accuracies by variant and seed."""
+    return {name: float(np.mean([value for (its, _), value in accuracies.items() if its == name]))
+            for name, _ in accuracies}
+
+
+def hardly_learnt(accuracies: Mapping[str, float], reference: str) -> set[str]:
+    """The variants that have less than ``FAR`` of the reference's top-1, of top-1 by variant."""
+    return {name for name, value in accuracies.items() if value < FAR * accuracies.get(reference, 0)}
+
+
+def seed_errors(accuracies: Mapping[tuple[str, int], float], far: set[str]) -> dict[str, Spread]:
     """Variant → spread over seeds, told from all trainings together; apart from those of variants that hardly learn.
 
-    Variants of less than ``FAR`` of the reference's accuracy scatter several times as much as others: they would widen
-    the intervals of all. Where too few of them are there to tell their own spread, it is told from all.
+    These (``far``, see ``hardly_learnt``) scatter several times as much as others: they would widen the intervals of
+    all. Where too few of them are there to tell their own spread, it is told from all.
     """
-    means = {name: np.mean([value for (its, _), value in accuracies.items() if its == name])
-             for name, _ in accuracies}
-    far = {name for name, mean in means.items() if mean < FAR * means.get(reference, 0)}
+    whole = seed_error(accuracies)
     found: dict[str, Spread] = {}
-    for group in (far, means.keys() - far):
+    for group in (far, {name for name, _ in accuracies} - far):
         spread = seed_error({key: value for key, value in accuracies.items() if key[0] in group})
-        if not spread[1]:
-            spread = seed_error(accuracies)
-        found |= dict.fromkeys(group, spread)
+        found |= dict.fromkeys(group, spread if spread[1] else whole)
     return found
 
 
@@ -153,4 +171,5 @@ def seed_error(accuracies: Mapping[tuple[str, int], float]) -> tuple[float, int]
     freedom = len(values) - int(rank)
     if not freedom:
         return float("nan"), 0
-    return float(np.sqrt(np.square(values - design @ fitted).sum() / freedom)), freedom
+    spread = float(np.sqrt(np.square(values - design @ fitted).sum() / freedom))
+    return spread if spread > ROUNDING else 0.0, freedom

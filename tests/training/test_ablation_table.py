@@ -6,9 +6,14 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from senet_viz.training import ablation_table
+from senet_viz.training.ablation_folder import open_ablation
 from senet_viz.training.ablation_plan import parse_plan
+from senet_viz.training.ablation_sections import EMBEDDED
 from senet_viz.training.ablation_table import (
     compared,
+    hardly_learnt,
+    mean_accuracies,
     of_trainings,
     of_variants,
     over_pictures,
@@ -80,7 +85,8 @@ def test_variants_that_hardly_learn_do_not_widen_the_others_intervals():
     """Their spread is told from them alone, and the difference's error is Welch's."""
     near = {("se", 0): 0.30, ("se", 1): 0.31, ("max", 0): 0.28, ("max", 1): 0.30}
     far = {("relu", 0): 0.07, ("relu", 1): 0.02, ("post", 0): 0.08, ("post", 1): 0.14}
-    found = seed_errors(near | far, "se")
+    assert hardly_learnt(mean_accuracies(near | far), "se") == {"relu", "post"}
+    found = seed_errors(near | far, {"relu", "post"})
     assert found["se"] is found["max"] and found["se"] == seed_error(near)
     assert found["relu"] is found["post"] and found["relu"] == seed_error(far)
     changes = np.array([[1.0, 0.0, -1.0, -1.0], [0.0, 0.0, -1.0, 0.0]])
@@ -93,7 +99,48 @@ def test_variants_that_hardly_learn_do_not_widen_the_others_intervals():
 
 def test_a_single_variant_that_hardly_learns_has_the_spread_of_all():
     accuracies = {("se", 0): 0.30, ("se", 1): 0.31, ("relu", 0): 0.07, ("relu", 1): 0.02}
-    assert seed_errors(accuracies, "se")["relu"] == seed_error(accuracies)
+    assert seed_errors(accuracies, {"relu"})["relu"] == seed_error(accuracies)
+
+
+def test_top5_has_the_groups_of_top1():
+    """A variant that hardly learns has more than half of the reference's top-5, and widens no other's interval."""
+    top1 = {("se", 0): 300, ("se", 1): 310, ("max", 0): 280, ("max", 1): 302, ("none", 0): 60, ("none", 1): 20}
+    top5 = {("se", 0): 600, ("se", 1): 610, ("max", 0): 590, ("max", 1): 606, ("none", 0): 500, ("none", 1): 440}
+    places = np.arange(1000)
+    answers = {key: pd.DataFrame({"top1": places < top1[key], "top5": places < top5[key]}) for key in top1}
+    table = of_variants(PLAN, of_trainings(facts(answers)), answers).set_index("variant")
+    for name, measure, ending in (("top1", top1, ""), ("top5", top5, "5")):
+        spread = seed_error({key: value / 1000 for key, value in measure.items() if key[0] in ("se", "max")})
+        half = stats.t.ppf(0.975, spread[1]) * spread[0]  # √(2 / 2 seeds)
+        row = table.loc["max"]
+        assert row[f"high{ending}_seeds"] - row[f"difference{ending}"] == pytest.approx(half)
+        changes = np.mean([answers["max", seed][name].astype(float) - answers["se", seed][name] for seed in (0, 1)], 0)
+        assert row[f"difference{ending}"] - row[f"low{ending}"] == pytest.approx(
+            stats.norm.ppf(0.975) * stats.sem(changes))
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Of the embedded ablation: its plan, a row a training, and what its networks answered."""
+    found = open_ablation(EMBEDDED)
+    return found.plan, found.trainings, {
+        (name, seed): pd.read_parquet(EMBEDDED / name / str(seed) / "correct.parquet")
+        for name, seed in found.trainings[["variant", "seed"]].itertuples(index=False)}
+
+
+def test_no_verdict_rests_on_where_the_line_lies(trained, monkeypatch):
+    """Each line from half of the reference's accuracy to 0.85 of it has the same groups; lower ones have others."""
+    plan, trainings, answers = trained
+    wanted = of_variants(plan, trainings, answers)
+    shares = (wanted.set_index("variant")["top1"] / wanted["top1"][0]).sort_values()
+    assert shares[shares < 0.5].index.tolist() == ["relu", "post", "identity", "convolution"]
+    assert shares[shares >= 0.5].index[0] == "tanh" and shares["tanh"] > 0.85 > 0.5 > shares["convolution"]
+    for line in (0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85):
+        monkeypatch.setattr(ablation_table, "FAR", line)
+        pd.testing.assert_frame_equal(of_variants(plan, trainings, answers), wanted)
+    monkeypatch.setattr(ablation_table, "FAR", 0.45)  # without convolution
+    assert of_variants(plan, trainings, answers).set_index("variant").loc["none", "high_both"] != pytest.approx(
+        wanted.set_index("variant").loc["none", "high_both"])
 
 
 def test_of_two_variants_it_is_the_paired_t_interval(answers):
@@ -113,7 +160,29 @@ def test_interval_over_both_is_wider_than_either_and_covers(answers):
         row = table.loc[name]
         half = (row["high_both"] - row["low_both"]) / 2
         assert half > (row["high"] - row["low"]) / 2 * 0.99
+        assert half >= (row["high_seeds"] - row["low_seeds"]) / 2
         assert (row["low_both"] + row["high_both"]) / 2 == pytest.approx(row["difference"])
+
+
+def test_interval_over_both_is_never_shorter_than_that_over_seeds():
+    """With one degree of freedom Satterthwaite's sum has several, and so a much smaller quantile."""
+    changes = np.array([[1.0, 0.0, -1.0, 0.0] * 50])
+    _, by_picture = over_pictures(changes)
+    found = compared(np.concatenate([changes] * 2), (by_picture, 1), (by_picture, 1))
+    half = found["high|_seeds"] - found["difference|"]
+    assert half == pytest.approx(stats.t.ppf(0.975, 2) * by_picture)  # two variances over two seeds each
+    parts = [(by_picture ** 2 / 2, 1)] * 2 + [(by_picture ** 2, 199)]
+    degrees = sum(part for part, _ in parts) ** 2 / sum(part ** 2 / freedom for part, freedom in parts)
+    assert stats.t.ppf(0.975, degrees) * by_picture * math.sqrt(2) < half
+    assert found["high|_both"] - found["difference|"] == half
+
+
+def test_a_spread_of_nothing_is_0():
+    accuracies = {(name, seed): value + 0.01 * seed for name, value in (("a", 0.3), ("b", 0.1)) for seed in range(3)}
+    spread = seed_error(accuracies)
+    assert spread == (0.0, 2)
+    found = compared(np.zeros((2, 9)), spread, spread)
+    assert set(found.values()) == {0.0}
 
 
 def test_interval_over_both_covers_what_a_new_ablation_would_find():
