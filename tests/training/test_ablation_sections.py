@@ -120,10 +120,15 @@ def test_embedded_tables_are_those_of_its_trainings():
     table, trainings = tables(found.path, found.plan)
     pd.testing.assert_frame_equal(table, found.table)
     pd.testing.assert_frame_equal(trainings, found.trainings, check_dtype=False)
+    pd.testing.assert_frame_equal(pd.read_csv(found.path / "ablation.csv"), table)
     assert found.table["trained"].min() >= 2 or found.table["diverged"].max() > 0
     assert found.about["plan"] == json.loads(json.dumps(found.plan.meaning()))
     for name, seed in found.trainings[["variant", "seed"]].itertuples(index=False):
         assert (found.path / name / str(seed) / "card.md").is_file()
+    docs = " ".join((ROOT / "docs" / "ablations.md").read_text().split())
+    seconds, seeds = trainings["seconds"], found.table["trained"]
+    assert f"eight trainings at a time, in {seconds.min():.0f} to {seconds.max():.0f} seconds each" in docs
+    assert f"{(seeds == 2).sum()} of the {len(seeds)} variants have two of the plan's three seeds" in docs
     said = " ".join(shown.findings(found))
     table = shown.beside(found).dropna(subset="published")
     clear = table[(table["high_both"] < 0) | (table["low_both"] > 0)]
