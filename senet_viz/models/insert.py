@@ -13,6 +13,7 @@ and three structures that are taken for SE (``senet_viz.layers``).
 """
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 
 import torch
@@ -25,6 +26,7 @@ from torchvision.models import VGG, inception
 from torchvision.models import resnet as torchvision_resnet
 from torchvision.ops import SqueezeExcitation
 
+from ..gates.blocks import find_blocks
 from ..layers import ParallelGate, PlainConvolution, PooledGate, SelectiveKernel, SqueezeExcite, UnsqueezedExcite
 from .bn_inception import Inception
 from .resnet import Bottleneck
@@ -49,6 +51,7 @@ MODULES = (
     inception.InceptionE, Mixed_5b, Mixed_6a, Mixed_7a,
 )
 OWN = re.compile(r"(se|eca|cbam)(_|\d|$)")  # names of a unit's own attention, "se" in timm
+SIDES = (32, 96)  # of the picture on which a backbone's own gates are looked for: Inception networks take none smaller
 KNOWN = "ResNets and ResNeXts of torchvision, timm and senet_viz"
 KNOWN_STANDARD = ("torchvision's VGGs and Inception-v3, timm's Inception-ResNet-v2 and MobileNet v1, senet_viz's "
                   "BN-Inception and ShuffleNet")
@@ -58,7 +61,9 @@ def with_attention(backbone: nn.Module, kind: str = "se", place: str = "standard
     """Put a gate into every unit of a network, in place.
 
     The parameters that were there keep their values, but some change their names: a backbone's own weights are loaded
-    before. What is new is random, and on the device, in the precision and in the mode of its unit.
+    before. What is new is random, and on the device, in the precision and in the mode of its unit. A backbone is first
+    run on one small black picture, to find attention that it has already; one that cannot be run so (on the meta
+    device, say) is known by its classes and names alone.
 
     Args:
         backbone: a ResNet or ResNeXt (torchvision's, timm's or ``senet_viz.models``'), or any part of one: of
@@ -118,11 +123,16 @@ def with_attention(backbone: nn.Module, kind: str = "se", place: str = "standard
 
 
 def _attention(backbone: nn.Module) -> str | None:
-    """The first attention block that a network has, by its class or by what units call theirs."""
+    """The first attention block that a network has, by its class, by what units call theirs, or by what it does."""
     for path, part in backbone.named_modules():
         if isinstance(part, (*LAYERS, SqueezeExcitation)) or (
                 OWN.match(path.rpartition(".")[2]) and not isinstance(part, nn.Identity)):
             return f"{path} ({type(part).__name__})"
+    first = next((part for part in backbone.modules() if isinstance(part, nn.Conv2d)), None)
+    for side in SIDES if first is not None else ():
+        with suppress(ValueError):  # it has no values, or takes no such picture
+            blocks = find_blocks(backbone, torch.zeros(1, first.in_channels, side, side, device="cpu"))
+            return next((f"{b.name} ({type(backbone.get_submodule(b.path)).__name__})" for b in blocks), None)
     return None
 
 

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -255,6 +256,51 @@ class StrangersUnit(torchvision_resnet.BasicBlock):
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self.se_layer = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(8, 8, 1), nn.Sigmoid())
+
+
+class NamelessUnit(torchvision_resnet.BasicBlock):
+    """A unit whose gate no name tells, and no class that is known."""
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        self.attention = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1), nn.Conv2d(self.conv2.out_channels, self.conv2.out_channels, 1), nn.Sigmoid())
+
+    def forward(self, x):
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))
+        return (x * self.attention(x) + shortcut).relu()
+
+
+@pytest.mark.parametrize("part", ["", "layer3"])
+def test_a_gate_is_known_by_what_it_does(part):
+    network = torchvision_resnet.ResNet(NamelessUnit, [1, 1, 1, 1], num_classes=2).train()
+    network.layer1.eval()
+    before, state = copy.deepcopy(network), torch.get_rng_state()
+    with pytest.raises(ValueError, match=r"has attention already: .*0\.attention \(Sequential\)\.$"):
+        with_attention(network.get_submodule(part))
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.testing.assert_close(network.state_dict(), before.state_dict(), rtol=0, atol=0)
+    assert [(part.training, len(part._forward_hooks)) for part in network.modules()] == [
+        (part.training, 0) for part in before.modules()]
+
+
+class Nameless(nn.Module):
+    """A gate of a class of its own."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.layer = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x):
+        return x * self.layer(x.mean((2, 3), keepdim=True)).sigmoid()
+
+
+def test_a_gate_of_a_network_that_takes_no_small_picture():
+    network = torchvision.models.inception_v3(init_weights=False, num_classes=2)
+    network.Mixed_7c.branch_pool = nn.Sequential(network.Mixed_7c.branch_pool, Nameless(192))
+    with pytest.raises(ValueError, match=r"Mixed_7c\.branch_pool\.1 \(Nameless\)"):
+        with_attention(network)
 
 
 def test_stage_after_stage():
