@@ -199,6 +199,8 @@ class Search(TorchFunctionMode):
                 continue
             if not scaled.wide:
                 continue
+            if len(shape) == 3 and scaled.time == 1:  # (N, T, C): what lies over the second dimension is a gate of time
+                continue
             values = over_channels(gate, shape, space, trace.enlarged)
             if values is None or repeated(other.stride(), shape, space):
                 continue

@@ -24,12 +24,12 @@ ARITHMETIC = {"add", "sub", "rsub", "mul", "multiply", "rmul", "div", "divide", 
 FORMS = {"view", "reshape", "flatten", "unflatten", "ravel", "squeeze", "unsqueeze", "contiguous", "clone", "to",
          "float", "half", "bfloat16", "double", "type", "type_as", "detach", "view_as", "expand", "expand_as",
          "broadcast_to", "dropout", "feature_dropout", "dropout1d", "dropout2d", "dropout3d"}
+TURNS = {"permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims"}
 # the same values elsewhere, more often, or only some of them
-MOVES = FORMS | {"permute", "transpose", "movedim", "get", "repeat", "tile", "repeat_interleave", "getitem", "select",
+MOVES = FORMS | TURNS | {"get", "repeat", "tile", "repeat_interleave", "getitem", "select",
                  "narrow", "chunk", "split", "tensor_split", "unbind", "index_select", "flip", "roll", "cat", "concat",
                  "stack"}
 JOINS = {"cat", "concat", "stack"}
-TURNS = {"permute", "transpose", "movedim"}
 # new values, of another's shape or type only
 NEW = {f"new_{kind}" for kind in ("empty", "full", "ones", "tensor", "zeros")} | {
     f"{kind}_like" for kind in ("empty", "full", "ones", "zeros", "rand", "randn")}
@@ -99,6 +99,7 @@ class Trace:
         parts: what it was joined from; None for what does not depend on the picture.
         uses: the multiplications by a gate whose product, or sum of products, it is.
         whole: of a cut, or another arrangement, of a value: that value.
+        time: of a signal's three dimensions, that in which time lies; None where this is not known.
     """
 
     space: int
@@ -112,6 +113,7 @@ class Trace:
     parts: tuple["Trace | None", ...] = ()
     uses: frozenset["Use"] = frozenset()
     whole: "Trace | None" = None
+    time: int | None = None
 
 
 def followed(name, traces, shapes, output, args, kwargs, calls) -> Trace | None:
@@ -136,13 +138,14 @@ def followed(name, traces, shapes, output, args, kwargs, calls) -> Trace | None:
     picture = all(t.picture for t in known) and name in MOVES | ARITHMETIC | {"interpolate"}
     if picture and len(output.shape) > 2:
         space = len(output.shape) - 2  # frames of a clip
-    wide = any(trace.wide for trace in known) and not one_cell(output.shape, space) and not (
+    time = _time(name, known, shapes[0], output, args, kwargs)
+    wide = any(trace.wide for trace in known) and not one_cell(output.shape, space, time) and not (
         name in REDUCTIONS and output.shape == shapes[0][:-space])
     enlarged = not wide and _enlarged(name, traces, shapes, output.shape, space)
     if (name in FORMS or _only_new_axes(name, args)) and output.numel() == shapes[0].numel() and (
             first.space, first.wide, first.enlarged, first.fold) == (space, wide, enlarged, fold):
         return first
-    trace = Trace(space, wide, enlarged, picture=picture, fold=fold)
+    trace = Trace(space, wide, enlarged, picture=picture, fold=fold, time=time)
     if not wide:
         trace.begun, trace.changes = _begun(name, traces, shapes, output, args, kwargs, calls)
     if name in JOINS:
@@ -225,13 +228,32 @@ def space_of(trace: Trace, shape: torch.Size) -> int:
     return 2 if trace.space == 3 and len(shape) == 4 else trace.space
 
 
-def one_cell(shape: torch.Size, space: int) -> bool:
-    """Whether a value of this shape is a vector, a few of them, or a map of one cell."""
+def one_cell(shape: torch.Size, space: int, time: int | None = None) -> bool:
+    """Whether a value of this shape is a vector, a few of them, or a map of one cell.
+
+    A signal turned to (N, T, C) has a vector where ``time`` is 1.
+    """
     if len(shape) < 3 or shape[2:].numel() == 1:
         return True
-    if space == 1 and len(shape) == 3:  # (N, 1, T) is a signal
-        return False
+    if space == 1 and len(shape) == 3:  # (N, 1, T) is a signal, and (N, 1, C) a vector
+        return time == 1 and shape[1] == 1
     return sum(size > 1 for size in shape[1:]) < 2 or (len(shape) == space + 3 and shape[-space:].numel() == 1)
+
+
+def _time(name: str, known: list[Trace], before: torch.Size, output: torch.Tensor, args, kwargs) -> int | None:
+    """In which of three dimensions time lies: the last behind a convolution, and elsewhere once that is turned."""
+    if len(output.shape) != 3:
+        return None
+    if name == "conv1d":
+        return 2
+    time = next((trace.time for trace in known if trace.wide), None)
+    if time is None or len(before) != 3 or (name in FORMS - COPIES and output.shape != before):
+        return None
+    if name not in TURNS:
+        return time
+    mark = torch.empty([2 if dim == time else 1 for dim in range(3)], device="meta")
+    how = {key: value for key, value in kwargs.items() if key != "input"}
+    return getattr(mark, name)(*args[1:], **how).shape.index(2)
 
 
 def _enlarged(name: str, traces: list[Trace | None], shapes: list[torch.Size], shape: torch.Size, space: int) -> bool:

@@ -60,6 +60,19 @@ class ECA(nn.Module):
         return x * spread(gate[:, 0], x).expand_as(x)
 
 
+class Turned(nn.Module):
+    """The mean of a map with channels last, which keeps its dimension."""
+
+    def __init__(self, space):
+        super().__init__()
+        self.fc = nn.Sequential(nn.Linear(C, C), nn.Sigmoid())
+
+    def forward(self, x):
+        gate = self.fc(x.flatten(2).transpose(1, 2).mean(1, keepdim=True))
+        self.seen = x.detach(), gate.detach()
+        return x * spread(gate.transpose(1, 2).flatten(1), x)
+
+
 class SK(nn.Module):
     """Two kernels, stacked, and a softmax over them."""
 
@@ -90,7 +103,8 @@ class Net(nn.Module):
 
 
 @pytest.mark.parametrize("space", INPUTS)
-@pytest.mark.parametrize("make, name, kind", [(SE, "", "SE"), (Inline, "#0", "SE"), (ECA, "#0", "SE"), (SK, "", "SK")])
+@pytest.mark.parametrize("make, name, kind", [(SE, "", "SE"), (Inline, "#0", "SE"), (ECA, "#0", "SE"), (SK, "", "SK"),
+                                              (Turned, "", "SE")])
 def test_gates_maps_and_cams(unchanged, space, make, name, kind):
     net, batch = Net(space, make), torch.rand(3, *INPUTS[space])
     with unchanged(net):
@@ -152,3 +166,26 @@ def test_what_is_no_gate_of_a_signal():
             return (x * torch.sigmoid(self.score(x)) * self.score(x).softmax(-1)).mean(2)
 
     assert find_blocks(Times(), torch.rand(1, 1, 64)) == []
+
+
+class TurnedSignal(nn.Module):
+    """A signal with channels last, weighed by one value for each time, between two gates of channels."""
+
+    def __init__(self, turn):
+        super().__init__()
+        self.stem, self.one, self.score = nn.Conv1d(2, C, 3, 2, 1), SE(1), nn.Linear(C, 1)
+        self.two, self.turn = SE(1), turn
+
+    def forward(self, x):
+        x = self.turn(self.one(self.stem(x)))
+        return self.two(self.turn(x * self.score(x).sigmoid()))
+
+
+@pytest.mark.parametrize("turn", [
+    lambda x: x.transpose(1, 2), lambda x: torch.transpose(input=x, dim0=-1, dim1=-2), lambda x: x.permute(0, 2, 1),
+    lambda x: torch.permute(x, dims=(0, 2, 1)), lambda x: x.swapaxes(1, 2), lambda x: x.movedim(1, 2),
+    lambda x: x.permute(2, 0, 1).transpose(0, 1) if x.shape[1] == C else x.transpose(0, 1).permute(1, 2, 0),
+], ids=["transpose", "keywords", "permute", "dims", "swapaxes", "movedim", "in two steps"])
+def test_weights_over_time_are_no_gate_of_channels(turn):
+    """Nor do they hide the gates before and behind them."""
+    assert [block.name for block in find_blocks(TurnedSignal(turn), torch.rand(1, 2, 64))] == ["one", "two"]
