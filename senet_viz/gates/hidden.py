@@ -1,9 +1,12 @@
 """The hidden layer of a block: what its last learned layer is given, SE's reduced vector and SK's z."""
+from collections import Counter
+
 import torch
 from torch import nn
 
 from .blocks import AttentionBlock, to_module
 from .hooks import hooked
+from .points import on_gate, pieces
 
 RARE = 0.01  # a hidden unit that is above zero for fewer of the pictures is dead, for all but so few of them linear
 
@@ -16,21 +19,24 @@ def hidden_layers(module: nn.Module, blocks: list[AttentionBlock], example: torc
     """
     paths = {block.name: block.path for block in blocks}
     order: dict[str, list[tuple[str, int]]] = {name: [] for name in paths}  # the layers of vectors, with their outputs
+    met: Counter[str] = Counter()  # pieces of gates: what runs in the same module when a gate is whole is not its own
     with hooked(module) as hooks, torch.no_grad():
-        for name, path in paths.items():
-            for inner, part in module.get_submodule(path).named_modules():
+        for block in blocks:
+            for inner, part in module.get_submodule(block.path).named_modules():
                 if isinstance(part, nn.Linear):
                     sizes = part.in_features, part.out_features
                 elif isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d):
                     sizes = part.in_channels, part.out_channels
                 else:
                     continue
-                layer = ".".join(filter(None, (path, inner)))
+                layer = ".".join(filter(None, (block.path, inner)))
 
-                def ran(given, _, layer=layer, sizes=sizes, before=order[name]):
-                    if given is not None and given[0].numel() == sizes[0]:  # a vector, no map
-                        before.append((layer, sizes[1]))
+                def ran(given, _, block=block, layer=layer, sizes=sizes):
+                    vector = given is not None and given[0].numel() == sizes[0]  # no map
+                    if vector and met[block.name] < pieces(block):
+                        order[block.name].append((layer, sizes[1]))
                 hooks.after(layer, ran)
+            on_gate(hooks, block, lambda *_, name=block.name: met.update([name]))
         module(to_module(example[:1], module))
     found: dict[str, str | None] = dict.fromkeys(paths)
     for block in blocks:

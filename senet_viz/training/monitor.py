@@ -2,10 +2,11 @@
 
 Neither loss nor accuracy shows that a block's attention has collapsed, and a gate whose channels all move as one still
 has lively values. The monitor measures every n-th training forward: it runs none of its own, and between measurements
-costs the calls of two functions.
+costs the call of a function.
 """
 import threading
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,9 @@ import torch
 from torch import nn
 
 from ..data.files import replacing
-from ..gates.blocks import AttentionBlock, blocks_of, eager
+from ..gates.blocks import AttentionBlock, batch_of, blocks_of, network_of
 from ..gates.hidden import RARE, hidden_layers
-from ..gates.hooks import Hooks
+from ..gates.hooks import Hooks, part_and_call
 from ..gates.points import on_gate
 from ..statistics.dimension import ONE, Halves
 from ..tables import HIGH, LOW
@@ -49,15 +50,17 @@ class Monitor:
         module: the network as the training calls it: inside DataParallel or DistributedDataParallel, what these wrap.
             Compiled code runs past hooks: of a network in ``torch.compile`` forwards of the wrapper are not seen, those
             of the network itself are, so that every n-th step may call that.
-        example: a batch that the network takes, (N, 3, H, W); one picture of it is run once, to find the blocks.
+        example: a batch that the network takes, (N, 3, H, W), or of signals or volumes; one picture of it is run, to
+            find the blocks.
         every: measure each so many-th training forward, from the first on.
         writer: a ``torch.utils.tensorboard.SummaryWriter``, which gets each number as "label/measure".
 
     A forward counts while the network is in training mode. Of DataParallel's replicas the one on the network's own
-    device is measured, of distributed processes the one of rank 0. Between measurements two hooks hang on the network.
+    device is measured, of distributed processes the one of rank 0. Between measurements one hook hangs on the network.
 
     Raises:
-        ValueError: for a network without attention blocks, one that fails on the example, or ``every`` below 1.
+        ValueError: for a network without attention blocks, what is no network that can be watched or no batch, one that
+            fails on the example, or ``every`` below 1.
 
     >>> with Monitor(module, batch, every=50) as monitor:
     ...     for images, labels in loader:
@@ -68,7 +71,8 @@ class Monitor:
     def __init__(self, module: nn.Module, example: torch.Tensor, every: int = 50, *, writer: Any = None):
         if every < 1:
             raise ValueError(f"every is a number of forwards, 1 or more, not {every}")
-        self.module, self.every, self.writer = eager(module), every, writer
+        self.module, self.every, self.writer = network_of(module), every, writer
+        example = batch_of(example, "an example")
         blocks = blocks_of(self.module, example)
         if not blocks:
             raise ValueError(f"{type(self.module).__name__} has no channel attention, so there is nothing to watch.")
@@ -77,9 +81,8 @@ class Monitor:
                          for block in blocks]
         self._rows: list[dict] = []
         self._step, self._silent = 0, False
-        self._measuring: tuple[int, int, Hooks] | None = None  # step, thread, and what hangs on the network meanwhile
-        self._handles = [self.module.register_forward_pre_hook(self._enter),
-                         self.module.register_forward_hook(self._leave, always_call=True)]
+        self._measuring: tuple[int, int, Callable[[], None]] | None = None  # step, thread, and what ends it
+        self._handle = self.module.register_forward_pre_hook(self._enter)
 
     @property
     def blocks(self) -> list[AttentionBlock]:
@@ -112,9 +115,8 @@ class Monitor:
 
     def close(self) -> None:
         """Take the hooks off; the table stays. A second time does nothing."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles.clear()
+        self._handle.remove()
+        self._stop()
 
     def __enter__(self) -> "Monitor":
         return self
@@ -132,12 +134,15 @@ class Monitor:
 
     # one measurement
     def _enter(self, module: nn.Module, given: tuple) -> None:
+        self._stop()  # what was interrupted: then no hook is called behind the forward
         if not module.training or not _first_rank() or _other_replica(module, self.module, given):
             return
         number, self._step = self._step, self._step + 1
         if number % self.every:
             return
         hooks = Hooks(self.module)  # of this thread alone
+        before, behind = self.module._forward_pre_hooks, self.module._forward_hooks
+        others = {*before, *behind}
         try:
             self._watched = [watched for watched in self._watched if self._there(watched)]
             for watched in self._watched:
@@ -147,24 +152,39 @@ class Monitor:
                 on_gate(hooks, watched.block, lambda gate, _, kept=watched.gates: kept.append(gate.detach().clone()))
                 if watched.hidden:
                     hooks.before(watched.hidden, lambda units, kept=watched.units: kept.append(units.detach().clone()))
+            for hook in [hook for key, hook in before.items() if key not in others]:
+                hook(module, given)  # which hooks of the network itself this forward calls is settled already
+            left = [hook for key, hook in behind.items() if key not in others]
+            leaving = self.module.register_forward_hook(self._leave, always_call=True)  # behind these
         except BaseException:
             hooks.remove()
             raise
-        self._measuring = number, threading.get_ident(), hooks
+
+        def end() -> None:
+            for hook in left:  # a second time does nothing
+                hook(self.module, (), None)
+            hooks.remove()
+            leaving.remove()
+        self._measuring = number, threading.get_ident(), end
+
+    def _stop(self) -> int | None:
+        """Take off what this thread's measurement hung on the network; its step, None where there is none."""
+        if self._measuring is None or self._measuring[1] != threading.get_ident():
+            return None
+        number, _, end = self._measuring
+        self._measuring = None
+        end()
+        return number
 
     def _leave(self, module: nn.Module, given: tuple, output: object) -> None:
-        if self._measuring is None or self._measuring[1] != threading.get_ident():
-            return
-        number, _, hooks = self._measuring
-        self._measuring = None
-        hooks.remove()
-        if output is not None:  # else the forward failed
+        number = self._stop()
+        if number is not None and output is not None:  # else the forward failed
             with torch.no_grad():
                 self._measure(number)
 
     def _measure(self, number: int) -> None:
         seen = [watched for watched in self._watched if watched.gates]
-        if not seen and not self._silent:
+        if self._watched and not seen and not self._silent:
             self._silent = True
             warnings.warn("No gate was seen in a training forward: compiled code runs past hooks. Call the network "
                           "itself in the steps that are to be measured.", stacklevel=2)
@@ -183,8 +203,9 @@ class Monitor:
                     f"number.", CollapseWarning, stacklevel=2)
 
     def _parts(self, block: AttentionBlock, hidden: str | None) -> dict[str, nn.Module]:
-        paths = {block.gate, hidden, *(product.path for product in block.products if block.gate is None)} - {None}
-        return {path: self.module.get_submodule(path) for path in paths if path is not None}
+        places = {block.gate, hidden, *(product.path for product in block.products if block.gate is None)} - {None}
+        paths = {part_and_call(place)[0] for place in places if place is not None}
+        return {path: self.module.get_submodule(path) for path in paths}
 
     def _there(self, watched: _Watched) -> bool:
         """Whether the block is still the one that was found; hooks on another module might break the training."""

@@ -100,7 +100,7 @@ def test_every_nth_training_forward_and_no_other(network):
         with torch.no_grad():
             network.eval()(make_batch(4))
     assert monitor.table()["step"].unique().tolist() == [0, 3, 6]
-    assert hooks_on(network) == 2
+    assert hooks_on(network) == 1
     monitor.close()
     monitor.close()  # nothing more to do
     assert hooks_on(network) == 0
@@ -125,9 +125,127 @@ def test_a_failing_forward_leaves_no_hook_and_the_next_is_measured(network):
         monitor.every = 1
         with pytest.raises(RuntimeError):
             network.train()(torch.rand(2, 5, 24, 24))
-        assert hooks_on(network) == 2
+        assert hooks_on(network) == 1
         step(network)
         assert 1 in monitor.table()["step"].tolist()
+
+
+class Shared(nn.Module):
+    """One gate at two places of the forward."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.se, self.head = nn.Conv2d(3, 16, 3, 2), SqueezeExcite(16, 4), nn.Linear(16, 5)
+
+    def forward(self, x):
+        return self.head(self.se(self.se(self.conv(x)).relu()).mean((2, 3)))
+
+
+class Inline(nn.Module):
+    """Gates in the network's own forward, one after the other, and what it fails with behind them."""
+
+    def __init__(self, space, gates=1, layers=1):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fails = None
+        self.conv = (nn.Conv1d, nn.Conv2d)[space - 1](space, 16, 5, 2)
+        self.gates, self.head = nn.ModuleList(map(self.gate, [layers] * gates)), nn.Linear(16, 16)
+
+    @staticmethod
+    def gate(layers):
+        return nn.Linear(16, 16) if layers == 1 else nn.Sequential(nn.Linear(16, 4), nn.ReLU(), nn.Linear(4, 16))
+
+    def forward(self, x):
+        x, ones = self.conv(x * 1.0), (1,) * (x.dim() - 2)
+        for gate in self.gates:
+            x = x * torch.sigmoid(gate(x.flatten(2).mean(2))).unflatten(1, (-1, *ones))
+        if self.fails is not None:
+            raise self.fails
+        return self.head(x.flatten(2).mean(2))
+
+
+def same_as_recorded(network, batch, blocks):
+    """A monitored forward against what ``record`` sees of the same batch; nothing here is different in training."""
+    with Monitor(network, batch, every=1) as monitor:
+        network.train()(batch)
+    table, view = monitor.table(), sv.record(network, batch)
+    assert table["block"].tolist() == blocks == list(view.gates)
+    for row, gate in zip(table.itertuples(), view.gates.values()):
+        assert row.pictures == len(batch) and row.mean == pytest.approx(float(gate.mean()), abs=1e-6)
+        assert row.std == pytest.approx(float(gate.std(0, correction=0).mean()), abs=1e-6)
+    assert table["mean"].nunique() == len(blocks)
+    return table
+
+
+def test_a_gate_used_at_several_places_is_measured_at_each():
+    same_as_recorded(Shared(), torch.rand(8, 3, 24, 24), ["se@0", "se@1"])
+
+
+def test_a_gate_used_at_several_places_that_is_replaced_is_left_out():
+    network, batch = Shared().train(), torch.rand(8, 3, 24, 24)
+    with Monitor(network, batch, every=1) as monitor:
+        network(batch)
+        network.se = nn.Identity()
+        with pytest.warns(UserWarning) as said:
+            network(batch)
+    assert len(monitor.table()) == 2 and not monitor.blocks
+    assert [str(each.message).partition(",")[0] for each in said] == [
+        f"{label} was replaced while it was watched" for label in ("SE_1_1", "SE_1_2")]
+
+
+@pytest.mark.parametrize(("space", "gates"), [(1, 1), (2, 1), (2, 2)])
+def test_gates_in_the_networks_own_forward(space, gates, recwarn):
+    network = Inline(space, gates)
+    same_as_recorded(network, torch.rand(8, space, *[48] * space), [f"#{i}" for i in range(gates)])
+    assert not recwarn and hooks_on(network) == 0
+
+
+def test_the_hidden_layer_of_a_gate_is_before_it():
+    """The head behind the gate is a layer of as many outputs, and of the same module."""
+    network, batch = Inline(2, layers=2), torch.rand(8, 2, 48, 48)
+    units = []
+    handle = network.gates[0][2].register_forward_pre_hook(lambda _, args: units.append(args[0].detach().clone()))
+    table = same_as_recorded(network, batch, ["#0"])
+    handle.remove()
+    share = (next(each for each in units if len(each) == len(batch)) > 0).double().mean(0)  # others found the block
+    assert 0 < share.mean() < 1
+    assert table["alive"].tolist() == [float(((share >= 0.01) & (share <= 0.99)).double().mean())]
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
+@pytest.mark.parametrize("make", [lambda: Inline(2), lambda: nn.Sequential(Inline(2))])
+def test_a_forward_that_fails_behind_the_gate_is_not_measured(make, error):
+    """Ctrl-C as well, after which no hook is called."""
+    network, batch = make().train(), torch.rand(8, 2, 48, 48)
+    inner = next(part for part in network.modules() if isinstance(part, Inline))
+    with Monitor(network, batch, every=2) as monitor:
+        inner.fails = error
+        with pytest.raises(type(error)):
+            network(batch)
+        inner.fails = None
+        network(batch[:4])  # between two measurements
+        network(batch)
+        assert hooks_on(network) == 1
+    assert (monitor.table()["step"].tolist(), monitor.table()["pictures"].tolist()) == ([2], [8])
+    assert hooks_on(network) == 0
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
+def test_multiplications_are_not_watched_when_the_forward_has_failed(error):
+    network, batch = Inline(2).train(), torch.rand(8, 2, 48, 48)
+    network.gates[0].register_forward_pre_hook(lambda *_: raises(network.fails))
+    modes = torch.overrides._get_current_function_mode_stack()
+    with Monitor(network, batch, every=1) as monitor:
+        network.fails = error
+        with pytest.raises(type(error)):
+            network(batch)
+    assert torch.overrides._get_current_function_mode_stack() == modes and monitor.table().empty
+
+
+def raises(error):
+    if error is not None:
+        raise error
 
 
 def test_a_collapse_is_said_once(network):
@@ -261,6 +379,25 @@ def test_refuses():
         Monitor(nn.Conv2d(3, 4, 3), torch.rand(1, 3, 16, 16))
     with pytest.raises(ValueError, match="every is a number of forwards, 1 or more, not 0"):
         Monitor(make_module("se"), make_batch(1), every=0)
+
+
+@pytest.mark.parametrize(("of", "said"), [
+    (lambda net: net.state_dict(), r"A state_dict \(OrderedDict\) holds weights and no network"),
+    (lambda net: torch.jit.trace(net.eval(), make_batch(1)), "A TorchScript network runs without Python"),
+    (lambda net: "seresnet50", "A network is an nn.Module or a senet_viz.Model, not str")])
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
+def test_refuses_what_is_no_network(network, of, said):
+    with pytest.raises(ValueError, match=said):
+        Monitor(of(network), make_batch(1))
+
+
+def test_takes_arrays_and_models_and_refuses_what_is_no_batch(network):
+    model = sv.Model(network, None, [])
+    with Monitor(model, make_batch(2).double().numpy(), every=1) as monitor:
+        step(network)
+    assert len(monitor.table()) == 8
+    with pytest.raises(ValueError, match="an example is a tensor .N, channels, height, width., not str"):
+        Monitor(network, "photo.jpg")
 
 
 @pytest.mark.parametrize(("name", "layer"), [
