@@ -26,7 +26,7 @@ FORMS = {"view", "reshape", "flatten", "unflatten", "ravel", "squeeze", "unsquee
          "broadcast_to", "dropout", "feature_dropout", "dropout1d", "dropout2d", "dropout3d"}
 TURNS = {"permute", "transpose", "movedim", "moveaxis", "swapaxes", "swapdims"}
 # the same values elsewhere, more often, or only some of them
-MOVES = FORMS | TURNS | {"get", "repeat", "tile", "repeat_interleave", "getitem", "select",
+MOVES = FORMS | TURNS | {"get", "unfold", "repeat", "tile", "repeat_interleave", "getitem", "select",
                  "narrow", "chunk", "split", "tensor_split", "unbind", "index_select", "flip", "roll", "cat", "concat",
                  "stack"}
 JOINS = {"cat", "concat", "stack"}
@@ -128,6 +128,8 @@ def followed(name, traces, shapes, output, args, kwargs, calls) -> Trace | None:
         args, kwargs: with which it was called.
         calls: of the modules that were running, from the outermost.
     """
+    if name == "unfold" and len(output.shape) < len(shapes[0]):
+        name = "im2col"  # the function of that name: half a convolution, where the method cuts tiles
     if name in MOVES and name not in JOINS:  # another operand only says how
         traces, shapes = traces[:1], shapes[:1]
     known = [trace for trace in traces if trace is not None]
@@ -136,7 +138,7 @@ def followed(name, traces, shapes, output, args, kwargs, calls) -> Trace | None:
     first = traces[0]
     fold, space = _folded(name, known, shapes[0], output.shape), max(trace.space for trace in known)
     picture = all(t.picture for t in known) and name in MOVES | ARITHMETIC | {"interpolate"}
-    if picture and len(output.shape) > 2:
+    if picture and len(output.shape) > 2 and name != "unfold":
         space = len(output.shape) - 2  # frames of a clip
     time = _time(name, known, shapes[0], output, args, kwargs)
     wide = any(trace.wide for trace in known) and not one_cell(output.shape, space, time) and not (

@@ -135,6 +135,20 @@ class Volumes(Frames):
         return x.transpose(1, 2).reshape(-1, 3, *x.shape[-2:])
 
 
+class Tiles(Net):
+    """A picture, cut into four."""
+
+    def forward(self, x):
+        return super().forward(self.fold(x)).view(len(x), 4, -1).mean(1)
+
+    def fold(self, x):
+        return x.unfold(2, 32, 32).unfold(3, 32, 32).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, 32, 32)
+
+
+def tiles(x):
+    return torch.stack([part for row in x.chunk(2, 2) for part in row.chunk(2, 3)], 1).flatten(0, 1)
+
+
 class Copies(Net):
     """A picture and its mirror image, one batch behind the other."""
 
@@ -146,6 +160,7 @@ CLIPS = {
     "channels": (Frames, (3 * T, 32, 32), lambda x: x.view(-1, 3, 32, 32), T, True),
     "frames first": (Clips, (T, 3, 32, 32), lambda x: x.flatten(0, 1), T, True),
     "frames second": (Volumes, (3, T, 32, 32), lambda x: x.transpose(1, 2).flatten(0, 1), T, True),
+    "tiles": (Tiles, (3, 64, 64), tiles, 4, True),
     "copies": (Copies, (3, 32, 32), lambda x: torch.cat([x, x.flip(-1)]), 2, False),
 }
 
@@ -242,6 +257,20 @@ def test_branches_that_ran_in_another_order(pictures):
     for m in range(2):
         torch.testing.assert_close(view.features[block.name, m], maps[:, m])
     torch.testing.assert_close(view.features[block.name, "input"], maps.sum(1))
+
+
+def test_patches_of_a_picture_as_columns():
+    """The function with the same name as the method that cuts tiles: what it gives becomes no signal."""
+    class Columns(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(3 * 16, C)
+
+        def forward(self, x):
+            return self.fc(F.unfold(x, 4, stride=4).transpose(1, 2)).transpose(1, 2).unflatten(2, (8, 8))
+
+    block, = find_blocks(Net(lambda: SqueezeExcite(C), Columns()), torch.rand(1, 3, 32, 32))
+    assert (block.name, block.space, block.rows) == ("body", 2, 1)
 
 
 def test_frames_of_a_volume(unchanged):
