@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields
 import torch
 
 BINS = 100  # of a histogram over 0..1; .05 and .95, beyond which a gate counts as saturated, are edges
+SLICE = 4096  # columns that a CPU adds at a time: what comes between stays in its cache
 
 
 @dataclass
@@ -36,29 +37,36 @@ class Moments:
             values: (N, S), finite.
             groups: (N,) int64 on the CPU, each in 0..G − 1.
         """
-        # by matrix products, not by scattered additions, whose order on a GPU differs from run to run
         present, member = groups.unique(return_inverse=True)
-        values, member = values.to(self.mean), member.to(self.mean.device)
-        chosen = torch.nn.functional.one_hot(member, len(present)).T.to(values)
+        rows, member = present.to(self.mean.device), member.to(self.mean.device)
+        chosen = torch.nn.functional.one_hot(member, len(present)).T.to(self.mean)
         count = chosen.sum(1).long()
-        mean = chosen @ values / count[:, None]
-        spread = chosen @ (values - mean[member]).square()
-        index = member[:, None].expand_as(values)
-        low = torch.full_like(mean, torch.inf).scatter_reduce(0, index, values, "amin")
-        high = torch.full_like(mean, -torch.inf).scatter_reduce(0, index, values, "amax")
-        self.merge(Moments(count, mean, spread, low, high), present)
+        size = SLICE if self.mean.device.type == "cpu" else max(1, values.shape[1])
+        for columns, part in zip(self._slices(size), values.split(size, 1)):
+            columns._merge(_moments(part.to(self.mean), member, chosen, count), rows)
+        self.count[rows] += count
 
     def merge(self, other: "Moments", rows: torch.Tensor) -> None:
         """Add another's groups to the groups ``rows`` of this one (Chan, Golub, LeVeque: Updating formulae, 1979)."""
         rows = rows.to(self.mean.device)
-        total = self.count[rows] + other.count
-        weight = (other.count.double() / total.clamp_min(1))[:, None]  # of integers, torch makes float32
+        self._merge(other, rows)
+        self.count[rows] += other.count
+
+    def _merge(self, other: "Moments", rows: torch.Tensor) -> None:
+        """All but the count."""
+        before = self.count[rows]
+        # .double(): of integers, torch makes float32
+        weight = (other.count.double() / (before + other.count).clamp_min(1))[:, None]
         delta = other.mean - self.mean[rows]
-        self.M2[rows] += other.M2 + delta.square() * (self.count[rows][:, None] * weight)
+        self.M2[rows] += other.M2 + delta.square() * (before[:, None] * weight)
         self.mean[rows] += delta * weight
         self.min[rows] = torch.minimum(self.min[rows], other.min)
         self.max[rows] = torch.maximum(self.max[rows], other.max)
-        self.count[rows] = total
+
+    def _slices(self, size: int) -> list["Moments"]:
+        """So many of the S values each, which share their memory with this one's."""
+        return [Moments(self.count, *parts) for parts in zip(*(
+            tensor.split(size, 1) for name, tensor in self.tensors().items() if name != "count"))]
 
     def total(self) -> "Moments":
         """Of all groups together, as one group."""
@@ -83,6 +91,17 @@ class Moments:
     def tensors(self) -> dict[str, torch.Tensor]:
         """The five by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _moments(values: torch.Tensor, member: torch.Tensor, chosen: torch.Tensor, count: torch.Tensor) -> Moments:
+    """Of vectors (N, S) by group: which each is in (N,), the same as zeros and ones (G, N), how many each has (G,)."""
+    # by matrix products, not by scattered additions, whose order on a GPU differs from run to run
+    mean = chosen @ values / count[:, None]
+    spread = chosen @ (values - mean[member]).square()
+    index = member[:, None].expand_as(values)
+    low = torch.full_like(mean, torch.inf).scatter_reduce(0, index, values, "amin")
+    high = torch.full_like(mean, -torch.inf).scatter_reduce(0, index, values, "amax")
+    return Moments(count, mean, spread, low, high)
 
 
 def histogram(values: torch.Tensor, bins: int = BINS) -> torch.Tensor:

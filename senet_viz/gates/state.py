@@ -85,7 +85,7 @@ def _compiled(parts: list[nn.Module]) -> bool:
     """Whether ``torch.compile`` stands around one of them, or in the place of its, or its class's, ``forward``."""
     return (any("_orig_mod" in part._modules for part in parts if part._modules)
             or any(_is_compiled(part.__dict__["forward"]) for part in parts if "forward" in part.__dict__)
-            or any(map(_has_compiled_forward, {type(part) for part in parts})))
+            or any(_has_compiled_forward(kind) for kind in {type(part) for part in parts}))
 
 
 def _is_compiled(forward: object) -> bool:

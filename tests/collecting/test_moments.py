@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from senet_viz.collecting.moments import BINS, Moments, histogram
+from senet_viz.collecting.moments import BINS, SLICE, Moments, histogram
 
 GROUPS, SIZE = 6, 5
 
@@ -68,6 +68,11 @@ def test_float32_values_are_added_in_float64():
     values = torch.rand(10_000, 3, generator=torch.Generator().manual_seed(0))
     groups = torch.zeros(10_000, dtype=torch.int64)
     check(collected(values, groups, range(100, 10_000, 100)), values, groups)
+
+
+def test_more_columns_than_are_added_at_a_time(groups):
+    values = torch.randn(200, 2 * SLICE + 3, generator=torch.Generator().manual_seed(0))
+    check(collected(values, groups, (70, 150)), values, groups)
 
 
 def test_merging_moments_of_other_groups(values, groups):
