@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from . import dealing
-from .blocks import AttentionBlock, blocks_of, eager
+from .blocks import AttentionBlock, blocks_of, network_of
 from .hooks import Hooks, hooked
 from .points import on_gate
 
@@ -146,8 +146,20 @@ class Edit:
 
     def matches(self, block: AttentionBlock) -> bool:
         """Whether the edit is of this block."""
-        return any(pattern == f"stage {block.stage}" or fnmatchcase(block.label, pattern) or fnmatchcase(
-            block.name, pattern) for pattern in map(str.strip, self.where.split(",")))
+        return any(_names(pattern, block) for pattern in self._patterns)
+
+    def among(self, blocks: Iterable[AttentionBlock]) -> list[AttentionBlock]:
+        """Those blocks that the edit is of; a pattern that fits gates of channels and of space means the channels'."""
+        blocks = list(blocks)
+        found: set[str] = set()
+        for pattern in self._patterns:
+            named = [block for block in blocks if _names(pattern, block)]
+            found |= {block.name for block in named if not block.spatial} or {block.name for block in named}
+        return [block for block in blocks if block.name in found]
+
+    @property
+    def _patterns(self) -> list[str]:
+        return [pattern.strip() for pattern in self.where.split(",")]
 
     def check(self, block: AttentionBlock, rows: int | None = None) -> None:
         """Whether it can be made on a block, in a batch of ``rows``.
@@ -315,19 +327,40 @@ def parse_edits(text: str, *, rank: Callable[[int], Mapping[str, Subspace]] | No
     return edits
 
 
-def install(hooks: Hooks, blocks: Iterable[AttentionBlock], edits: Sequence[Edit], rows: int | None = None) -> None:
+def _names(pattern: str, block: AttentionBlock) -> bool:
+    return pattern == f"stage {block.stage}" or fnmatchcase(block.label, pattern) or fnmatchcase(block.name, pattern)
+
+
+def edits_of(edits: Sequence[Edit | str] | Edit | str) -> list[Edit]:
+    """Edits as a list: several, one, or text as of ``parse_edits``.
+
+    Raises:
+        EditError: for what is none of these, and for text that cannot be read.
+    """
+    found: list[Edit] = []
+    for edit in [edits] if isinstance(edits, Edit | str) or not isinstance(edits, Iterable) else edits:
+        if not isinstance(edit, Edit | str):
+            raise EditError(f"an edit is a senet_viz.Edit or text such as SE_5_*=1, not {type(edit).__name__}")
+        found += parse_edits(edit) if isinstance(edit, str) else [edit]
+    return found
+
+
+def install(hooks: Hooks, blocks: Iterable[AttentionBlock], edits: Sequence[Edit | str] | Edit | str,
+            rows: int | None = None) -> None:
     """Hook edits into a network.
 
     Raises:
         EditError: for an edit that matches no block, or that cannot be made on one that it matches.
     """
     blocks = list(blocks)
-    for edit in edits:
-        if not any(edit.matches(block) for block in blocks):
+    touched: list[tuple[Edit, set[str]]] = []
+    for edit in edits_of(edits):
+        touched.append((edit, {block.name for block in edit.among(blocks)}))
+        if not touched[-1][1]:
             known = ", ".join(block.label for block in blocks) or "none"
             raise EditError(f"{edit} matches no block; the network's are: {known}")
     for block in blocks:
-        chosen = [edit for edit in edits if edit.matches(block)]
+        chosen = [edit for edit, names in touched if block.name in names]
         for edit in chosen:
             edit.check(block, rows)
             if edit.deals in ("class", "classes"):
@@ -350,7 +383,7 @@ def _apply(edits: list[Edit], block: AttentionBlock, gate: torch.Tensor, first: 
 
 
 @contextmanager
-def edited(model, edits: Sequence[Edit], *, example: torch.Tensor | None = None,
+def edited(model, edits: Sequence[Edit | str] | Edit | str, *, example: torch.Tensor | None = None,
            wait: float | None = None) -> Iterator[nn.Module]:
     """The network with edits, for loops of one's own; unedited again afterwards, whatever happens.
 
@@ -359,17 +392,19 @@ def edited(model, edits: Sequence[Edit], *, example: torch.Tensor | None = None,
 
     Args:
         model: a ``senet_viz.Model``, or any ``nn.Module``, with
+        edits: several, one, or their text (``parse_edits``).
         example: (N, 3, H, W), a picture on which to find its blocks.
         wait: seconds to wait for a model in use, ``senet_viz.gates.hooks.WAIT`` when None.
 
     Raises:
         EditError: as ``install``.
+        ValueError: for what is no network that can be watched.
         ModelBusy: when the model stayed in use.
 
     >>> with sv.edited(model, [sv.Edit("SE_5_*", 1)]) as module:
     ...     logits = module(batch)
     """
-    module = eager(model if isinstance(model, nn.Module) else model.module)
+    module = network_of(model)
     with hooked(module, wait) as hooks:
         if not isinstance(model, nn.Module):
             blocks = model.blocks

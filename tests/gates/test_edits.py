@@ -14,6 +14,8 @@ from senet_viz.gates.hooks import ModelBusy
 from senet_viz.layers import SqueezeExcite
 from tests.gates.test_search import FORMS, SKInUnit, SKSliced
 from tests.gates.test_search import Net as InlineNet
+from tests.gates.test_spatial import C, Coordinates
+from tests.gates.test_spatial import Net as SpatialNet
 
 STATISTICS = ASSETS / "statistics" / "se_resnet50_slim"
 KINDS = ["slim/se", "timm/seresnet18", "timm/ecaresnet26t", "timm/efficientnet_b0", "timm/hgnet_tiny",
@@ -267,6 +269,52 @@ def test_too_few_directions_name_the_edited_block(network, pictures):
 def test_one_sentence_for_branches_that_are_not_there(network, pictures, value, sentence):
     with pytest.raises(EditError, match=sentence):
         inspect(network("slim/sk"), pictures(1), edits=[Edit("SK_2_1", value)])
+
+
+@pytest.mark.parametrize("edits", ["SE_5_*=1; SE_2_1=*0.5", ["SE_5_*=1", Edit("SE_2_1", "*0.5")],
+                                   (edit for edit in parse_edits("SE_5_*=1; SE_2_1=*0.5"))])
+def test_text_is_read(network, pictures, edits):
+    module, batch = network("slim/se"), pictures(1)
+    expected = inspect(module, batch, edits=[Edit("SE_5_*", 1), Edit("SE_2_1", "*0.5")])
+    assert torch.equal(inspect(module, batch, edits=edits).logits, expected.logits)
+    assert not torch.equal(inspect(module, batch).logits, expected.logits)
+
+
+def test_one_edit_needs_no_list(network, pictures):
+    module, batch = network("slim/se"), pictures(1)
+    expected = inspect(module, batch, edits=[Edit("SE_5_*", 1)]).logits
+    assert torch.equal(inspect(module, batch, edits=Edit("SE_5_*", 1)).logits, expected)
+    with edited(module, Edit("SE_5_*", 1), example=batch) as inside, torch.no_grad():
+        torch.testing.assert_close(inside(batch), expected)
+
+
+@pytest.mark.parametrize(("edits", "sentence"), [
+    (3, "^an edit is a senet_viz.Edit or text such as SE_5_.=1, not int$"), (None, "not NoneType$"),
+    ([("SE_5_1", 1)], "not tuple$"), ({"SE_5_1": 1}, "^'SE_5_1' is no edit: one is"), ("SE_5_1", "is no edit")])
+def test_one_sentence_for_what_is_no_edit(network, pictures, edits, sentence):
+    with pytest.raises(EditError, match=sentence):
+        inspect(network("slim/se"), pictures(1), edits=edits)
+
+
+@pytest.mark.parametrize(("of", "said"), [
+    (lambda net: net.state_dict(), r"A state_dict \(OrderedDict\) holds weights and no network"),
+    (lambda net: torch.jit.trace(net, torch.rand(1, 3, 64, 64)), "A TorchScript network runs without Python"),
+    (lambda net: None, "A network is an nn.Module or a senet_viz.Model, not NoneType")])
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
+def test_only_networks_are_edited(network, of, said):
+    with pytest.raises(ValueError, match=said), edited(of(network("slim/se")), []):
+        pass
+
+
+def test_a_pattern_of_gates_of_channels_and_of_space_means_the_channels():
+    """As without the gates over space, whose maps stay what they are made of: of the edited map before them."""
+    net, batch = SpatialNet(SqueezeExcite(C), Coordinates(), SqueezeExcite(C)), torch.rand(2, 3, 32, 48)
+    for where in ("*", "stage 1", "parts.*"):
+        view = inspect(net, batch, edits=[Edit(where, 0.25)], spatial=True)
+        assert [block.spatial for block in view.blocks] == [False, True, False]
+        assert (view.gates["parts.0"] == 0.25).all() and (view.gates["parts.2"] == 0.25).all()
+        torch.testing.assert_close(view.gates["parts.1"][:, 0], net.parts[1].seen[1].mean((2, 3)))
+        torch.testing.assert_close(view.logits, inspect(net, batch, edits=[Edit(where, 0.25)]).logits)
 
 
 def test_edited_is_for_loops_of_ones_own(network, pictures, unchanged):

@@ -97,8 +97,9 @@ def test_beside_channel_gates_in_the_order_of_the_network(pictures):
     assert [block.name for block in find_blocks(net, pictures(1, 32))] == ["parts.1", "parts.3"]
     view = inspect(net, pictures(2, 32), spatial=True)
     assert list(view.gates) == [block.name for block in blocks]
-    with pytest.raises(EditError, match="Coord_1_1 varies over space"):
-        inspect(net, pictures(1, 32), edits=[Edit("*", 1)], spatial=True)
+    for where in ("Coord_1_1", "Coord_*", "parts.0", "SE_1_2, Coord_1_1"):
+        with pytest.raises(EditError, match="Coord_1_1 varies over space"):
+            inspect(net, pictures(1, 32), edits=[Edit(where, 1)], spatial=True)
     assert list(inspect(net, pictures(1, 32), edits=[Edit("*", 1)]).gates) == ["parts.1", "parts.3"]
 
 

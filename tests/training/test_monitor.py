@@ -396,7 +396,7 @@ def test_takes_arrays_and_models_and_refuses_what_is_no_batch(network):
     with Monitor(model, make_batch(2).double().numpy(), every=1) as monitor:
         step(network)
     assert len(monitor.table()) == 8
-    with pytest.raises(ValueError, match="an example is a tensor .N, channels, height, width., not str"):
+    with pytest.raises(ValueError, match=r"an example is a tensor \(N, channels, height, width\), not str"):
         Monitor(network, "photo.jpg")
 
 
