@@ -28,10 +28,11 @@ from .ablation_folder import (
     open_ablation,
     write_tables,
 )
-from .ablation_plan import AblationPlan, parse_plan
+from .ablation_plan import AblationPlan, PlanError, text_and_plan
 from .ablation_work import Files, Job
+from .loop import Fit
 
-FORMAT = 1  # raised when this program trains or writes anything differently
+FORMAT = 1  # raised when a training does or writes anything differently; tables are made anew
 MOST_THREADS = 1024
 
 
@@ -76,8 +77,8 @@ def ablate(
             classes in the two splits; for options that make no sense.
         OSError: when the disk is full.
     """
-    out, text = Path(out), _text(plan)
-    parsed = parse_plan(text)
+    out = Path(out)
+    text, parsed = text_and_plan(plan)
     run = engine_of(engine, workers, address)
     if limit is not None and limit < 1:
         raise ValueError(f"the limit is 1 picture or more, not {limit}")
@@ -105,13 +106,6 @@ def ablate(
     return open_ablation(out)
 
 
-def _text(plan: str | Path) -> str:
-    try:
-        return Path(plan).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise AblationError(f"{plan} is not text in UTF-8") from error
-
-
 def _check(training: Pictures, validation: Pictures, plan: AblationPlan, data: str | Path, limit: int | None
            ) -> tuple[int, int]:
     """How many pictures are trained with, and how many are asked for."""
@@ -123,6 +117,12 @@ def _check(training: Pictures, validation: Pictures, plan: AblationPlan, data: s
               min(len(validation), limit or len(validation)))
     if counts[0] < plan.recipe.batch_size:
         raise ValueError(f"{counts[0]} training pictures do not fill one batch of {plan.recipe.batch_size}")
+    try:  # what an optimiser or its schedule refuses is told before anything is written
+        with torch.random.fork_rng(devices=[]):
+            Fit(plan.variants[plan.reference].build(plan.recipe, 2), plan.recipe, counts[0] // plan.recipe.batch_size,
+                torch.device("cpu"))
+    except (ValueError, ArithmeticError) as error:
+        raise PlanError(f"the recipe: {str(error).splitlines()[0]}") from error
     return counts
 
 

@@ -41,8 +41,13 @@ TYPES = {"squeeze": str, "excitation": str, "bias": bool} | dict.fromkeys(
     ("reduction", "min_width", "branches", "groups"), int)
 AXES = ("attention", "place", "stages", *TYPES)
 SET_HERE = ("attention", "seed")  # of the recipe
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}")
+DEFAULTS = {"squeeze": "avg", "excitation": "sigmoid", "bias": True, "branches": 2, "groups": 1}  # of every layer's
+MOST_OF = {"reduction": 4096, "min_width": 4096, "branches": 32, "groups": 4096}
+NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.+-]{0,58}[A-Za-z0-9_+-])?")  # Windows drops a dot at the end
+OF_FILES = (".toml", ".json", ".csv", ".parquet", ".part")  # of the ablation's folder
 MOST = 1000  # variants, and seeds
+MOST_DIGITS = 18  # of a number
+MOST_SAID = 80  # characters of a value in a sentence
 
 
 class PlanError(ValueError):
@@ -57,7 +62,7 @@ class Variant:
         attention: a kind of ``with_attention``, or "none".
         place: of the gate in the unit.
         stages: those that get it, 2 to 5.
-        options: of the layer.
+        options: of the layer; what it does without them is left out (``DEFAULTS``).
     """
 
     attention: str = "se"
@@ -83,12 +88,9 @@ class Variant:
         if self.attention != other.attention:
             return {"attention": self.attention}
         mine, theirs = ({"place": one.place, "stages": one.stages} | one.options for one in (self, other))
-        return {axis: value for axis, value in mine.items() if theirs.get(axis, _default(axis)) != value} | {
-            axis: _default(axis) for axis, value in theirs.items() if axis not in mine and value != _default(axis)}
-
-
-def _default(axis: str) -> Any:
-    return {"squeeze": "avg", "excitation": "sigmoid", "bias": True, "branches": 2, "groups": 1}.get(axis)
+        return {axis: value for axis, value in mine.items() if theirs.get(axis, DEFAULTS.get(axis)) != value} | {
+            axis: DEFAULTS.get(axis) for axis, value in theirs.items()
+            if axis not in mine and value != DEFAULTS.get(axis)}
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ class AblationPlan:
             words += [_words(axis, value) for axis, value in others.items()
                       if value != getattr(Variant(), axis) and variant.attention != "none"]
             if variant.attention == "sk":
-                words[0] += f", M = {variant.options.get('branches', 2)}"
+                words[0] += f", M = {variant.options.get('branches', DEFAULTS['branches'])}"
         return ", ".join(words) or _described(variant)
 
 
@@ -161,10 +163,18 @@ def read_plan(path: str | Path) -> AblationPlan:
         OSError: when the file cannot be read.
         PlanError: one sentence, for a file that is no TOML, names that are not known, and values that make no sense.
     """
-    path = Path(path)
+    return text_and_plan(path)[1]
+
+
+def text_and_plan(path: str | Path) -> tuple[str, AblationPlan]:
+    """As ``read_plan``, with the file's text; it is read once, for it may be a pipe."""
     try:
-        return parse_plan(path.read_text(encoding="utf-8"))
-    except (ValueError, UnicodeDecodeError) as error:
+        text = Path(path).read_text(encoding="utf-8-sig")  # editors of Windows write a mark before the text
+    except UnicodeDecodeError as error:
+        raise PlanError(f"{path} is not text in UTF-8") from error
+    try:
+        return text, parse_plan(text)
+    except PlanError as error:
         raise PlanError(f"{path}: {error}") from error
 
 
@@ -174,6 +184,10 @@ def parse_plan(text: str, build: bool = True) -> AblationPlan:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise PlanError(f"this is no TOML: {str(error).splitlines()[0]}") from error
+    except RecursionError as error:
+        raise PlanError("its tables or lists lie too deep in each other") from error
+    except ValueError as error:  # Python reads decimal numbers up to a limit
+        raise PlanError("a number in it has thousands of digits") from error
     _known(content, ("reference", "seeds", "pictures", "recipe", "variants"), "a plan")
     recipe = _recipe(content.get("recipe", {}))
     tables = content.get("variants", {})
@@ -181,15 +195,19 @@ def parse_plan(text: str, build: bool = True) -> AblationPlan:
         raise PlanError("a plan has variants, each a table [variants.NAME]")
     reference = content.get("reference", next(iter(tables)))
     if reference not in list(tables):
-        raise PlanError(f"the reference {reference!r} is none of the variants {', '.join(tables)}")
+        raise PlanError(f"the reference {_said(reference)} is none of the variants {', '.join(tables)}")
     seeds = content.get("seeds", [0])
     if not isinstance(seeds, list) or not seeds or not all(_whole(seed) and 0 <= seed < 100_000 for seed in seeds):
-        raise PlanError(f"seeds is a list of whole numbers, 0 to 99,999, not {seeds!r}")
+        raise PlanError(f"seeds is a list of whole numbers, 0 to 99,999, not {_said(seeds)}")
     pictures = content.get("pictures")
     if pictures is not None and not (_whole(pictures) and pictures >= 1):
-        raise PlanError(f"pictures is a number of them, 1 or more, not {pictures!r}")
+        raise PlanError(f"pictures is a number of them, 1 or more, not {_said(pictures)}")
     if max(len(tables), len(seeds)) > MOST or len(set(seeds)) < len(seeds):
         raise PlanError(f"a plan has up to {MOST:,} variants and seeds, each seed once")
+    folders: dict[str, str] = {}
+    for name in tables:
+        if (same := folders.setdefault(name.lower(), name)) != name:
+            raise PlanError(f"the variants {same} and {name} differ only in case, which many disks take for one folder")
     plan = AblationPlan(reference, tuple(seeds), recipe, {
         name: _variant(name, table, recipe) for name, table in tables.items()}, pictures)
     there: dict[str, str] = {}
@@ -223,7 +241,7 @@ def _recipe(table: Any) -> Recipe:
             fits = _whole(value) or (isinstance(default, float) and isinstance(value, float))
             value = type(default)(value) if fits else value
         if not fits:
-            raise PlanError(f"{name} of the recipe cannot be {value!r}")
+            raise PlanError(f"{name} of the recipe cannot be {_said(value)}")
         given[name] = value
     try:
         return Recipe(**given)
@@ -233,17 +251,19 @@ def _recipe(table: Any) -> Recipe:
 
 def _variant(name: str, table: dict, recipe: Recipe) -> Variant:
     if not NAME.fullmatch(name):
-        raise PlanError(f"a variant's name is a folder's, letters, digits and _ . + -, not {name!r}")
+        raise PlanError(f"a variant's name is a folder's, up to 60 letters, digits and _ . + -, not {_said(name)}")
+    if name.lower().endswith(OF_FILES):
+        raise PlanError(f"a variant's name is a folder's, beside files, and does not end as theirs do, not {name!r}")
     of = f"variant {name}"
     _known(table, AXES, of)
     attention, place, stages = (table.get(axis, getattr(Variant(), axis)) for axis in AXES[:3])
     if attention not in list(OPTIONS):
-        raise PlanError(f"{of}: attention is one of none, {', '.join(KINDS)}, not {attention!r}")
+        raise PlanError(f"{of}: attention is one of none, {', '.join(KINDS)}, not {_said(attention)}")
     if place not in PLACES:
-        raise PlanError(f"{of}: place is one of {', '.join(PLACES)}, not {place!r}")
+        raise PlanError(f"{of}: place is one of {', '.join(PLACES)}, not {_said(place)}")
     if not isinstance(stages, list | tuple) or not stages or not all(
             _whole(stage) and stage in STAGES for stage in stages):
-        raise PlanError(f"{of}: stages is a list of some of {', '.join(map(str, STAGES))}, not {stages!r}")
+        raise PlanError(f"{of}: stages is a list of some of {', '.join(map(str, STAGES))}, not {_said(stages)}")
     if attention == "none" and len(table) > 1:
         raise PlanError(f"{of} has no attention, and so no {', '.join(axis for axis in table if axis != 'attention')}")
     options: dict[str, Any] = {
@@ -254,8 +274,11 @@ def _variant(name: str, table: dict, recipe: Recipe) -> Variant:
         if axis not in OPTIONS[attention]:
             raise PlanError(f"{of}: attention {attention!r} has no {axis}")
         if not (_whole(table[axis]) if kind is int else isinstance(table[axis], kind)):
-            raise PlanError(f"{of}: {axis} cannot be {table[axis]!r}")
-        options[axis] = table[axis]
+            raise PlanError(f"{of}: {axis} cannot be {_said(table[axis])}")
+        if axis in MOST_OF and table[axis] > MOST_OF[axis]:
+            raise PlanError(f"{of}: {axis} cannot be more than {MOST_OF[axis]:,}")
+        if table[axis] != DEFAULTS.get(axis):  # two plans that mean the same are the same
+            options[axis] = table[axis]
     return Variant(attention, place, tuple(sorted(set(stages))), options)
 
 
@@ -265,4 +288,13 @@ def _known(table: dict, known: tuple[str, ...], of: str) -> None:
 
 
 def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 10 ** MOST_DIGITS
+
+
+def _said(value: Any) -> str:
+    """A value in a sentence, cut where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes decimal numbers up to a limit, and reads longer hexadecimal ones
+        return "a number of thousands of digits"
+    return text if len(text) <= MOST_SAID else f"{text[:MOST_SAID - 2]} …"

@@ -14,8 +14,8 @@ from .ablation_plan import AblationPlan
 
 CHANCE = 0.05  # of an interval to miss
 # Of the reference's accuracy: what gets less has hardly learnt, and scatters more over seeds. Variants come either near
-# the reference or to half of it at most, and the line may lie anywhere between: in the embedded ablation every line from
-# 0.50 to 0.85 makes the same groups.
+# the reference or to half of it at most, and the line may lie anywhere between: in the embedded ablation each from 0.50
+# to 0.85 makes the same groups.
 FAR = 0.7
 ROUNDING = 1e-12  # what is left of a spread of 0; one picture of a million is 1e-6
 MEANS = ("seconds", "dimension", "dimension_least", "collapsed")

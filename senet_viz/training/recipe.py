@@ -1,7 +1,11 @@
 """What a training run consists of; equal recipes and numbers of workers give equal weights on one machine."""
+import math
 from dataclasses import dataclass
 
 MOST_PIXELS = 4096  # of a side
+MOST = {  # far beyond what trains, but a slip of the hand neither fills the memory nor ends in a message of PyTorch's
+    "widths": 1024, "strides": 64, "reduction": 4096, "min_width": 4096, "epochs": 100_000, "batch_size": 65_536}
+MOST_SEED = 10 ** 14  # a generator takes 64 bits, of a number that is the seed with the epoch behind it
 
 
 @dataclass(frozen=True)
@@ -18,12 +22,14 @@ class Recipe:
     Args:
         attention: "se", "sk" or "none"; see ``senet_viz.models.slim_resnet50`` for this and the next four.
         image_size: side of the pictures in pixels; both sizes are multiples of 8.
+        batch_size: pictures in a batch, 2 or more.
+        momentum: Nesterov's, above 0 and below 1.
         decay_gates: let the weights of the gates' layers decay like all others.
         clip: the largest norm of all gradients together in a step; 0 for no limit.
         precision: "bf16" (autocast), "fp32", or "auto" for the one that is faster where the run begins.
 
     Raises:
-        ValueError: for a size, rate or number of epochs that makes no sense.
+        ValueError: one sentence, for a value that makes no sense.
     """
 
     attention: str = "se"
@@ -54,9 +60,29 @@ class Recipe:
             raise ValueError(f"precision must be bf16, fp32 or auto, not {self.precision!r}")
         if len(self.widths) != 4 or len(self.strides) != 4:
             raise ValueError("widths and strides need one number for each of the 4 stages")
-        if min(*self.widths, *self.strides, self.epochs, self.batch_size, self.start_size) < 1 or not self.lr > 0:
-            raise ValueError("widths, strides, epochs, batch size, image sizes and learning rate must be positive")
-        if not 0 <= self.clip < float("inf"):
+        if (min(*self.widths, *self.strides, self.epochs, self.batch_size, self.start_size) < 1
+                or not 0 < self.lr < math.inf):
+            raise ValueError("widths, strides, epochs, batch size, image sizes and learning rate must be positive and "
+                             "finite")
+        if min(self.reduction, self.min_width) < 1:
+            raise ValueError("reduction and min_width must be at least 1")
+        for name, most in MOST.items():
+            value = getattr(self, name)
+            if max((value,) if isinstance(value, int) else value) > most:
+                raise ValueError(f"{name} cannot be more than {most:,}")
+        if self.batch_size == 1:
+            raise ValueError("a batch has 2 pictures or more, for batch normalisation needs their spread")
+        if abs(self.seed) >= MOST_SEED:
+            raise ValueError("seed is a whole number of at most 14 digits")
+        if not 0 <= self.warmup < math.inf:
+            raise ValueError(f"warmup is a number of epochs, 0 or more, not {self.warmup}")
+        if not 0 < self.momentum < 1:
+            raise ValueError(f"momentum is Nesterov's, above 0 and below 1, not {self.momentum}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ValueError(f"weight_decay is 0 (none) or more, not {self.weight_decay}")
+        if not 0 <= self.label_smoothing < 1:
+            raise ValueError(f"label_smoothing is a share, 0 to below 1, not {self.label_smoothing}")
+        if not 0 <= self.clip < math.inf:
             raise ValueError(f"clip is a norm, 0 (no limit) or more, not {self.clip}")
         if not 0 < self.scale <= 1:
             raise ValueError(f"scale is a share of the picture's area, above 0 and at most 1, not {self.scale}")

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from PIL import Image
 
 from senet_viz.cli import main
@@ -121,7 +122,6 @@ def test_table_says_what_the_pictures_were_answered(whole):
 
 def test_pictures_are_answered_as_a_network_answers_them(plan, pictures, tmp_path):
     """From the kept weights, each picture by itself, through Pillow and torchvision's functions."""
-    import torch
     from safetensors.torch import load_file
     from torchvision.transforms import functional as F
 
@@ -347,6 +347,31 @@ def test_no_data_and_no_sense(plan, pictures, tmp_path, capsys):
         assert not out.exists()
     assert main(["ablate", str(tmp_path / "none.toml"), str(pictures), str(out)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("line", [
+    f"lr = 1{'0' * 400}", "momentum = -1", "momentum = 0.0", "momentum = nan", "label_smoothing = 2", "warmup = -3",
+    "warmup = nan", "batch_size = 1", "weight_decay = -1", "weight_decay = nan", f"strides = [1, 1, 1, 1{'0' * 30}]",
+    f"epochs = 1{'0' * 40}"])
+def test_a_recipe_that_cannot_train_is_told_before_anything_is_written(pictures, tmp_path, capsys, line):
+    name = line.partition(" ")[0]
+    (tmp_path / "plan.toml").write_text("".join(
+        f"{line}\n" if each.startswith(f"{name} ") else each + "\n" for each in PLAN.replace(
+            "min_width", "min_width" if f"{name} =" in PLAN else f"{name} = 0\nmin_width").splitlines()))
+    assert main(["ablate", str(tmp_path / "plan.toml"), str(pictures), str(tmp_path / "out")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "plan.toml: " in said and name in said.replace("a batch has", "batch_size")
+    assert [path.name for path in tmp_path.iterdir()] == ["plan.toml"]
+
+
+def test_what_only_the_optimiser_refuses_is_told_before_anything_is_written(plan, pictures, tmp_path, monkeypatch):
+    def refuse(*args, **options):
+        raise ValueError("no such schedule\nat all")
+
+    monkeypatch.setattr(torch.optim.lr_scheduler, "OneCycleLR", refuse)
+    with pytest.raises(PlanError, match=r"^the recipe: no such schedule$"):
+        ablate(plan, pictures, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_plan_that_makes_no_sense_is_told_before_anything_is_trained(pictures, tmp_path):

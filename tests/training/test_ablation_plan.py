@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from senet_viz.training.ablation_plan import PlanError, parse_plan, read_plan
+from senet_viz.training.ablation_plan import PlanError, Variant, parse_plan, read_plan
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "assets" / "ablations" / "plan.toml"
 SMALL = """
@@ -112,6 +112,29 @@ def test_two_files_that_mean_the_same():
     assert one.meaning() == other.meaning()
 
 
+@pytest.mark.parametrize(("attention", "axis", "default", "other"), [
+    *((kind, "squeeze", "'avg'", "'max'") for kind in ("se", "pooled", "parallel")),
+    *((kind, "excitation", "'sigmoid'", "'tanh'") for kind in ("se", "pooled", "unsqueezed", "parallel")),
+    *((kind, "bias", "true", "false") for kind in ("se", "unsqueezed", "convolution", "parallel")),
+    ("sk", "branches", "2", "3"), ("sk", "groups", "1", "2")])
+def test_a_default_that_is_given_is_the_same_variant(attention, axis, default, other):
+    """Its network is that of a plan without it, it means the same, and beside one without it it is a second."""
+    plain = f"{SMALL}[variants.a]\nattention = '{attention}'\n"
+    plan, given = parse_plan(plain), parse_plan(f"{plain}{axis} = {default}\n")
+    assert given.meaning() == plan.meaning()
+    assert given.meaning() != parse_plan(f"{plain}{axis} = {other}\n").meaning()
+    with pytest.raises(PlanError, match="the variants a and b are the same"):
+        parse_plan(f"{plain}[variants.b]\nattention = '{attention}'\n{axis} = {default}\n")
+    networks = [Variant(attention, options=variant.options | more).build(plan.recipe, 2)
+                for variant in plan.variants.values() for more in ({}, tomllib.loads(f"{axis} = {default}"))]
+    assert [str(network) for network in networks] == [str(networks[0])] * 2
+
+
+def test_a_mark_before_the_text(tmp_path):
+    (tmp_path / "plan.toml").write_bytes(b"\xef\xbb\xbf" + SMALL.encode() + b"[variants.se]\n")
+    assert read_plan(tmp_path / "plan.toml") == parse_plan(SMALL + "[variants.se]\n")
+
+
 @pytest.mark.parametrize(("text", "sentence"), [
     ("a = ", "this is no TOML: "),
     ("seed = [1]\n[variants.se]", "a plan has no seed; there are reference, seeds, pictures, recipe, variants"),
@@ -133,9 +156,25 @@ def test_two_files_that_mean_the_same():
     ("[recipe]\nwidths = [1.5, 2, 3, 4]\n[variants.se]", "widths of the recipe cannot be"),
     ("[recipe]\nwidths = [1, 2]\n[variants.se]", "the recipe: widths and strides need one number for each"),
     ("[recipe]\nimage_size = 20\n[variants.se]", "the recipe: image sizes must be multiples of 8"),
+    *((f"[recipe]\n{name} = 1{'0' * 400}\n[variants.se]", f"{name} of the recipe cannot be 10+ …$")
+      for name in ("lr", "epochs", "batch_size", "reduction", "momentum")),
+    (f"[recipe]\nstrides = [1, 1, 1, 1{'0' * 30}]\n[variants.se]", "strides of the recipe cannot be"),
+    ("[recipe]\nstrides = [1, 1, 1, 1000]\n[variants.se]", "the recipe: strides cannot be more than 64"),
+    ("[recipe]\nepochs = 1000000\n[variants.se]", "the recipe: epochs cannot be more than 100,000"),
+    ("[recipe]\nmomentum = 0.0\n[variants.se]", "the recipe: momentum is Nesterov's, above 0"),
+    ("[recipe]\nweight_decay = nan\n[variants.se]", "the recipe: weight_decay is 0 .* or more, not nan"),
+    ("[recipe]\nlr = inf\n[variants.se]", "the recipe: .* must be positive and finite"),
+    (f"seeds = [0x{'f' * 5000}]\n[variants.se]", "not a number of thousands of digits"),
+    (f"pictures = 1{'0' * 40}\n[variants.se]", "pictures is a number of them, 1 or more, not 10"),
+    (f"pictures = 1{'0' * 5000}\n[variants.se]", "a number in it has thousands of digits"),
+    (f"seeds = {'[' * 5000}{']' * 5000}\n[variants.se]", "lie too deep in each other"),
     ("[recipe]\ndecay_gates = 1\n[variants.se]", "decay_gates of the recipe cannot be 1"),
     ("[variants.'../out']", "a variant's name is a folder's"),
     ("[variants.'.']", "a variant's name is a folder's"),
+    ("[variants.'a.']", "a variant's name is a folder's"),
+    *((f"[variants.'{name}']", "a variant's name is a folder's, beside files, and does not end as theirs do")
+      for name in ("plan.toml", "ablation.csv", "Ablation.JSON", "a.part", "ablation.parquet")),
+    ("[variants.SE]\n[variants.se]\nreduction = 2", "the variants SE and se differ only in case"),
     ("[variants.a]\nattention = 'cbam'", "variant a: attention is one of none, se, eca, .*, not 'cbam'"),
     ("[variants.a]\nattention = ['se']", "variant a: attention is one of"),
     ("[variants.a]\nplace = 'front'", "variant a: place is one of standard, pre, post, identity, 3x3, not 'front'"),
@@ -146,6 +185,8 @@ def test_two_files_that_mean_the_same():
     ("[variants.a]\nstages = []", "variant a: stages is a list"),
     ("[variants.a]\nratio = 4", "variant a has no ratio; there are attention, place, stages, squeeze"),
     ("[variants.a]\nreduction = 0", "variant a: .*reduction.* must be at least 1"),
+    ("[variants.a]\nattention = 'sk'\nbranches = 100000", "variant a: branches cannot be more than 32"),
+    ("[variants.a]\nmin_width = 100000", "variant a: min_width cannot be more than 4,096"),
     ("[variants.a]\nreduction = true", "variant a: reduction cannot be True"),
     ("[variants.a]\nbias = 1", "variant a: bias cannot be 1"),
     ("[variants.a]\nsqueeze = 'median'", "variant a: squeeze must be one of avg, max, not 'median'"),
@@ -164,6 +205,7 @@ def test_plans_that_make_no_sense(text, sentence, tmp_path):
     path.write_text(text)
     with pytest.raises(PlanError, match=r"plan\.toml: "):
         read_plan(path)
+    assert len(str(caught.value)) < 250
 
 
 def test_a_file_that_is_none(tmp_path):
