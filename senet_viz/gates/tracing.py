@@ -265,8 +265,8 @@ def _enlarged(name: str, traces: list[Trace | None], shapes: list[torch.Size], s
         return False
     alike = [trace is not None and trace.enlarged and given[-space:] == extent for trace, given in zip(traces, shapes)]
     cells = [given[-space:].numel() == 1 for given in shapes]
-    if name in COPIES:
-        return alike[0] or (cells[0] and len(shapes[0]) >= space)
+    if name in COPIES:  # of one cell, or of what lies along one side already
+        return (traces[0] is not None and traces[0].enlarged) or (cells[0] and len(shapes[0]) >= space)
     if name == "batch_norm":
         return alike[0]
     return (name in MOVES or name in POINTWISE) and any(alike) and all(map(max, alike, cells))

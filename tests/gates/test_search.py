@@ -107,6 +107,11 @@ def materialised(unit, u, x):
     return s[..., None, None].repeat(1, 1, *u.shape[-2:]) * u
 
 
+def side_by_side(unit, u, x):
+    s = keep(unit, torch.sigmoid(unit.up(unit.down(u.mean((2, 3))))))
+    return u * s[..., None, None].repeat(1, 1, u.shape[2], 1).repeat_interleave(u.shape[3], 3)
+
+
 def upsampled(unit, u, x):
     s = keep(unit, torch.sigmoid(unit.up(unit.down(u.mean((2, 3))))))
     return u * F.interpolate(s[..., None, None], size=u.shape[-2:])
@@ -170,6 +175,7 @@ FORMS = {  # → the unit, and the block's name below the unit
     "tanh": (lambda: Around(tanh, **fc()), "#0"),
     "softmax over channels": (lambda: Around(softmax, **fc()), "#0"),
     "repeated over space": (lambda: Around(materialised, **fc()), "#0"),
+    "repeated along one side and the other": (lambda: Around(side_by_side, **fc()), "#0"),
     "upsampled": (lambda: Around(upsampled, **fc()), "#0"),
     "mean and maximum": (lambda: Around(with_maximum, **fc()), "#0"),
     "an nn.Sigmoid of the unit": (lambda: Around(member, sigmoid=nn.Sigmoid(), **fc()), "#0"),
@@ -595,6 +601,8 @@ TRAPS = {
     "spatial gate": spatial, "coordinate gates": coordinates, "swish": swish, "self-attention": attention,
     "global response normalisation": response_norm, "clamped norm": clamped_norm,
     "dropout mask": lambda unit, u, x: F.dropout2d(u, 0.3, training=True),
+    "a window over space": lambda unit, u, x: u * (torch.sigmoid(
+        u.mean((2, 3), keepdim=True)) * torch.hamming_window(u.shape[3])),
     "layer scale": lambda unit, u, x: u * torch.sigmoid(unit.scale.weight.view(1, C, 1, 1)),
     "one gate for all channels": lambda unit, u, x: u * torch.sigmoid(unit.point(u).mean((1, 2, 3), keepdim=True)),
     "a product of pooled vectors": lambda unit, u, x: u + F.silu(u.mean((2, 3), keepdim=True)) * torch.sigmoid(
