@@ -65,6 +65,7 @@ class Beginning:
 
     calls: tuple[Call, ...]
     learned: bool = False  # a learned layer, without an activation
+    floored: bool = False  # a part of an activation that may only keep a statistic of the map above 0
     outputs: list[tuple[Call, torch.Tensor, int]] = field(default_factory=list)
 
 
@@ -174,12 +175,15 @@ def _begun(name, traces, shapes, output, args, kwargs, calls) -> tuple[Beginning
             high = args[2] if len(args) > 2 else kwargs.get("max")
             if isinstance(low, torch.Tensor) or not (low == 0 or (low is not None and high is not None)):
                 return None, 0  # against a division by zero: a normalisation
+        started[0].floored = begun is None and name != "exp"
         return started
     if name in LEARNED:
         started[0].learned = True
         return started
     if name in PARTS or (name in NORMS and begun is not None and begun.learned):
         return begun, changes + 1
+    if name in ("reciprocal", "rdiv") and begun is not None and begun.floored:
+        return None, 0  # a normalisation as well
     if name in ARITHMETIC:
         begun_here = [(t.begun, t.changes + 1) for t, shape in zip(traces, shapes)
                       if t is not None and t.begun and shape.numel() == output.numel()]

@@ -94,6 +94,14 @@ def clamped(unit, u, x):
     return u * keep(unit, (unit.up(unit.down(u.mean((2, 3)))) + 0.5).clamp(0, 1))[..., None, None]
 
 
+def by_exp(unit, u, x):
+    return u * keep(unit, 1 / (1 + torch.exp(-u.mean((2, 3)))))[..., None, None]
+
+
+def divided(unit, u, x):
+    return u * keep(unit, 1 / (1 + F.relu(unit.up(unit.down(u.mean((2, 3)))))))[..., None, None]
+
+
 def tanh(unit, u, x):
     return u * keep(unit, torch.tanh(unit.up(unit.down(u.mean((2, 3))))))[..., None, None]
 
@@ -172,6 +180,8 @@ FORMS = {  # → the unit, and the block's name below the unit
     "on or off": (lambda: Around(on_or_off, **fc()), "#0"),
     "a gated linear unit": (lambda: Around(glu, **fc()), "#0"),
     "clamped": (lambda: Around(clamped, **fc()), "#0"),
+    "a sigmoid by exp, of nothing learned": (lambda: Around(by_exp), "#0"),
+    "a learned divisor": (lambda: Around(divided, **fc()), "#0"),
     "tanh": (lambda: Around(tanh, **fc()), "#0"),
     "softmax over channels": (lambda: Around(softmax, **fc()), "#0"),
     "repeated over space": (lambda: Around(materialised, **fc()), "#0"),
@@ -589,6 +599,14 @@ def clamped_norm(unit, u, x):
     return u * (1 / u.norm(dim=(2, 3), keepdim=True).clamp(min=1e-6))
 
 
+def rectified_norm(unit, u, x):
+    return u * (1 / (F.relu(u.std((2, 3), keepdim=True) - 1e-5) + 1e-5))
+
+
+def rectified_norm_in_steps(unit, u, x):
+    return u * ((u.std((2, 3), keepdim=True) - 1e-5).clamp(0) + 1e-5).reciprocal().expand_as(u)
+
+
 def groups(unit, u, x):
     """Groups of channels folded into the batch, as in spatial group-wise enhancement and shuffle attention."""
     folded = u.reshape(len(u) * 4, C // 4, *u.shape[-2:])
@@ -600,6 +618,7 @@ TRAPS = {
     "plain": lambda unit, u, x: u,
     "spatial gate": spatial, "coordinate gates": coordinates, "swish": swish, "self-attention": attention,
     "global response normalisation": response_norm, "clamped norm": clamped_norm,
+    "rectified norm": rectified_norm, "rectified norm in steps": rectified_norm_in_steps,
     "dropout mask": lambda unit, u, x: F.dropout2d(u, 0.3, training=True),
     "a window over space": lambda unit, u, x: u * (torch.sigmoid(
         u.mean((2, 3), keepdim=True)) * torch.hamming_window(u.shape[3])),
