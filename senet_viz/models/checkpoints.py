@@ -63,7 +63,8 @@ class Checkpoint:
 
     Attributes:
         states: the file's state_dicts, tensors by name on the CPU, by the keys that lead to them ("model_ema.module"
-            for one; "" where the file is a state_dict itself). ``matching.find`` tells which is a network's.
+            for one; "" where the file is a state_dict itself). Those beside whose tensors other things lie (an epoch)
+            come last, without these. ``matching.find`` tells which is a network's.
         metadata: what a safetensors file says of itself; of a pickle, its class names where it has some.
     """
 
@@ -171,8 +172,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _state_dicts(content: object) -> dict[str, dict[str, torch.Tensor]]:
-    """All dictionaries in a file that hold dense tensors by name and nothing else, those near to the top first."""
+    """The dense tensors of all dictionaries in a file that hold some by name, those near to the top first.
+
+    Behind them come dictionaries that hold other things as well.
+    """
     states: dict[str, dict[str, torch.Tensor]] = {}
+    mixed: dict[str, dict[str, torch.Tensor]] = {}
     queue: deque[tuple[object, tuple[str, ...]]] = deque([(content, ())])
     seen = set()  # a file may nest as deep as it likes, and hold itself
     while queue:
@@ -180,15 +185,16 @@ def _state_dicts(content: object) -> dict[str, dict[str, torch.Tensor]]:
         if not isinstance(value, dict) or not value or id(value) in seen:
             continue
         seen.add(id(value))
-        if all(isinstance(key, str) and _is_dense(tensor) for key, tensor in value.items()):
-            states.setdefault(".".join(keys), dict(value))
-        elif len(keys) < DEPTH:
+        tensors = {key: tensor for key, tensor in value.items() if isinstance(tensor, torch.Tensor)}
+        if tensors and all(isinstance(key, str) and _is_dense(tensor) for key, tensor in tensors.items()):
+            (states if len(tensors) == len(value) else mixed).setdefault(".".join(keys), tensors)
+        if len(tensors) < len(value) and len(keys) < DEPTH:
             queue.extend((inner, (*keys, str(key))) for key, inner in value.items())
-    return states
+    return states | {place: tensors for place, tensors in mixed.items() if place not in states}
 
 
-def _is_dense(value: object) -> bool:
-    return isinstance(value, torch.Tensor) and value.layout is torch.strided and not value.is_meta
+def _is_dense(tensor: torch.Tensor) -> bool:
+    return tensor.layout is torch.strided and not tensor.is_meta
 
 
 def _check_header(path: Path) -> None:

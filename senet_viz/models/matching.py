@@ -20,7 +20,7 @@ class Place:
 
     Attributes:
         entry: one of ``Checkpoint.states``.
-        prefix: what stands there before each of the network's own names, "module.backbone." for one, or "".
+        prefix: what stands there before each of the network's own names, "module.backbone." or "net_" for one, or "".
     """
 
     entry: str
@@ -52,13 +52,17 @@ def find(checkpoint: Checkpoint, module: nn.Module, name: str = "The checkpoint"
         CheckpointError: where the whole network is there twice, and no name says which one is meant.
     """
     own = {key: value.shape for key, value in module.state_dict().items() if not key.endswith(COUNTERS)}
-    lengths = {key.count(".") + 1 for key in own}
+    lengths, longest = {key.count(".") + 1 for key in own}, max(own, key=len, default="")
     fitting = Counter({Place(entry, ""): 0 for entry in checkpoint.states})
     for entry, state in checkpoint.states.items():
         for key, value in state.items():
             parts = key.split(".")
             for ending in {".".join(parts[-length:]) for length in lengths} & own.keys():
                 fitting[Place(entry, key.removesuffix(ending))] += 1 + (value.shape == own[ending])
+        # one name is enough to tell a prefix that ends in no dot
+        for prefix in {key.removesuffix(longest) for key in state if longest and key.endswith(longest)}:
+            fitting[Place(entry, prefix)] = sum(1 + (state[prefix + key].shape == shape) for key, shape in own.items()
+                                                if prefix + key in state)
     most = max(fitting.values())
     best, *others = sorted((place for place, count in fitting.items() if count == most), key=lambda place: place.rank)
     if others and others[0].rank == best.rank and most == 2 * len(own):

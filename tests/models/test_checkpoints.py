@@ -137,7 +137,6 @@ DAMAGED = {
     "no tensors in state_dict": encoded({"state_dict": {}}),
     "numbers": encoded({"epoch": 3, "loss": 0.1}),
     "a tensor alone": encoded(torch.ones(3)),
-    "tensors and more": encoded({"a": torch.ones(1), "epoch": 3}),
     "a module": encoded(nn.Linear(2, 2)),
 }
 
@@ -242,21 +241,37 @@ def test_torchscript(tmp_path):
 
 
 def test_state_dicts_under_any_key(tmp_path, state):
-    """As deep as training scripts put them; what holds other things as well is none."""
+    """As deep as training scripts put them; what other things lie beside comes last."""
     one, two = {"x": torch.ones(1)}, {"y": torch.ones(2)}
-    content = {"netG": state, "mixed": {"a": torch.ones(1), "epoch": 3}, 7: {"inner": one, "empty": {}}, "list": [one],
+    content = {"mixed": {"a": torch.ones(1), "epoch": 3}, "netG": state, 7: {"inner": one, "empty": {}}, "list": [one],
                "a\nb": {1: torch.ones(1), "again": {"two": two}}, "none": None}
     content["self"] = content
     content[7]["shared"] = content["netG"]
     torch.save(content, tmp_path / "w.pt")
     read = read_checkpoint(tmp_path / "w.pt").states
-    assert list(read) == ["netG", "7.inner", "a\nb.again.two"]
+    assert list(read) == ["netG", "7.inner", "a\nb.again.two", "mixed"] and read["mixed"].keys() == {"a"}
     assert same(read["netG"], state) and same(read["7.inner"], one) and same(read["a\nb.again.two"], two)
+
+
+@pytest.mark.parametrize("beside", [
+    {"epoch": 3}, {"_extra_state": None}, {"best_acc": np.float64(0.76), "args": argparse.Namespace(lr=0.1)},
+    {"optimizer": {"state": {0: {"step": torch.ones(1), "m": torch.ones(2)}}}, "classes": ["x", "y"], 3: "three"}])
+def test_other_things_beside_the_weights(tmp_path, state, beside):
+    torch.save(state | beside, tmp_path / "w.pt")
+    read = read_checkpoint(tmp_path / "w.pt")
+    assert same(read.states[""], state)
+    assert read.classes == beside.get("classes")
+
+
+def test_a_tensor_beside_the_weights_is_not_taken_for_them(tmp_path, state):
+    torch.save({"mean": torch.ones(3), "epoch": 3, "model": state}, tmp_path / "w.pt")
+    assert same(read_state(tmp_path / "w.pt"), state)
 
 
 @pytest.mark.parametrize("content", [
     {}, {"state_dict": {}}, {"state_dict": {"a": {"b": {}}}}, {0: torch.ones(1), "a": torch.ones(1)},
     {("a", "b"): torch.ones(1)}, {"a": torch.ones(3, device="meta")}, {"a": torch.ones(3).to_sparse()},
+    {"a": torch.ones(1), "b": torch.ones(3).to_sparse(), "epoch": 3}, {"epoch": 3, "a": {"loss": 0.5}},
     [{"a": torch.ones(1)}], torch.ones(1), "text", None])
 def test_no_state_dict(tmp_path, content):
     torch.save(content, tmp_path / "w.pt")
