@@ -13,7 +13,14 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from .hooks import MULTIPLICATIONS, Hooks, function_name, tensors_in
 from .search import Search
-from .tracing import ACTIVATIONS, ARITHMETIC, MOVES, Call, Fold, Trace
+from .tracing import ACTIVATIONS, ARITHMETIC, MOVES, Call, Fold
+
+
+@dataclass(eq=False)
+class Start:
+    """An activation in which a gate began; or, if ``crossed``, the product of two such that lie along different sides."""
+
+    crossed: bool = False
 
 
 @dataclass(eq=False)
@@ -21,7 +28,7 @@ class SpatialUse:
     """One multiplication of a map by a gate that varies over space.
 
     Attributes:
-        begun: stands for the activation in which the gate began.
+        begun: where the gate began.
         kind: "Coord" where it varies over channels and some dimensions of space, "LSK" where over space alone.
         inner: the innermost module call around it; ``number``, the multiplication in it; ``operand``, the gate.
         channels, side, space: of the map: its channels, its side in pixels, and its dimensions.
@@ -30,7 +37,7 @@ class SpatialUse:
         with_: all uses of one block, in order, this one included.
     """
 
-    begun: object
+    begun: Start
     kind: str
     inner: Call
     number: int
@@ -64,7 +71,9 @@ class SpatialSearch(Search):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         name = function_name(func)
         operands = tensors_in((*args, *(kwargs or {}).values()))
-        use = self._spatial_use(operands) if name in MULTIPLICATIONS and len(operands) == 2 else None
+        product = name in MULTIPLICATIONS and len(operands) == 2
+        use = self._spatial_use(operands) if product else None
+        crossed = product and self._crossed(operands)
         shapes = [operand.shape for operand in operands]
         begun = [self._beginnings.get(operand) for operand in operands]
         products = [self._products.get(operand) for operand in operands]
@@ -73,8 +82,8 @@ class SpatialSearch(Search):
             trace = self._traces.get(output)
             if trace is None or not trace.wide:
                 continue
-            if name in ACTIVATIONS:
-                self._beginnings[output] = object()
+            if name in ACTIVATIONS or crossed:
+                self._beginnings[output] = Start(crossed)
             elif name in MOVES or name in ARITHMETIC:
                 kept = [start for start, shape in zip(begun, shapes)
                         if start is not None and (name in MOVES or shape.numel() == output.numel())]
@@ -103,7 +112,9 @@ class SpatialSearch(Search):
             begun, scaled = self._beginnings.get(gate), self._traces.get(other)
             if begun is None or scaled is None or other.shape != shape or len(shape) != scaled.space + 2:
                 continue
-            kind = self._kind(gate.expand(shape).stride(), other.stride(), shape, scaled)
+            if not scaled.wide or other.stride(1) == 0:
+                continue
+            kind = self._kind(begun, gate, shape, scaled.space)
             if kind is None:
                 continue
             inner = self.stack[-1]
@@ -121,13 +132,19 @@ class SpatialSearch(Search):
             return use
         return None
 
+    def _crossed(self, operands: list[torch.Tensor]) -> bool:
+        """Whether gates along different sides are multiplied with each other, before they scale a map."""
+        shape = torch.broadcast_shapes(*(operand.shape for operand in operands))
+        return all((begun := self._beginnings.get(gate)) is not None
+                   and self._kind(begun, gate, shape, len(shape) - 2) == "Coord" for gate in operands)
+
     @staticmethod
-    def _kind(gate: tuple[int, ...], other: tuple[int, ...], shape: torch.Size, scaled: Trace) -> str | None:
-        """What a gate of these strides is to a map, by the dimensions along which it is the same."""
-        if not scaled.wide or shape[1] == 1 or other[1] == 0:
+    def _kind(begun: Start, gate: torch.Tensor, shape: torch.Size, space: int) -> str | None:
+        """What a gate is to a map of a shape, by the dimensions along which it is the same."""
+        if shape[1] == 1:
             return None
-        alike = [size > 1 and stride == 0 for size, stride in zip(shape, gate)]
+        alike = [size > 1 and stride == 0 for size, stride in zip(shape, gate.expand(shape).stride())]
         along = sum(alike[2:])
         if alike[1]:
             return "LSK" if not along else None
-        return "Coord" if 0 < along < scaled.space else None
+        return "Coord" if 0 < along < space or (begun.crossed and not along) else None

@@ -23,7 +23,17 @@ class Coordinates(nn.Module):
         high, wide = y.split([h, w], 2)
         a, b = self.high(high).sigmoid(), self.wide(wide.permute(0, 1, 3, 2)).sigmoid()
         self.seen = x.detach(), (a * b).detach()
+        return self.scaled(x, a, b)
+
+    def scaled(self, x, a, b):
         return x * b * a
+
+
+class Crossed(Coordinates):
+    """The same, its two gates multiplied first."""
+
+    def scaled(self, x, a, b):
+        return (a * b).contiguous() * x
 
 
 class LargeKernel(nn.Module):
@@ -57,14 +67,16 @@ class Net(nn.Module):
         return self.head(self.parts(self.stem(x)).mean((2, 3)))
 
 
-def test_coordinate_attention(pictures, unchanged):
-    net, batch = Net(Coordinates()), torch.rand(2, 3, 32, 48)
+@pytest.mark.parametrize("make, products", [(Coordinates, 2), (Crossed, 1)])
+def test_coordinate_attention(pictures, unchanged, make, products):
+    net, batch = Net(make()), torch.rand(2, 3, 32, 48)
     assert find_blocks(net, batch) == []
     with unchanged(net):
         view = inspect(net, batch, [1], ["stem"], [("Coord_1_1", place) for place in ("gate", "input", "output")],
                        spatial=True)
     block, = view.blocks
     assert (block.name, block.kind, block.channels, block.branches) == ("parts.0", "Coord", C, 1)
+    assert len(block.products) == products
     x, gate = net.parts[0].seen
     torch.testing.assert_close(view.features["parts.0", "gate"], gate)
     torch.testing.assert_close(view.features["parts.0", "input"], x)
@@ -116,7 +128,9 @@ class Plain(nn.Module):
     lambda unit, x: x * unit.point(x).sigmoid(), lambda unit, x: x * x.sigmoid(),
     lambda unit, x: x * (nn.functional.relu6(x + 3) / 6), lambda unit, x: x * x.flatten(2).softmax(2).view_as(x),
     lambda unit, x: x + x * unit.point(x).sigmoid(),
-], ids=["spatial attention", "swish", "hard swish", "softmax over pixels", "beside the map"])
+    lambda unit, x: x * (unit.point(x).mean(2, keepdim=True).sigmoid() * unit.point(x).mean(3, keepdim=True).sigmoid()),
+], ids=["spatial attention", "swish", "hard swish", "softmax over pixels", "beside the map",
+        "lines of spatial attention"])
 def test_what_is_neither(pictures, form):
     assert find_blocks(Net(Plain(form)), pictures(1, 32), spatial=True) == []
 
