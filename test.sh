@@ -3,4 +3,4 @@
 set -eu
 cd "$(dirname "$0")"
 sh scripts/setup.sh test
-exec .venv/bin/python -m pytest -n 2 --dist loadfile "$@"
+exec .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder "$@"

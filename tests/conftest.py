@@ -1,3 +1,4 @@
+import gc
 import os
 from pathlib import Path
 
@@ -10,6 +11,18 @@ import torch
 from tests.sharing import altered
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+def pytest_collection_modifyitems(items):
+    """Those of a browser first: their files are few and long, and would be waited for at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+
+
+def pytest_collection_finish():
+    """What was imported stays: the garbage collector need not look through it again, and may look less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(5000, 10, 10)
 
 
 @pytest.fixture(scope="session")

@@ -24,6 +24,7 @@ from PIL import Image
 
 GB = 10**9
 BUDGET = 2 * GB  # bytes, where nobody says otherwise
+WORTH = 10**7  # bytes: to give back less takes longer than it is worth
 TRIM = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
 CLOSED = type, ModuleType, FunctionType, MethodType, type(threading.Lock())  # what they refer to is not counted
 
@@ -153,7 +154,7 @@ class Store:
 
     def _give_back(self) -> None:
         """Let glibc return what was freed to the system: with large networks it would keep twice the budget."""
-        if self._freed > self._budget / 10:
+        if self._freed > max(self._budget / 10, WORTH):
             self._freed = 0
             if TRIM is not None:
                 TRIM(0)

@@ -1,7 +1,9 @@
 """The app without a browser: streamlit.testing runs app.py in this process."""
+from functools import cache
 from pathlib import Path
 
 import pytest
+from streamlit.components.v2 import manifest_scanner
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
@@ -12,8 +14,8 @@ APP = Path(__file__).resolve().parents[2] / "app.py"
 
 @pytest.fixture(scope="session", autouse=True)
 def warm_server():
-    """AppTest makes a new server for each run, which takes pages/ for its own until app.py has run once; a real one is
-    new only once."""
+    """AppTest makes a new server for each run, which takes pages/ for its own until app.py has run once, and reads what
+    all installed packages say of themselves, for components among them; a real one is new only once."""
     patch = pytest.MonkeyPatch()
     original = PagesManager.__init__
 
@@ -22,6 +24,7 @@ def warm_server():
         original(self, *args, **kwargs)
 
     patch.setattr(PagesManager, "__init__", init)
+    patch.setattr(manifest_scanner, "scan_component_manifests", cache(manifest_scanner.scan_component_manifests))
     yield patch
     patch.undo()
 

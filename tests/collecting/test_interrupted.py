@@ -468,15 +468,15 @@ def command(tmp_path):
         path = tmp_path / "pictures" / "abc"[label] / f"{i:03}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(pictures.read(i))
-    return lambda out: ["collect", f"file:{tmp_path / 'tiny.safetensors'}", str(tmp_path / "pictures"), str(out),
-                        "--shard-size", "2", "--threads", "1", "--device", "cpu", "--zoom", "1", "1.5",
-                        "--random-weights", "--workers", "1"]
+    return lambda out, workers=0: [
+        "collect", f"file:{tmp_path / 'tiny.safetensors'}", str(tmp_path / "pictures"), str(out), "--shard-size", "2",
+        "--threads", "1", "--device", "cpu", "--zoom", "1", "1.5", "--random-weights", "--workers", str(workers)]
 
 
 def test_killed_by_a_signal(command, content, tmp_path):
     out = tmp_path / "out"
     process = subprocess.Popen(
-        [sys.executable, "-m", "senet_viz", *command(out)], env=os.environ | {"PYTHONPATH": str(ROOT)},
+        [sys.executable, "-m", "senet_viz", *command(out, workers=1)], env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     try:
         patience = time.monotonic() + 120
