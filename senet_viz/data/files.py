@@ -12,12 +12,16 @@ from filelock import FileLock, Timeout
 def replacing(path: str | Path) -> Iterator[Path]:
     """A file to write in place of ``path``, which it replaces when the block ends without an exception.
 
+    Raises:
+        OSError: with the path, where nothing can be written beside it.
+
     >>> with replacing("numbers.csv") as part:
     ...     table.to_csv(part)
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", suffix=".part", delete=False) as file:
+    with _called(path), tempfile.NamedTemporaryFile(dir=path.parent, prefix=f"{path.name}.", suffix=".part",
+                                                    delete=False) as file:
         part = Path(file.name)
     try:
         yield part
@@ -37,9 +41,10 @@ def alone(folder: Path, busy: type[Exception]) -> Iterator[None]:
         busy: raised where another run has it.
 
     Raises:
-        OSError: where nothing can be written beside it.
+        OSError: with the folder, where nothing can be written beside it.
     """
-    with tempfile.TemporaryFile(dir=folder.parent):  # where nothing can be written, a lock looks as if others held it
+    # where nothing can be written, a lock looks as if others held it
+    with _called(folder), tempfile.TemporaryFile(dir=folder.parent):
         pass
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
@@ -51,3 +56,13 @@ def alone(folder: Path, busy: type[Exception]) -> Iterator[None]:
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
+
+
+@contextmanager
+def _called(path: Path) -> Iterator[None]:
+    """Errors of a temporary file beside a path name the path, which whoever asked for it knows."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(path)
+        raise

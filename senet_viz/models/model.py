@@ -15,7 +15,7 @@ from ..data.class_names import short_names
 from ..data.images import as_picture
 from ..data.windows import Window, window
 from ..gates.answers import Answer, answer_of
-from ..gates.blocks import AttentionBlock, eager, find_blocks
+from ..gates.blocks import AttentionBlock, eager, find_blocks, network_of
 from ..gates.hooks import hooked
 from ..gates.inspection import record
 
@@ -38,6 +38,9 @@ class Model:
             as ``lambda data: np.load(io.BytesIO(data))``; None for pictures.
         example: (channels, *space), transformed: what the network is tried on. A picture of noise when None.
 
+    Raises:
+        ValueError: one sentence, for a module that is none, such as a state_dict.
+
     >>> model = Model(MyNet(), transforms.Compose([...]), ["cat", "dog"])
     """
 
@@ -53,7 +56,8 @@ class Model:
             reader: Callable[[bytes], Any] | None = None,
             example: torch.Tensor | None = None,
     ):
-        self.module = module.eval()
+        given: Any = module
+        self.module = (given if isinstance(given, nn.Module) else network_of(given)).eval()
         self.transform = transform
         self.classes = list(classes)
         self.name = name or type(module).__name__

@@ -3,7 +3,7 @@ import stat
 
 import pytest
 
-from senet_viz.data.files import replacing
+from senet_viz.data.files import alone, replacing
 
 
 def test_replaces(tmp_path):
@@ -50,3 +50,26 @@ def test_a_part_that_was_moved_away(tmp_path):
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "numbers.csv") as part:
         part.unlink()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("write", [replacing, lambda path: alone(path, ValueError)])
+def test_what_cannot_be_written_is_named(tmp_path, monkeypatch, write):
+    """By what was asked for, and not by the temporary file beside it."""
+    def refuse(path, *_, **__):
+        assert str(path).startswith(str(tmp_path))
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError) as raised, write(tmp_path / "out"):
+        pass
+    assert (raised.value.errno, raised.value.filename) == (13, str(tmp_path / "out"))
+
+
+def test_a_folder_is_one_runs_alone(tmp_path):
+    out, other = tmp_path / "out", tmp_path / "other"
+    with alone(out, ValueError), alone(other, ValueError), pytest.raises(
+            ValueError, match=r"^another run is writing into .*out$"), alone(out, ValueError):
+        pass
+    with alone(out, ValueError):
+        pass
+    assert not list(tmp_path.iterdir())

@@ -49,7 +49,8 @@ def load(module: nn.Module, content: dict, **options) -> list[str]:
 # prefixes
 
 @pytest.mark.parametrize("prefix", ["", "module.", "model.", "_orig_mod.", "net.", "backbone.", "encoder.", "0.",
-                                    "1.2.", "module._orig_mod.", "model.module.net.", "student.backbone.0.", "x", "net_", "backbone.x"])
+                                    "1.2.", "module._orig_mod.", "model.module.net.", "student.backbone.0.", "x",
+                                    "net_", "backbone.x"])
 def test_any_prefix(module, state, prefix):
     assert find(Checkpoint({"": under(prefix, state)}), module) == Place("", prefix)
     assert load(module, under(prefix, state)) == []

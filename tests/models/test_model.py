@@ -43,6 +43,19 @@ def test_what_it_holds(model):
     assert model.device == torch.device("cpu")
 
 
+@pytest.mark.parametrize(("of", "said"), [
+    (lambda net: net.state_dict(), r"A state_dict \(OrderedDict\) holds weights and no network"),
+    (lambda net: "net.pth", "A network is an nn.Module or a senet_viz.Model, not str"),
+    (lambda net: torch.export.export(net, (torch.rand(1, 3, 64, 64),)), "An exported program is one list of")])
+def test_refuses_what_is_no_network(of, said):
+    with pytest.raises(ValueError, match=said):
+        sv.Model(of(Net()), TO_TENSOR, ["cat", "dog"])
+
+
+def test_the_network_of_another_model(model):
+    assert sv.Model(model, TO_TENSOR, ["cat", "dog"]).module is model.module
+
+
 def test_batch(model):
     batch = model.batch([PHOTO, PHOTO.transpose(Image.Transpose.FLIP_LEFT_RIGHT)])
     assert batch.shape == (2, 3, 24, 32)
