@@ -129,7 +129,9 @@ def _attention(backbone: nn.Module) -> str | None:
                 OWN.match(path.rpartition(".")[2]) and not isinstance(part, nn.Identity)):
             return f"{path} ({type(part).__name__})"
     first = next((part for part in backbone.modules() if isinstance(part, nn.Conv2d)), None)
-    for side in SIDES if first is not None else ():
+    if first is None:
+        return None
+    for side in SIDES:
         with suppress(ValueError):  # it has no values, or takes no such picture
             blocks = find_blocks(backbone, torch.zeros(1, first.in_channels, side, side, device="cpu"))
             return next((f"{b.name} ({type(backbone.get_submodule(b.path)).__name__})" for b in blocks), None)
