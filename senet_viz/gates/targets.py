@@ -2,6 +2,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch.nn import functional as F
 
@@ -52,8 +53,8 @@ def scores_of(targets, output, logits: torch.Tensor | None, pictures: int,
     """What Grad-CAM is asked to explain: T scores, each (N,) or a scalar, with the graph of the output.
 
     Args:
-        targets: T class indices, class names or functions of the output; or (N, T) indices, for each image its own; the
-            class with the highest logit of each image when None.
+        targets: T class indices, class names or functions of the output, or one of them alone; or (N, T) indices or
+            names, for each image its own; the class with the highest logit of each image when None.
         output: what the network returned.
         logits: (N, K), or None where there are none.
         pictures: N.
@@ -62,12 +63,24 @@ def scores_of(targets, output, logits: torch.Tensor | None, pictures: int,
     Raises:
         ValueError: one sentence, for a class that the network lacks, and for what is none of these.
     """
-    if isinstance(targets, (str, int)) or callable(targets):
-        targets = [targets]
-    if isinstance(targets, Sequence) and any(callable(target) for target in targets):
+    targets = listed(targets)
+    if isinstance(targets, list) and any(callable(target) for target in targets):
         return [_score(target, output, pictures) if callable(target)
                 else _columns([target], logits, class_index)[0] for target in targets]
     return _columns(targets, logits, class_index)
+
+
+def listed(targets):
+    """Targets as lists, (T,) or (N, T), of plain numbers, names and functions, in whatever they came."""
+    plain = _plain(targets)
+    return [plain] if isinstance(plain, str | int) or callable(plain) else plain
+
+
+def _plain(targets):
+    if isinstance(targets, torch.Tensor | np.ndarray | np.generic):
+        return targets.tolist()
+    many = isinstance(targets, Sequence) and not isinstance(targets, str | bytes)
+    return [_plain(target) for target in targets] if many else targets
 
 
 def _score(target: Score, output, pictures: int) -> torch.Tensor:
@@ -84,19 +97,29 @@ def _columns(targets, logits: torch.Tensor | None, class_index) -> list[torch.Te
     if logits is None:
         raise ValueError("the network returns no logits of shape (N, classes) to choose a class in; output= says where "
                          "they are, and a function of what it returns can be a target")
-    if isinstance(targets, Sequence) and any(isinstance(target, str) for target in targets):
+    return list(logits.gather(1, _indices(_numbered(targets, class_index), logits)).unbind(1))
+
+
+def _numbered(targets, class_index):
+    """Targets with classes' indices for their names."""
+    if isinstance(targets, list):
+        return [_numbered(target, class_index) for target in targets]
+    if isinstance(targets, str):
         if class_index is None:
             raise ValueError("classes are named where a senet_viz.Model knows their names; of a network alone targets "
                              "are class indices")
-        targets = [class_index(target) if isinstance(target, str) else target for target in targets]
-    return list(logits.gather(1, _indices(targets, logits)).unbind(1))
+        return class_index(targets)
+    return targets
 
 
 def _indices(targets, logits: torch.Tensor) -> torch.Tensor:
     n, k = logits.shape
     if targets is None:
         return logits.detach().argmax(1, keepdim=True)
-    targets = torch.as_tensor(targets, device=logits.device)
+    try:
+        targets = torch.as_tensor(targets, device=logits.device)
+    except (TypeError, ValueError, RuntimeError):  # of rows of several lengths, and of what is no number
+        targets = torch.empty(0)
     if targets.dtype not in INDICES or targets.dim() not in (1, 2) or targets.numel() == 0:
         raise ValueError("targets are class indices: T of them, or (N, T)")
     if targets.dim() == 1:
@@ -132,7 +155,8 @@ class SemanticSegmentationTarget:
         mask: (H, W) or (N, H, W), weights of pixels in 0..1, scaled to the output's size; the pixels in which the class
             has the highest score when None (of the only class those above 0); "all" for the whole map.
 
-    The score of an image is Σ mask · output[category], (N,).
+    The score of an image is Σ mask · output[category], (N,); calling raises ValueError for a class that the output
+    lacks, and for a mask of another shape.
     """
 
     category: int
@@ -146,11 +170,16 @@ class SemanticSegmentationTarget:
         if self.mask is None:
             alone = maps.shape[1] == 1  # of one class, which is where its logit is above 0
             mask = (score.detach() > 0 if alone else maps.detach().argmax(1) == self.category).to(score)
-        elif isinstance(self.mask, str):
+        elif isinstance(self.mask, str) and self.mask == "all":
             mask = torch.ones_like(score)
+        elif isinstance(self.mask, str):
+            raise ValueError(f"a mask is a tensor, None or 'all', not {self.mask!r}")
         else:
             mask = torch.as_tensor(self.mask).to(score)
             mask = mask[None] if mask.dim() == 2 else mask
+            if mask.dim() != 3 or len(mask) not in (1, len(score)):
+                raise ValueError(f"a mask is (H, W), or ({len(score)}, H, W) for {len(score)} images, not "
+                                 f"{tuple(mask.shape)}")
             if mask.shape[-2:] != score.shape[-2:]:
                 mask = F.interpolate(mask[:, None], score.shape[-2:], mode="nearest")[:, 0]
         return (score * mask).sum((1, 2))
@@ -166,7 +195,8 @@ class FasterRCNNBoxScoreTarget:
         iou_threshold: for each given box the found one that overlaps it most counts, if it has the same label and at
             least this much of their union in common.
 
-    The score is the sum of these boxes' scores and overlaps, over all images.
+    The score is the sum of these boxes' scores and overlaps, over all images; calling raises ValueError where none of
+    the found boxes is one of these.
     """
 
     labels: Sequence[int]
@@ -177,7 +207,7 @@ class FasterRCNNBoxScoreTarget:
         from torchvision.ops import box_iou
 
         found = [output] if isinstance(output, Mapping) else list(output)
-        score = torch.zeros((), device=found[0]["boxes"].device)
+        score, matched = torch.zeros((), device=found[0]["boxes"].device), False
         wanted = torch.as_tensor(self.bounding_boxes, dtype=torch.float32, device=score.device).reshape(-1, 4)
         for image in found:
             if not len(image["boxes"]):
@@ -186,6 +216,10 @@ class FasterRCNNBoxScoreTarget:
                 best = int(overlaps.argmax())
                 if overlaps[best] > self.iou_threshold and int(image["labels"][best]) == int(label):
                     score = score + overlaps[best] + image["scores"][best]
+                    matched = True
+        if not matched:
+            raise ValueError("no box that was found lies where a given one does and has its label, so there is no "
+                             "score to explain")
         return score
 
 
@@ -194,14 +228,18 @@ class SimilarityToConceptTarget:
     """How alike a picture's embedding is to another one's: their cosine.
 
     Args:
-        features: (D,), the other's embedding.
+        features: (D,), the other's embedding; calling raises ValueError for one of another length.
     """
 
     features: torch.Tensor
 
     def __call__(self, output) -> torch.Tensor:
         embeddings = first_tensor(output, dims=2)
-        return F.cosine_similarity(embeddings, torch.as_tensor(self.features).to(embeddings).reshape(1, -1), dim=1)
+        other = torch.as_tensor(self.features).to(embeddings).reshape(1, -1)
+        if other.shape[1] != embeddings.shape[1]:
+            raise ValueError(f"the embedding to compare with has {other.shape[1]} numbers, the network's "
+                             f"{embeddings.shape[1]}")
+        return F.cosine_similarity(embeddings, other, dim=1)
 
 
 def first_tensor(output, dims: int | None = None) -> torch.Tensor:

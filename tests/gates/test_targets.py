@@ -1,6 +1,7 @@
 """What networks return, and what of it is explained; compared with gradients taken by hand."""
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torchvision
@@ -157,10 +158,48 @@ def test_a_box_of_a_detector():
     assert target(found).item() == pytest.approx(1.4)
     half = FasterRCNNBoxScoreTarget([3], [[0, 0, 10, 6]])
     assert half([found, found]).item() == pytest.approx(2 * (0.6 + 0.9))
-    for other in (FasterRCNNBoxScoreTarget([3], [[20, 20, 30, 40]]), FasterRCNNBoxScoreTarget([7], [[0, 0, 1, 1]])):
-        assert other([found]).item() == 0
+    nothing = {"boxes": boxes[:0], "labels": torch.tensor([]), "scores": scores[:0]}
+    assert target([nothing, found]).item() == pytest.approx(1.4)
+    for other, images in ((FasterRCNNBoxScoreTarget([3], [[20, 20, 30, 40]]), [found]), (target, [nothing]),
+                          (FasterRCNNBoxScoreTarget([7], [[0, 0, 1, 1]]), [found])):
+        with pytest.raises(ValueError, match="no box that was found lies where a given one does"):
+            other(images)
     target([found]).backward()
     assert scores.grad.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("target, words", [
+    (SemanticSegmentationTarget(1, torch.ones(3, 4, 4)), r"\(2, H, W\) for 2 images, not \(3, 4, 4\)"),
+    (SemanticSegmentationTarget(1, torch.ones(2, 1, 4, 4)), r"a mask is \(H, W\).* not \(2, 1, 4, 4\)"),
+    (SemanticSegmentationTarget(1, "none"), "a mask is a tensor, None or 'all', not 'none'"),
+    (SimilarityToConceptTarget(torch.ones(K + 1)), "has 6 numbers, the network's 5"),
+])
+def test_targets_of_other_shapes(target, words):
+    with pytest.raises(ValueError, match=words):
+        target((LOGITS, MAP))
+
+
+@pytest.mark.parametrize("one", [2, np.int64(2), np.array(2), torch.tensor(2), "c", np.str_("c")], ids=repr)
+def test_one_class_alone_is_a_list_of_one(one):
+    score, = scores_of(one, LOGITS, LOGITS, 2, "abcde".index)
+    assert torch.equal(score, LOGITS[:, 2])
+
+
+@pytest.mark.parametrize("targets", [
+    [["b", "e"], ["c", "a"]], np.array([["b", "e"], ["c", "a"]]), [["b", 4], (2, "a")],
+    [np.array([1, 4]), torch.tensor([2, 0])],
+], ids=["names", "array", "names and indices", "rows"])
+def test_classes_of_each_picture(targets):
+    first, second = scores_of(targets, LOGITS, LOGITS, 2, "abcde".index)
+    assert torch.equal(first, torch.stack([LOGITS[0, 1], LOGITS[1, 2]]))
+    assert torch.equal(second, torch.stack([LOGITS[0, 4], LOGITS[1, 0]]))
+
+
+@pytest.mark.parametrize("targets", [[[1], [2, 3]], {1}, {"cat": 1}, [None], object(), [1 << 70], b"ab", [[len]]],
+                         ids=["ragged", "set", "mapping", "none", "object", "huge", "bytes", "functions"])
+def test_what_is_no_target_is_told_in_one_sentence(targets):
+    with pytest.raises(ValueError, match=r"^targets are class indices: T of them, or \(N, T\)$"):
+        scores_of(targets, LOGITS, LOGITS, 2)
 
 
 @pytest.mark.parametrize("target, words", [
