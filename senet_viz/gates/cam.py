@@ -59,7 +59,8 @@ def _in_turn(totals: list[torch.Tensor], maps: Sequence[torch.Tensor], retain_gr
             gradients: Sequence[torch.Tensor | None] = torch.autograd.grad(
                 total, maps, retain_graph=retain_graph or t + 1 < len(totals), allow_unused=True)
         except RuntimeError as error:
-            raise RuntimeError(f"the network's own backward fails: {str(error).splitlines()[0]}") from error
+            reason = str(error).partition(" Hint: ")[0].splitlines()  # the hint is for whoever wrote the network
+            raise RuntimeError(f"the network's own backward fails: {[*reason, type(error).__name__][0]}") from error
         for kept, gradient in zip(weights, gradients):
             if gradient is not None:
                 kept.append(gradient.flatten(2).mean(2, dtype=torch.float32))

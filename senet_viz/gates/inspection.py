@@ -1,6 +1,8 @@
 """Everything the program knows about a prediction, from one forward: logits, gates, feature maps and Grad-CAM."""
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -13,12 +15,15 @@ from .cam import channel_weights, weighted_sum
 from .edits import Edit, install
 from .hooks import Hooks, hooked, part_and_call
 from .points import keep_gate, on_branch, on_gate_map, on_output, on_shortcut, pieces
-from .targets import logits_of, scores_of
+from .state import part_at
+from .targets import listed, logits_of, scores_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 Point = str | tuple[str, str | int]  # a module path, or a block and "input", "output", "shortcut" or a branch index
+
+_turned: "weakref.WeakKeyDictionary[nn.Module, bool]" = weakref.WeakKeyDictionary()  # see ``_turned_signals``
 
 
 @dataclass
@@ -173,16 +178,17 @@ def inspect(
     checkpointing is off meanwhile. One thread at a time uses a network; others wait.
 
     A point is a module path ("layer3": that module's output; "neck@1": that of its second call) or the module itself,
-    or a pair of a block, by name or label, and "input" (what the gate multiplies; for SK the sum of the branches),
-    "output", "shortcut" (what the output is added to) or the index of a branch. A module's map whose channels come last
-    (N, H, W, C), which its shape tells beside the picture's, is turned.
+    or a pair of a block, by name, label or itself, and "input" (what the gate multiplies; for SK the sum of the
+    branches), "output", "shortcut" (what the output is added to) or the index of a branch; a block alone is its output.
+    A module's map whose channels come last (N, H, W, C), which its shape tells beside the picture's, is turned. Of
+    (N, T, C) no shape tells: for a new layer of signals the network is first run on one, and on that twice in a row.
 
     Args:
         model: a ``senet_viz.Model`` or any ``nn.Module``.
         batch: (N, channels, *space) with one to three dimensions of space, (N, 3, H, W) for pictures; transformed for
             the model; moved to its device.
-        targets: what to explain: T class indices, or names where the model knows them, for every image, or (N, T); a
-            target may also be a function of what the network returns that gives a scalar or (N,)
+        targets: what to explain: T class indices, or names where the model knows them, for every image, or (N, T), or
+            one alone; a target may also be a function of what the network returns that gives a scalar or (N,)
             (``senet_viz.SemanticSegmentationTarget`` and its kin). The class with the highest logit of each image when
             None.
         layers: points for Grad-CAM; an SK block's "input" has no place in the graph and cannot be one.
@@ -196,7 +202,8 @@ def inspect(
         wait: seconds to wait for a model in use, ``senet_viz.gates.hooks.WAIT`` when None.
 
     Raises:
-        ValueError: for an unknown point or class, a point that is no feature map, or a model without such outputs.
+        ValueError: for an unknown point or class, a point that is no feature map or gives maps of other than the
+            pictures (windows), or a model without such outputs.
         RuntimeError: when a gate or a point was not reached, or not exactly once, or the logits do not depend on it.
         EditError: for an edit that matches no block or does not fit one.
         ModelBusy: when the model stayed in use.
@@ -215,7 +222,8 @@ def inspect(
                   else blocks_of(module, batch[:1], spatial))
         names = {key: block for block in blocks for key in (block.name, block.label)}
         layers, features = _points(layers, module, names), _points(features, module, names)
-        recorder = _Recorder(names, batch.shape)
+        turned = _turned_signals(module, batch[:1], [*layers, *features]) if batch.dim() == 3 else set()
+        recorder = _Recorder(names, batch.shape, turned)
         samples = _samples_of(batch)  # before the forward, which may work in place
         seen = batch.clone() if layers else None
         install(hooks, blocks, edits, len(batch))
@@ -238,7 +246,7 @@ def inspect(
         features={point: recorder.feature(point) for point in features},
         cams={}, weights={}, blocks=blocks, output=_detached(returned), _samples=samples,
         _model=None if isinstance(model, nn.Module) else model, _name=getattr(model, "name", type(module).__name__),
-        _batch=seen, _targets=targets)
+        _batch=seen, _targets=listed(targets))
     if layers:
         if logits is not None and not logits.requires_grad:
             raise RuntimeError(f"{type(module).__name__} computes its logits without gradients (torch.no_grad or "
@@ -294,8 +302,8 @@ class _Recorder:
     becomes a fresh leaf and gradients are recorded from there on, so that nothing before it costs a backward.
     """
 
-    def __init__(self, names: dict[str, AttentionBlock], batch: torch.Size):
-        self.names, self.batch = names, batch
+    def __init__(self, names: dict[str, AttentionBlock], batch: torch.Size, turned: set[Point]):
+        self.names, self.batch, self.turned = names, batch, turned
         self.kept: dict[str, list[torch.Tensor]] = {}  # block → copies of its gate, or of each branch's
         self.maps: dict[Point, torch.Tensor] = {}
         self.counts: dict[Point, int] = {}
@@ -339,8 +347,9 @@ class _Recorder:
         reached = {f"{block.name} gate": len(self.kept[block.name]) / pieces(block) for block in blocks}
         for key, times in (reached | {point: self.counts.get(point, 0) for point in points}).items():
             if times != 1:
-                place = key if isinstance(key, str) else " ".join(map(str, key))
-                raise RuntimeError(f"{place} was reached {times:g} times in the forward, not once")
+                calls = (f"; its calls are {key}@0 to {key}@{times - 1:g}"
+                         if key in points and isinstance(key, str) and times > 1 else "")
+                raise RuntimeError(f"{_shown(key)} was reached {times:g} times in the forward, not once{calls}")
 
     def _count(self, key: Point) -> None:
         self.counts[key] = self.counts.get(key, 0) + 1
@@ -350,14 +359,24 @@ class _Recorder:
         allowed = {len(self.batch), 4} if len(self.batch) == 5 else {len(self.batch)}  # frames may be pictures
         if not isinstance(output, torch.Tensor) or output.dim() not in allowed:
             shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-            raise ValueError(f"{point} gives no feature map (N, C, H, W) but {shape}")
+            raise ValueError(f"{_shown(point)} gives no feature map (N, C, H, W) but {shape}")
+        if not self._of_pictures(len(output)):
+            raise ValueError(f"{_shown(point)} gives {len(output)} maps for a batch of {self.batch[0]}, as where a map "
+                             f"is cut into windows, and which are whose is not known: ask for a layer around it")
         # a module's output is its own, unless it hands on its input (Identity, an in-place ReLU)
         own = not isinstance(entered, torch.Tensor) or (
             output.untyped_storage().data_ptr() != entered.untyped_storage().data_ptr())
-        if not _channels_last(output.shape, self.batch):
+        if point not in self.turned and not _channels_last(output.shape, self.batch):
             return self._keep(point, differentiable, output, own)
         kept = self._keep(point, differentiable, output.movedim(-1, 1), own=False)
         return None if kept is None else kept.movedim(1, -1)
+
+    def _of_pictures(self, maps: int) -> bool:
+        """Whether so many maps are one for each picture, or for each of its frames, views or channels."""
+        rows, rest = divmod(maps, self.batch[0])
+        return rows > 0 and not rest and (
+            rows in {1, *(block.rows for block in self.names.values())}
+            or any(size % rows == 0 for size in self.batch[1:-2] or self.batch[1:2]))
 
     def _part(self, point: Point, differentiable: bool, value):
         if not isinstance(value, torch.Tensor):  # the module was called with keywords
@@ -387,29 +406,45 @@ class _Recorder:
 
 def _points(points, module: nn.Module, names: dict[str, AttentionBlock]) -> list[Point]:
     """Points with modules as paths and blocks by their names."""
-    if isinstance(points, str | nn.Module):
-        points = [points]
-    found: list[Point] = []
-    for point in points:
-        if isinstance(point, nn.Module):
-            path = next((path for path, part in module.named_modules() if part is point), None)
-            if path is None:
-                raise ValueError(f"the layer {type(point).__name__} is no part of {type(module).__name__}")
-            found.append(path)
-        elif isinstance(point, str):
-            try:
-                module.get_submodule(part_and_call(point)[0])
-            except AttributeError as error:
-                raise ValueError(f"{type(module).__name__} has no layer {point!r}") from error
-            found.append(point)
-        else:
-            block, place = point
-            block = getattr(block, "name", block)
-            if block not in names:
-                known = ", ".join(b.label for b in dict.fromkeys(names.values())) or "none"
-                raise ValueError(f"there is no attention block {block!r}; the network's are: {known}")
-            found.append((names[block].name, place))
-    return found
+    if isinstance(points, str | nn.Module | AttentionBlock) or not isinstance(points, Iterable):
+        points = [] if points is None else [points]
+    return [_point(point, module, names) for point in points]
+
+
+def _point(point, module: nn.Module, names: dict[str, AttentionBlock]) -> Point:
+    if isinstance(point, AttentionBlock):
+        point = point, "output"
+    if isinstance(point, str | nn.Module):
+        path = _path(point, module) if isinstance(point, nn.Module) else point
+        try:
+            part = module.get_submodule(part_and_call(path)[0])
+        except AttributeError as error:
+            raise ValueError(f"{type(module).__name__} has no layer {path!r}") from error
+        if isinstance(part, torch.jit.ScriptModule):
+            raise ValueError(f"the layer {path!r} is a script, which runs without Python and cannot be watched: ask "
+                             f"for a layer around it")
+        return path
+    if not isinstance(point, Sequence) or len(point) != 2 or not isinstance(point[1], str | int):
+        raise ValueError(f"a layer is a module's path, a module, a block, or a pair of a block and 'input', 'output', "
+                         f"'shortcut' or a branch's index, not {point!r}")
+    block, place = point
+    block = _path(block, module) if isinstance(block, nn.Module) else getattr(block, "name", block)
+    if not isinstance(block, str) or block not in names:
+        known = ", ".join(b.label for b in dict.fromkeys(names.values())) or "none"
+        raise ValueError(f"there is no attention block {block!r}; the network's are: {known}")
+    return names[block].name, place
+
+
+def _path(part: nn.Module, module: nn.Module) -> str:
+    path = next((path for path, known in module.named_modules() if known is part), None)
+    if path is None:
+        raise ValueError(f"the layer {type(part).__name__} is no part of {type(module).__name__}")
+    return path
+
+
+def _shown(point: Point) -> str:
+    """A point in a message."""
+    return (point or "the whole network") if isinstance(point, str) else " ".join(map(str, point))
 
 
 def _last(module: nn.Module, place: str) -> str:
@@ -418,8 +453,36 @@ def _last(module: nn.Module, place: str) -> str:
     part = module.get_submodule(path)
     while type(part).forward is nn.Sequential.forward and (children := list(part.named_children())):
         name, part = children[-1]
+        if isinstance(part, torch.jit.ScriptModule):  # which takes no hooks
+            break
         path = f"{path}.{name}" if path else name
     return path if number is None else f"{path}@{number}"
+
+
+def _turned_signals(module: nn.Module, signal: torch.Tensor, points: list[Point]) -> set[Point]:
+    """The module paths whose maps are (N, T, C) and not (N, C, T): T alone grows with a signal (1, channels, length).
+
+    A network runs for this once, and what it gives is kept. Where it takes no other length, and fails before a layer is
+    reached, the layer's map is taken as (N, C, T).
+    """
+    places = {point: _last(module, point) for point in points if isinstance(point, str)}
+    parts = {place: part_at(module, part_and_call(place)[0]) for place in places.values()}
+    if any(part not in _turned for part in parts.values()):
+        shapes: dict[str, list[torch.Size]] = {place: [] for place in parts}
+
+        def keep(place, _, output):
+            if isinstance(output, torch.Tensor) and output.dim() == 3:
+                shapes[place].append(output.shape)
+
+        with hooked(module, first=True) as hooks, torch.no_grad(), suppress(Exception):
+            for place in parts:
+                hooks.after(place, partial(keep, place))
+            module(signal.clone())
+            module(torch.cat([signal, signal], -1))
+        for place, seen in shapes.items():
+            grows = [one != other for one, other in zip(seen[0], seen[1])] if len(seen) == 2 else []
+            _turned[parts[place]] = grows == [False, True, False]
+    return {point for point, place in places.items() if _turned[parts[place]]}
 
 
 def _channels_last(shape: torch.Size, batch: torch.Size) -> bool:

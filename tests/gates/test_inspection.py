@@ -5,6 +5,7 @@ import threading
 import weakref
 from collections import namedtuple
 
+import numpy as np
 import pytest
 import torch
 from captum.attr import LayerGradCam
@@ -558,7 +559,16 @@ BAD_INPUT = {
     "SK input": (dict(layers=[("SK_2_1", "input")]), ValueError, "SK_2_1 sums its branches only to pool them"),
     "no shortcut": (dict(features=[("SK_2_1", "shortcut")]), ValueError, "SK_2_1 has no shortcut"),
     "no feature map": (dict(layers=["layer4", "fc"]), ValueError, r"fc gives no feature map .* but \(2, 10\)"),
-    "run more than once": (dict(layers=["layer1.0.relu"]), RuntimeError, "layer1.0.relu was reached 2 times"),
+    "run more than once": (dict(layers=["layer1.0.relu"]), RuntimeError,
+                           "layer1.0.relu was reached 2 times .*its calls are layer1.0.relu@0 to layer1.0.relu@1$"),
+    "a number": (dict(layers=[3]), ValueError, "a layer is a module's path, a module, a block, .* not 3$"),
+    "a number alone": (dict(features=3), ValueError, "a layer is a module's path, .* not 3$"),
+    "three in a point": (dict(layers=[("SK_2_1", "output", 0)]), ValueError, "a layer is .* not .'SK_2_1', 'output',"),
+    "an odd place": (dict(layers=[("SK_2_1", None)]), ValueError, "a layer is .* not .'SK_2_1', None"),
+    "an odd block": (dict(layers=[(["SK_2_1"], "output")]), ValueError, "there is no attention block .'SK_2_1'.;"),
+    "ragged classes": (dict(layers=["layer4"], targets=[[1], [2, 3]]), ValueError, "targets are class indices"),
+    "names of each": (dict(layers=["layer4"], targets=[["cat"], ["dog"]]), ValueError,
+                      "where a senet_viz.Model knows|no class"),
     "class too high": (dict(layers=["layer4"], targets=[0, 10]), ValueError, "in 0..9; found 0 to 10"),
     "class below 0": (dict(layers=["layer4"], targets=[-1]), ValueError, "in 0..9; found -1"),
     "no class": (dict(layers=["layer4"], targets=[]), ValueError, "targets are class indices"),
@@ -814,6 +824,113 @@ def test_a_layer_whose_channels_come_last_is_turned(pictures, side):
         torch.testing.assert_close(view.logits, net(batch))
 
 
+class Signals(nn.Module):
+    """A convolution of signals, ``last``, which has (N, T, C) with ``turn``, and a head of ``length`` or of a mean."""
+
+    def __init__(self, last, turn, length=None):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.last, self.turn = nn.Conv1d(2, 16, 5, 2), last, turn
+        self.head = nn.Linear(16 * (length or 1), 3)
+        self.length, self.runs = length, 0
+        self.register_buffer("longest", torch.zeros(()))
+        self.eval()
+
+    def forward(self, x):
+        self.runs += 1
+        self.longest += x.shape[-1]
+        x = self.conv(x)
+        x = self.last(x.permute(0, 2, 1)).permute(0, 2, 1) if self.turn else self.last(x)
+        return self.head(x.flatten(1) if self.length else x.mean(2))
+
+
+@pytest.mark.parametrize("length", [None, 198], ids=["any length", "one length"])
+def test_a_signals_layer_whose_channels_come_last_is_turned(unchanged, length):
+    net, batch = Signals(nn.LayerNorm(16), True, length), torch.rand(2, 2, 400)
+    with unchanged(net):
+        view = inspect(net, batch, [1], ["last", "conv"], ["last"])
+    assert view.cams["last"].shape == view.cams["conv"].shape == (2, 1, 198)
+    assert view.cams["last"].any()
+    with torch.no_grad():
+        expected = F.layer_norm(net.conv(batch).transpose(1, 2), (16,)).transpose(1, 2)
+        torch.testing.assert_close(view.features["last"], expected)
+        torch.testing.assert_close(view.logits, net(batch))
+    gradient = net.head.weight[1]  # by hand: (16 · 198,) of single places, or (16,) of a mean over 198
+    weight = gradient.view(16, 198).mean(1) if length else gradient / 198
+    torch.testing.assert_close(view.weights["last"][0, 0], weight.detach())
+    runs = net.runs
+    inspect(net, batch, [1], ["last"])
+    assert net.runs == runs + 1  # what was found is kept
+
+
+@pytest.mark.parametrize("part", [nn.ReLU(), nn.AdaptiveAvgPool1d(8), nn.Linear(198, 198)])
+def test_a_signals_layer_whose_channels_come_second_is_not(part):
+    net, batch = Signals(part, False), torch.rand(2, 2, 400)
+    view = inspect(net, batch, [1], ["last"], ["last"])
+    with torch.no_grad():
+        expected = net.last(net.conv(batch))
+    torch.testing.assert_close(view.features["last"], expected)
+    assert view.cams["last"].shape == (2, 1, expected.shape[2])
+
+
+class Windows(nn.Module):
+    """A convolution of each window of 8 × 8, as windowed attention folds them into the batch; (N, 8, 32, 32)."""
+
+    def __init__(self):
+        super().__init__()
+        self.inside = nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x):
+        x = x.unflatten(2, (4, 8)).unflatten(4, (4, 8)).permute(0, 2, 4, 1, 3, 5)  # (N, 4, 4, 8, 8, 8)
+        windows = self.inside(x.flatten(0, 2)).unflatten(0, x.shape[:3])
+        return windows.permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+
+
+def test_maps_of_windows_are_no_maps_of_pictures(pictures, unchanged):
+    net = Part(Windows())
+    for n in (1, 2):
+        with unchanged(net), pytest.raises(ValueError, match=f"body.inside gives {16 * n} maps for a batch of {n}, "):
+            inspect(net, pictures(n), [1], ["body.inside"])
+    assert inspect(net, pictures(2), [1], ["body"]).cams["body"].shape == (2, 1, 32, 32)
+
+
+def test_maps_of_frames_without_gates_are_had():
+    class Frames(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.head = nn.Conv2d(3, 8, 3), nn.Linear(8, 5)
+
+        def forward(self, x):
+            return self.head(self.conv(x.transpose(1, 2).flatten(0, 1)).mean((2, 3))).unflatten(0, (len(x), -1)).mean(1)
+
+    assert inspect(Frames(), torch.rand(2, 3, 7, 16, 16), [1], ["conv"]).cams["conv"].shape == (14, 1, 14, 14)
+
+
+def test_a_block_is_a_layer(network, pictures):
+    net = network("slim/se")
+    block = record(net, pictures(1)).blocks[3]
+    expected = inspect(net, pictures(1), [1], [(block.name, "output")]).cams
+    for layers in (block, [block], [(net.get_submodule(block.name), "output")]):
+        cams = inspect(net, pictures(1), [1], layers).cams
+        assert list(cams) == [(block.name, "output")]
+        assert torch.equal(cams[block.name, "output"], expected[block.name, "output"])
+
+
+def test_a_script_is_no_layer(pictures, unchanged):
+    net = Part(nn.Sequential(nn.Conv2d(8, 8, 3), torch.jit.script(nn.Sequential(nn.ReLU()))))
+    for layer in ("body.1", net.body[1], "body.1.0"):
+        with unchanged(net), pytest.raises(ValueError, match=r"the layer 'body\.1.*' is a script"):
+            inspect(net, pictures(1), [1], [layer])
+    around, before = (inspect(net, pictures(1), [1], [layer], [layer]) for layer in ("body", "body.0"))
+    assert torch.equal(around.features["body"], before.features["body.0"].relu())
+
+
+def test_the_whole_network_is_no_layer(pictures):
+    net = Part(nn.Identity())
+    with pytest.raises(ValueError, match=r"^the whole network gives no feature map .* but \(2, 5\)"):
+        inspect(net, pictures(2), [1], [net])
+
+
 def test_a_strip_is_not_taken_for_channels_last(pictures):
     """A map pooled over one side has the picture's proportions in neither reading."""
     net = Part(nn.AdaptiveAvgPool2d((1, 16)))
@@ -845,8 +962,9 @@ def test_a_networks_own_backward_that_fails(pictures, unchanged):
             return x * y
 
     net = Part(InPlace())
-    with unchanged(net), pytest.raises(RuntimeError, match=r"own backward fails: .*inplace operation"):
+    with unchanged(net), pytest.raises(RuntimeError, match=r"own backward fails: .*inplace operation") as refusal:
         inspect(net, pictures(1), layers=["stem"])
+    assert "Hint" not in str(refusal.value)
 
 
 def test_classes_by_their_names(network, pictures):
@@ -854,3 +972,17 @@ def test_classes_by_their_names(network, pictures):
     named, numbered = (inspect(model, pictures(1), [target], ["layer4"]).cams["layer4"]
                        for target in (model.classes[3], 3))
     assert torch.equal(named, numbered)
+
+
+@pytest.mark.parametrize("targets, explained", [
+    (np.int64(3), [3, 3]), (torch.tensor(3), [3, 3]), ("lark", [3, 3]), ([["lark"], ["newt"]], [3, 7]),
+    (np.array([[3], [7]]), [3, 7]), ([np.array([3]), np.array([7])], [3, 7]),
+])
+def test_a_figure_says_what_targets_of_any_form_explain(network, pictures, targets, explained):
+    names = ["adder", "bison", "crane", "lark", "eland", "finch", "gecko", "newt", "ibex", "jay"]
+    model = Model(network("slim/se"), lambda image: torch.rand(3, 64, 64), names)
+    view = inspect(model, pictures(2), targets, ["layer4"])
+    figure = view.plot("cams").to_json()
+    assert [name for name in names if name in figure] == [names[k] for k in dict.fromkeys(explained)]
+    by_index = inspect(network("slim/se"), pictures(2), [[k] for k in explained], ["layer4"])
+    assert torch.equal(view.cams["layer4"], by_index.cams["layer4"])
