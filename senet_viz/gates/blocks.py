@@ -150,7 +150,8 @@ def find_blocks(module: nn.Module, example: torch.Tensor, *, spatial: bool = Fal
             watched: a script, an exported or statically quantised network, one without values.
 
     Warns:
-        UserWarning: of gates that scale groups of channels which lie in the batch, and are no blocks here.
+        UserWarning: of gates that scale groups of channels which lie in the batch, and are no blocks here; and of parts
+            that are TorchScript, whose gates are not seen.
 
     >>> [block.label for block in find_blocks(senet_viz.models.se_resnet50(), torch.rand(1, 3, 64, 64))][:4]
     ['SE_2_1', 'SE_2_2', 'SE_2_3', 'SE_3_1']
@@ -165,7 +166,10 @@ def find_blocks(module: nn.Module, example: torch.Tensor, *, spatial: bool = Fal
             search, side = _search(module, nearer, spatial), side * NEARER
     if search.groups:
         warnings.warn(f"{type(module).__name__} folds groups of channels into the batch and gates them there (in "
-                      f"{', '.join(dict.fromkeys(search.groups))}); these gates of groups are left out.", stacklevel=2)
+                      f"{_listed(search.groups, module)}); these gates of groups are left out.", stacklevel=2)
+    if search.scripts:
+        warnings.warn(f"{type(module).__name__} has parts that are TorchScript ({_listed(search.scripts, module)}): "
+                      f"gates in them are not seen.", stacklevel=2)
     groups: dict[frozenset[Use], None] = {}
     for use in search.uses:
         if use.branch_dim or use.summed:
@@ -184,6 +188,11 @@ def find_blocks(module: nn.Module, example: torch.Tensor, *, spatial: bool = Fal
             blocks.append(block)
             sides[block.name], order[block.name] = found[0].side, found[0].position - 0.5
     return _label(sorted(blocks, key=lambda block: order[block.name]), sides, side)
+
+
+def _listed(paths: list[str], module: nn.Module) -> str:
+    """The paths of parts, each once; the network itself by its class."""
+    return ", ".join(path or type(module).__name__ for path in dict.fromkeys(paths))
 
 
 def _search(module: nn.Module, example: torch.Tensor, spatial: bool = False) -> Search:

@@ -98,14 +98,15 @@ class Hooks:
         self._handles.append(part.register_forward_hook(hook))
 
     def after_scripts(self, function: Callable) -> None:
-        """Call ``function(inputs, output)`` after each TorchScript part, which takes no hooks of its own."""
-        scripts = {id(part) for part in self.module.modules() if isinstance(part, torch.jit.ScriptModule)}
+        """Call ``function(path, inputs, output)`` after each TorchScript part, which takes no hooks of its own."""
+        scripts = {id(part): path for path, part in self.module.named_modules()
+                   if isinstance(part, torch.jit.ScriptModule)}
         if not scripts:
             return
 
         def hook(part, args, output):
             if id(part) in scripts and threading.get_ident() == self._thread:
-                function(args, output)
+                function(scripts[id(part)], args, output)
         self._handles.append(nn.modules.module.register_module_forward_hook(hook))
 
     def multiplied(self, place: str, number: int, function: Callable) -> None:

@@ -85,6 +85,7 @@ class Search(TorchFunctionMode):
 
     ``too_small`` says that a map of one pixel was multiplied, which may have been by a gate: nothing tells there.
     ``groups`` has the modules in which a gate scales groups of channels that lie in the batch.
+    ``scripts`` has those that are TorchScript and were given a map: what is in them is not seen.
     ``calls`` counts how often each module ran, and ``stack`` is the path of modules that are running, so that after an
     exception its last entry is where it arose.
     """
@@ -94,6 +95,7 @@ class Search(TorchFunctionMode):
         self.uses: list[Use] = []
         self.too_small = False
         self.groups: list[str] = []
+        self.scripts: list[str] = []
         self.calls: Counter[str] = Counter()
         self.stack: list[Call] = []
         self._traces = WeakTensorKeyDictionary()
@@ -138,9 +140,11 @@ class Search(TorchFunctionMode):
         if trace.begun is not None and not handed_on and output.dim() > 1 and output[0].numel() <= MOST_CHANNELS:
             trace.begun.outputs.append((call, output.detach().clone(), trace.changes))
 
-    def _script(self, given: tuple, output) -> None:
+    def _script(self, path: str, given: tuple, output) -> None:
         """A script gives a map of what it is given; what it does with it no mode sees."""
         traces = [self._traces.get(tensor) for tensor in tensors_in(given)]
+        if any(trace is not None and trace.wide for trace in traces):
+            self.scripts.append(path)
         for tensor in tensors_in([output]):
             known = next((trace for trace in traces if trace is not None), None)
             if known is not None:

@@ -18,7 +18,7 @@ from .tracing import ACTIVATIONS, ARITHMETIC, MOVES, Call, Fold
 
 @dataclass(eq=False)
 class Start:
-    """An activation in which a gate began; or, if ``crossed``, the product of two such that lie along different sides."""
+    """An activation in which a gate began; or, if ``crossed``, a product of gates that lie along different sides."""
 
     crossed: bool = False
 

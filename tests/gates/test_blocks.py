@@ -489,7 +489,7 @@ def test_networks_whose_parts_cannot_be_watched(case):
             call(module, torch.rand(1, 3, 16, 16))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore:.*TorchScript:UserWarning")
 def test_a_scripted_part_does_not_lose_the_rest(unchanged):
     class Two(nn.Module):
         def __init__(self):
@@ -507,6 +507,18 @@ def test_a_scripted_part_does_not_lose_the_rest(unchanged):
     assert list(view.gates) == ["first.se", "second"]
     torch.testing.assert_close(view.gates["second"], inspect(nn.Sequential(net.up, net.second), net.scripted(
         batch).detach()).gates["1"])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_gates_in_scripts_are_said_to_be_unseen(recwarn):
+    gate = SqueezeExcite(8)
+    script, other = (torch.jit.trace(gate, torch.rand(1, 8, 4, 4)) for _ in range(2))
+    net = nn.Sequential(nn.Conv2d(3, 8, 1), script, nn.Sequential(nn.ReLU(), other, script))
+    assert len(find_blocks(nn.Sequential(net[0], gate), torch.rand(1, 3, 8, 8))) == 1
+    recwarn.clear()
+    assert find_blocks(net, torch.rand(1, 3, 8, 8)) == []
+    warning, = [warning for warning in recwarn if warning.category is UserWarning]
+    assert str(warning.message) == "Sequential has parts that are TorchScript (1, 2.1): gates in them are not seen."
 
 
 def test_a_network_traced_by_fx_is_watched():

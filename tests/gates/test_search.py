@@ -538,6 +538,11 @@ def test_gates_of_groups_in_the_batch_are_said_to_be_left_out(pictures):
         assert find_blocks(net, pictures(1)) == []
 
 
+def test_the_network_itself_may_have_gates_of_groups(pictures):
+    with pytest.warns(UserWarning, match=r"\(in Around\); these"):
+        assert find_blocks(Around(groups), torch.rand(1, C, 16, 16)) == []
+
+
 @pytest.mark.parametrize("form", CHOICES)
 def test_choices_between_branches(pictures, unchanged, form):
     make, name, kernels = CHOICES[form]
