@@ -240,6 +240,8 @@ class Photo:
                          keep(key, lambda: variants.beside(run, table)), self._script("variants", (
                              f"{ending}variants.beside(run, variants.table(run, model.class_labels))"))),
                  "variant_errors", headings=BESIDE if run.logits else BESIDE | {"own class": None})
+            if link:
+                st.markdown(link)
 
     def _script(self, module: str, ending: str) -> str:
         return scripts.of_block(self.loaded.code, self.picture.path, module, ending)

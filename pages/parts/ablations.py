@@ -8,7 +8,6 @@ from pages.parts.sentences import SENTENCES
 from senet_viz.reports.html import Section
 from senet_viz.reports.text import plain
 from senet_viz.training import ablation_sections
-from senet_viz.training.ablation_folder import Ablation
 
 ANCHOR = "ablations"
 NUMBER = st.column_config.NumberColumn
@@ -16,18 +15,24 @@ POINTS = {"format": "%+.2f"}
 HEADINGS = {
     "label": "variant", "trained": NUMBER("seeds", width=60),
     "top1": NUMBER("top-1, %", format="%.1f"), "top5": NUMBER("top-5, %", format="%.1f"),
-    "difference": NUMBER("change", **POINTS, help="Of top-1 from the reference, in points."),
+    "difference": NUMBER("change", **POINTS, help=(
+        "Of top-1 from the reference, in points, over the seeds that both have. Where the reference has more seeds, it "
+        "is not the difference of the two accuracies in this table.")),
     "low_both": NUMBER("from", **POINTS, help="95 % interval over pictures and seeds, in points."),
     "high_both": NUMBER("to", **POINTS, help="95 % interval over pictures and seeds, in points."),
-    "published": NUMBER("published", **POINTS, help="Change of top-1 in the SE paper, in points."),
+    "published": NUMBER("published", **POINTS, help=(
+        "Change of top-1 in the SE paper, in points, of SE-ResNet-50 on ImageNet.")),
     "parameters": NUMBER("params", format="localized"), "macs": NUMBER("MACs", format="localized"),
-    "dimension": NUMBER("directions", format="%.1f", help="Of the gates at the end of the training: median block."),
-    "seconds": NUMBER("seconds", format="%.0f", help="Of one training.")}
+    "dimension": NUMBER("directions", format="%.1f", help=(
+        "In how many directions the median block's gate moves from picture to picture at the end of the training; 1 "
+        "where all its channels move as one number."))}
 
 
 @kept()
-def _embedded() -> Ablation | None:
-    return ablation_sections.embedded_ablation()
+def _embedded() -> Section | None:
+    """Kept as it is drawn: what is said of it reads the answers of its trainings."""
+    found = ablation_sections.embedded_ablation()
+    return None if found is None else ablation_sections.trained(found)
 
 
 def there() -> bool:
@@ -40,7 +45,7 @@ def there() -> bool:
 
 def link() -> str:
     """A sentence that leads to the trained variants; "" where there are none."""
-    return f"Trained with such parts: [Ablations trained here](#{ANCHOR})." if there() else ""
+    return f"Trained from the start with such gates: [Ablations trained here](#{ANCHOR})." if there() else ""
 
 
 def ablations() -> None:
@@ -51,8 +56,7 @@ def ablations() -> None:
     heading("Ablations trained here", ANCHOR, "Which r, squeeze, excitation and place is best, and what do the wrong "
             "structures cost? Small networks were trained alike with each.", ablation_sections.HOW)
     try:
-        found = _embedded()
-        section = ablation_sections.trained(found)
+        section = _embedded()
     except SENTENCES as error:
         st.error(plain(str(error)), icon=":material/error:")
         return

@@ -4,7 +4,7 @@ It has a folder a training, VARIANT/SEED, whose ``training.json`` is written las
 made of these alone, so that they do not depend on how often a run was killed, or on the order of its trainings.
 """
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -74,6 +74,11 @@ def tables(path: str | Path, plan: AblationPlan) -> tuple[pd.DataFrame, pd.DataF
                 answers[name, seed] = pd.read_parquet(folder / CORRECT)
     trainings = of_trainings(facts)
     return of_variants(plan, trainings, answers), trainings
+
+
+def against(found: Ablation, reference: str) -> pd.DataFrame:
+    """The table of variants, compared with another one than the plan's reference; it needs each training's answers."""
+    return tables(found.path, replace(found.plan, reference=reference))[0]
 
 
 def about(out: Path) -> dict | None:

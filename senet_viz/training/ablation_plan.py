@@ -123,19 +123,18 @@ class AblationPlan:
     def label(self, name: str) -> str:
         """A variant by what makes it differ from the reference, in words."""
         variant, reference = self.variants[name], self.variants[self.reference]
-        words = []
-        for axis, value in variant.differences(reference).items():
-            words.append(_words(axis, value))
+        said = [words(axis, value) for axis, value in variant.differences(reference).items()]
         if variant.attention != reference.attention:
             others = {"place": variant.place, "stages": variant.stages}
-            words += [_words(axis, value) for axis, value in others.items()
+            said += [words(axis, value) for axis, value in others.items()
                       if value != getattr(Variant(), axis) and variant.attention != "none"]
             if variant.attention == "sk":
-                words[0] += f", M = {variant.options.get('branches', DEFAULTS['branches'])}"
-        return ", ".join(words) or _described(variant)
+                said[0] += f", M = {variant.options.get('branches', DEFAULTS['branches'])}"
+        return ", ".join(said) or _described(variant)
 
 
-def _words(axis: str, value: Any) -> str:
+def words(axis: str, value: Any) -> str:
+    """An axis of a variant and its value, as a label says them."""
     if axis == "attention":
         return {"none": "no attention", "eca": "ECA", "sk": "SK", "se": "SE", "unsqueezed": "no squeeze",
                 "pooled": "wrong: gate is the pooled values", "convolution": "wrong: convolutions, no gate",
@@ -153,7 +152,7 @@ def _words(axis: str, value: Any) -> str:
 
 def _described(variant: Variant) -> str:
     reduction = variant.options.get("reduction")
-    return _words("attention", variant.attention) + (f", r = {reduction}" if reduction else "")
+    return words("attention", variant.attention) + (f", r = {reduction}" if reduction else "")
 
 
 def read_plan(path: str | Path) -> AblationPlan:
