@@ -39,7 +39,7 @@ def evaluate(
         model: Model,
         data: str | Path | Pictures,
         out: str | Path | None = None,
-        edits: Sequence[str | Edit | Sequence[Edit]] | Mapping[str, str | Sequence[Edit]] = (),
+        edits: str | Edit | Sequence[str | Edit | Sequence[Edit]] | Mapping[str, str | Sequence[Edit]] = (),
         settings: Computing | None = None,
         *,
         statistics: Statistics | str | Path | None = None,
@@ -75,9 +75,9 @@ def evaluate(
         out: the folder to write: ``evaluation.csv`` (the table), ``images.parquet`` (a row a picture and edit),
             ``speed.csv``, ``metadata.json``; nothing is kept when None.
         edits: each is evaluated by itself: text ("SE_5_*=1; SE_4_6=mean", see ``parse_edits``), an edit, or several
-            together. "mean" stands for the mean of a block's gates over a data set. ``each_block`` and ``each_stage``
-            make lists. Other edits that are written alike (arrays) get numbers: "*=array", "*=array (2)"; a mapping
-            gives names to them.
+            together; or one alone. "mean" stands for the mean of a block's gates over a data set. ``each_block`` and
+            ``each_stage`` make lists. Other edits that are written alike (arrays) get numbers: "*=array",
+            "*=array (2)"; a mapping gives names to them.
         settings: how to compute; part of the run's identity, as are the model's weights and device, data, and edits.
         statistics: where "mean" is taken from; the embedded ones for an embedded model.
         split: of the data.
@@ -276,9 +276,11 @@ def statistics_of(model: Model, statistics: Statistics | str | Path | None = Non
     return stats
 
 
-def _named(model: Model, edits: Sequence[str | Edit | Sequence[Edit]] | Mapping[str, str | Sequence[Edit]],
+def _named(model: Model, edits: str | Edit | Sequence[str | Edit | Sequence[Edit]] | Mapping[str, str | Sequence[Edit]],
            statistics: Statistics | str | Path | None) -> dict[str, list[Edit]]:
     """Edits by name, each of them one that can be made."""
+    if isinstance(edits, str | Edit):  # one alone
+        edits = [edits]
     words: dict[str, Any] = {}
     pairs = edits.items() if isinstance(edits, Mapping) else [("", edit) for edit in edits]
     if any(isinstance(edit, str) and re.search(r"=\s*(mean|rank\s+\d+)\s*(;|$)", edit, re.M) for _, edit in pairs):

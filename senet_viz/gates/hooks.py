@@ -58,6 +58,7 @@ class Hooks:
         self.elsewhere = False  # whether a hooked part was run by another thread
         self._handles: list = []
         self._multiplied: dict[str, dict[int, list[Callable]]] = {}
+        self._modes: list[list[_Multiplications]] = []  # those that are entered, of each watched part
         self._calls: dict[str, int] = {}  # path → calls begun in this forward, of parts that are called several times
         self._thread = threading.get_ident() if shared else None
 
@@ -121,6 +122,7 @@ class Hooks:
             return
         part, ours = self._at(place)
         modes: list[_Multiplications] = []
+        self._modes.append(modes)
 
         def enter(*_):
             if ours():
@@ -164,6 +166,9 @@ class Hooks:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+        for modes in self._modes:  # after a KeyboardInterrupt, at which torch calls no hook, some are entered still
+            while modes:
+                modes.pop().__exit__(None, None, None)
 
 
 def part_and_call(place: str) -> tuple[str, int | None]:

@@ -83,9 +83,10 @@ def inspected(module: nn.Module, first: bool = False) -> Iterator[None]:
 
 def _compiled(parts: list[nn.Module]) -> bool:
     """Whether ``torch.compile`` stands around one of them, or in the place of its, or its class's, ``forward``."""
+    kinds: set[type] = {type(part) for part in parts}
     return (any("_orig_mod" in part._modules for part in parts if part._modules)
             or any(_is_compiled(part.__dict__["forward"]) for part in parts if "forward" in part.__dict__)
-            or any(_has_compiled_forward(kind) for kind in {type(part) for part in parts}))
+            or any(map(_has_compiled_forward, kinds)))
 
 
 def _is_compiled(forward: object) -> bool:
@@ -93,7 +94,7 @@ def _is_compiled(forward: object) -> bool:
 
 
 @lru_cache(maxsize=1000)
-def _has_compiled_forward(kind: type[nn.Module]) -> bool:
+def _has_compiled_forward(kind: type) -> bool:
     return _is_compiled(getattr_static(kind, "forward", None))  # a script's class has none that can be asked for
 
 

@@ -255,6 +255,13 @@ def test_edits_that_differ_in_what_they_hold(run, model):
         run(None, ["SE_5_1=0.5", sv.Edit("SE_5_1", 0.50)])
 
 
+def test_one_edit_alone(run):
+    several, *alone = (run(None, edits).drop(columns="images_per_second") for edits in (
+        ["SE_5_1=0.5"], "SE_5_1=0.5", sv.Edit("SE_5_1", 0.5)))
+    for table in alone:
+        pd.testing.assert_frame_equal(table, several)
+
+
 def test_stopped_and_run_again(run, content, tmp_path):
     whole = run("whole")
     with pytest.raises(Stopped, match="1 of 3"):

@@ -94,6 +94,22 @@ def test_everything_is_as_before(unchanged, mode, fails):
     assert list(net[2]._forward_hooks.values()) and mine.id in net[2]._forward_hooks
 
 
+def test_an_interrupted_multiplication_is_watched_no_longer():
+    class Interrupted(nn.Module):
+        def forward(self, x):
+            product = x * 2
+            raise KeyboardInterrupt(product)
+
+    seen = []
+    with pytest.raises(KeyboardInterrupt), hooked(net := nn.Sequential(nn.Sequential(Interrupted()))) as hooks:
+        for place in ("0", "0.0"):
+            hooks.multiplied(place, 0, lambda multiply, *operands: seen.append(operands) or multiply(*operands))
+        net(X)
+    assert len(seen) == 2
+    X * 2
+    assert len(seen) == 2 and torch.overrides._len_torch_function_stack() == 0
+
+
 def test_an_unknown_path_leaves_nothing_behind(unchanged):
     net = small()
     with unchanged(net), pytest.raises(AttributeError), hooked(net) as hooks:
