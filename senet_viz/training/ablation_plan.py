@@ -46,6 +46,7 @@ MOST_OF = {"reduction": 4096, "min_width": 4096, "branches": 32, "groups": 4096}
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.+-]{0,58}[A-Za-z0-9_+-])?")  # Windows drops a dot at the end
 OF_FILES = (".toml", ".json", ".csv", ".parquet", ".part")  # of the ablation's folder
 MOST = 1000  # variants, and seeds
+MOST_PARAMETERS = 500_000_000  # of a variant's network
 MOST_DIGITS = 18  # of a number
 MOST_SAID = 80  # characters of a value in a sentence
 
@@ -215,11 +216,12 @@ def parse_plan(text: str, build: bool = True) -> AblationPlan:
         if same != name:
             raise PlanError(f"the variants {same} and {name} are the same")
         try:
-            with torch.random.fork_rng(devices=[]):
-                if build:
-                    variant.build(recipe, 2)
+            with torch.random.fork_rng(devices=[]), torch.device("meta"):  # which takes no memory for weights
+                count = sum(weights.numel() for weights in variant.build(recipe, 2).parameters()) if build else 0
         except (ValueError, TypeError) as error:
             raise PlanError(f"variant {name}: {error}") from error
+        if count > MOST_PARAMETERS:
+            raise PlanError(f"variant {name} has {count:,} parameters, and cannot have more than {MOST_PARAMETERS:,}")
     return plan
 
 

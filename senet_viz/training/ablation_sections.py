@@ -152,13 +152,13 @@ def findings(found: Ablation) -> list[str]:
         said.append("Diverged: " + "; ".join(
             f"**{row['label']}** with {row['diverged']} of {row['diverged'] + row['trained']} seeds"
             for row in gone.to_dict("records")) + ".")
-    alive = table[table["dimension"].notna()]
+    alive = table[table["dimension"].notna() & (table["trained"] > 0)].sort_values("dimension")
     if len(alive):
-        low, *_, high = alive.sort_values("dimension").to_dict("records") * (2 if len(alive) == 1 else 1)
+        ends = [f"{row['dimension']:.1f} (**{row['label']}**)" for row in alive.to_dict("records")]
         said.append(f"From picture to picture a gate's channels may move each by itself, in many directions, or all as "
                     f"one number, in one. At the end of the training the median block's gate moves in "
-                    f"{low['dimension']:.1f} (**{low['label']}**) to {high['dimension']:.1f} (**{high['label']}**) "
-                    f"directions, over a batch of {found.plan.recipe.batch_size} pictures.")
+                    f"{' to '.join(ends[::len(ends) - 1] if len(ends) > 1 else ends)} directions, over a batch of "
+                    f"{found.plan.recipe.batch_size} pictures.")
     return said
 
 

@@ -186,6 +186,8 @@ def test_a_mark_before_the_text(tmp_path):
     ("[variants.a]\nratio = 4", "variant a has no ratio; there are attention, place, stages, squeeze"),
     ("[variants.a]\nreduction = 0", "variant a: .*reduction.* must be at least 1"),
     ("[variants.a]\nattention = 'sk'\nbranches = 100000", "variant a: branches cannot be more than 32"),
+    ("[recipe]\nwidths = [1024, 1024, 1024, 1024]\n[variants.a]\nattention = 'sk'\nbranches = 4",
+     r"variant a has [\d,]{11,} parameters, and cannot have more than 500,000,000"),
     ("[variants.a]\nmin_width = 100000", "variant a: min_width cannot be more than 4,096"),
     ("[variants.a]\nreduction = true", "variant a: reduction cannot be True"),
     ("[variants.a]\nbias = 1", "variant a: bias cannot be 1"),

@@ -170,6 +170,7 @@ def test_where_nothing_is_trained_nothing_is_compared(tmp_path):
         first, *others = shown.findings(found)
         assert first.startswith("No variant has a training that ended well with a seed of which the reference has one")
         assert others[0].startswith("Diverged: **SE, r = 2** with 1 of 1 seeds")
+        assert len(others) == 1  # nor of how gates move that nobody trained
         section = shown.trained(found)
         assert "no accuracy, for all its trainings diverged" in section.text
         assert "nan" not in " ".join([section.text, *section.points])
