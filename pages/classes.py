@@ -7,6 +7,7 @@ import streamlit as st
 
 import senet_viz as sv
 from pages.parts.archives import beside_app, collected, last_written, weights_of
+from pages.parts.choices import one_of
 from pages.parts.keeping import kept
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.outlying import outlying
@@ -98,8 +99,8 @@ class Page:
         zooms = {f"{zoom:g}×": zoom for zoom in stats.zooms}
         if len(zooms) > 1:
             around = "box" if stats.metadata["settings"]["around"] == "box" else "centre"
-            chosen = st.segmented_control("Zoom", list(zooms), default=next(iter(zooms)), required=True, key="zoom",
-                                          bind="query-params", help=f"How much the pictures' {around} was enlarged.")
+            chosen = one_of("Zoom", list(zooms), key="zoom", bind="query-params",
+                            help=f"How much the pictures' {around} was enlarged.")
             self.data = _sections(self.key, zooms.get(chosen, stats.zooms[0]), stats)
         self.first = keep(self.key, lambda: first_classes(stats))
 
@@ -128,11 +129,10 @@ class Page:
             paper = st.toggle("Beside the paper", key="paper", bind="query-params",
                               help="What the SE paper's Fig. 6 shows in each panel, beside this.")
         with drawing:
-            every = st.segmented_control("Channels", ["every s-th", "all"], default="every s-th", required=True,
-                                         key="class_channels", bind="query-params",
-                                         help="The paper shows every s-th channel, s = ⌈C/50⌉.")
-            band = st.segmented_control(
-                "Band", list(BANDS), default="none", required=True, key="band", bind="query-params",
+            every = one_of("Channels", ["every s-th", "all"], key="class_channels", bind="query-params",
+                           help="The paper shows every s-th channel, s = ⌈C/50⌉.")
+            band = one_of(
+                "Band", list(BANDS), default="none", key="band", bind="query-params",
                 help="Around each class's mean: the standard deviation over its pictures, as in the SE paper's Fig. 7, "
                      "or the standard error of the mean.")
             overall = st.selectbox(
@@ -181,8 +181,7 @@ class Page:
     def driving(self) -> None:
         self._heading("driving")
         clear("driving")
-        chosen = st.segmented_control("Predicted from", list(DRIVERS), default=next(iter(DRIVERS)), required=True,
-                                      key="driven_by", bind="query-params")
+        chosen = one_of("Predicted from", list(DRIVERS), key="driven_by", bind="query-params")
         self._found(self._keep(self.data.driving, DRIVERS[chosen]), "driving")
 
     def _found(self, section: Finding | None, key: str) -> None:

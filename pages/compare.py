@@ -5,6 +5,7 @@ import streamlit as st
 
 import senet_viz as sv
 from pages.parts.archives import beside_app, collected, last_written
+from pages.parts.choices import one_of
 from pages.parts.keeping import kept
 from pages.parts.model import Loaded, loaded_model, obtain
 from pages.parts.pictures import choose_pictures, inspect_all
@@ -63,9 +64,8 @@ def choose_runs() -> ComparisonSections | None:
         return None
     zoom = next(iter(zooms.values()))
     if len(zooms) > 1:
-        zoom = zooms[st.segmented_control("Zoom", list(zooms), default=next(iter(zooms)), required=True,
-                                          key="compare_zoom", bind="query-params",
-                                          help="How much the pictures were enlarged.")]
+        zoom = zooms[one_of("Zoom", list(zooms), key="compare_zoom", bind="query-params",
+                            help="How much the pictures were enlarged.")]
     key = " ".join(f"{stats.path} {last_written(stats.path)}" for stats in chosen)
     return _sections(key, zoom, chosen)
 

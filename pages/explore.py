@@ -7,7 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.parts.archives import statistics_of
-from pages.parts.choices import choose_class
+from pages.parts.choices import choose_class, one_of
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.pictures import (
     NO_STAGES,
@@ -129,10 +129,8 @@ class Page:
                                  bind="query-params", width=160)
             block = self.blocks[label]
             quantity = self._quantity(block)
-            every = st.segmented_control(
-                "Channels", ["every s-th", "all"], default="every s-th", required=True, key="channels",
-                bind="query-params",
-                help="The SE paper's Fig. 6 shows every s-th channel, s = ⌈C/50⌉.")
+            every = one_of("Channels", ["every s-th", "all"], key="channels", bind="query-params",
+                           help="The SE paper's Fig. 6 shows every s-th channel, s = ⌈C/50⌉.")
             order = st.selectbox("Order by", ORDERS, index=ORDERS.index(BY_INDEX), key="order", bind="query-params",
                                  width=280)
         if directions := mark(statistics_of(self.loaded), label):
@@ -218,8 +216,8 @@ class Page:
                 opacity = st.slider("Opacity", 0.0, 1.0, 0.5, 0.05, key="opacity", bind="query-params", width=180)
                 smooth = st.toggle("Smooth", value=True, key="smooth", bind="query-params",
                                    help="Interpolate between cells; off shows the map's own cells.")
-                over = st.segmented_control(
-                    "Over", [SEEN, WHOLE], default=SEEN, required=True, key="over", bind="query-params",
+                over = one_of(
+                    "Over", [SEEN, WHOLE], key="over", bind="query-params",
                     help="The network sees a photo cropped and resized. Over the whole photo, that part is framed, and "
                          "each map can be downloaded at the photo's full size.")
         except ValueError as error:
@@ -303,8 +301,7 @@ class Page:
         self._head("second-opinion", part=True)
         with st.container(horizontal=True, vertical_alignment="bottom"):
             name = st.selectbox("Picture", self.names, key="opinion_picture", width=260)
-            method = st.segmented_control("Method", attribution.METHODS, default=attribution.METHODS[0], required=True,
-                                          key="opinion_method")
+            method = one_of("Method", attribution.METHODS, key="opinion_method")
             run = st.button("Run", icon=":material/play_arrow:", key="opinion_run")
         key = (self.loaded.key, self.pictures[name].digest, targets[name], method)
         results = st.session_state.setdefault("opinions", {})

@@ -7,7 +7,7 @@ from PIL import Image
 
 import senet_viz as sv
 from pages.parts.archives import beside_app, collected, last_written, weights_of
-from pages.parts.choices import choose_class
+from pages.parts.choices import choose_class, one_of
 from pages.parts.keeping import kept
 from pages.parts.model import Loaded, loaded_model, obtain, offered
 from pages.parts.pictures import NO_STAGES, Picture, choose_one, choose_pictures
@@ -248,9 +248,8 @@ class Photo:
         with st.container(horizontal=True):
             label = st.selectbox("Unit", self.labels, index=self.labels.index(second), key="kernel_unit",
                                  bind="query-params", width=160)
-            points = st.segmented_control("Channels", ["16 means", "all"], default="16 means", required=True,
-                                          key="kernel_points", bind="query-params",
-                                          help="The paper draws means over C/16 consecutive channels.")
+            points = one_of("Channels", ["16 means", "all"], key="kernel_points", bind="query-params",
+                            help="The paper draws means over C/16 consecutive channels.")
         with st.container(horizontal=True):
             for size in PAPER:
                 st.image(self._seen(size), caption=name_of(size), width=110,
@@ -311,8 +310,7 @@ def data_set(loaded: Loaded) -> None:
     if not (zooms := enlarged(stats)):
         st.info("These statistics were taken at one size only; collect with --zoom 1 1.5 2.")
         return
-    size = st.segmented_control("Against 1×", zooms, default=zooms[0], required=True, key="data_zoom",
-                                format_func=name_of, bind="query-params")
+    size = one_of("Against 1×", zooms, key="data_zoom", format_func=name_of, bind="query-params")
     sections = _over_data(str(stats.path), last_written(stats.path), size, stats)
     st.markdown("".join(f"\n- {finding}" for finding in sections.findings) + f"\n\n*{sections.source}.*")
     shown = keep((str(stats.path), last_written(stats.path), size), sections.all)

@@ -3,6 +3,7 @@ from hashlib import sha256
 
 import streamlit as st
 
+from pages.parts.choices import one_of
 from pages.parts.keeping import kept
 from pages.parts.model import loaded_model
 from pages.parts.sections import clear, downloads, heading, show
@@ -27,9 +28,8 @@ def main() -> None:
     if runs is None:
         return
     heading(HEADS["map"][0], "map", *HEADS["map"][1:])
-    measure = st.segmented_control(
-        "Measure", list(MEASURES), format_func=lambda column: MEASURES[column][0], default="dimension", required=True,
-        key="measure", bind="query-params")
+    measure = one_of("Measure", list(MEASURES), default="dimension", key="measure", bind="query-params",
+                     format_func=lambda column: MEASURES[column][0])
     for number, name in enumerate(runs.runs):
         show(runs.map(name, measure), f"training_map_{number}")
         st.markdown("".join(f"\n- {finding}" for finding in runs.findings(name)))

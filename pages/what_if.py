@@ -8,7 +8,7 @@ import streamlit as st
 import senet_viz as sv
 from pages.parts import editing
 from pages.parts.archives import beside_app, last_written, statistics_of
-from pages.parts.choices import choose_class, recall, remember
+from pages.parts.choices import choose_class, one_of, recall, remember
 from pages.parts.keeping import kept
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.over_data import over_data
@@ -214,8 +214,8 @@ class Page:
 
     def _block(self, block: sv.AttentionBlock) -> None:
         values = edit_text.click_values(block)
-        value = st.segmented_control(f"A click on a channel of {block.label} sets it to", values, default=values[0],
-                                     required=True, key=f"what_click_{len(values)}_{values[0]}")
+        value = one_of(f"A click on a channel of {block.label} sets it to", values,
+                       key=f"what_click_{len(values)}_{values[0]}")
 
         def pick() -> None:
             points = st.session_state["what_block_figure"].selection.points
@@ -322,8 +322,7 @@ class Page:
 
 
 def _quantity(key: str, default: str = LOGIT) -> str:
-    chosen = st.segmented_control("Change of the", [LOGIT, PROBABILITY], default=default, required=True, key=key,
-                                  bind="query-params", help=LEAD)
+    chosen = one_of("Change of the", [LOGIT, PROBABILITY], default=default, key=key, bind="query-params", help=LEAD)
     return "lead_change" if chosen == LOGIT else "probability_change"
 
 

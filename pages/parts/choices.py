@@ -1,5 +1,5 @@
 """What is chosen on one page holds on the others, though Streamlit forgets a widget when its page is left."""
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -16,6 +16,15 @@ def arriving_at(page: str) -> Iterator[None]:
     st.session_state["page"] = page
     yield
     st.session_state["arriving"] = False
+
+
+def one_of(label: str, options: Sequence[Any], *, default: Any = None, **more: Any) -> Any:
+    """``st.segmented_control`` of which one option always holds, the first by default: a link that names the parameter
+    without a value leaves the control empty.
+    """
+    default = options[0] if default is None else default
+    chosen = st.segmented_control(label, options, default=default, required=True, **more)
+    return default if chosen is None else chosen
 
 
 def recall(key: str, subject: str, offered: Collection[Any] | None = None) -> None:

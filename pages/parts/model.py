@@ -11,6 +11,7 @@ import pandas as pd
 import streamlit as st
 
 import senet_viz as sv
+from pages.parts.choices import one_of
 from pages.parts.download import fetch_weights
 from pages.parts.keeping import kept
 from pages.parts.sentences import SENTENCES, in_a_sentence
@@ -78,8 +79,8 @@ def sidebar(factory: str | None) -> Loaded | None:
         elif name in own:
             st.caption(plain(loaded.model.name))
         _facts(loaded.model)
-        st.segmented_control("Figures download as", ["png", "svg"], default="png", required=True, key="image_format",
-                             bind="query-params", help="With the camera in the tool bar of each figure.")
+        one_of("Figures download as", ["png", "svg"], key="image_format", bind="query-params",
+               help="With the camera in the tool bar of each figure.")
     return loaded
 
 

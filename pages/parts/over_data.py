@@ -5,6 +5,7 @@ import pandas as pd
 import streamlit as st
 
 from pages.parts.archives import beside_app, last_written, statistics_of, weights_of
+from pages.parts.choices import one_of
 from pages.parts.keeping import kept
 from pages.parts.model import Loaded
 from pages.parts.sections import clear, heading, keep, show
@@ -81,9 +82,8 @@ def _static(loaded: Loaded, path: Path, rows: pd.DataFrame, source: str, about: 
     if not (levels := sections.levels(rows)):
         st.info(missing(rows, loaded.model.blocks))
         return
-    level = levels[0] if len(levels) == 1 else st.segmented_control(
-        "Gates replaced in each", levels, default=levels[0], required=True, key="what_static_level",
-        bind="query-params")
+    level = levels[0] if len(levels) == 1 else one_of(
+        "Gates replaced in each", levels, key="what_static_level", bind="query-params")
     show(keep((loaded.key, path, last_written(path)), lambda level: sections.static(
         rows, loaded.model.blocks, level, source, loaded.code, beside_app(path)), level), "what_static", about=about)
 

@@ -84,7 +84,7 @@ def show(section: Section, key: str, *, about: str = "", on_select="ignore", tex
         if width := section.figure.layout.width:
             st.html(f"<style>{FADE} .st-key-{key}_figure {{ {SCROLLS} }} "
                     f".st-key-{key}_figure > * {{ min-width: {width:g}px; }}</style>")
-        image = {"format": st.session_state.get("image_format", "png"), "filename": key, "scale": 2}
+        image = {"format": st.session_state.get("image_format") or "png", "filename": key, "scale": 2}
         st.plotly_chart(
             section.figure, key=f"{key}_figure", on_select=on_select, selection_mode="points",
             width="content" if width else "stretch",

@@ -29,6 +29,7 @@ MOST_HEADER = 2**24  # bytes that a safetensors file says of its tensors; of 10,
 MOST_STEPS = 2**20  # of a pickle; the weights and optimizer of 1,000 tensors take about 100,000
 MOST_UNPACKED = 2  # times its size that a zip archive unpacks to; torch.save packs nothing
 START = 2**20  # bytes of a pickle, in which a network's layers are named
+LONGEST = 300  # characters of a line that another's error says
 DEPTH = 4  # dictionaries inside of dictionaries that are looked through for weights
 
 
@@ -251,5 +252,6 @@ def read_state(path: str | Path) -> dict[str, torch.Tensor]:
 
 
 def first_line(error: Exception) -> str:
-    """What an error says, on one line; its class where it says nothing."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    """What an error says, on one line; its class where it says nothing. It may quote a file, at any length."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"

@@ -266,7 +266,8 @@ def _from_metadata(path: Path, checkpoint: Checkpoint, num_classes: int | None =
     except CheckpointError:
         raise
     except Exception as error:  # a foreign description fails wherever it likes, timm's assertions included
-        raise CheckpointError(f"{path.name} describes no network that this program can build ({error!r}).") from error
+        raise CheckpointError(f"{path.name} describes no network that this program can build ({type(error).__name__}: "
+                              f"{first_line(error)}).") from error
     return Model(module, transform, classes if num_classes in (None, len(classes)) else _numbered(num_classes),
                  info=info)
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.app.checks import fine, sections
 from tests.app.conftest import APP
 
 
@@ -30,3 +31,23 @@ def test_a_link_with_what_is_no_number(tmp_path, value, number):
     app.query_params["n"] = value
     assert not app.run().exception
     assert app.number_input(key="n").value == number
+
+
+CONTROLS = {  # parameters of controls of which one option always holds
+    "explore": ["channels", "over", "image_format"], "classes": ["zoom", "class_channels", "band", "driven_by"],
+    "kernels": ["kernel_points", "data_zoom"],
+    "what_if": ["what_blocks_of", "what_channels_of"], "training": ["measure"]}
+
+
+@pytest.mark.parametrize("page", CONTROLS)
+def test_a_link_with_parameters_without_values(start, page):
+    link = {"page": page, "model": "demo/sknet50_slim", "sample": "teapot"}
+    fine(plain := start(**link))
+    fine(empty := start(**link, **{key: [""] for key in CONTROLS[page]}))
+    known = {control.key for control in empty.segmented_control}
+    assert known.issuperset(CONTROLS[page]) and sections(empty).keys() == sections(plain).keys()
+
+
+def test_every_control_is_asked_for():
+    source = "".join(file.read_text(encoding="utf-8") for file in APP.parent.glob("pages/**/*.py"))
+    assert "st.segmented_control(" not in source.replace("chosen = st.segmented_control(", "", 1)  # but in ``one_of``

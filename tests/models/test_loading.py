@@ -546,6 +546,16 @@ def test_description_of_no_network(tmp_path, slim, change):
     refuse(CheckpointError, f"file:{tmp_path / 'w.safetensors'}", "w.safetensors describes no network")
 
 
+@pytest.mark.parametrize("architecture", [
+    {"name": "slim_resnet50", "attention": "é" * 5000}, {"name": "é" * 5000},
+    {"name": "slim_resnet50", "widths": [2**70, 4, 8, 8]}])
+def test_what_a_description_holds_is_not_told_at_length(tmp_path, slim, architecture):
+    save_checkpoint(tmp_path / "w.safetensors", slim.state_dict(), METADATA | {"architecture": architecture})
+    with pytest.raises(CheckpointError, match="describes no network") as refused:
+        load(f"file:{tmp_path / 'w.safetensors'}", device="cpu")
+    assert len(str(refused.value)) < 500 and "\n" not in str(refused.value)
+
+
 @pytest.mark.parametrize(("change", "message"), [
     ({"transform": TRANSFORM | {"is_training": True}}, "asks for a transform with is_training; known are crop_mode"),
     ({"transform": TRANSFORM | {"auto_augment": "rand-m9"}}, "asks for a transform with auto_augment"),
