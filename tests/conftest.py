@@ -14,8 +14,14 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_collection_modifyitems(items):
-    """Those of a browser first: their files are few and long, and would be waited for at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("browser") is None)
+    """Files of a browser's tests, which wait much, among others, which compute; none at the end, where they would be
+    waited for."""
+    files: dict[bool, dict[Path, list]] = {True: {}, False: {}}
+    for item in items:
+        files[item.get_closest_marker("browser") is not None].setdefault(item.path, []).append(item)
+    places = [(number / len(group) * (0.8 if browser else 1), its) for browser, group in files.items()
+              for number, its in enumerate(group.values())]
+    items[:] = [item for _, its in sorted(places, key=lambda place: place[0]) for item in its]
 
 
 def pytest_collection_finish():

@@ -316,7 +316,7 @@ OTHERS = {
     "control": ({"random_weights": True}, {}, "random_weights is 0 there, 1 here"),
     "limit": ({}, {"limit": 9}, "count is 23 there, 9 here"),
     "compact": ({}, {"compact": True}, "compact is False there, True here"),
-    "split": ({}, {"split": "val"}, "data is 'data set0' there, 'data set0 val' here"),
+    "split": ({}, {"split": "val"}, r"data is 'data set\d+' there, 'data set\d+ val' here"),
 }
 
 
