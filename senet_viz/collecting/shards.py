@@ -197,16 +197,21 @@ class Collector(Worker):
         if not used:
             return
         for look, (seen, output) in enumerate(zip(images, outputs)):
-            logits, gates, squeezed, units = (values[finite] for values in output)
+            logits, gates, squeezed, units = (_chosen(values, finite) for values in output)
             result.add_rows(look, used, logits, gates)
             if look < len(plan.settings.zooms):
                 drawn = {}
                 for draw, network in enumerate(self.random):
-                    logits, drawn[f"random {draw}"] = (part[finite] for part in network(seen)[:2])
+                    logits, drawn[f"random {draw}"] = (_chosen(part, finite) for part in network(seen)[:2])
                     if plan.weighs:
                         result.add_rows(look, used, logits, drawn[f"random {draw}"], f"random {draw}")
                 result.add(look, used, {"gate": gates, "squeeze": squeezed} | drawn)
                 result.keep(look, used, {"gate": gates, "squeeze": squeezed, "hidden": units} | drawn)
+
+
+def _chosen(rows: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+    """Some of the rows; where it is all of them, as nearly always, no copy."""
+    return rows if which.all() else rows[which]
 
 
 class _Shard:
@@ -235,9 +240,9 @@ class _Shard:
             finite = rows.isfinite().all(1)  # of random weights some may not be
             kept = [item for item, good in zip(items, finite.tolist()) if good]
             if kept:
-                self._accumulate(z, source, kept, rows[finite])
+                self._accumulate(z, source, kept, _chosen(rows, finite))
         counts = histogram(gates)
-        self.histograms[z] = self.histograms[z] + counts if z in self.histograms else counts
+        self.histograms[z] = self.histograms[z].add_(counts) if z in self.histograms else counts
 
     def keep(self, z: int, items: list[Read], values: dict[str, torch.Tensor]) -> None:
         """The pictures of the sample, whole, from (N, columns) a source at one zoom."""
