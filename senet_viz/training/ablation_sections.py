@@ -241,7 +241,7 @@ def _from_each_other(found: Ablation, rows: pd.DataFrame) -> str:
         others = against(found, name).set_index("variant")
         apart += [f"{labels[name]} from {labels[other]}" for other in names[position + 1:]
                   if others.loc[other, "low_both"] > 0 or others.loc[other, "high_both"] < 0]
-    return f", but {_and(apart)}" if apart else ", and not from each other"
+    return f", but {_and(apart)}" if apart else ", nor from each other"
 
 
 def _against_published(known: pd.DataFrame) -> list[str]:
@@ -265,10 +265,13 @@ def _against_published(known: pd.DataFrame) -> list[str]:
                  f"The size that was published lies within the interval for {len(near)} of these {len(clear)}"
                  f"{_list(near)}")
     text += f". Of the {len(open_)} that cannot be told here"
-    text += (f", the published difference lies within the interval for {len(within)}: no contradiction, and no "
-             f"confirmation" + (f"; for {len(outside)} it lies outside{_list(outside)}" if len(outside) else "") + "."
-             if len(open_) else " there is none.")
-    return [text]
+    if not len(open_):
+        return [f"{text} there is none."]
+    inside = "all" if len(within) == len(open_) else len(within)
+    text += f", the published difference lies within the interval for {inside}: no contradiction, and no confirmation"
+    if len(outside):
+        text += f"; for {len(outside)} it lies outside{_list(outside)}"
+    return [f"{text}."]
 
 
 def _named(rows: pd.DataFrame) -> str:

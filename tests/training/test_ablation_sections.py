@@ -123,12 +123,12 @@ def test_which_value_of_an_axis_is_best(tmp_path):
         return f"{label} ({row['difference']:+z.1f}, {row['low_both']:+z.1f} to {row['high_both']:+z.1f})"
 
     assert said == {
-        "r": f"**r**: {changed('r = 4')} and {changed('r = 2')} cannot be told from r = 16, and not from each other.",
+        "r": f"**r**: {changed('r = 4')} and {changed('r = 2')} cannot be told from r = 16, nor from each other.",
         "Squeeze": f"**Squeeze**: {changed('max squeeze')} is more accurate than mean squeeze.",
         "Excitation": "**Excitation**: sigmoid excitation is the most accurate of those that were trained; "
                       f"{changed('tanh excitation')} is less accurate than sigmoid excitation; ReLU excitation hardly "
                       "learnt.",
-        "Place": f"**Place**: {changed('Identity')} and {changed('3×3')} cannot be told from standard place, and not "
+        "Place": f"**Place**: {changed('Identity')} and {changed('3×3')} cannot be told from standard place, nor "
                  f"from each other; {changed('PRE')} is less accurate than standard place; POST hardly learnt."}
 
 
