@@ -161,7 +161,7 @@ def main() -> None:
         rounded = max(np.nanmax(np.abs(full.mean(b) - half.mean(b))) for b in small.blocks)
         forwards = {name: ([], []) for name in plans}
         for name, plan in plans.items():
-            decoded(plan, *forwards[name], batches=5 * args.repeats)
+            decoded(plan, *forwards[name], batches=15 * args.repeats)
         few, many = (peak_memory(args.data, limit, scratch / str(limit)) for limit in args.pictures)
     median = {name: statistics.median(values) for name, values in rates.items()}
     print(f"seresnet50 at 224×224, {len(pictures)} photos, batches of {size}, {args.workers} processes that decode, "
