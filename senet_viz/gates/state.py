@@ -102,17 +102,17 @@ def _has_compiled_forward(kind: type) -> bool:
 def _buffers_kept(module: nn.Module, parts: list[nn.Module], first: bool) -> Iterator[None]:
     first = first or module not in _changing
     changing = _changing.setdefault(module, set())
-    buffers = [(part, name, buffer, buffer._version)
-               for part in parts if part._buffers for name, buffer in part._buffers.items()
+    buffers = [(part, held, name, buffer, buffer._version)
+               for part in parts if (held := part._buffers) for name, buffer in held.items()
                if buffer is not None and not buffer.is_inference()]
     # those of batch normalisation are most, and change in training mode only; others may change for some inputs only
-    copies = {i: buffer.detach().clone() for i, (owner, _, buffer, _) in enumerate(buffers)
+    copies = {i: buffer.detach().clone() for i, (owner, _, _, buffer, _) in enumerate(buffers)
               if first or i in changing or (not isinstance(owner, _BatchNorm) and buffer.numel() <= SMALL)}
     try:
         yield
     finally:
-        for i, (owner, name, buffer, version) in enumerate(buffers):
-            now = getattr(owner, name, None)
+        for i, (owner, held, name, buffer, version) in enumerate(buffers):
+            now = held[name] if name in held else None  # noqa: SIM401  # a script's buffers have no ``get``
             if now is not buffer and (now is None or now.shape == buffer.shape):  # else a table, grown with the input
                 setattr(owner, name, buffer)
             if buffer._version != version:
