@@ -128,50 +128,40 @@ def test_a_scripted_part_with_buffers(pictures, made):
     assert torch.equal(view.logits, record(plain, batch).logits)
 
 
-@pytest.mark.parametrize("where", ["network", "part", "class"])
-def test_a_compiled_forward(pictures, unchanged, where):
-    compiled = []
-
-    def backend(graph, _):
-        compiled.append(graph)
-        return graph.forward
-
+def compiled(where: str, backend) -> nn.Module:
+    """The network with a part, or a ``forward``, that ``torch.compile`` made of it."""
     class Own(Net):
-        forward = torch.compile(Net.forward, backend=backend) if where == "class" else Net.forward
+        forward = torch.compile(Net.forward, backend=backend) if where == "forward of the class" else Net.forward
 
-    plain, net, batch = Net().eval(), Own().eval(), pictures(2)
-    if where != "class":
-        part = net if where == "network" else net.part
-        part.forward = torch.compile(part.forward, backend=backend)
-    net(batch)
-    before = len(compiled)
-    with unchanged(net):
-        view, expected = inspect(net, batch, [1], ["part"]), inspect(plain, batch, [1], ["part"])
-    assert [block.name for block in view.blocks] == ["se"]
-    assert torch.equal(view.gates["se"], expected.gates["se"])
-    assert torch.equal(view.cams["part"], expected.cams["part"])
-    assert len(compiled) == before > 0
+    net = Own().eval()
+    if where in ("se", "part"):
+        setattr(net, where, torch.compile(getattr(net, where), backend=backend))
+    elif where != "forward of the class":
+        owner = net if where == "forward of the network" else net.part
+        owner.forward = torch.compile(owner.forward, backend=backend)
+    return net
 
 
-@pytest.mark.parametrize("part", ["se", "part"])
-def test_a_part_compiled_in_place(pictures, unchanged, part):
-    plain, net, batch, compiled = Net().eval(), Net().eval(), pictures(2), []
+@pytest.mark.parametrize("where", [
+    "se", "part", "forward of the network", "forward of a part", "forward of the class"])
+def test_what_is_compiled_in_place(pictures, unchanged, where):
+    graphs = []
 
     def backend(graph, _):
-        compiled.append(graph)
+        graphs.append(graph)
         return graph.forward
 
-    setattr(net, part, torch.compile(getattr(net, part), backend=backend))
+    plain, net, batch = Net().eval(), compiled(where, backend), pictures(2)
     net(batch)
-    before = len(compiled)
+    before = len(graphs)
     with unchanged(net):
         view, expected = inspect(net, batch, [1], ["part"]), inspect(plain, batch, [1], ["part"])
     assert [block.name for block in view.blocks] == ["se"]
     assert torch.equal(view.gates["se"], expected.gates["se"])
     assert torch.equal(view.cams["part"], expected.cams["part"])
-    assert len(compiled) == before > 0
+    assert len(graphs) == before > 0
     net(batch)
-    assert len(compiled) == before  # the compiled code is there still
+    assert len(graphs) == before  # the compiled code is there still
 
 
 def test_everything_comes_back_after_an_exception(pictures, unchanged):
