@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 import torchvision
 from PIL import Image
 from timm.data import ImageNetInfo, create_transform, infer_imagenet_subset, resolve_model_data_config
@@ -17,6 +16,7 @@ from .devices import choose_device
 from .download import NETWORK_ERRORS, UnknownModel, download_error, reachable_or_cached, remote
 from .listing import published
 from .matching import check_state, find, listed, load_state, not_finite
+from .meta import on_meta
 from .model import Model
 from .networks import NETWORKS
 from .pruned import without
@@ -75,7 +75,7 @@ def _demo(name: str, pretrained: bool, num_classes: int | None = None) -> Model:
     if f"demo/{name}" not in embedded_models():
         raise UnknownModel(f"There is no embedded model {name!r}; there are: {', '.join(embedded_models()) or 'none'}.")
     checkpoint = read_checkpoint(path)
-    model = _from_metadata(path, checkpoint, num_classes)
+    model = _from_metadata(path, checkpoint, num_classes, random=not pretrained)
     if pretrained:
         load_state(model.module, checkpoint.state, path.name)
     return model
@@ -193,7 +193,7 @@ def _of_architecture(arch: str, checkpoint: Checkpoint, name: str, ignore_unexpe
     model = SOURCES[source](rest, False, **options)
     if removed := checkpoint.metadata.get("removed"):
         try:
-            with torch.device("meta"):  # a description must not make us build more than the file holds
+            with on_meta():  # a description must not make us build more than the file holds
                 small = without(SOURCES[source](rest, False, **options).module, removed)
             place = find(checkpoint, small, name)
             check_state(small, checkpoint.states[place.entry], name, place.prefix, ignore_unexpected)
@@ -215,7 +215,7 @@ def _classes_of(checkpoint: Checkpoint, build: Callable[..., Model], name: str) 
 
     The classifier is what changes its shape with the number of classes: that holds for any architecture.
     """
-    with torch.device("meta"):
+    with on_meta():
         two, three = (build(num_classes=count).module for count in (2, 3))
     state = find(checkpoint, two, name).tensors(checkpoint)
     shapes = {key: value.shape for key, value in three.state_dict().items()}
@@ -231,16 +231,26 @@ def _classes_of(checkpoint: Checkpoint, build: Callable[..., Model], name: str) 
     return next(iter(counts), None)
 
 
-def _from_metadata(path: Path, checkpoint: Checkpoint, num_classes: int | None = None) -> Model:
-    """The network that a checkpoint written by ``python -m senet_viz train`` describes."""
+def _from_metadata(path: Path, checkpoint: Checkpoint, num_classes: int | None = None, random: bool = False) -> Model:
+    """The network that a checkpoint written by ``python -m senet_viz train`` describes.
+
+    Its weights are random, or whatever lies in memory, for those of the checkpoint to take their place.
+    """
     metadata = checkpoint.metadata
     try:
         architecture = dict(metadata["architecture"])
         build = ARCHITECTURES[architecture.pop("name")]
-        with torch.device("meta"):  # a description must not make us build more than the file holds
-            check_state(without(build(**architecture), metadata.get("removed", ())), checkpoint.state, path.name)
-        module = without(build(**architecture if num_classes is None else architecture | {"num_classes": num_classes}),
-                         metadata.get("removed", ()))
+        removed = metadata.get("removed", ())
+        with on_meta():  # a description must not make us build more than the file holds
+            module = without(build(**architecture), removed)
+        check_state(module, checkpoint.state, path.name)
+        if random:
+            other = {} if num_classes is None else {"num_classes": num_classes}
+            module = without(build(**architecture | other), removed)
+        else:
+            module.to_empty(device="cpu")
+            for buffer in module.buffers():  # counters, which a checkpoint may lack
+                buffer.zero_()
         if max(metadata["transform"]["input_size"]) > MAX_SIDE:
             raise CheckpointError(f"{path.name} asks for pictures of more than {MAX_SIDE} pixels.")
         if unknown := sorted(metadata["transform"].keys() - TRANSFORM):  # timm's would augment at random as well

@@ -27,6 +27,7 @@ import torch
 from torch import nn
 
 from ..models.insert import KINDS, PLACES, with_attention
+from ..models.meta import on_meta
 from ..models.resnet import slim_resnet50
 from .recipe import Recipe
 
@@ -216,7 +217,7 @@ def parse_plan(text: str, build: bool = True) -> AblationPlan:
         if same != name:
             raise PlanError(f"the variants {same} and {name} are the same")
         try:
-            with torch.random.fork_rng(devices=[]), torch.device("meta"):  # which takes no memory for weights
+            with torch.random.fork_rng(devices=[]), on_meta():  # which takes no memory for weights
                 count = sum(weights.numel() for weights in variant.build(recipe, 2).parameters()) if build else 0
         except (ValueError, TypeError) as error:
             raise PlanError(f"variant {name}: {error}") from error

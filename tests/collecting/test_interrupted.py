@@ -470,7 +470,7 @@ def command(tmp_path):
         path.write_bytes(pictures.read(i))
     return lambda out, workers=0: [
         "collect", f"file:{tmp_path / 'tiny.safetensors'}", str(tmp_path / "pictures"), str(out), "--shard-size", "2",
-        "--threads", "1", "--device", "cpu", "--zoom", "1", "1.5", "--random-weights", "--workers", str(workers)]
+        "--threads", "1", "--device", "cpu", "--zoom", "1", "1.5", "--workers", str(workers)]
 
 
 def test_killed_by_a_signal(command, content, tmp_path):

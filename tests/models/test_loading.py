@@ -364,6 +364,16 @@ def test_embedded_models_need_no_network(assets):
 
 # files
 
+def test_counters_that_a_file_lacks_are_zero(tmp_path, slim):
+    state = {key: value for key, value in slim.state_dict().items() if not key.endswith("num_batches_tracked")}
+    save_checkpoint(tmp_path / "w.safetensors", state, METADATA)
+    model = load(f"file:{tmp_path / 'w.safetensors'}", device="cpu")
+    check_described(model, slim)
+    found = model.module.state_dict()
+    assert all(torch.equal(found[key], value) for key, value in state.items())
+    assert not any(found[key].any() for key in found.keys() - state.keys())
+
+
 def test_file_that_describes_itself(tmp_path, slim):
     save_checkpoint(tmp_path / "w.safetensors", slim.state_dict(), METADATA)
     model = load(f"file:{tmp_path / 'w.safetensors'}", device="cpu")
