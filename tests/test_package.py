@@ -139,15 +139,14 @@ def test_app(programs, elsewhere, environment):
     try:
         answer = ask(f"http://127.0.0.1:{port}/_stcore/script-health-check", server)  # runs app.py and its first page
         assert answer == (200, "ok"), f"{answer}\n{log.read_text()[-4000:]}"
-        assert "Traceback" not in log.read_text(), log.read_text()[-4000:]
+        server.terminate()
+        assert server.wait(60) == 130
     finally:
-        server.terminate()  # which ends Streamlit as well
-        try:
-            server.wait(30)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-    with pytest.raises(URLError):
+        server.kill()
+        server.wait()
+    assert "Traceback" not in log.read_text(), log.read_text()[-4000:]
+    assert log.read_text().splitlines()[-1] == "senet_viz app: interrupted"
+    with pytest.raises(URLError):  # Streamlit's process has ended as well
         urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=5)
 
 

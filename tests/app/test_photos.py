@@ -70,6 +70,17 @@ def test_photos_have_a_bound(uploaded, monkeypatch):
     assert [photo.name for photo in uploaded.session_state["photos"].values()] == ["a.png", "b.png"]
 
 
+def test_whoever_opens_a_link_learns_which_photos_are_missing(start):
+    names = ["<b>x %{y} $a$ _i_.png", "b.png"]
+    app = start(sample="teapot", photo=names)
+    fine(app)
+    assert shown(app) == ["teapot"]
+    note, = (text for text in sentences(app.info) if "cannot travel in a link" in text)
+    assert note.startswith(f"This link also showed {names[0]}, {names[1]}, which were uploaded")
+    app = start(sample="teapot", photo="b.png")
+    assert any(text.startswith("This link also showed b.png, which was uploaded") for text in sentences(app.info))
+
+
 def test_a_link_wins_over_what_was_chosen_before(start):
     app = start(run=False, sample="rocket")
     app.session_state["choices"] = {"sample": ["teapot"], "class": "lemon"}

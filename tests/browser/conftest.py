@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
@@ -52,15 +53,22 @@ def browser():
 @contextmanager
 def running(log: Path, *arguments: str, **environment: str):
     """The address of the app, as the README starts it."""
+    with serving(log, lambda port: ["streamlit", "run", "app.py", "--server.port", port, "--server.fileWatcherType",
+                                    "none", "--", *arguments], ROOT, **environment) as address:
+        yield address
+
+
+@contextmanager
+def serving(log: Path, command: Callable[[str], list[str]], folder: Path, **environment: str):
+    """The address of what is started from a folder: a module, on the port that it is given, with its arguments."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     address = f"http://127.0.0.1:{port}"
+    environment = {"STREAMLIT_SERVER_HEADLESS": "true", "STREAMLIT_SERVER_ADDRESS": "127.0.0.1"} | environment
     with log.open("w") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.address",
-             "127.0.0.1", "--server.headless", "true", "--server.fileWatcherType", "none", "--", *arguments],
-            cwd=ROOT, stdout=output, stderr=subprocess.STDOUT, env=os.environ | environment)
+        process = subprocess.Popen([sys.executable, "-m", *command(str(port))], cwd=folder, stdin=subprocess.DEVNULL,
+                                   stdout=output, stderr=subprocess.STDOUT, env=os.environ | environment)
     try:
         deadline = time.monotonic() + START
         while True:
@@ -157,6 +165,24 @@ class Tab:
         return self.until("""() => (main => main.scrollWidth <= main.clientWidth)(
             document.querySelector('[data-testid=stMain]'))""")
 
+    def top_of(self, anchor: str) -> float:
+        """Where on the screen a section begins."""
+        return self.page.locator(f"[id='{anchor}']").bounding_box()["y"]
+
+    def contents_lead_to_sections(self) -> None:
+        """The table of contents names every section of the page; clicks on its first ones lead there."""
+        self.page.wait_for_function(NAMED, timeout=30_000)
+        anchors = self.page.locator("h2[id]").evaluate_all("all => all.map(e => e.id)")
+        link = self.page.url.partition("#")[0]
+        assert len(anchors) >= 3
+        for anchor in anchors[:3]:
+            self.page.locator(f"{CONTENTS} a[href='#{anchor}']").click()
+            self.until(f"anchor => document.querySelector('{CONTENTS} [aria-current]')?.hash === anchor", f"#{anchor}")
+            assert self.page.url == f"{link}#{anchor}"
+            ended = self.page.get_by_test_id("stMain").evaluate(
+                "main => main.scrollTop + main.clientHeight >= main.scrollHeight - 2")
+            assert 55 <= self.top_of(anchor) <= (1200 if ended else 120)  # below the bar, not under it
+
     def widget(self, key: str):
         """The element with a key."""
         return self.page.locator(f".st-key-{key}")
@@ -210,6 +236,13 @@ TRACES = """graph => {
         ...Object.fromEntries(['x', 'y', 'z', 'customdata'].filter(key => trace[key]).map(
             key => [key, list(trace[key])]))}))
 }"""
+CONTENTS = ".st-key-contents nav"
+# a section that has just come is in the list a moment later
+NAMED = f"""() => {{
+    const pairs = (all, of) => JSON.stringify([...document.querySelectorAll(all)].map(of))
+    return pairs('h2[id]', e => ['#' + e.id, e.innerText.trim()])
+        === pairs("{CONTENTS} a[data-level='2']", e => [e.hash, e.innerText])
+}}"""
 POINT = """(graph, [index, point]) => {
     const trace = graph._fullData[index], {xaxis, yaxis} = graph._fullLayout, box = graph.getBoundingClientRect()
     return [box.left + xaxis._offset + xaxis.d2p(trace.x[point]), box.top + yaxis._offset + yaxis.d2p(trace.y[point])]

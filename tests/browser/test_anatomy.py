@@ -69,6 +69,7 @@ def test_a_click_on_a_channel_shows_its_maps(page, tmp_path):
 def test_sliders_count_at_once_in_the_dark(page):
     one = page("dark", SK)
     complete(one, "sk_strips", "sk_channel")
+    one.contents_lead_to_sections()
     assert one.page.get_by_text("takes a squeeze-and-excitation network").count() == 1
     one.widget("se_r").get_by_role("slider").focus()
     one.page.keyboard.press("ArrowRight")

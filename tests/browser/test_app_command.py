@@ -1,6 +1,6 @@
 import pytest
 
-from tests.cli.checks import app_running
+from tests.browser.conftest import ROOT, START, serving
 
 pytestmark = pytest.mark.browser
 
@@ -10,11 +10,12 @@ def test_settings_are_the_apps_own_wherever_it_is_started(browser, tmp_path):
     (tmp_path / ".streamlit").mkdir()
     (tmp_path / ".streamlit" / "config.toml").write_text(
         "[server]\nmaxUploadSize = 7\n[theme]\nprimaryColor = \"#FF0000\"\n")
-    with app_running(tmp_path) as (_, address):
+    with serving(tmp_path / "log", lambda port: ["senet_viz", "app", "--port", port], tmp_path, HOME=str(tmp_path),
+                 PYTHONPATH=str(ROOT)) as address:
         page = browser.new_page(color_scheme="light")
-        page.goto(address, timeout=180_000)
+        page.goto(address, timeout=START * 1000)
         limit = page.get_by_text("per file").first
-        limit.wait_for(state="attached", timeout=180_000)
+        limit.wait_for(state="attached", timeout=START * 1000)
         assert limit.inner_text().startswith("20MB")
         colours = page.evaluate(
             "[...document.querySelectorAll('*')].flatMap(one => [getComputedStyle(one).color, "

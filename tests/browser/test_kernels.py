@@ -72,7 +72,7 @@ def complete(page) -> None:
 
 def test_choices_the_slider_and_play_in_the_dark(kernels):
     page = kernels("dark", size="2.375×")
-    complete(page)
+    page.contents_lead_to_sections()
     before = page.traces("size_cam")[-1]["z"]
     page.choose("kernel_class", "espresso")
     assert "kernel_class=espresso" in page.page.url and page.traces("size_cam")[-1]["z"] != before

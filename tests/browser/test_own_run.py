@@ -47,8 +47,15 @@ def test_a_link_reaches_a_new_server(arrived):
     assert {t["name"] for t in lines(page.traces("lines"))} == {"all", "left (n=2)", "right (n=2)"}
 
 
-def test_a_run_over_folders(arrived, tab, own_server, tmp_path):
-    address, temporary = own_server
+@pytest.fixture(scope="module")
+def other(tabs, own_server):
+    """Another visitor."""
+    with opening(tabs, own_server[0]) as new:
+        yield new().open("classes", sample=NAMES[0])
+
+
+def test_a_run_over_folders(arrived, own_server, tmp_path, request):
+    _, temporary = own_server
     for i, sample in enumerate(SAMPLES[:6]):
         (tmp_path / "mine" / ("left", "right")[i % 2]).mkdir(parents=True, exist_ok=True)
         shutil.copy(sample, tmp_path / "mine" / ("left", "right")[i % 2])
@@ -65,23 +72,23 @@ def test_a_run_over_folders(arrived, tab, own_server, tmp_path):
     page.until("document.body.innerText.includes('1 could not be used')")
     for key in OF_DATA + OF_PHOTOS:
         assert page.chart(key).count() == 1, key
-    # another visitor does not see it
-    other = tab(address=address).open("classes", sample=NAMES[0])
+    # another visitor, who comes now, does not see it
+    other = request.getfixturevalue("other")
     other.widget("statistics").get_by_role("combobox").click()
     other.page.get_by_role("option").first.wait_for()
     options = other.page.get_by_role("option").all_inner_texts()
     assert len(options) == 3 and not any("6 pictures" in option for option in options)
+    other.page.keyboard.press("Escape")
 
 
-def test_a_run_is_cancelled(tab, own_server, tmp_path):
-    address, _ = own_server
+def test_a_run_is_cancelled(other, tmp_path):
     buffer = io.BytesIO()  # of which many take a while
     Image.linear_gradient("L").resize((6000, 6000)).convert("RGB").save(buffer, "JPEG")
     for i in range(48):
         path = tmp_path / "mine" / f"class {i % 2}" / f"{i}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(buffer.getvalue())
-    page = tab(address=address).open("classes", sample=NAMES[0])
+    page = other
     page.widget("folders").locator("input").set_input_files(tmp_path / "mine")
     page.page.get_by_text("48 photos, 2 classes").wait_for()
     page.settle()

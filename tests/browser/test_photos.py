@@ -19,7 +19,7 @@ def test_a_photo_and_its_class_go_along_until_it_is_removed(tab):
     page.widget("uploads").locator("input").set_input_files(SAMPLES[0])
     page.until("document.querySelectorAll('[data-testid=stImage]').length === 2")
     page.choose("class", "lemon")
-    for name, key in (("Kernels", "kernel_class"), ("What if", "what_class"), ("Explore", "class")):
+    for name, key in (("Kernels", "kernel_class"), ("Explore", "class")):
         go(page, name)
         assert page.widget(key).get_by_role("combobox").input_value() == "lemon"
         assert SAMPLES[0].name in page.widget("photos_before").inner_text()

@@ -60,7 +60,6 @@ def test_clicks_make_edits_which_travel_in_the_link(tab, tmp_path):
     page.widget("edits").get_by_role("textbox").fill("SE_4_2=photo\nSE_5_1=mean\nSE_5_3[7,9-12]=0")
     page.page.keyboard.press("Control+Enter")
     page.settle()
-    complete(page, CHARTS)
     swapped = page.traces("what_swap")
     page.choose("what_picture", "teapot")
     assert page.traces("what_swap") != swapped
@@ -93,4 +92,5 @@ def test_forced_kernels_in_the_dark(tab):
     page.until("document.querySelector('.st-key-edits textarea').value.length > 0")
     assert edits(page) == "stage 4=mix 1 0"
     complete(page, [*CHARTS, "what_sizes"])
+    page.contents_lead_to_sections()
     assert [trace["name"] for trace in page.traces("what_sizes")] == ["own choice", "3x3", "5x5", "uniform"]

@@ -1,14 +1,7 @@
 """What several tests of commands use."""
 import io
 import json
-import os
-import socket
-import subprocess
-import sys
-import time
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -60,30 +53,3 @@ def document(capsys, *arguments) -> dict | list:
         raise AssertionError(constant)
 
     return json.loads(printed(capsys, *arguments, "--json"), parse_constant=refuse)
-
-
-@contextmanager
-def app_running(folder: Path):
-    """``app``, started from a folder: its process and address; what it says goes into log.txt there."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "HOME": str(folder), "STREAMLIT_SERVER_HEADLESS": "true",
-                                "STREAMLIT_SERVER_ADDRESS": "127.0.0.1"}
-    with (folder / "log.txt").open("w") as log:
-        process = subprocess.Popen([sys.executable, "-m", "senet_viz", "app", "--port", str(port)], cwd=folder,
-                                   env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    address, end = f"http://127.0.0.1:{port}", time.monotonic() + 180
-    try:
-        while True:
-            try:
-                with urlopen(f"{address}/_stcore/health", timeout=10) as answer:
-                    assert answer.read() == b"ok"
-                break
-            except OSError:  # not yet
-                assert process.poll() is None and time.monotonic() < end, (folder / "log.txt").read_text()
-                time.sleep(0.2)
-        yield process, address
-    finally:
-        process.terminate()
-        process.wait(60)

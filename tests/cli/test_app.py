@@ -1,13 +1,11 @@
 import subprocess
 import sys
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 
 from senet_viz.cli import main
 from senet_viz.data.places import APP
-from tests.cli.checks import app_running, refused, usage
+from tests.cli.checks import refused, usage
 
 
 class Server:
@@ -72,13 +70,3 @@ def test_app_refuses(servers, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "streamlit", None)
     refused(capsys, ["app"], "the app needs Streamlit: pip install streamlit")
     assert len(servers) == 1
-
-
-def test_app_from_another_folder(tmp_path):
-    with app_running(tmp_path) as (process, address):
-        process.terminate()
-        assert process.wait(60) == 130
-    said = (tmp_path / "log.txt").read_text()
-    assert said.splitlines()[-1] == "senet_viz app: interrupted" and "Traceback" not in said
-    with pytest.raises(URLError):  # the server has gone with it
-        urlopen(address, timeout=10)
