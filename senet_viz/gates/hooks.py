@@ -146,6 +146,8 @@ class Hooks:
             if self._thread is not None and threading.get_ident() != self._thread:
                 self.elsewhere = True
                 return False
+            if self._thread is not None and not self._handles:  # taken off within a call that calls it all the same
+                return False
             return number is None or self._calls[path] == number + 1
         return part, ours
 

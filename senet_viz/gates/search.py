@@ -6,8 +6,9 @@ enlarged. Where that happens, in a module's forward or inline, of a known class 
 """
 import weakref
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import nn
@@ -106,8 +107,14 @@ class Search(TorchFunctionMode):
         for path, part in watched_parts(module):
             if next(part.parameters(), None) is not None:
                 self._with_parameters.add(path)
-            hooks.before(path, lambda x, path=path: self._enter(path, x))
-            hooks.after(path, lambda _, output, path=path: self._leave(path, output))
+            hooks.before(path, partial(self._hooked, self._enter, path))
+            hooks.after(path, lambda _, output, path=path: self._hooked(self._leave, path, output))
+
+    @staticmethod
+    def _hooked(function: Callable, path: str, value) -> None:
+        """What a hook asks of a tensor is not the network's doing, and would be half of what is looked at."""
+        with torch._C.DisableTorchFunction():
+            function(path, value)
 
     def _enter(self, path: str, x) -> None:
         entered = self._traces.get(x) if isinstance(x, torch.Tensor) else None

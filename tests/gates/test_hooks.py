@@ -8,7 +8,7 @@ from torch import nn
 
 from senet_viz.gates import ModelBusy
 from senet_viz.gates import hooks as hooks_module
-from senet_viz.gates.hooks import hooked
+from senet_viz.gates.hooks import Hooks, hooked
 
 
 def small() -> nn.Sequential:
@@ -100,14 +100,26 @@ def test_an_interrupted_multiplication_is_watched_no_longer():
             product = x * 2
             raise KeyboardInterrupt(product)
 
-    seen = []
+    seen, modes = [], torch.overrides._get_current_function_mode_stack()
     with pytest.raises(KeyboardInterrupt), hooked(net := nn.Sequential(nn.Sequential(Interrupted()))) as hooks:
         for place in ("0", "0.0"):
             hooks.multiplied(place, 0, lambda multiply, *operands: seen.append(operands) or multiply(*operands))
         net(X)
     assert len(seen) == 2
     X * 2
-    assert len(seen) == 2 and torch.overrides._len_torch_function_stack() == 0
+    assert len(seen) == 2 and torch.overrides._get_current_function_mode_stack() == modes
+
+
+def test_hooks_that_are_taken_off_within_a_call_do_nothing_in_it():
+    net, seen = nn.Sequential(nn.ReLU()), []
+    modes = torch.overrides._get_current_function_mode_stack()
+    hooks = Hooks(net)
+    net.register_forward_pre_hook(lambda *_: hooks.remove())
+    hooks.before("", lambda x: seen.append("before"))
+    hooks.multiplied("", 0, lambda multiply, *operands: seen.append("multiplied") or multiply(*operands))
+    net(X)
+    X * 2
+    assert seen == [] and torch.overrides._get_current_function_mode_stack() == modes
 
 
 def test_an_unknown_path_leaves_nothing_behind(unchanged):

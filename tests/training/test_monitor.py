@@ -219,12 +219,14 @@ def test_a_forward_that_fails_behind_the_gate_is_not_measured(make, error):
     """Ctrl-C as well, after which no hook is called."""
     network, batch = make().train(), torch.rand(8, 2, 48, 48)
     inner = next(part for part in network.modules() if isinstance(part, Inline))
+    modes = torch.overrides._get_current_function_mode_stack()
     with Monitor(network, batch, every=2) as monitor:
         inner.fails = error
         with pytest.raises(type(error)):
             network(batch)
         inner.fails = None
         network(batch[:4])  # between two measurements
+        assert torch.overrides._get_current_function_mode_stack() == modes
         network(batch)
         assert hooks_on(network) == 1
     assert (monitor.table()["step"].tolist(), monitor.table()["pictures"].tolist()) == ([2], [8])
