@@ -8,12 +8,18 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
 import pytest
+
+import senet_viz as sv
+from senet_viz.collecting import Settings, collect
+from senet_viz.data.datasets import Pictures
+from tests import hub
 
 ROOT = Path(__file__).resolve().parents[2]
 START, SETTLE = 180, 120  # seconds, for machines that are busy with something else
@@ -92,17 +98,33 @@ def serving(log: Path, command: Callable[[str], list[str]], folder: Path, **envi
             process.wait()
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory):
-    """The address of the app, for all tests."""
-    with running(tmp_path_factory.mktemp("server") / "log") as address:
-        yield address
+@dataclass
+class Operated:
+    """The server that all tests visit, and what its operator gave it: a hub of models, a folder for temporary files."""
+
+    address: str
+    hub: hub.Hub
+    temporary: Path
 
 
 @pytest.fixture(scope="session")
-def start_server():
-    """``with start_server(log, "--statistics", folder) as address``: another one."""
-    return running
+def operated(tmp_path_factory):
+    """With a run over four photos to offer, and without what visitors have left at its end."""
+    runs, temporary, folder = map(tmp_path_factory.mktemp, ("runs", "temporary", "server"))
+    content = [path.read_bytes() for path in sorted((ROOT / "assets" / "samples").glob("*.jpg"))[:4]]
+    collect(sv.load("demo/se_resnet50_slim", device="cpu"),
+            Pictures(content.__getitem__, [0, 0, 1, 1], ["left", "right"]), runs / "tiny",
+            Settings(batch_size=4, shard_size=4), workers=0, progress=False)
+    with hub.running(folder) as models, running(folder / "log", "--statistics", str(runs), TMPDIR=str(temporary),
+                                                **models.environment) as address:
+        yield Operated(address, models, temporary)
+    assert not list(temporary.glob("senet_viz_*"))
+
+
+@pytest.fixture(scope="session")
+def server(operated) -> str:
+    """Its address."""
+    return operated.address
 
 
 class Tab:

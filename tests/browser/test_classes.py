@@ -184,7 +184,7 @@ def test_another_model_brings_its_statistics_and_zooms(tab):
     page.settle()
     assert page.traces("lines") == before
     # the other network's statistics again: what is told by photo needs the right one
-    pick(page, "statistics", "se_resnet")
+    pick(page, "statistics", "se_resnet50_slim on tiny")
     page.until("document.querySelector('.st-key-zoom') === null")
     page.chart("lines").wait_for()
     assert len(lines(page.traces("lines"))) == 12 and page.chart("nearest").count() == 0
