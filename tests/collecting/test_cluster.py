@@ -44,7 +44,7 @@ def test_shards_of_a_cluster_are_gone_on_with_here(cluster, run, full, content, 
         return len(list((tmp_path / "out" / "shards").glob("*"))) == 3
 
     with pytest.raises(Stopped, match="3 of 4"):
-        run(tmp_path / "out", engine="ray", workers=2, options=OPTIONS, stop=enough)
+        run(tmp_path / "out", engine="ray", workers=1, options=OPTIONS, stop=enough)
     run(tmp_path / "out", options=OPTIONS)
     assert content(tmp_path / "out") == content(full.path)
     assert cluster.is_initialized()  # it was not ours to shut down

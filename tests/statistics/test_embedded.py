@@ -53,13 +53,13 @@ def test_statistics(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_dimension_is_that_of_numpys_covariance(name, data):
-    """(Σλ)² / Σλ² of gates and of z over a thousand pictures, without what chance adds to Σλ², within the errors."""
-    count, model = 1000, sv.load(f"demo/{name}", device="cpu")
+    """(Σλ)² / Σλ² of gates and of z over five hundred pictures, without what chance adds to Σλ², within the errors."""
+    count, model = 500, sv.load(f"demo/{name}", device="cpu")
     found = open_pictures(data / "data" / "tiny-imagenet-100", "val")
     pictures = Pictures(found.read, found.labels, found.classes, model.transform)
     values: dict[tuple[str, str], list] = {}
     for start in range(0, count, 100):
-        batch = torch.stack([pictures[5 * index][0] for index in range(start, start + 100)])
+        batch = torch.stack([pictures[10 * index][0] for index in range(start, start + 100)])
         view = sv.inspect(model, batch, features=[(block.name, "input") for block in model.blocks])
         for block in model.blocks:
             values.setdefault((block.label, "gate"), []).append(view.gates[block.name][:, -1].double())
