@@ -9,7 +9,7 @@ from ..gates.edits import install
 from ..gates.hooks import Hooks, part_and_call
 from ..gates.points import on_gate
 from ..gates.targets import logits_of
-from .network import PRECISIONS, channels_last, private_copy
+from .network import PRECISIONS, prepared, private_copy
 
 
 class EditedNetwork:
@@ -38,7 +38,7 @@ class EditedNetwork:
     @torch.no_grad()  # not inference mode, whose tensors do not tell of changes in place
     def unedited(self, batch: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) → logits (N, K) float32; the batch is kept for ``edited``."""
-        self._batch = channels_last(batch.to(self.dtype))
+        self._batch = prepared(batch, self.dtype)
         ended: list[tuple[str, torch.Tensor, int]] = []
         spoilt, entered = set(), {}
         self._before = {}

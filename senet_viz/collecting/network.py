@@ -13,6 +13,7 @@ from ..gates.points import on_branch, on_gate
 from ..gates.targets import logits_of
 from ..models.copies import copied
 
+LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the number of dimensions
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -85,17 +86,15 @@ class GateNetwork:
         Each block after block; hidden units of the layers in ``hidden``, in its order.
         """
         pictures = len(batch)
-        if self.size:  # one shape, whatever came before: a run that goes on computes as one that never stopped
+        if self.size and pictures < self.size:  # one shape, whatever came before: a run that goes on computes alike
             batch = nn.functional.pad(batch, (0, 0) * (batch.dim() - 1) + (0, self.size - pictures))
-        found = self._run(channels_last(batch.to(self.dtype)))
+        found = self._run(prepared(batch, self.dtype))
         return tuple(values[:pictures] for values in found)
 
 
-def channels_last(values: torch.Tensor) -> torch.Tensor:
-    """Pictures or volumes, or weights of convolutions over them, with their channels last in memory."""
-    if values.dim() not in (4, 5):
-        return values
-    return values.contiguous(memory_format=torch.channels_last if values.dim() == 4 else torch.channels_last_3d)
+def prepared(batch: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """A batch as networks here take it, in one copy: of a type, pictures and volumes with channels last in memory."""
+    return batch.to(dtype, memory_format=LAST.get(batch.dim(), torch.preserve_format))
 
 
 def _kept(values: list[torch.Tensor], block: AttentionBlock, read: Callable) -> Callable:
@@ -122,7 +121,8 @@ def private_copy(module: nn.Module, device: torch.device, precision: str) -> nn.
     """
     module = copied(module).requires_grad_(False).to(device, PRECISIONS[precision])
     for parameter in module.parameters():
-        parameter.data = channels_last(parameter.data)
+        if parameter.dim() in LAST:
+            parameter.data = parameter.data.contiguous(memory_format=LAST[parameter.dim()])
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
         if tensor.is_floating_point() and not tensor.isfinite().all():  # feature maps would not show it
             raise ValueError(f"{name} is not finite in {precision}; take another precision")

@@ -237,7 +237,10 @@ class _Shard:
         gates = values["gate"]
         values["shuffled"] = gates[:, self.plan.sampled.to(self.device)]
         for source, rows in values.items():
-            finite = rows.isfinite().all(1)  # of random weights some may not be
+            if not source.startswith("random"):  # of which some may not be finite
+                self._accumulate(z, source, items, rows)
+                continue
+            finite = rows.isfinite().all(1)
             kept = [item for item, good in zip(items, finite.tolist()) if good]
             if kept:
                 self._accumulate(z, source, kept, _chosen(rows, finite))
