@@ -210,10 +210,11 @@ def _search(module: nn.Module, example: torch.Tensor, spatial: bool = False) -> 
     return search
 
 
-def blocks_of(module: nn.Module, example: torch.Tensor, spatial: bool = False) -> list[AttentionBlock]:
-    """``find_blocks``, kept until a part of the network is replaced."""
+def blocks_of(module: nn.Module, example: torch.Tensor, spatial: bool = False, parts: list[nn.Module] | None = None,
+              ) -> list[AttentionBlock]:
+    """``find_blocks``, kept until a part of the network is replaced; ``parts`` where they are known already."""
     module = eager(module)
-    signature = spatial, *map(id, parts_of(module))
+    signature = spatial, *map(id, parts_of(module) if parts is None else parts)
     known = _found.get(module)
     if known is None or known[0] != signature:
         known = _found[module] = (signature, find_blocks(module, example, spatial=spatial))

@@ -55,6 +55,7 @@ class Hooks:
 
     def __init__(self, module: nn.Module, shared: bool = True):
         self.module = module
+        self.parts: list[nn.Module] | None = None  # all of them, where they have been looked for already
         self.elsewhere = False  # whether a hooked part was run by another thread
         self._handles: list = []
         self._multiplied: dict[str, dict[int, list[Callable]]] = {}
@@ -263,7 +264,7 @@ def hooked(module: nn.Module, wait: float | None = None, first: bool = False) ->
         raise ModelBusy(f"The model has been busy with other work for {wait:g} seconds; try again in a moment.")
     hooks = Hooks(module)
     try:
-        with inspected(module, first):
+        with inspected(module, first) as hooks.parts:
             yield hooks
     finally:
         hooks.remove()

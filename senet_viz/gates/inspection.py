@@ -219,7 +219,7 @@ def inspect(
 
     with hooked(module, wait) as hooks, torch.no_grad():
         blocks = (model.blocks if not isinstance(model, nn.Module) and not spatial
-                  else blocks_of(module, batch[:1], spatial))
+                  else blocks_of(module, batch[:1], spatial, hooks.parts))
         names = {key: block for block in blocks for key in (block.name, block.label)}
         layers, features = _points(layers, module, names), _points(features, module, names)
         turned = _turned_signals(module, batch[:1], [*layers, *features]) if batch.dim() == 3 else set()

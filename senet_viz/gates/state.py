@@ -53,10 +53,10 @@ def part_at(module: nn.Module, path: str) -> nn.Module:
 
 
 @contextmanager
-def inspected(module: nn.Module, first: bool = False) -> Iterator[None]:
+def inspected(module: nn.Module, first: bool = False) -> Iterator[list[nn.Module]]:
     """Evaluation mode without compiled code, gradient checkpoints or inference mode; then everything as it was.
 
-    Restored are the training flags, the gradient mode and the buffers.
+    Restored are the training flags, the gradient mode and the buffers. Gives the network's parts.
 
     Args:
         module: the network.
@@ -73,7 +73,7 @@ def inspected(module: nn.Module, first: bool = False) -> Iterator[None]:
                 part.training = False
             for part in compiled:  # what nn.Module.compile() left: code from before the hooks
                 part._compiled_call_impl = None
-            yield
+            yield parts
         finally:
             for part in training:
                 part.training = True
