@@ -57,14 +57,6 @@ def browser():
 
 
 @contextmanager
-def running(log: Path, *arguments: str, **environment: str):
-    """The address of the app, as the README starts it."""
-    with serving(log, lambda port: ["streamlit", "run", "app.py", "--server.port", port, "--server.fileWatcherType",
-                                    "none", "--", *arguments], ROOT, **environment) as address:
-        yield address
-
-
-@contextmanager
 def serving(log: Path, command: Callable[[str], list[str]], folder: Path, **environment: str):
     """The address of what is started from a folder: a module, on the port that it is given, with its arguments."""
     with socket.socket() as probe:
@@ -115,7 +107,13 @@ def operated(tmp_path_factory):
     collect(sv.load("demo/se_resnet50_slim", device="cpu"),
             Pictures(content.__getitem__, [0, 0, 1, 1], ["left", "right"]), runs / "tiny",
             Settings(batch_size=4, shard_size=4), workers=0, progress=False)
-    with hub.running(folder) as models, running(folder / "log", "--statistics", str(runs), TMPDIR=str(temporary),
+
+    def command(port: str) -> list[str]:
+        """As the README starts the app."""
+        return ["streamlit", "run", "app.py", "--server.port", port, "--server.fileWatcherType", "none", "--",
+                "--statistics", str(runs)]
+
+    with hub.running(folder) as models, serving(folder / "log", command, ROOT, TMPDIR=str(temporary),
                                                 **models.environment) as address:
         yield Operated(address, models, temporary)
     assert not list(temporary.glob("senet_viz_*"))
