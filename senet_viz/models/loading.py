@@ -234,7 +234,7 @@ def _classes_of(checkpoint: Checkpoint, build: Callable[..., Model], name: str) 
 def _from_metadata(path: Path, checkpoint: Checkpoint, num_classes: int | None = None, random: bool = False) -> Model:
     """The network that a checkpoint written by ``python -m senet_viz train`` describes.
 
-    Its weights are random, or whatever lies in memory, for those of the checkpoint to take their place.
+    With ``random`` its weights are drawn; else they are what lies in memory, until the caller loads the checkpoint's.
     """
     metadata = checkpoint.metadata
     try:
