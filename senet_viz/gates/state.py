@@ -15,8 +15,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 SMALL = 2**16  # values of a buffer that is copied each time
 
-# which buffers, by their order, a forward changes in evaluation mode too (counters, means): known after the first one
-_changing: "weakref.WeakKeyDictionary[nn.Module, set[int]]" = weakref.WeakKeyDictionary()
+# which buffers, by their part's number and their name, a forward changes in evaluation mode too (counters, means): this
+# is known after the first one
+_changing: "weakref.WeakKeyDictionary[nn.Module, set[tuple[int, str]]]" = weakref.WeakKeyDictionary()
 
 
 def parts_of(module: nn.Module) -> list[nn.Module]:
@@ -62,31 +63,81 @@ def inspected(module: nn.Module, first: bool = False) -> Iterator[list[nn.Module
         module: the network.
         first: whether it may be the first forward of this network, from which it is not known yet which buffers change.
     """
-    parts = parts_of(module)
-    training = [part for part in parts if part.training]
-    compiled = {part: part._compiled_call_impl for part in parts if part._compiled_call_impl is not None}
+    state = _State(module, first)
     grad = torch.is_grad_enabled()
-    with (torch.compiler.set_stance("force_eager") if _compiled(parts) else nullcontext(), _without_checkpoints(),
-          _buffers_kept(module, parts, first), torch.inference_mode(False), torch.set_grad_enabled(grad)):
+    with (torch.compiler.set_stance("force_eager") if state.compiled else nullcontext(), _without_checkpoints(),
+          torch.inference_mode(False), torch.set_grad_enabled(grad)):
         try:
-            for part in training:
+            for part in state.training:
                 part.training = False
-            for part in compiled:  # what nn.Module.compile() left: code from before the hooks
+            for part in state.calls:  # what nn.Module.compile() left: code from before the hooks
                 part._compiled_call_impl = None
-            yield parts
+            yield state.parts
         finally:
-            for part in training:
+            for part in state.training:
                 part.training = True
-            for part, call in compiled.items():
+            for part, call in state.calls.items():
                 part._compiled_call_impl = call
+            state.restore_buffers()
 
 
-def _compiled(parts: list[nn.Module]) -> bool:
-    """Whether ``torch.compile`` stands around one of them, or in the place of its, or its class's, ``forward``."""
-    kinds: set[type] = {type(part) for part in parts}
-    return (any("_orig_mod" in part._modules for part in parts if part._modules)
-            or any(_is_compiled(part.__dict__["forward"]) for part in parts if "forward" in part.__dict__)
-            or any(map(_has_compiled_forward, kinds)))
+class _State:
+    """What is restored of a network, found in one walk: after a forward each part has to come from memory again.
+
+    Attributes:
+        parts: all of them.
+        training: those in training mode.
+        calls: those that ``nn.Module.compile()`` was called of, with what that made.
+        compiled: whether ``torch.compile`` stands around one, or in the place of its, or its class's, ``forward``.
+    """
+
+    def __init__(self, module: nn.Module, first: bool):
+        first = first or module not in _changing
+        self.parts: list[nn.Module] = []
+        self.training: list[nn.Module] = []
+        self.calls: dict[nn.Module, Any] = {}
+        self.compiled = False
+        self._changing = _changing.setdefault(module, set())
+        self._buffers: list[tuple[tuple[int, str], nn.Module, torch.Tensor, int, torch.Tensor | None]] = []
+        kinds: set[type] = set()
+        for number, part in enumerate(_parts(module)):
+            self.parts.append(part)
+            kinds.add(type(part))
+            if part.training:
+                self.training.append(part)
+            if part._compiled_call_impl is not None:
+                self.calls[part] = part._compiled_call_impl
+            if (part._modules and "_orig_mod" in part._modules) or (
+                    "forward" in part.__dict__ and _is_compiled(part.__dict__["forward"])):
+                self.compiled = True
+            if part._buffers:
+                # those of batch normalisation are most, and change in training mode only
+                usual = isinstance(part, _BatchNorm)
+                if first or self._changing or not usual:
+                    self._keep_buffers(number, part, first, usual)
+        self.compiled = self.compiled or any(map(_has_compiled_forward, kinds))
+
+    def _keep_buffers(self, number: int, part: nn.Module, first: bool, usual: bool) -> None:
+        for name, buffer in part._buffers.items():
+            if buffer is not None and not buffer.is_inference():
+                key = number, name
+                copied = first or key in self._changing or (  # others may change for some inputs only
+                    not usual and buffer.numel() <= SMALL)
+                self._buffers.append((key, part, buffer, buffer._version, buffer.detach().clone() if copied else None))
+
+    def restore_buffers(self) -> None:
+        """Those that were replaced or written to, as far as there is a copy; and know them from then on."""
+        for key, part, buffer, version, copy in self._buffers:
+            name, held = key[1], part._buffers
+            now = held[name] if name in held else None  # noqa: SIM401  # a script's buffers have no ``get``
+            if now is not buffer and (now is None or now.shape == buffer.shape):  # else a table, grown with the input
+                setattr(part, name, buffer)
+                self._changing.add(key)
+            if buffer._version != version:
+                self._changing.add(key)
+                if copy is not None:
+                    with torch.no_grad():
+                        buffer.copy_(copy)
 
 
 def _is_compiled(forward: object) -> bool:
@@ -96,30 +147,6 @@ def _is_compiled(forward: object) -> bool:
 @lru_cache(maxsize=1000)
 def _has_compiled_forward(kind: type) -> bool:
     return _is_compiled(getattr_static(kind, "forward", None))  # a script's class has none that can be asked for
-
-
-@contextmanager
-def _buffers_kept(module: nn.Module, parts: list[nn.Module], first: bool) -> Iterator[None]:
-    first = first or module not in _changing
-    changing = _changing.setdefault(module, set())
-    buffers = [(part, held, name, buffer, buffer._version)
-               for part in parts if (held := part._buffers) for name, buffer in held.items()
-               if buffer is not None and not buffer.is_inference()]
-    # those of batch normalisation are most, and change in training mode only; others may change for some inputs only
-    copies = {i: buffer.detach().clone() for i, (owner, _, _, buffer, _) in enumerate(buffers)
-              if first or i in changing or (not isinstance(owner, _BatchNorm) and buffer.numel() <= SMALL)}
-    try:
-        yield
-    finally:
-        for i, (owner, held, name, buffer, version) in enumerate(buffers):
-            now = held[name] if name in held else None  # noqa: SIM401  # a script's buffers have no ``get``
-            if now is not buffer and (now is None or now.shape == buffer.shape):  # else a table, grown with the input
-                setattr(owner, name, buffer)
-            if buffer._version != version:
-                changing.add(i)
-                if i in copies:
-                    with torch.no_grad():
-                        buffer.copy_(copies[i])
 
 
 # A checkpoint runs its part again in the backward: without the hooks, and when the network is in training mode again.
