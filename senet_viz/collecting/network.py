@@ -66,17 +66,22 @@ class GateNetwork:
             hooks.before(layer, _kept(self.units[name], block, lambda given: given.flatten(1)))
 
     def _forward(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        for seen in (*self.gates.values(), *self.squeezed.values(), *self.units.values()):
-            seen.clear()
+        self._clear()  # what a forward that failed has left
         returned = self.module(batch)
         try:
             logits = logits_of(returned, len(batch), self.output).float()
         except ValueError:  # of a segmentation, or a backbone, whose gates are to be had all the same
             logits = batch.new_empty(len(batch), 0).float()
         means = [self.squeezed[b.name] for b in self.blocks]
-        return (logits, torch.cat([gate for b in self.blocks for gate in self.gates[b.name]], 1).float(),
-                torch.cat([sum(others, first) for first, *others in means], 1).float(),
-                torch.cat([logits[:, :0], *(units[-1] for units in self.units.values())], 1).float())
+        found = (logits, torch.cat([gate for b in self.blocks for gate in self.gates[b.name]], 1).float(),
+                 torch.cat([sum(others, first) for first, *others in means], 1).float(),
+                 torch.cat([logits[:, :0], *(units[-1] for units in self.units.values())], 1).float())
+        self._clear()  # compiled, the next forward would otherwise begin with full lists, and be compiled once more
+        return found
+
+    def _clear(self) -> None:
+        for seen in (*self.gates.values(), *self.squeezed.values(), *self.units.values()):
+            seen.clear()
 
     @torch.inference_mode()
     def __call__(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
