@@ -95,11 +95,12 @@ def test_library(programs, elsewhere, environment):
     assert found["classes"] == dict.fromkeys(names, True)
 
 
-@pytest.mark.parametrize("command", [["python", "-m", "senet_viz"], ["senet-viz"]], ids=["module", "script"])
-def test_command_line(programs, elsewhere, environment, command):
-    said = checked(programs / command[0], *command[1:], "inspect", "demo/se_resnet50_slim", "photo.jpg",
-                   "--device", "cpu", cwd=elsewhere, env=environment)
+def test_command_line(programs, elsewhere, environment):
+    said = checked(programs / "senet-viz", "inspect", "demo/se_resnet50_slim", "photo.jpg", "--device", "cpu",
+                   cwd=elsewhere, env=environment)
     assert "SE_5_3" in said
+    said = checked(programs / "python", "-m", "senet_viz", "models", cwd=elsewhere, env=environment)
+    assert "demo/se_resnet50_slim" in said
 
 
 def test_files(wheel):
