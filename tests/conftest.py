@@ -11,23 +11,17 @@ import torch
 from tests.sharing import altered
 
 ROOT = Path(__file__).resolve().parents[1]
-BROWSER = "tests/browser/"
 
 
 def pytest_collection_modifyitems(items):
-    """A browser's tests first: they wait much, and whoever has run them helps with the others."""
-    items.sort(key=lambda item: not item.nodeid.startswith(BROWSER))
-
-
-def pytest_xdist_make_scheduler(config, log):
-    """File by file, but all of a browser's in one process: one server, and one browser that knows the app's scripts."""
-    from xdist.scheduler import LoadFileScheduling
-
-    class Scheduling(LoadFileScheduling):
-        def _split_scope(self, nodeid):
-            file = super()._split_scope(nodeid)
-            return BROWSER if file.startswith(BROWSER) else file
-    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
+    """Files of a browser's tests, which wait much, among others, which compute; none at the end, where they would be
+    waited for."""
+    files: dict[bool, dict[Path, list]] = {True: {}, False: {}}
+    for item in items:
+        files[item.get_closest_marker("browser") is not None].setdefault(item.path, []).append(item)
+    places = [(number / len(group) * (0.8 if browser else 1), its) for browser, group in files.items()
+              for number, its in enumerate(group.values())]
+    items[:] = [item for _, its in sorted(places, key=lambda place: place[0]) for item in its]
 
 
 def pytest_collection_finish():

@@ -172,7 +172,7 @@ class Tab:
         while calm < 3:
             calm = calm + 1 if self.page.evaluate(CALM) else 0
             assert time.monotonic() < deadline, "the page did not come to rest"
-            self.page.wait_for_timeout(150)
+            self.page.wait_for_timeout(100)
         return self
 
     def until(self, condition: str, argument=None) -> "Tab":
