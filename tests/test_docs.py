@@ -297,8 +297,8 @@ def test_speed():
             if line.startswith("| ") and line.count("|") == 4}
     cams, collect, sweep, what_if, directions = ((RESULTS / f"{name}_cpu.md").read_text(encoding="utf-8") for name in (
         "cam_speed", "collect_speed", "sweep_speed", "what_if_speed", "dimension_speed"))
-    for ratio in ("sv.record / bare forward", "sv.record, embedded / bare forward, embedded", "sv.inspect / torch-cam",
-                  "Captum / sv.inspect",
+    for ratio in ("sv.record / bare forward", "sv.record, embedded / bare forward, embedded",
+                  "hooks by hand, embedded / bare forward, embedded", "sv.inspect / torch-cam", "Captum / sv.inspect",
                   "pytorch-grad-cam / sv.inspect"):
         assert f"| {ratio} | {told[ratio]} |" in cams
 
