@@ -1,9 +1,7 @@
 """Grad-CAM arithmetic (Selvaraju et al., https://arxiv.org/abs/1610.02391, Sec. 3)."""
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
-from torch.overrides import TorchFunctionMode
 
 # device → of up to how many pictures several backwards are faster at once than one after the other; a processor has its
 # share of work with some pictures, and then only waits for more memory
@@ -40,7 +38,8 @@ def channel_weights(
         raise RuntimeError("what is to be explained does not depend on any of the maps asked for")
     found = None
     kinds = {(total.device.type, total.dtype) for total in totals}
-    if len(kinds) == 1 and at_once(len(totals), max(map(len, maps)), totals[0].device):
+    if 1 < len(totals) <= MOST_TOGETHER and len(kinds) == 1 and (
+            max(map(len, maps)) <= TOGETHER.get(totals[0].device.type, 0)):
         found = _together(totals, maps)
     if found is None:
         found = _in_turn(totals, maps, retain_graph)
@@ -49,41 +48,6 @@ def channel_weights(
         raise RuntimeError(f"the logits do not depend on map {[gradient is None for gradient in found].index(True)} of "
                            f"those asked for")
     return weights
-
-
-def at_once(scores: int, pictures: int, device: torch.device) -> bool:
-    """Whether one backward is to serve several scores."""
-    return 1 < scores <= MOST_TOGETHER and pictures <= TOGETHER.get(device.type, 0)
-
-
-class NormsAsScales(TorchFunctionMode):
-    """Inside, batch normalisation by fixed statistics is differentiated as the scale that it is, whatever gives it.
-
-    torch's own backward serves the weights as well, and of several scores at once copies the map for each of them,
-    which was a tenth of the time. What a forward gives is as without it, to the digit.
-    """
-
-    def __torch_function__(self, func, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if func is F.batch_norm and torch.is_grad_enabled() and not kwargs["training"] and args[0].requires_grad:
-            x, _, variance = args  # as F.batch_norm hands on what it was given in any way
-            with torch.no_grad():
-                scale = (variance + kwargs["eps"]).rsqrt()
-                scale = scale if kwargs["weight"] is None else scale * kwargs["weight"]
-            return _Scaled.apply(x, scale[(..., *[None] * (x.dim() - 2))], lambda: func(*args, **kwargs))
-        return func(*args, **kwargs)
-
-
-class _Scaled(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x, scale, normalised: Callable[[], torch.Tensor]):
-        ctx.save_for_backward(scale)
-        return normalised()
-
-    @staticmethod
-    def backward(ctx, gradient):
-        scale, = ctx.saved_tensors
-        return (gradient * scale).to(gradient.dtype), None, None
 
 
 def _in_turn(totals: list[torch.Tensor], maps: Sequence[torch.Tensor], retain_graph: bool

@@ -2,7 +2,7 @@
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from .blocks import AttentionBlock, batch_of, blocks_of, network_of, to_module
-from .cam import NormsAsScales, at_once, channel_weights, weighted_sum
+from .cam import channel_weights, weighted_sum
 from .edits import Edit, install
 from .hooks import Hooks, hooked, part_and_call
 from .points import keep_gate, on_branch, on_gate_map, on_output, on_shortcut, pieces
@@ -231,9 +231,7 @@ def inspect(
             keep_gate(hooks, block, recorder.kept.setdefault(block.name, []))
         for point in dict.fromkeys([*layers, *features]):
             recorder.watch(hooks, module, point, point in layers)
-        several = bool(layers) and at_once(_number_of(targets), len(batch), batch.device)
-        with NormsAsScales() if several else nullcontext():
-            returned = module(batch)
+        returned = module(batch)
         logits = None
         try:
             logits = logits_of(returned, len(batch), output)
@@ -269,14 +267,6 @@ def record(model, batch: torch.Tensor) -> View:
 def grad_cam(model, batch: torch.Tensor, targets, layers: Iterable[Point]) -> dict[Point, torch.Tensor]:
     """``inspect`` for Grad-CAM alone: layer → (N, T, *space), ReLU applied, not normalised."""
     return inspect(model, batch, targets, layers).cams
-
-
-def _number_of(targets) -> int:
-    """T, of what may be no targets: that is told where they are used."""
-    plain = listed(targets)
-    if not isinstance(plain, list):
-        return 1
-    return len(plain[0]) if plain and isinstance(plain[0], list) else len(plain)
 
 
 def _samples_of(batch: torch.Tensor) -> torch.Tensor:

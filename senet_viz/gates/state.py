@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from functools import lru_cache
 from inspect import getattr_static
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.utils.checkpoint
@@ -81,8 +81,19 @@ def inspected(module: nn.Module, first: bool = False) -> Iterator[list[nn.Module
             state.restore_buffers()
 
 
+class _Buffer(NamedTuple):
+    """A buffer before a forward: of a part, which is the network's so many-th, under a name; with a copy or without."""
+
+    number: int
+    part: nn.Module
+    name: str
+    value: torch.Tensor
+    version: int
+    copy: torch.Tensor | None
+
+
 class _State:
-    """What is restored of a network, found in one walk: after a forward each part has to come from memory again.
+    """What is restored of a network, found in one walk: a forward has driven its parts out of the processor's cache.
 
     Attributes:
         parts: all of them.
@@ -97,12 +108,13 @@ class _State:
         self.training: list[nn.Module] = []
         self.calls: dict[nn.Module, Any] = {}
         self.compiled = False
-        self._changing = _changing.setdefault(module, set())
-        self._buffers: list[tuple[tuple[int, str], nn.Module, torch.Tensor, int, torch.Tensor | None]] = []
+        self._known = _changing.setdefault(module, set())
+        self._buffers: list[_Buffer] = []
         kinds: set[type] = set()
         for number, part in enumerate(_parts(module)):
+            kind: type = type(part)
             self.parts.append(part)
-            kinds.add(type(part))
+            kinds.add(kind)
             if part.training:
                 self.training.append(part)
             if part._compiled_call_impl is not None:
@@ -110,38 +122,46 @@ class _State:
             if (part._modules and "_orig_mod" in part._modules) or (
                     "forward" in part.__dict__ and _is_compiled(part.__dict__["forward"])):
                 self.compiled = True
-            if part._buffers:
-                # those of batch normalisation are most, and change in training mode only
-                usual = isinstance(part, _BatchNorm)
-                if first or self._changing or not usual:
-                    self._keep_buffers(number, part, first, usual)
+            if part._buffers and (first or self._known or not _is_torchs_norm(kind)):
+                self._keep_buffers(number, part, first)
         self.compiled = self.compiled or any(map(_has_compiled_forward, kinds))
 
-    def _keep_buffers(self, number: int, part: nn.Module, first: bool, usual: bool) -> None:
+    def _keep_buffers(self, number: int, part: nn.Module, first: bool) -> None:
+        norm = isinstance(part, _BatchNorm)
         for name, buffer in part._buffers.items():
             if buffer is not None and not buffer.is_inference():
-                key = number, name
-                copied = first or key in self._changing or (  # others may change for some inputs only
-                    not usual and buffer.numel() <= SMALL)
-                self._buffers.append((key, part, buffer, buffer._version, buffer.detach().clone() if copied else None))
+                copied = first or (number, name) in self._known or (  # others may change for some inputs only
+                    not norm and buffer.numel() <= SMALL)
+                self._buffers.append(_Buffer(number, part, name, buffer, buffer._version,
+                                             buffer.detach().clone() if copied else None))
 
     def restore_buffers(self) -> None:
-        """Those that were replaced or written to, as far as there is a copy; and know them from then on."""
-        for key, part, buffer, version, copy in self._buffers:
-            name, held = key[1], part._buffers
+        """Those that were replaced, and those that were written to where there is a copy; next time there is one."""
+        for number, part, name, buffer, version, copy in self._buffers:
+            held = part._buffers
             now = held[name] if name in held else None  # noqa: SIM401  # a script's buffers have no ``get``
             if now is not buffer and (now is None or now.shape == buffer.shape):  # else a table, grown with the input
                 setattr(part, name, buffer)
-                self._changing.add(key)
+                self._known.add((number, name))
             if buffer._version != version:
-                self._changing.add(key)
-                if copy is not None:
+                self._known.add((number, name))
+                if copy is not None and copy.shape == buffer.shape:
                     with torch.no_grad():
                         buffer.copy_(copy)
 
 
 def _is_compiled(forward: object) -> bool:
     return hasattr(forward, "_torchdynamo_orig_callable")
+
+
+@lru_cache(maxsize=1000)
+def _is_torchs_norm(kind: type) -> bool:
+    """Whether it is a batch norm as torch has it.
+
+    Most buffers are of these, and change in training mode only: after the first look they are watched only where some
+    buffer is known to change.
+    """
+    return getattr_static(kind, "forward", None) in (_BatchNorm.forward, nn.SyncBatchNorm.forward)
 
 
 @lru_cache(maxsize=1000)

@@ -1,12 +1,10 @@
 """Grad-CAM's arithmetic on graphs whose gradients are known by hand."""
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import nn
 
 import senet_viz as sv
 from senet_viz.gates import cam
-from senet_viz.gates.cam import NormsAsScales, channel_weights, weighted_sum
+from senet_viz.gates.cam import channel_weights, weighted_sum
 
 N, C, K, H, W = 3, 4, 5, 2, 6
 
@@ -180,89 +178,3 @@ def test_a_network_together_and_in_turn(name, monkeypatch):
     monkeypatch.setattr(cam, "_in_turn", None)
     for layer, found in sv.grad_cam(model, batch, [3, 1, 4], ["layer1", "layer4"]).items():
         torch.testing.assert_close(found, expected[layer], rtol=1e-4, atol=1e-4 * float(expected[layer].max()))
-
-
-def lived(norm: nn.Module) -> nn.Module:
-    """With statistics and weights as after a training."""
-    for value in norm.state_dict().values():
-        if value.is_floating_point():
-            value.copy_(torch.rand(value.shape) + 0.1)
-    return norm
-
-
-NORMS = {
-    "signals": (nn.BatchNorm1d(C), (9,)), "vectors": (nn.BatchNorm1d(C), ()), "pictures": (nn.BatchNorm2d(C), (H, W)),
-    "volumes": (nn.BatchNorm3d(C), (H, W, 2)), "without weights": (nn.BatchNorm2d(C, affine=False), (H, W)),
-    "synchronised": (nn.SyncBatchNorm(C), (H, W)), "large ε": (nn.BatchNorm2d(C, eps=0.5), (H, W)),
-}
-
-
-@pytest.mark.parametrize("kind", NORMS)
-def test_a_norm_with_fixed_statistics_is_differentiated_as_its_scale(kind):
-    made, space = NORMS[kind]
-    norm, x, sent = lived(made).double().eval(), torch.rand(N, C, *space).double(), torch.rand(N, C, *space).double()
-    results = []
-    for way in (None, NormsAsScales()):
-        leaf = x.clone().requires_grad_()
-        if way is None:
-            output = norm(leaf)
-        else:
-            with way:
-                output = norm(leaf)
-            assert "Scaled" in output.grad_fn.name()
-        results.append((output.detach(), *torch.autograd.grad(output, leaf, sent)))
-    assert torch.equal(results[1][0], results[0][0])
-    torch.testing.assert_close(results[1][1], results[0][1])
-
-
-def test_norms_that_are_more_than_a_scale_are_left_alone():
-    x, mean, variance = torch.rand(N, C, H, W, requires_grad=True), torch.zeros(C), torch.ones(C)
-    with NormsAsScales():
-        of_the_batch = [F.batch_norm(x, None, None, training=True), F.batch_norm(x, mean, variance, training=True)]
-        without_graph = F.batch_norm(x.detach(), mean, variance, torch.ones(C, requires_grad=True))
-        with torch.no_grad():
-            assert not F.batch_norm(x, mean, variance).requires_grad
-    for output in (*of_the_batch, without_graph):
-        assert "Scaled" not in output.grad_fn.name()
-
-
-def test_a_norm_in_half_precision_gives_gradients_in_half_precision():
-    norm, x = lived(nn.BatchNorm2d(C)).eval(), torch.rand(N, C, H, W).bfloat16().requires_grad_()
-    with NormsAsScales():
-        output = norm(x)
-    gradient, = torch.autograd.grad(output.float().sum(), x)
-    assert output.dtype == gradient.dtype == torch.bfloat16
-    expected = norm.weight / (norm.running_var + norm.eps).sqrt()
-    torch.testing.assert_close(gradient.float(), expected[:, None, None].expand(x.shape), rtol=1e-2, atol=1e-2)
-
-
-def test_several_classes_of_one_picture_as_torch_differentiates_them(way):
-    """Gates, in-place functions and shortcuts around the norms, and hooks that count multiplications of gates."""
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.first, self.second = nn.Conv2d(3, C, 3), nn.Conv2d(C, C, 3, padding=1)
-            self.norm, self.other = lived(nn.BatchNorm2d(C)), lived(nn.BatchNorm2d(C))
-            self.fc = nn.Linear(C, K)
-
-        def forward(self, x):
-            x = self.norm(self.first(x)).relu_()
-            u = self.other(self.second(x)).mul_(1.5)
-            u = u * torch.sigmoid(u.mean((2, 3), keepdim=True))
-            return self.fc((u.add_(x)).relu_().mean((2, 3)))
-
-    net, picture = Net().eval(), torch.rand(1, 3, 12, 12)
-    view = sv.inspect(net, picture, [4, 0, 2], ["first", "norm", "second"])
-    assert len(view.blocks) == 1
-    for layer, part in (("first", net.first), ("norm", net.norm), ("second", net.second)):
-        maps = []
-
-        def keep(*args, maps=maps):
-            maps.append(args[2].detach().requires_grad_())
-            return maps[0].clone()
-
-        with part.register_forward_hook(keep):
-            logits = net(picture)
-        for t, k in enumerate((4, 0, 2)):
-            gradient, = torch.autograd.grad(logits[0, k], maps[0], retain_graph=True)
-            torch.testing.assert_close(view.weights[layer][0, t], gradient[0].mean((1, 2)))

@@ -119,13 +119,80 @@ def test_buffers_at_the_first_look_and_at_later_ones(pictures, unchanged, look, 
     assert net.part[3].seen == before
 
 
+class Adapting(nn.BatchNorm2d):
+    """Moves its mean with each batch of several pictures, in evaluation mode too."""
+
+    def __init__(self, channels, in_place):
+        super().__init__(channels)
+        self.in_place = in_place
+
+    def forward(self, x):
+        if len(x) > 1:
+            moved = self.running_mean.lerp(x.detach().mean((0, 2, 3)), 0.1)
+            if self.in_place:
+                self.running_mean.copy_(moved)
+            else:
+                self.running_mean = moved
+        return super().forward(x)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_norm_that_is_quiet_at_the_first_look(pictures, in_place):
+    """Without a copy what it writes in place stays once, and is known from then on; what it replaces comes back."""
+    net = Net()
+    net.part.append(Adapting(16, in_place))
+    record(net, pictures(1))
+    if in_place:
+        record(net, pictures(2))
+    mean = net.part[3].running_mean
+    before = mean.clone()
+    for _ in range(2):
+        record(net, pictures(2))
+    assert net.part[3].running_mean is mean and torch.equal(mean, before)
+
+
+@pytest.mark.parametrize("in_place", [False, True])
+def test_a_norm_that_another_part_moves(pictures, in_place):
+    class Moving(Net):
+        def forward(self, x):
+            norm = self.part[1]
+            if in_place:
+                norm.running_mean.add_(1)
+            else:
+                norm.running_mean = norm.running_mean + 1
+            return super().forward(x)
+
+    net = Moving()
+    mean = net.part[1].running_mean
+    for _ in range(3):
+        record(net, pictures(1))
+        assert net.part[1].running_mean is mean and mean.eq(0).all()
+
+
+def test_a_buffer_that_grows_in_place_keeps_its_size(pictures):
+    """As those of observers, which begin empty; the others come back all the same."""
+    class Observing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("least", torch.zeros(0))
+
+        def forward(self, x):
+            self.least.resize_(x.shape[1]).copy_(x.detach().amin((0, 2, 3)))
+            return x
+
+    net = Net()
+    net.part.extend([Observing(), Sums(WHEN["always"])])
+    record(net, pictures(2))
+    assert net.part[3].least.shape == (16,) and net.part[4].seen == 0
+
+
 @pytest.mark.parametrize("made", [torch.jit.script, lambda part: torch.jit.trace(part, torch.rand(1, 16, 8, 8))])
 def test_a_scripted_part_with_buffers(pictures, made):
     plain, net, batch = Net().eval(), Net().eval(), pictures(2)
     net.part = made(net.part)
-    view = record(net, batch)
-    assert torch.equal(view.gates["se"], record(plain, batch).gates["se"])
-    assert torch.equal(view.logits, record(plain, batch).logits)
+    for view in record(net, batch), record(net, batch):
+        assert torch.equal(view.gates["se"], record(plain, batch).gates["se"])
+        assert torch.equal(view.logits, record(plain, batch).logits)
 
 
 def compiled(where: str, backend) -> nn.Module:
