@@ -21,6 +21,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -422,7 +423,8 @@ def main() -> None:
     parser.add_argument("--walks", type=int, default=99, help="how many different ones, drawn with --seed; else all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="also write the Markdown here")
-    parser.add_argument("--log", type=Path, default=Path("visitors.log"), help="what the server says")
+    parser.add_argument("--log", type=Path, default=Path(tempfile.gettempdir(), "visitors.log"),
+                        help="what the server says")
     parser.add_argument("options", nargs="*", help="of the app, after --")
     args = parser.parse_args()
     said = asyncio.run(run(args, args.log))
