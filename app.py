@@ -80,6 +80,7 @@ def main() -> None:
         st.switch_page(pages.get(wanted, page), query_params=kept)
     from pages.parts.choices import arriving_at  # here, for these take seconds: neither start nor title waits for them
     from pages.parts.contents import contents
+    from pages.parts.first_chart import first_chart_first
     from pages.parts.keeping import GB, store
     from pages.parts.model import sidebar
 
@@ -93,7 +94,7 @@ def main() -> None:
         st.stop()
     st.session_state["loaded"] = loaded
     contents()
-    with arriving_at(page.title):
+    with arriving_at(page.title), first_chart_first(page.title):
         page.run()
 
 

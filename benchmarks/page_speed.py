@@ -44,6 +44,7 @@ CHANGES = {
 }
 CALM = """() => document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === 'notRunning'
     && !document.querySelector('[data-stale="true"], [data-testid="stSkeleton"], [data-testid="stSpinner"]')
+    && !document.querySelector('[class*="st-key-first_chart"]')
     && [...document.querySelectorAll('[data-testid="stPlotlyChart"]')].every(
         chart => chart.querySelector('.js-plotly-plot .main-svg'))"""
 # when the first chart was there, and when the last one came

@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import streamlit as st
 
+from pages.parts.first_chart import drawn
 from pages.parts.keeping import kept
 from senet_viz.experiments.picture_report import model_facts
 from senet_viz.reports.html import Section, report
@@ -90,6 +91,7 @@ def show(section: Section, key: str, *, about: str = "", on_select="ignore", tex
             width="content" if width else "stretch",
             alt=section.figure.layout.meta["alt"],
             config={"displaylogo": False, "toImageButtonOptions": image})
+        drawn(f"{key}_figure")
     if section.table is None and not section.script:
         return
     with st.container(horizontal=True):
