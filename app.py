@@ -78,7 +78,7 @@ def main() -> None:
             if not endless(value) and not (key == "page" and value in pages)}
     if len(kept) < len(st.query_params):
         st.switch_page(pages.get(wanted, page), query_params=kept)
-    from pages.parts.choices import arriving_at  # here, for these take seconds: neither start nor title waits for them
+    from pages.parts.choices import arrive  # here, for these take seconds: neither start nor title waits for them
     from pages.parts.contents import contents
     from pages.parts.first_chart import first_chart_first
     from pages.parts.keeping import GB, store
@@ -94,7 +94,8 @@ def main() -> None:
         st.stop()
     st.session_state["loaded"] = loaded
     contents()
-    with arriving_at(page.title), first_chart_first(page.title):
+    arrive(page.title)
+    with first_chart_first(page.title):
         page.run()
 
 

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -42,9 +43,16 @@ CHANGES = {
     "compare": ("", {}),
     "training": ("", {"training_block": ["SE_4_2", "SE_3_3", "SE_2_2", "SE_4_5", "SE_5_1"]}),
 }
+ABOUT = """Seconds of processor time of the server, its threads together, kB that it sent, and seconds from the start of
+a visit until its first and its last chart stand in a Chromium without a GPU on the same cores. *Warm visit* is
+somebody new, whose browser fetches 10 MB of scripts too; *visit again* is the same browser, which kept them. Aims are
+of the server.
+"""
+QUANTITIES = ("server, s", "sent, kB", "first chart, s", "last chart, s")
+AIMS, CHANGE = {"warm visit": "0.5", "visit again": "0.5", "rerun": "0.2"}, "0.1"  # seconds of the server
 CALM = """() => document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === 'notRunning'
     && !document.querySelector('[data-stale="true"], [data-testid="stSkeleton"], [data-testid="stSpinner"]')
-    && !document.querySelector('[class*="st-key-first_chart"]')
+    && !document.querySelector('.st-key-up_to_first_chart')
     && [...document.querySelectorAll('[data-testid="stPlotlyChart"]')].every(
         chart => chart.querySelector('.js-plotly-plot .main-svg'))"""
 # when the first chart was there, and when the last one came
@@ -163,10 +171,19 @@ def measure(browser: Browser, server: Server, name: str, repeats: int) -> dict[s
 
 
 def read(file: Path | None) -> dict[tuple[str, str], list[str]]:
-    """The rows of a table that this script wrote, by page and what was measured."""
+    """The numbers of a table that this script wrote, not those from before, by page and what was measured."""
     lines = [] if file is None else file.read_text().splitlines()
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")][2:]
-    return {(page, what): rest for page, what, *rest in cells}
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    titles, found = rows[0] if rows else [], rows[2:]
+    wanted = [index for index, title in enumerate(titles) if title.startswith(QUANTITIES) and "before" not in title]
+    return {(cells[0], cells[1]): [cells[index] for index in wanted] for cells in found}
+
+
+def row(page: str, what: str, numbers: list[str], before: list[str] | None) -> str:
+    """A line of the table; ``before`` is None in a table that has no such columns."""
+    cells = numbers if before is None else [
+        cell for pair in zip_longest(before, numbers, fillvalue="") for cell in pair]
+    return f"| {' | '.join([page, what, AIMS.get(what, CHANGE), *cells])} |"
 
 
 def main() -> None:
@@ -178,11 +195,11 @@ def main() -> None:
     parser.add_argument("--before", type=Path, help="a file that --out wrote: its numbers stand beside")
     args = parser.parse_args()
     before = read(args.before)
-    said = [f"Medians of {args.repeats} repeats. {platform.machine()}, {os.cpu_count()} cores; Python "
-            f"{platform.python_version()}, Streamlit {streamlit.__version__}, Plotly {plotly.__version__}.", "",
-            "| page | what | server, s |" + " before |" * bool(before) + " sent, kB |" + " before |" * bool(before)
-            + " first chart, s | last chart, s |",
-            "| --- | --- |" + " ---: |" * (6 if before else 4)]
+    titles = [title for name in QUANTITIES for title in ([f"{name} before", name] if before else [name])]
+    said = [ABOUT, f"Medians of {args.repeats} repeats: `python benchmarks/page_speed.py`.", "",
+            f"{platform.machine()}, {os.cpu_count()} cores; Python {platform.python_version()}, Streamlit "
+            f"{streamlit.__version__}, Plotly {plotly.__version__}.", "",
+            f"| page | what | aim | {' | '.join(titles)} |", "| --- | --- | ---: |" + " ---: |" * len(titles)]
     print("\n".join(said), flush=True)
     server = Server(Path(os.environ.get("TMPDIR", "/tmp")) / "page_speed.log")
     try:
@@ -192,10 +209,9 @@ def main() -> None:
                 "--no-sandbox", "--disable-gpu", "--disable-background-networking"])
             for page in args.pages:
                 for what, (cost, sent, *charts) in measure(browser, server, page, args.repeats).items():
-                    old = before.get((page, what), ["", ""])
-                    cells = [page, what, f"{cost:.2f}", *old[:1][:bool(before)], f"{sent / 1000:,.0f}",
-                             *old[1:2][:bool(before)], *(f"{seconds:.1f}" for seconds in charts or ())]
-                    said.append(f"| {' | '.join(cells)} |")
+                    numbers = [f"{cost:.2f}", f"{sent / 1000:,.0f}", *(f"{seconds:.1f}" for seconds in charts)]
+                    numbers += [""] * (len(QUANTITIES) - len(numbers))
+                    said.append(row(page, what, numbers, before.get((page, what), []) if before else None))
                     print(said[-1], flush=True)
                 if args.out:
                     args.out.write_text("\n".join(said) + "\n")

@@ -4,7 +4,8 @@
 README.md.
 
 The app runs on 127.0.0.1. Visitors are websocket clients that speak Streamlit's protocol, not browsers: what is timed
-is the server, from a question to the end of its run. Each visitor takes a walk (a link, a photo of its own perhaps, two
+is the server, from a question to the end of its run. Like a browser they get a page up to its first chart first, and
+ask for all of it then: that is one answer. Each visitor takes a walk (a link, a photo of its own perhaps, two
 changes of a widget), lets a while pass before each question, leaves, and comes back as a new one with another walk.
 Every walk is taken alone beforehand. What it shows, texts, tables, figures and pictures, has to be the same in the
 crowd, byte for byte. Processor time and memory are read from /proc (Linux).
@@ -13,6 +14,7 @@ import argparse
 import asyncio
 import hashlib
 import io
+import json
 import os
 import platform
 import random
@@ -130,6 +132,7 @@ class Visitor:
     async def __aenter__(self) -> "Visitor":
         self.connection = await connect(f"ws://{self.address}/_stcore/stream", subprotocols=["streamlit"],
                                         origin=f"http://{self.address}", max_size=None, open_timeout=LONGEST,
+                                        user_agent_header="Mozilla/5.0 (like a browser)",
                                         ping_interval=None, compression=None)
         return self
 
@@ -146,7 +149,7 @@ class Visitor:
 
     async def ask(self, fragment: str = "") -> Answer:
         """Run the page, or a part of it, and read what comes."""
-        start, first, placed, wrong = time.perf_counter(), None, {}, []
+        start, first, placed, wrong, ended = time.perf_counter(), None, {}, [], None
         await self.connection.send(self._question(fragment).SerializeToString())
         while True:
             message = ForwardMsg.FromString(await asyncio.wait_for(self.connection.recv(), LONGEST))
@@ -159,11 +162,18 @@ class Visitor:
                 self._widget(element, message.delta.fragment_id)
                 if first is None and element.WhichOneof("type") == "plotly_chart":
                     first = time.perf_counter() - start
+                if "-first_chart_" in (component := element.bidi_component.id) and component not in self.states:
+                    ended = component
             elif kind == "script_finished":
                 if message.script_finished == ForwardMsg.FINISHED_WITH_COMPILE_ERROR:
                     wrong.append("a page does not compile")
-                if message.script_finished != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
+                if message.script_finished == ForwardMsg.FINISHED_EARLY_FOR_RERUN:
+                    continue
+                if ended is None:
                     break
+                self._state(ended).json_value = json.dumps({"stands": True})
+                await self.connection.send(self._question().SerializeToString())
+                placed, ended = {}, None
         shown = []
         for path in sorted(placed):
             element = placed[path]

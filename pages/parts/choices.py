@@ -1,6 +1,5 @@
 """What is chosen on one page holds on the others, though Streamlit forgets a widget when its page is left."""
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import streamlit as st
@@ -9,13 +8,10 @@ import senet_viz as sv
 from senet_viz.reports.text import plain
 
 
-@contextmanager
-def arriving_at(page: str) -> Iterator[None]:
-    """Around the run of a page: whether its visitor comes from another one."""
-    st.session_state["arriving"] = st.session_state.get("page") != page
-    st.session_state["page"] = page
-    yield
-    st.session_state["arriving"] = False
+def arrive(page: str) -> None:
+    """At the beginning of a run of a page: whoever comes from another one takes along what was chosen there."""
+    if st.session_state.get("page") != page:
+        st.session_state.update(page=page, recalled=set())
 
 
 def one_of(label: str, options: Sequence[Any], *, default: Any = None, **more: Any) -> Any:
@@ -36,8 +32,10 @@ def recall(key: str, subject: str, offered: Collection[Any] | None = None) -> No
         offered: what can be chosen there; anything else is not recalled.
     """
     chosen = st.session_state.setdefault("choices", {})
-    # of the page that was left, widgets may still have their values here, though not on the screen
-    if (key in st.session_state and not st.session_state.get("arriving")) or key in st.query_params:
+    recalled = st.session_state.setdefault("recalled", set())
+    drawn = key in recalled  # before it is, it may still have a value of when its page was left
+    recalled.add(key)
+    if (key in st.session_state and drawn) or key in st.query_params:
         return
     if subject in chosen and (offered is None or chosen[subject] in offered):
         st.session_state[key] = chosen[subject]

@@ -91,7 +91,7 @@ def show(section: Section, key: str, *, about: str = "", on_select="ignore", tex
             width="content" if width else "stretch",
             alt=section.figure.layout.meta["alt"],
             config={"displaylogo": False, "toImageButtonOptions": image})
-        drawn(f"{key}_figure")
+        drawn()
     if section.table is None and not section.script:
         return
     with st.container(horizontal=True):

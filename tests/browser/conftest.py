@@ -246,7 +246,7 @@ class Tab:
 
 CALM = """() => document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === 'notRunning'
     && !document.querySelector('[data-stale="true"], [data-testid="stSkeleton"], [data-testid="stSpinner"]')
-    && !document.querySelector('[class*="st-key-first_chart"]')
+    && !document.querySelector('.st-key-up_to_first_chart')
     && [...document.querySelectorAll('[data-testid="stPlotlyChart"]')].every(
         chart => chart.querySelector('.js-plotly-plot .main-svg'))"""
 TRACES = """graph => {
