@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from itertools import zip_longest
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.request import urlopen
 
 import plotly
@@ -46,8 +47,9 @@ CHANGES = {
 ABOUT = """Seconds of processor time of the server, its threads together, kB that it sent, and seconds from the start of
 a visit until its first and its last chart stand in a Chromium without a GPU on the same cores. *Warm visit* is
 somebody new, whose browser fetches 10 MB of scripts too; *visit again* is the same browser, which kept them. Aims are
-of the server.
+of the server. No page can be faster than one of Streamlit with one chart of three points, the last.
 """
+ONE_CHART = "*Streamlit, one chart*"
 QUANTITIES = ("server, s", "sent, kB", "first chart, s", "last chart, s")
 AIMS, CHANGE = {"warm visit": "0.5", "visit again": "0.5", "rerun": "0.2"}, "0.1"  # seconds of the server
 CALM = """() => document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === 'notRunning'
@@ -66,18 +68,18 @@ setInterval(() => {
 
 
 class Server:
-    """The app in a process of its own."""
+    """An app in a process of its own, by default this one."""
 
-    def __init__(self, log: Path):
+    def __init__(self, log: Path, app: Path = ROOT / "app.py"):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         self.address = f"http://127.0.0.1:{port}"
         with log.open("w") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port), "--server.address",
+                [sys.executable, "-m", "streamlit", "run", app.name, "--server.port", str(port), "--server.address",
                  "127.0.0.1", "--server.headless", "true", "--server.fileWatcherType", "none"],
-                cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
+                cwd=app.parent, stdout=output, stderr=subprocess.STDOUT)
         deadline = time.monotonic() + 180
         while True:
             try:
@@ -148,8 +150,8 @@ class Visit:
 
 def measure(browser: Browser, server: Server, name: str, repeats: int) -> dict[str, tuple]:
     """What was measured of a page → medians: seconds of the server, bytes sent, of a visit also of the charts."""
-    query, changes = CHANGES[name]
-    address = f"{'' if name == 'explore' else name}{query}"
+    query, changes = CHANGES.get(name, ("", {}))
+    address = f"{'' if name in ('explore', ONE_CHART) else name}{query}"
     rows: dict[str, list[tuple]] = {}
     for repeat in range(-1, repeats):
         context = browser.new_context(viewport={"width": 1440, "height": 1200})
@@ -161,13 +163,26 @@ def measure(browser: Browser, server: Server, name: str, repeats: int) -> dict[s
         for key, values in changes.items():
             value = values if isinstance(values, int) else values[repeat % len(values)]
             rows.setdefault(key, []).append(visit.change(key, value))
-        rows.setdefault("rerun", []).append(visit.rerun())
+        if name != ONE_CHART:
+            rows.setdefault("rerun", []).append(visit.rerun())
         visit.close()
         again = Visit(server, address, context)
         rows.setdefault("visit again", []).append((again.cost, again.sent, again.first, again.last))
         again.close()
         context.close()
     return {what: tuple(map(statistics.median, zip(*found))) for what, found in rows.items()}
+
+
+def measure_streamlit(browser: Browser, repeats: int) -> dict[str, tuple]:
+    """The same visits of a page of one chart with three points: what no page can be faster than."""
+    with TemporaryDirectory() as folder:
+        app = Path(folder) / "one_chart.py"
+        app.write_text("import streamlit as st\nst.plotly_chart({'data': [{'y': [1, 3, 2]}]})\n")
+        server = Server(Path(folder) / "log", app)
+        try:
+            return measure(browser, server, ONE_CHART, repeats)
+        finally:
+            server.stop()
 
 
 def read(file: Path | None) -> dict[tuple[str, str], list[str]]:
@@ -207,8 +222,10 @@ def main() -> None:
             path = os.environ.get("SENET_VIZ_CHROMIUM") or shutil.which("chromium")
             browser = playwright.chromium.launch(executable_path=path, args=[
                 "--no-sandbox", "--disable-gpu", "--disable-background-networking"])
-            for page in args.pages:
-                for what, (cost, sent, *charts) in measure(browser, server, page, args.repeats).items():
+            for page in [*args.pages, ONE_CHART]:
+                found = measure_streamlit(browser, args.repeats) if page == ONE_CHART else measure(
+                    browser, server, page, args.repeats)
+                for what, (cost, sent, *charts) in found.items():
                     numbers = [f"{cost:.2f}", f"{sent / 1000:,.0f}", *(f"{seconds:.1f}" for seconds in charts)]
                     numbers += [""] * (len(QUANTITIES) - len(numbers))
                     said.append(row(page, what, numbers, before.get((page, what), []) if before else None))
