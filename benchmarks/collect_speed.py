@@ -34,6 +34,7 @@ from senet_viz.data.datasets import open_pictures
 from senet_viz.models import choose_device
 
 ROOT = Path(__file__).resolve().parents[1]
+ROUND = 8  # batches that are timed together: some are added up together
 SPEEDS = ["fp32", "fp32 compiled", "bf16", "bf16 compiled"]
 
 
@@ -59,14 +60,16 @@ def by_hand(model: sv.Model, folder: Path, rates: list[float], workers: int, siz
 
 
 def ours(plan: Plan, rates: list[float], workers: int, skip: int) -> None:
-    """Appends the pictures per second of the engine after the batches that are skipped; a shard is two."""
+    """Appends the pictures per second of the engine after the shards that hold the batches that are skipped."""
     results = Collector(plan, workers).results(range(plan.shards))
-    for _ in range(skip // 2):
+    settings = plan.settings
+    skipped = -(-skip * settings.batch_size // settings.shard_size)
+    for _ in range(skipped):
         next(results)
     start = time.perf_counter()
     for _ in results:
         pass
-    rates.append((plan.count - skip // 2 * plan.settings.shard_size) / (time.perf_counter() - start))
+    rates.append((plan.count - skipped * settings.shard_size) / (time.perf_counter() - start))
 
 
 def decoded(plan: Plan, bare: list[float], collecting: list[float], batches: int) -> None:
@@ -77,22 +80,30 @@ def decoded(plan: Plan, bare: list[float], collecting: list[float], batches: int
     worker, reading = Collector(plan, 0), Reading(plan)  # before the other, because it resets the compiler
     run = torch.compile(silent.module, options={"freezing": True}) if settings.compiled else silent.module
     read = Batch([reading[index] for index in range(settings.batch_size)])
-    batch = read.images[0].to(plan.device, silent.dtype, memory_format=torch.channels_last)
+    if plan.device.type == "cuda":
+        read = read.pin_memory()  # as the data loader does
+    batch = worker.images(read)[0].to(silent.dtype, memory_format=torch.channels_last)
     shard = shards._Shard(plan, 0, worker.accumulator)
 
     def forward() -> None:
         with torch.inference_mode():
             run(batch)
 
-    for function in (forward, lambda: worker.look(read, shard)):
+    def recorded() -> None:
+        worker.look(read, shard)
+
+    for function in (forward, recorded):
         function()
-    for _ in range(batches):  # in turn, so that a machine that slows down slows both
-        for function, rates in ((forward, bare), (lambda: worker.look(read, shard), collecting)):
+    shard.settle()
+    for _ in range(-(-batches // ROUND)):  # in turn, so that a machine that slows down slows both
+        for function, rates in ((forward, bare), (recorded, collecting)):
             synchronise(plan.device)
             start = time.perf_counter()
-            function()
+            for _ in range(ROUND):
+                function()
+            shard.settle()  # what of the round has not been added up yet
             synchronise(plan.device)
-            rates.append(settings.batch_size / (time.perf_counter() - start))
+            rates.append(ROUND * settings.batch_size / (time.perf_counter() - start))
 
 
 def synchronise(device: torch.device) -> None:
@@ -121,6 +132,7 @@ def main() -> None:
     parser.add_argument("--speeds", nargs="+", choices=SPEEDS, default=SPEEDS)
     parser.add_argument("--skip", type=int, default=2, help="batches before time is taken, an even number: with many "
                                                             "workers, those that were decoded meanwhile")
+    parser.add_argument("--shard", type=int, help="pictures in a shard: two batches, unless said")
     parser.add_argument("--copies", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2, help="processes that decode")
@@ -133,7 +145,8 @@ def main() -> None:
     model = sv.Model(module, transform, [str(i) for i in range(1000)], name="timm/seresnet50 with random weights")
     threads = torch.get_num_threads()
     size = args.batch_size
-    speeds = {name: Settings(threads=threads, batch_size=size, shard_size=2 * size, precision=name.split()[0],
+    shard = args.shard or 2 * size
+    speeds = {name: Settings(threads=threads, batch_size=size, shard_size=shard, precision=name.split()[0],
                              compiled=name.endswith("compiled")) for name in args.speeds}
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch)

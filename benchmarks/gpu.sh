@@ -48,9 +48,10 @@ step tests 100 "$python" -m pytest -q -p no:cacheprovider tests/test_gpu.py && t
 step cam_speed 60 "$python" benchmarks/cam_speed.py --device cuda
 # as many batches are skipped as so many processes decode ahead
 step collect_speed 210 "$python" benchmarks/collect_speed.py "$photos" "$data" --device cuda --workers "$(nproc)" \
-    --batch-size 64 --skip $((2 * $(nproc) + 2)) --copies 300 --speeds fp32 bf16 "bf16 compiled" --repeats 1 \
-    --pictures 2000 10000 && keep collect_speed
-step dimension_speed 80 "$python" benchmarks/dimension_speed.py "$photos" "$data" --device cuda && keep dimension_speed
+    --batch-size 64 --shard 512 --skip $((2 * $(nproc) + 2)) --copies 300 --speeds fp32 bf16 "bf16 compiled" \
+    --repeats 1 --pictures 2000 10000 && keep collect_speed
+step dimension_speed 110 "$python" benchmarks/dimension_speed.py "$photos" "$data" --device cuda --repeats 2 &&
+    keep dimension_speed
 step sweep_speed 30 "$python" benchmarks/sweep_speed.py --device cuda && keep sweep_speed
 step what_if_speed 30 "$python" benchmarks/what_if_speed.py --device cuda && keep what_if_speed
 echo "all: $SECONDS s"

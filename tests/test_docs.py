@@ -332,6 +332,26 @@ def test_speed():
     assert one("each of seresnet50's 16 blocks") == measured(what_if, "blocks off / bare forward", 2)
 
 
+def test_speed_on_a_gpu():
+    """As the files of that machine have it."""
+    text = (ROOT / "docs" / "speed.md").read_text(encoding="utf-8").split("## On a GPU")[1]
+    collect, cams, sweep = ((RESULTS / f"{name}_cuda.md").read_text(encoding="utf-8")
+                            for name in ("collect_speed", "cam_speed", "sweep_speed"))
+    by_hand, decoded, _ = re.findall(r"(?:^\|.*\n)+", collect, re.M)
+    assert by_hand in text
+    told = re.search(r"reaches (\S+) of the bare forward in fp32 \(before: (\S+)\),\s+(\S+) in bf16 and\s+(\S+) when",
+                     text)
+    rows = {line.split("|")[1].strip(): line.split("|") for line in decoded.splitlines()}
+    ratios = [rows["fp32"][4], rows["fp32"][5], rows["bf16"][4], rows["bf16 compiled"][4]]
+    assert [*map(float, told.groups())] == [*map(float, ratios)]
+    ratios = re.findall(r"(\S+ / \S+) is (\d+\.\d+)", text)
+    assert len(ratios) == 3 and all(f"| {name} | {told} |" in cams for name, told in ratios)
+    for file, name, words in ((cams, "sv.record / bare forward", r"recording (\S+) times"),
+                              (sweep, "sweep / bare forward", r"takes (\S+) times the bare")):
+        assert f"| {name} | {re.search(words, text)[1]} |" in file
+
+
+
 def test_settings_of_the_embedded_runs():
     """The commands that made the embedded statistics and evaluations have the settings that their files tell of."""
     parser = command_line().parser()

@@ -169,7 +169,7 @@ class Evaluator(Worker):
         if len(batch.reads) == 1 and self.plan.deals:
             result.unreadable.append((batch.reads[0].index, ALONE["images"]))
             return
-        images = batch.images[0].to(self.device, non_blocking=True)
+        images = self.images(batch)[0]
         indices = np.array([read.index for read in batch.reads])
         targets = self.plan.targets[self.plan.labels[indices]]
         labels, left_out = torch.from_numpy(targets).to(self.device), self._without_donors(targets)

@@ -3,9 +3,12 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable
+from inspect import getattr_static
 
 import torch
+from timm.layers import BatchNormAct2d
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..gates.blocks import AttentionBlock
 from ..gates.hooks import Hooks
@@ -14,6 +17,7 @@ from ..gates.targets import logits_of
 from ..models.copies import copied
 
 LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the number of dimensions
+MIXED = (_BatchNorm.forward, BatchNormAct2d.forward)  # of norms that take maps of less precision than their weights
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -121,10 +125,19 @@ def _by_picture(block: AttentionBlock, rows: torch.Tensor) -> torch.Tensor:
 def private_copy(module: nn.Module, device: torch.device, precision: str) -> nn.Module:
     """A network like this one that nobody else uses: without gradients, on a device, channels last, in a precision.
 
+    Batch norms keep float32 in any, as they do under torch's autocast: rounded, they would be the larger half of what
+    makes a class's mean differ.
+
     Raises:
         ValueError: when a weight is not finite in that precision.
     """
-    module = copied(module).requires_grad_(False).to(device, PRECISIONS[precision])
+    module = copied(module).requires_grad_(False)
+    exact = [(part, part.state_dict()) for part in module.modules()
+             if getattr_static(type(part), "forward", None) in MIXED]
+    module = module.to(device, PRECISIONS[precision])
+    if device.type in ("cpu", "cuda"):
+        for part, state in exact:
+            part.float().load_state_dict(state)
     for parameter in module.parameters():
         if parameter.dim() in LAST:
             parameter.data = parameter.data.contiguous(memory_format=LAST[parameter.dim()])
@@ -132,6 +145,34 @@ def private_copy(module: nn.Module, device: torch.device, precision: str) -> nn.
         if tensor.is_floating_point() and not tensor.isfinite().all():  # feature maps would not show it
             raise ValueError(f"{name} is not finite in {precision}; take another precision")
     return module
+
+
+class SideStream:
+    """What is computed within it a GPU computes beside what it has been asked for since ``mark``, not after it.
+
+    On other devices nothing is different. At its end all that was asked for within it is done.
+    """
+
+    def __init__(self, device: torch.device):
+        self.cuda = device.type == "cuda"
+        if self.cuda:
+            self.stream, self.marked = torch.cuda.Stream(device, priority=-1), torch.cuda.Event()
+
+    def mark(self) -> None:
+        """What was asked for until here is done before what comes within."""
+        if self.cuda:
+            self.marked.record(torch.cuda.current_stream(self.stream.device))
+
+    def __enter__(self) -> None:
+        if self.cuda:
+            self.stream.wait_event(self.marked)
+            self._entered = torch.cuda.stream(self.stream)
+            self._entered.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        if self.cuda:
+            self._entered.__exit__(*error)
+            self.stream.synchronize()  # before memory that it reads is given to others
 
 
 def hardware(device: torch.device) -> str:

@@ -19,7 +19,7 @@ import safetensors
 import timm
 import torch
 import torchvision
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ..data.datasets import Pictures
 from ..data.images import UnreadableImage, blur, elsewhere, open_image, zoom, zoom_window
@@ -27,12 +27,14 @@ from ..data.properties import PROPERTIES, picture_properties
 from ..gates.blocks import eager
 from ..models import Model
 from ..models.identity import digest, weights_hash
+from .in_bytes import InBytes, in_bytes
 from .network import PRECISIONS, hardware
 
 LOOKS = {"zoom": zoom, "blur": lambda image, factor, centre: blur(image, factor), "elsewhere": elsewhere}
 MOST_THREADS = 1024
 AHEAD = 2  # batches that a thread decodes before they are needed
-FORMAT = 4  # raised when this program computes or writes anything differently
+CPU = torch.device("cpu")
+FORMAT = 5  # raised when this program computes or writes anything differently
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,11 @@ class Plan:
         return [indices[start:start + size] for start in range(0, len(indices), size)]
 
     @cached_property
+    def in_bytes(self) -> InBytes | None:
+        """How pictures travel to a GPU as bytes, to be normalised there; None where they do not."""
+        return None if self.device.type != "cuda" or self.model.reader else in_bytes(self.model.transform)
+
+    @cached_property
     def kept_whole(self) -> np.ndarray:
         """Whether a picture is in the sample that is looked at more closely, for all of the data set's: (n,) bool."""
         return np.zeros(len(self.pictures), dtype=bool)
@@ -159,6 +166,13 @@ class Worker:
             raise RuntimeError(f"the run computes on {plan.hardware}, this machine on {hardware(self.device)}: their "
                                f"results would differ in their last bits and are not mixed")
         torch.set_num_threads(plan.settings.threads)
+        self.finished = plan.in_bytes.finished_on(self.device) if plan.in_bytes else None
+
+    def images(self, batch: "Batch") -> torch.Tensor:
+        """The transformed pictures of a batch that has some (looks, N, 3, H, W), on the device."""
+        assert batch.images is not None
+        images = batch.images.to(self.device, non_blocking=True)
+        return self.finished(images) if self.finished else images
 
     def results(self, shards: Iterable[int]) -> Iterator[tuple[int, bytes]]:
         """Each shard with its result, in the order given."""
@@ -205,7 +219,7 @@ class Worker:
 
 @dataclass(eq=False)
 class Read:
-    """A picture as it came off the disk: its tensors (looks, 3, H, W), or the reason why there are none."""
+    """A picture as it came off the disk: its tensors (looks, 3, H, W) or bytes (looks, H, W, 3), or why it has none."""
 
     index: int
     images: torch.Tensor | None = None
@@ -216,13 +230,14 @@ class Read:
 
 
 class Batch:
-    """Pictures that came off the disk: those that could be read, their tensors (looks, N, 3, H, W), and the others."""
+    """Pictures that came off the disk: those that could be read, their tensors (looks, N, …), and the others."""
 
     def __init__(self, reads: list[Read]):
         self.unreadable = [(read.index, read.reason) for read in reads if read.images is None]
         self.reads = [read for read in reads if read.images is not None]
-        images = [read.images for read in reads if read.images is not None]
-        self.images = torch.stack(images, 1) if images else None
+        images = [read.images for read in self.reads]
+        # the loader's own, because it writes where other processes read
+        self.images = default_collate(images).transpose(0, 1) if images else None
         for read in self.reads:
             read.images = None  # one copy travels between processes
 
@@ -236,7 +251,8 @@ class Reading(Dataset):
     """Picture i, decoded, zoomed and transformed."""
 
     def __init__(self, plan: Plan):
-        self.pictures, self.transform, self.settings = plan.pictures, plan.model.transform, plan.settings
+        self.pictures, self.settings = plan.pictures, plan.settings
+        self.transform = plan.in_bytes or plan.model.transform
         self.kept_whole, self.reader = plan.kept_whole, plan.model.reader
 
     def __getitem__(self, index: int) -> Read:

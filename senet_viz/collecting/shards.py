@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import compress
 from typing import Literal
 
 import numpy as np
@@ -16,10 +17,12 @@ from ..gates.hidden import hidden_layers
 from ..models.copies import random_weights
 from ..tables import HIGH, LOW, sampled_channels
 from .moments import Moments, histogram
-from .network import GateNetwork
-from .plan import Batch, Computing, Plan, Read, Reading, Worker
+from .network import GateNetwork, SideStream
+from .plan import CPU, Batch, Computing, Plan, Read, Reading, Worker
 from .sample import evenly
 
+Outputs = list[list[tuple[torch.Tensor, ...]]]  # what networks gave, by look and network
+AT_ONCE = 2**23  # values that networks gave, about, are added up together: many steps cost as much for one batch
 CALIBRATION = 64  # pictures that the random weights' batch normalisation is set with
 
 
@@ -169,7 +172,7 @@ class Collector(Worker):
         self.random: list[GateNetwork] = []
         if settings.random_weights:
             spread = np.linspace(0, len(plan.pictures) - 1, min(CALIBRATION, plan.count)).round().astype(int)
-            plain = Reading(replace(plan, settings=replace(settings, zooms=(1.0,), controls=False)))
+            plain = Reading(replace(plan, settings=replace(settings, zooms=(1.0,), controls=False), device=CPU))
             images = [read.images[0] for read in map(plain.__getitem__, spread)
                       if read.images is not None and read.images[0].isfinite().all()]
             if len(images) > 1:  # of one, batch normalisation knows no variance
@@ -183,35 +186,15 @@ class Collector(Worker):
         return _Shard(self.plan, shard, self.accumulator)
 
     def look(self, batch: Batch, result: "_Shard") -> None:
-        """Add a batch: a forward for each look."""
+        """Add a batch: a forward for each look, and one of each control's network for each zoom."""
         result.unreadable += batch.unreadable
         if batch.images is None:
             return
-        plan, images = self.plan, batch.images.to(self.device, non_blocking=True)
-        outputs = [self.network(seen) for seen in images]
-        # what overflowed says nothing, and would make its class's mean a nan
-        finite = torch.stack([values.isfinite().all(1) for output in outputs for values in output]).all(0)
-        used = [read for read, good in zip(batch.reads, finite.tolist()) if good]
-        result.unreadable += [(read.index, "the network's output is not finite")
-                              for read, good in zip(batch.reads, finite.tolist()) if not good]
-        if not used:
-            return
-        for look, (seen, output) in enumerate(zip(images, outputs)):
-            logits, gates, squeezed, units = (_chosen(values, finite) for values in output)
-            result.add_rows(look, used, logits, gates)
-            if look < len(plan.settings.zooms):
-                drawn = {}
-                for draw, network in enumerate(self.random):
-                    logits, drawn[f"random {draw}"] = (_chosen(part, finite) for part in network(seen)[:2])
-                    if plan.weighs:
-                        result.add_rows(look, used, logits, drawn[f"random {draw}"], f"random {draw}")
-                result.add(look, used, {"gate": gates, "squeeze": squeezed} | drawn)
-                result.keep(look, used, {"gate": gates, "squeeze": squeezed, "hidden": units} | drawn)
-
-
-def _chosen(rows: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
-    """Some of the rows; where it is all of them, as nearly always, no copy."""
-    return rows if which.all() else rows[which]
+        outputs: Outputs = []
+        for look, seen in enumerate(self.images(batch)):
+            drawn = self.random if look < len(self.plan.settings.zooms) else []
+            outputs.append([self.network(seen), *(network(seen)[:2] for network in drawn)])
+        result.take(batch.reads, outputs)
 
 
 class _Shard:
@@ -230,6 +213,52 @@ class _Shard:
         self.whole: dict[tuple[int, str], list[torch.Tensor]] = {}
         self.rows: list[pa.Table] = []
         self.unreadable: list[tuple[int, str]] = []
+        self.waiting: list[tuple[list[Read], Outputs]] = []
+        self.side = SideStream(device)
+
+    def take(self, reads: list[Read], outputs: Outputs) -> None:
+        """Pictures with what the networks gave, look by look; some batches are added up together.
+
+        Batches that wait are added when the next one has come: a GPU has that one's forward to do meanwhile.
+        """
+        if sum(values.numel() for _, looks in self.waiting for look in looks for output in look
+               for values in output) >= AT_ONCE:
+            self.settle()
+        self.waiting.append((reads, outputs))
+        self.side.mark()
+
+    def settle(self) -> None:
+        """Add what waits."""
+        if not self.waiting:
+            return
+        with self.side:
+            reads = [read for some, _ in self.waiting for read in some]
+            self._settle(reads, [[[torch.cat(parts) for parts in zip(*batches)] for batches in zip(*look)]
+                                 for look in zip(*(outputs for _, outputs in self.waiting))])
+        self.waiting.clear()
+
+    def _settle(self, reads: list[Read], outputs: list[list[list[torch.Tensor]]]) -> None:
+        """Add pictures, from what each network gave in each look."""
+        # what overflowed says nothing, and would make its class's mean a nan
+        finite = torch.stack([values.isfinite().all(1) for network, *_ in outputs for values in network]).all(0)
+        good = finite.tolist()
+        used = list(compress(reads, good))
+        self.unreadable += [(read.index, "the network's output is not finite")
+                            for read, kept in zip(reads, good) if not kept]
+        if not used:
+            return
+        for look, networks in enumerate(outputs):
+            (logits, gates, squeezed, units), *random = networks if len(used) == len(reads) else [
+                [values[finite] for values in output] for output in networks]
+            self.add_rows(look, used, logits, gates)
+            if look < len(self.plan.settings.zooms):
+                drawn = {}
+                for draw, (logits, found) in enumerate(random):
+                    drawn[f"random {draw}"] = found
+                    if self.plan.weighs:
+                        self.add_rows(look, used, logits, found, f"random {draw}")
+                self.add(look, used, {"gate": gates, "squeeze": squeezed} | drawn)
+                self.keep(look, used, {"gate": gates, "squeeze": squeezed, "hidden": units} | drawn)
 
     def add(self, z: int, items: list[Read], values: dict[str, torch.Tensor]) -> None:
         """What the gates, their inputs and those of the controls did at one zoom, (N, columns) a source."""
@@ -241,9 +270,9 @@ class _Shard:
                 self._accumulate(z, source, items, rows)
                 continue
             finite = rows.isfinite().all(1)
-            kept = [item for item, good in zip(items, finite.tolist()) if good]
+            kept = list(compress(items, finite.tolist()))
             if kept:
-                self._accumulate(z, source, kept, _chosen(rows, finite))
+                self._accumulate(z, source, kept, rows if len(kept) == len(items) else rows[finite])
         counts = histogram(gates)
         self.histograms[z] = self.histograms[z].add_(counts) if z in self.histograms else counts
 
@@ -298,6 +327,7 @@ class _Shard:
 
     def to_bytes(self) -> bytes:
         """Everything as one safetensors file, the rows within it as Parquet."""
+        self.settle()
         tensors = {f"{z}.{source}.{name}": tensor.cpu().contiguous() for (z, source), moments in self.moments.items()
                    for name, tensor in moments.tensors().items()}
         tensors |= {f"{z}.histogram": counts.cpu() for z, counts in self.histograms.items()}

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -13,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 import senet_viz as sv
-from senet_viz.collecting import Settings, collect
+from senet_viz.collecting import Settings, collect, shards
 from senet_viz.data.datasets import Pictures, open_pictures
 from senet_viz.data.images import zoom
 from senet_viz.layers import SelectiveKernel, SqueezeExcite
@@ -392,3 +393,21 @@ def test_compiled(run, network, tmp_path):
 
 def test_settings_are_compared_by_value():
     assert Settings(zooms=[1, 2]) == Settings(zooms=(1.0, 2.0)) == replace(Settings(), zooms=(1, 2))
+
+
+def test_batches_added_up_together_or_each(small_run, tmp_path, monkeypatch):
+    """Only the last bits differ; rows, histograms and counts do not."""
+    options = {"zooms": (1, 2), "random_weights": 1, "controls": True}
+    together = small_run(tmp_path / "together", options=options)
+    settled = []
+    monkeypatch.setattr(shards, "AT_ONCE", 1)
+    settle = shards._Shard.settle
+    monkeypatch.setattr(shards._Shard, "settle", lambda shard: (settled.append(len(shard.waiting)), settle(shard)))
+    each = small_run(tmp_path / "each", options=options)
+    assert set(settled) == {1} and len(settled) == 10  # three shards of 7, 7 and 7 pictures and one of 2, by threes
+    pd.testing.assert_frame_equal(together.images(), each.images(), rtol=1e-6)
+    for block in together.blocks:
+        assert (together.histogram(block) == each.histogram(block)).all()
+        for zoom in together.zooms:
+            np.testing.assert_allclose(together.mean(block, zoom=zoom), each.mean(block, zoom=zoom), **CLOSE)
+            np.testing.assert_allclose(together.variance(block, zoom=zoom), each.variance(block, zoom=zoom), **CLOSE)

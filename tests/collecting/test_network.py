@@ -6,10 +6,11 @@ import pytest
 import timm
 import torch
 import torchvision
+from timm.layers import BatchNormAct2d
 from torch import nn
 
 import senet_viz as sv
-from senet_viz.collecting.network import GateNetwork, hardware
+from senet_viz.collecting.network import PRECISIONS, GateNetwork, hardware, private_copy
 from senet_viz.gates import find_blocks, inspect
 from senet_viz.layers import SqueezeExcite
 from senet_viz.models.identity import weights_hash
@@ -45,6 +46,25 @@ def test_logits_gates_and_squeezed_inputs(network, batch, attention):
     torch.testing.assert_close(gates, gates_of(model.module, batch), rtol=0, atol=1e-6)
     means = torch.cat([view.features[point].mean((2, 3)) for point in points], 1)
     torch.testing.assert_close(squeezed, means, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_batch_norms_keep_float32(batch, precision):
+    """torch's and timm's, to the bit; a norm that computes for itself is rounded like the rest."""
+    class Own(nn.BatchNorm2d):
+        def forward(self, x):
+            return x * self.weight[:, None, None]
+
+    dtype = PRECISIONS[precision]
+    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1), BatchNormAct2d(8), Own(8)).eval()
+    for norm in (module[1], module[3]):
+        for values in (norm.weight, norm.running_mean, norm.running_var):
+            nn.init.uniform_(values, 0.5, 1.5)
+    copied = private_copy(module, CPU, precision)
+    for number, kept in ((0, dtype), (1, torch.float32), (2, dtype), (3, torch.float32), (4, dtype)):
+        assert copied[number].weight.dtype == kept
+        torch.testing.assert_close(copied[number].state_dict(), module[number].to(kept).state_dict(), rtol=0, atol=0)
+    assert copied(batch.to(dtype)).dtype == dtype
 
 
 def test_outputs_that_hold_logits(network, batch):

@@ -159,10 +159,10 @@ def test_overflow_in_half_precision(run, network, tmp_path):
     """Of a weight, which is said at once, and of what weights that fit make of the maps."""
     heavy, steep = (copy.deepcopy(network("se").module) for _ in range(2))
     with torch.no_grad():
-        heavy.layer1[0].bn3.weight *= 1e6
+        heavy.layer1[0].conv3.weight *= 1e7
         for unit in (steep.layer1[0], steep.layer2[0]):
             unit.bn3.weight *= 2e4
-    for module, message in ((heavy, r"layer1\.0\.bn3\.weight is not finite in fp16; take another precision"),
+    for module, message in ((heavy, r"layer1\.0\.conv3\.weight is not finite in fp16; take another precision"),
                             (steep, "none of the 6 pictures could be used; the first: the network's output is not")):
         with pytest.raises(ValueError, match=message):
             run(tmp_path / message[:5], network("se", module), noise([0, 1] * 3), options={"precision": "fp16"})

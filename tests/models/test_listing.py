@@ -35,6 +35,8 @@ def test_what_timm_says_of_itself():
     assert len(rows) == 421
     for row in rows.itertuples():
         config = timm.get_pretrained_cfg(row.Index.removeprefix("timm/"))
+        if config is None and tuple(map(int, timm.__version__.split(".")[:3])) < (1, 0, 31):
+            continue  # what it does not have yet
         assert config.has_weights
         assert (row.input, row.classes) == (config.input_size[-1], config.num_classes)
         assert row.licence == (config.license or "")
