@@ -77,7 +77,8 @@ def decoded(plan: Plan, bare: list[float], collecting: list[float], batches: int
     settings = plan.settings
     # the same network without anything that records, or compiling would take the recording in
     silent = GateNetwork(plan.model.module, [], plan.device, settings.precision)
-    worker, reading = Collector(plan, 0), Reading(plan)  # before the other, because it resets the compiler
+    worker = Collector(plan, 0)  # before the other, because it resets the compiler
+    reading = Reading(plan, worker.bytes)
     run = torch.compile(silent.module, options={"freezing": True}) if settings.compiled else silent.module
     read = Batch([reading[index] for index in range(settings.batch_size)])
     if plan.device.type == "cuda":
@@ -130,8 +131,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--speeds", nargs="+", choices=SPEEDS, default=SPEEDS)
-    parser.add_argument("--skip", type=int, default=2, help="batches before time is taken, an even number: with many "
-                                                            "workers, those that were decoded meanwhile")
+    parser.add_argument("--skip", type=int, default=2, help="batches before time is taken, rounded up to shards: "
+                                                            "with many workers, those that were decoded meanwhile")
     parser.add_argument("--shard", type=int, help="pictures in a shard: two batches, unless said")
     parser.add_argument("--copies", type=int, default=8)
     parser.add_argument("--repeats", type=int, default=3)

@@ -11,7 +11,7 @@ from pages.parts.keeping import kept
 from pages.parts.model import Loaded, loaded_model
 from pages.parts.pictures import SAMPLES, Picture, choose_one, choose_pictures
 from pages.parts.published import HEADINGS, published
-from pages.parts.sections import clear, downloads, heading, keep, show
+from pages.parts.sections import clear, clicked_number, downloads, heading, keep, show
 from pages.parts.sentences import SENTENCES, in_a_sentence, lacking
 from senet_viz import figures
 from senet_viz.data.places import APP
@@ -168,10 +168,8 @@ class Photo:
 
     def _strips(self, found: anatomy.Anatomy, key: str, channel: int) -> None:
         def pick() -> None:
-            points = st.session_state[f"{key}_strips_figure"].selection.points
-            if points and points[0].get("customdata") is not None:
-                picked = points[0]["customdata"]
-                st.session_state[f"{key}_of"] = int(picked[0] if isinstance(picked, (list, tuple)) else picked)
+            if (channel := clicked_number(f"{key}_strips")) is not None:
+                st.session_state[f"{key}_of"] = channel
 
         show(keep((self.key, found.block.label), lambda channel: self._steps(found, channel), channel), f"{key}_strips",
              on_select=pick)

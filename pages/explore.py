@@ -21,7 +21,7 @@ from pages.parts.pictures import (
     whole,
 )
 from pages.parts.ranking import ranking, shares
-from pages.parts.sections import clear, heading, keep, offer, show
+from pages.parts.sections import clear, clicked_number, heading, keep, offer, show
 from pages.parts.sentences import SENTENCES, lacking
 from senet_viz import tables
 from senet_viz.experiments import attribution
@@ -157,10 +157,8 @@ class Page:
 
     @staticmethod
     def _pick() -> None:
-        points = st.session_state["excitation_figure"].selection.points
-        if points:
-            picked = points[0].get("customdata")
-            st.session_state["channel"] = int(picked[0] if isinstance(picked, (list, tuple)) else picked)
+        if (channel := clicked_number("excitation")) is not None:
+            st.session_state["channel"] = channel
 
     def _channel(self, block: AttentionBlock) -> None:
         # a link or a narrower block may leave a channel that this block lacks

@@ -127,7 +127,8 @@ def draw_box(picture: Picture, image: Image.Image, box: Box | None) -> None:
     key = f"box_{picture.digest[:12]}"
 
     def drawn() -> None:
-        for corners in st.session_state[f"{key}_figure"].selection.box[-1:]:
+        chart = st.session_state.get(f"{key}_figure")  # none where the page was left, see ``clicked``
+        for corners in chart.selection.box[-1:] if chart else ():
             if box := drawn_box(corners["x"], corners["y"], image.size):
                 st.session_state[f"{key}_typed"] = ", ".join(f"{side:g}" for side in box)
 

@@ -74,7 +74,7 @@ def choose_runs() -> LogSections | None:
 
 def _show_the_last() -> None:
     """A log that was just uploaded is the one to look at."""
-    if uploads := st.session_state["logs"]:
+    if uploads := st.session_state.get("logs"):
         st.session_state["run"] = uploads[-1].name
 
 

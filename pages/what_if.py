@@ -14,7 +14,7 @@ from pages.parts.model import Loaded, loaded_model
 from pages.parts.over_data import over_data
 from pages.parts.pictures import NO_STAGES, Picture, choose_pictures, explain
 from pages.parts.ranking import ranking
-from pages.parts.sections import clear, downloads, heading, keep, show
+from pages.parts.sections import clear, clicked, clicked_number, downloads, heading, keep, show
 from pages.parts.sentences import SENTENCES, in_a_sentence, lacking
 from senet_viz import tables
 from senet_viz.experiments import edit_text, looking, what_if
@@ -208,9 +208,8 @@ class Page:
         return looked
 
     def _pick_block(self) -> None:
-        points = st.session_state["what_overview_figure"].selection.points
-        if points and points[0].get("x") in self.blocks:
-            st.session_state["what_where"] = points[0]["x"]
+        if (label := clicked("what_overview").get("x")) in self.blocks:
+            st.session_state["what_where"] = label
 
     def _block(self, block: sv.AttentionBlock) -> None:
         values = edit_text.click_values(block)
@@ -218,9 +217,8 @@ class Page:
                        key=f"what_click_{len(values)}_{values[0]}")
 
         def pick() -> None:
-            points = st.session_state["what_block_figure"].selection.points
-            if points and (picked := points[0].get("customdata")) is not None:
-                editing.add(block.label, value, str(int(picked[0] if isinstance(picked, (list, tuple)) else picked)))
+            if (channel := clicked_number("what_block")) is not None:
+                editing.add(block.label, value, str(channel))
 
         self._show(self._keep(lambda label: self.sections.block(self.views, label), block.label), "what_block",
                    on_select=pick)

@@ -8,7 +8,8 @@ from torchvision import transforms
 
 import senet_viz as sv
 from senet_viz.collecting import Computing, evaluate, shards
-from senet_viz.collecting.in_bytes import in_bytes
+from senet_viz.collecting.network import GateNetwork
+from senet_viz.collecting.travel import as_bytes
 from senet_viz.gates import cam
 from senet_viz.models.devices import fastest_precision
 from tests.runs import content, data_set, make_batch, make_model, make_module, run, settings
@@ -86,7 +87,7 @@ def test_pictures_travel_as_bytes():
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize((0.485, 0.456, 0.406),
                                                                                 (0.229, 0.224, 0.225))])
     picture = Image.fromarray(np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3))
-    there = in_bytes(transform)
+    there = as_bytes(transform, picture)
     assert there(picture).dtype == torch.uint8
     assert torch.equal(there.finished_on(GPU)(there(picture).pin_memory().to(GPU)).cpu(), transform(picture))
 
@@ -101,6 +102,29 @@ def test_added_up_beside_forwards(run, tmp_path, monkeypatch):
     pd.testing.assert_frame_equal(together.images(), each.images(), rtol=1e-4, atol=1e-5)
     for block in together.blocks:
         np.testing.assert_allclose(together.mean(block), each.mean(block), rtol=0, atol=1e-5)
+
+
+def test_added_up_beside_forwards_that_take_long(run, content, tmp_path, monkeypatch):
+    """What is added up waits for its own forward, and not for the next, whose memory is not that of the one before."""
+    run(tmp_path / "quick", device=GPU)
+    forward = GateNetwork._forward
+
+    def slow(network, batch):
+        torch.cuda._sleep(50_000_000)  # cycles
+        found = forward(network, batch)
+        torch.cuda._sleep(50_000_000)
+        return found
+    monkeypatch.setattr(GateNetwork, "_forward", slow)
+    run(tmp_path / "slow", device=GPU)
+    assert content(tmp_path / "quick") == content(tmp_path / "slow")
+
+
+def test_memory_is_the_same_after_many_shards(run, data_set, tmp_path):
+    """Each shard takes what the one before has left."""
+    reserved = []
+    run(tmp_path / "once", device=GPU, options={"batch_size": 1, "shard_size": 1}, progress=lambda done, _: (
+        torch.cuda.synchronize(), reserved.append(torch.cuda.memory_reserved())))
+    assert len(reserved) > 20 and reserved[-1] < 1.2 * reserved[10]
 
 
 def test_an_evaluation(data_set, tmp_path):

@@ -90,4 +90,5 @@ def stage_slider(text: str, stage: int, blocks: list[sv.AttentionBlock]) -> None
 
 
 def _slide(stage: int, key: str, steps: dict[str, str | None]) -> None:
-    write(edit_text.with_stage(st.session_state.get("edits", ""), stage, steps[st.session_state[key]]))
+    if key in st.session_state:  # not where the page was left, see ``clicked``
+        write(edit_text.with_stage(st.session_state.get("edits", ""), stage, steps[st.session_state[key]]))

@@ -99,7 +99,9 @@ def unused(name: str, taken: Container[str]) -> str:
 
 def _take() -> None:
     """Keep what was added to the uploader, let go what was removed from it; a page that is left empties it."""
-    photos, uploads = st.session_state["photos"], st.session_state["uploads"]
+    photos, uploads = st.session_state["photos"], st.session_state.get("uploads")
+    if uploads is None:  # the page was left, see ``clicked``
+        return
     for key in st.session_state.get("in_uploader", set()) - {upload.file_id for upload in uploads}:
         photos.pop(key, None)
     beyond, heavy = 0, []
@@ -117,7 +119,7 @@ def _take() -> None:
 
 
 def _remove(before: list[str]) -> None:
-    for key in set(before) - set(st.session_state["photos_before"]):
+    for key in set(before) - set(st.session_state.get("photos_before", before)):  # where the page was left: none
         st.session_state["photos"].pop(key, None)
     st.session_state.update(beyond=0, heavy=[])
 

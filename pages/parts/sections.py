@@ -103,6 +103,22 @@ def show(section: Section, key: str, *, about: str = "", on_select="ignore", tex
                 st.code(section.script, language="python")
 
 
+def clicked(key: str) -> dict:
+    """The point of a section's chart that was clicked; {} where there is none.
+
+    Nor is there a chart where its page was left: what a browser knew of that page's widgets it can send once more with
+    the next page's first question, and Streamlit calls what was to be called on a change.
+    """
+    chart = st.session_state.get(f"{key}_figure")
+    return dict(chart.selection.points[0]) if chart and chart.selection.points else {}
+
+
+def clicked_number(key: str) -> int | None:
+    """The number that the clicked point stands for, such as a channel's."""
+    number = clicked(key).get("customdata")
+    return None if number is None else int(number[0] if isinstance(number, (list, tuple)) else number)
+
+
 def downloads(title: str, facts: dict[str, str], name: str) -> None:
     """The whole page as one file.
 

@@ -13,7 +13,7 @@ from ..models.devices import fastest_precision
 from ..statistics.archive import METADATA
 from .engines import Engine
 from .network import GateNetwork
-from .plan import CPU, Batch, Computing, Plan, Reading
+from .plan import Batch, Computing, Plan, Reading
 from .runs import RUN
 
 AUTO = "auto"
@@ -69,7 +69,7 @@ def fastest(plan: Plan, names: list[str], seconds: Callable[[Plan, torch.Tensor]
         seconds: times a plan on a batch: (preparation, a batch).
     """
     seconds = seconds or timed
-    reads = map(Reading(replace(plan, device=CPU)).__getitem__, (index for batch in plan.batches(0) for index in batch))
+    reads = map(Reading(plan).__getitem__, (index for batch in plan.batches(0) for index in batch))
     found: list = []
     for read in reads:
         if read.images is not None:

@@ -4,6 +4,8 @@ import os
 import platform
 from collections.abc import Callable
 from inspect import getattr_static
+from types import MethodType
+from typing import Any
 
 import torch
 from timm.layers import BatchNormAct2d
@@ -17,7 +19,8 @@ from ..gates.targets import logits_of
 from ..models.copies import copied
 
 LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # by the number of dimensions
-MIXED = (_BatchNorm.forward, BatchNormAct2d.forward)  # of norms that take maps of less precision than their weights
+NORMS = (_BatchNorm.forward, nn.SyncBatchNorm.forward, BatchNormAct2d.forward)
+OF_NORMS = ("running_mean", "running_var", "weight", "bias")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -73,7 +76,8 @@ class GateNetwork:
         self._clear()  # what a forward that failed has left
         returned = self.module(batch)
         try:
-            logits = logits_of(returned, len(batch), self.output).float()
+            # not as a part of a larger tensor, which would be kept as long
+            logits = logits_of(returned, len(batch), self.output).to(torch.float32, copy=True)
         except ValueError:  # of a segmentation, or a backbone, whose gates are to be had all the same
             logits = batch.new_empty(len(batch), 0).float()
         means = [self.squeezed[b.name] for b in self.blocks]
@@ -102,8 +106,8 @@ class GateNetwork:
 
 
 def prepared(batch: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """A batch as networks here take it, in one copy: of a type, pictures and volumes with channels last in memory."""
-    return batch.to(dtype, memory_format=LAST.get(batch.dim(), torch.preserve_format))
+    """A copy of a batch as networks here take it: of a type, pictures and volumes with channels last in memory."""
+    return batch.to(dtype, memory_format=LAST.get(batch.dim(), torch.preserve_format), copy=True)
 
 
 def _kept(values: list[torch.Tensor], block: AttentionBlock, read: Callable) -> Callable:
@@ -125,19 +129,25 @@ def _by_picture(block: AttentionBlock, rows: torch.Tensor) -> torch.Tensor:
 def private_copy(module: nn.Module, device: torch.device, precision: str) -> nn.Module:
     """A network like this one that nobody else uses: without gradients, on a device, channels last, in a precision.
 
-    Batch norms keep float32 in any, as they do under torch's autocast: rounded, they would be the larger half of what
-    makes a class's mean differ.
+    On a CPU and CUDA torch's batch norms and timm's compute with float32 weights and statistics in any precision, as
+    under torch's autocast: rounded, they would be the larger half of what makes a class's mean differ. Who reads their
+    weights for something else finds them in the precision.
 
     Raises:
         ValueError: when a weight is not finite in that precision.
     """
     module = copied(module).requires_grad_(False)
-    exact = [(part, part.state_dict()) for part in module.modules()
-             if getattr_static(type(part), "forward", None) in MIXED]
+    half = precision != "fp32" and device.type in ("cpu", "cuda")
+    norms = [part for part in module.modules() if half and getattr_static(type(part), "forward", None) in NORMS]
+    # detached, because a parameter takes on what it is converted to
+    exact = [{name: values.detach() for name in OF_NORMS if (values := getattr(norm, name)) is not None}
+             for norm in norms]
     module = module.to(device, PRECISIONS[precision])
-    if device.type in ("cpu", "cuda"):
-        for part, state in exact:
-            part.float().load_state_dict(state)
+    for norm, tensors in zip(norms, exact):
+        for name in OF_NORMS:
+            values = tensors.get(name)
+            norm.register_buffer(f"exact_{name}", None if values is None else values.to(device, torch.float32))
+        norm.forward = MethodType(_normalised, norm)
     for parameter in module.parameters():
         if parameter.dim() in LAST:
             parameter.data = parameter.data.contiguous(memory_format=LAST[parameter.dim()])
@@ -173,6 +183,13 @@ class SideStream:
         if self.cuda:
             self._entered.__exit__(*error)
             self.stream.synchronize()  # before memory that it reads is given to others
+
+
+def _normalised(norm: Any, maps: torch.Tensor) -> torch.Tensor:
+    """The forward of a batch norm with its weights and statistics as they were before they were rounded."""
+    mean, var, weight, bias = (getattr(norm, f"exact_{name}") for name in OF_NORMS)
+    maps = nn.functional.batch_norm(maps, mean, var, weight, bias, mean is None, 0.0, norm.eps)
+    return norm.act(norm.drop(maps)) if isinstance(norm, BatchNormAct2d) else maps
 
 
 def hardware(device: torch.device) -> str:

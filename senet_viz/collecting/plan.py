@@ -6,7 +6,7 @@ import platform
 import re
 import signal
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -27,13 +27,12 @@ from ..data.properties import PROPERTIES, picture_properties
 from ..gates.blocks import eager
 from ..models import Model
 from ..models.identity import digest, weights_hash
-from .in_bytes import InBytes, in_bytes
+from . import travel
 from .network import PRECISIONS, hardware
 
 LOOKS = {"zoom": zoom, "blur": lambda image, factor, centre: blur(image, factor), "elsewhere": elsewhere}
 MOST_THREADS = 1024
 AHEAD = 2  # batches that a thread decodes before they are needed
-CPU = torch.device("cpu")
 FORMAT = 5  # raised when this program computes or writes anything differently
 
 
@@ -114,11 +113,6 @@ class Plan:
         return [indices[start:start + size] for start in range(0, len(indices), size)]
 
     @cached_property
-    def in_bytes(self) -> InBytes | None:
-        """How pictures travel to a GPU as bytes, to be normalised there; None where they do not."""
-        return None if self.device.type != "cuda" or self.model.reader else in_bytes(self.model.transform)
-
-    @cached_property
     def kept_whole(self) -> np.ndarray:
         """Whether a picture is in the sample that is looked at more closely, for all of the data set's: (n,) bool."""
         return np.zeros(len(self.pictures), dtype=bool)
@@ -166,12 +160,17 @@ class Worker:
             raise RuntimeError(f"the run computes on {plan.hardware}, this machine on {hardware(self.device)}: their "
                                f"results would differ in their last bits and are not mixed")
         torch.set_num_threads(plan.settings.threads)
-        self.finished = plan.in_bytes.finished_on(self.device) if plan.in_bytes else None
+        model = plan.model
+        self.bytes = None
+        if self.device.type in travel.BY and not model.reader:
+            self.bytes = travel.as_bytes(model.transform, model.noise())
+        self.finished = self.bytes.finished_on(self.device) if self.bytes else None
 
     def images(self, batch: "Batch") -> torch.Tensor:
         """The transformed pictures of a batch that has some (looks, N, 3, H, W), on the device."""
         assert batch.images is not None
-        images = batch.images.to(self.device, non_blocking=True)
+        # only CUDA keeps what it copies from until it has
+        images = batch.images.to(self.device, non_blocking=self.device.type == "cuda")
         return self.finished(images) if self.finished else images
 
     def results(self, shards: Iterable[int]) -> Iterator[tuple[int, bytes]]:
@@ -187,7 +186,7 @@ class Worker:
 
     def _read(self, batches: list[list[int]]) -> Generator["Batch", None, None]:
         """Pictures of each batch, decoded while the network looks at the one before."""
-        reading, pinned = Reading(self.plan), self.device.type == "cuda"
+        reading, pinned = Reading(self.plan, self.bytes), self.device.type == "cuda"
         if self.workers:
             yield from DataLoader(
                 reading, batch_sampler=batches, num_workers=self.workers, collate_fn=Batch, pin_memory=pinned,
@@ -230,12 +229,19 @@ class Read:
 
 
 class Batch:
-    """Pictures that came off the disk: those that could be read, their tensors (looks, N, …), and the others."""
+    """Pictures that came off the disk: those that could be read, their tensors (looks, N, …), and the others.
+
+    Raises:
+        ValueError: for tensors of several shapes.
+    """
 
     def __init__(self, reads: list[Read]):
         self.unreadable = [(read.index, read.reason) for read in reads if read.images is None]
         self.reads = [read for read in reads if read.images is not None]
-        images = [read.images for read in self.reads]
+        images = [read.images for read in self.reads if read.images is not None]
+        if len({each.shape for each in images}) > 1:
+            raise ValueError("the transform takes each picture in its own proportions, so that several of different "
+                             "ones make no batch")
         # the loader's own, because it writes where other processes read
         self.images = default_collate(images).transpose(0, 1) if images else None
         for read in self.reads:
@@ -248,11 +254,11 @@ class Batch:
 
 
 class Reading(Dataset):
-    """Picture i, decoded, zoomed and transformed."""
+    """Picture i, decoded, zoomed and transformed, by the model's transform or up to what is left for the GPU."""
 
-    def __init__(self, plan: Plan):
+    def __init__(self, plan: Plan, transform: Callable | None = None):
         self.pictures, self.settings = plan.pictures, plan.settings
-        self.transform = plan.in_bytes or plan.model.transform
+        self.transform = transform or plan.model.transform
         self.kept_whole, self.reader = plan.kept_whole, plan.model.reader
 
     def __getitem__(self, index: int) -> Read:

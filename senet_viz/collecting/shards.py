@@ -18,11 +18,12 @@ from ..models.copies import random_weights
 from ..tables import HIGH, LOW, sampled_channels
 from .moments import Moments, histogram
 from .network import GateNetwork, SideStream
-from .plan import CPU, Batch, Computing, Plan, Read, Reading, Worker
+from .plan import Batch, Computing, Plan, Read, Reading, Worker
 from .sample import evenly
 
 Outputs = list[list[tuple[torch.Tensor, ...]]]  # what networks gave, by look and network
-AT_ONCE = 2**23  # values that networks gave, about, are added up together: many steps cost as much for one batch
+TOGETHER = ("cuda",)  # kinds of device that add up some batches together
+AT_ONCE = 2**23  # values, about, that are then added up: the many small steps take as long for one batch
 CALIBRATION = 64  # pictures that the random weights' batch normalisation is set with
 
 
@@ -165,6 +166,7 @@ class Collector(Worker):
         super().__init__(plan, workers)
         # Apple's GPUs have no float64
         self.accumulator = torch.device("cpu") if self.device.type == "mps" else self.device
+        self.side = SideStream(self.accumulator)
         blocks, settings = plan.model.blocks, plan.settings
         compiled = settings.batch_size if settings.compiled else None
         self.network = GateNetwork(plan.model.module, blocks, self.device, settings.precision,
@@ -172,7 +174,7 @@ class Collector(Worker):
         self.random: list[GateNetwork] = []
         if settings.random_weights:
             spread = np.linspace(0, len(plan.pictures) - 1, min(CALIBRATION, plan.count)).round().astype(int)
-            plain = Reading(replace(plan, settings=replace(settings, zooms=(1.0,), controls=False), device=CPU))
+            plain = Reading(replace(plan, settings=replace(settings, zooms=(1.0,), controls=False)))
             images = [read.images[0] for read in map(plain.__getitem__, spread)
                       if read.images is not None and read.images[0].isfinite().all()]
             if len(images) > 1:  # of one, batch normalisation knows no variance
@@ -183,7 +185,7 @@ class Collector(Worker):
 
     def empty(self, shard: int) -> "_Shard":
         """A shard before its first picture."""
-        return _Shard(self.plan, shard, self.accumulator)
+        return _Shard(self.plan, shard, self.accumulator, self.side)
 
     def look(self, batch: Batch, result: "_Shard") -> None:
         """Add a batch: a forward for each look, and one of each control's network for each zoom."""
@@ -203,8 +205,8 @@ class _Shard:
     Moments by class that it saw, histograms, the sample's whole gates, and a row a picture and look.
     """
 
-    def __init__(self, plan: Collection, shard: int, device: torch.device):
-        self.plan, self.device = plan, device
+    def __init__(self, plan: Collection, shard: int, device: torch.device, side: SideStream):
+        self.plan, self.device, self.side = plan, device, side
         indices = plan.indices(shard)
         self.labels = {"labels": plan.labels, "shuffled": plan.shuffled}
         self.seen = {key: np.unique(values[indices]) for key, values in self.labels.items()}
@@ -214,18 +216,21 @@ class _Shard:
         self.rows: list[pa.Table] = []
         self.unreadable: list[tuple[int, str]] = []
         self.waiting: list[tuple[list[Read], Outputs]] = []
-        self.side = SideStream(device)
+        self.values = 0  # in what waits
 
     def take(self, reads: list[Read], outputs: Outputs) -> None:
-        """Pictures with what the networks gave, look by look; some batches are added up together.
+        """Pictures with what the networks gave, look by look.
 
-        Batches that wait are added when the next one has come: a GPU has that one's forward to do meanwhile.
+        On a GPU some batches wait and are added up together, when the next one has come: it has that forward to do
+        meanwhile. On a processor there is nothing to do meanwhile, and one batch stays in its cache.
         """
-        if sum(values.numel() for _, looks in self.waiting for look in looks for output in look
-               for values in output) >= AT_ONCE:
+        if self.values >= AT_ONCE:
             self.settle()
         self.waiting.append((reads, outputs))
+        self.values += sum(values.numel() for look in outputs for output in look for values in output)
         self.side.mark()
+        if self.device.type not in TOGETHER:
+            self.settle()
 
     def settle(self) -> None:
         """Add what waits."""
@@ -236,6 +241,7 @@ class _Shard:
             self._settle(reads, [[[torch.cat(parts) for parts in zip(*batches)] for batches in zip(*look)]
                                  for look in zip(*(outputs for _, outputs in self.waiting))])
         self.waiting.clear()
+        self.values = 0
 
     def _settle(self, reads: list[Read], outputs: list[list[list[torch.Tensor]]]) -> None:
         """Add pictures, from what each network gave in each look."""

@@ -1,6 +1,7 @@
 """Photos and what is chosen for them, from page to page."""
 import pytest
 import streamlit as st
+from streamlit.testing.v1 import AppTest
 
 from pages.parts import pictures
 from senet_viz.models import embedded_models
@@ -99,3 +100,23 @@ def test_what_one_page_has_explained_is_not_what_another_asks_for(start):
     assert "what_cams" in sections(app)
     go(app, "pages/explore.py")
     assert "gate_change" in sections(app)
+
+
+def test_what_a_browser_says_once_more_of_a_page_that_was_left():
+    """Of a widget that is gone Streamlit calls what was to be called on a change: photos and choices stay."""
+    def script():
+        import streamlit as st
+
+        from pages.parts import editing, pictures, sections
+
+        st.session_state["photos"], st.session_state["edits"] = {"1": "a photo"}, "SE_2_1=1"
+        pictures._take()
+        pictures._remove(["1"])
+        editing._slide(1, "gone", {})
+        st.write(st.session_state["photos"], st.session_state["edits"],
+                 sections.clicked("gone"), sections.clicked_number("gone") is None)
+
+    app = AppTest.from_function(script).run()
+    fine(app)
+    assert [element.value for element in app.main if element.type in ("markdown", "json")] == [
+        '{"1": "a photo"}', "SE_2_1=1", "{}", "`True`"]

@@ -395,16 +395,24 @@ def test_settings_are_compared_by_value():
     assert Settings(zooms=[1, 2]) == Settings(zooms=(1.0, 2.0)) == replace(Settings(), zooms=(1, 2))
 
 
-def test_batches_added_up_together_or_each(small_run, tmp_path, monkeypatch):
+def test_batches_added_up_together_or_each(small_run, content, tmp_path, monkeypatch):
     """Only the last bits differ; rows, histograms and counts do not."""
     options = {"zooms": (1, 2), "random_weights": 1, "controls": True}
-    together = small_run(tmp_path / "together", options=options)
-    settled = []
-    monkeypatch.setattr(shards, "AT_ONCE", 1)
-    settle = shards._Shard.settle
-    monkeypatch.setattr(shards._Shard, "settle", lambda shard: (settled.append(len(shard.waiting)), settle(shard)))
+    added = []
+    settle = shards._Shard._settle
+    monkeypatch.setattr(shards._Shard, "_settle", lambda shard, reads, *rest: (
+        added.append(len(reads)), settle(shard, reads, *rest)))
     each = small_run(tmp_path / "each", options=options)
-    assert set(settled) == {1} and len(settled) == 10  # three shards of 7, 7 and 7 pictures and one of 2, by threes
+    assert added == [3, 3, 1] * 3 + [2]  # of shards of 7 pictures, and a last one
+    monkeypatch.setattr(shards, "TOGETHER", ("cpu",))
+    added.clear()
+    together = small_run(tmp_path / "together", options=options)
+    assert added == [7, 7, 7, 2]
+    added.clear()
+    monkeypatch.setattr(shards, "AT_ONCE", 1)
+    waited = small_run(tmp_path / "waited", options=options)
+    assert added == [3, 3, 1] * 3 + [2]
+    assert content(tmp_path / "waited") == content(tmp_path / "each") and waited.zooms == each.zooms
     pd.testing.assert_frame_equal(together.images(), each.images(), rtol=1e-6)
     for block in together.blocks:
         assert (together.histogram(block) == each.histogram(block)).all()

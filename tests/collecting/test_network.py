@@ -48,23 +48,48 @@ def test_logits_gates_and_squeezed_inputs(network, batch, attention):
     torch.testing.assert_close(squeezed, means, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_batch_norms_keep_float32(batch, precision):
-    """torch's and timm's, to the bit; a norm that computes for itself is rounded like the rest."""
-    class Own(nn.BatchNorm2d):
-        def forward(self, x):
-            return x * self.weight[:, None, None]
+class Own(nn.BatchNorm2d):
+    """A norm that computes for itself."""
 
+    def forward(self, x):
+        return x * self.weight[:, None, None]
+
+
+class NAM(nn.Module):
+    """Normalisation-based attention (Liu et al., 2021), which weighs channels by the weights of a norm."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(channels)
+
+    def forward(self, x):
+        weights = self.norm.weight.abs() / self.norm.weight.abs().sum()
+        return (self.norm(x) * weights[:, None, None]).sigmoid() * x
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_batch_norms_compute_with_float32(precision):
+    """torch's and timm's; who reads their weights, and a norm that computes for itself, finds them in the precision."""
     dtype = PRECISIONS[precision]
-    module = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Conv2d(8, 8, 1), BatchNormAct2d(8), Own(8)).eval()
-    for norm in (module[1], module[3]):
-        for values in (norm.weight, norm.running_mean, norm.running_var):
-            nn.init.uniform_(values, 0.5, 1.5)
-    copied = private_copy(module, CPU, precision)
-    for number, kept in ((0, dtype), (1, torch.float32), (2, dtype), (3, torch.float32), (4, dtype)):
-        assert copied[number].weight.dtype == kept
-        torch.testing.assert_close(copied[number].state_dict(), module[number].to(kept).state_dict(), rtol=0, atol=0)
-    assert copied(batch.to(dtype)).dtype == dtype
+    norms = [nn.BatchNorm2d(8), nn.SyncBatchNorm(8), BatchNormAct2d(8, act_layer=nn.PReLU),
+             nn.BatchNorm2d(8, affine=False), nn.BatchNorm2d(8, track_running_stats=False)]
+    module = nn.Sequential(nn.Conv2d(3, 8, 1), *norms, Own(8), NAM(8)).eval()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for norm in [*norms, module[-1].norm]:
+            for values in (norm.weight, norm.running_mean, norm.running_var):
+                if values is not None:
+                    nn.init.uniform_(values, 0.5, 1.5)
+        maps = torch.randn(4, 8, 6, 6).to(dtype)
+    rounded = private_copy(module, CPU, precision)
+    assert {values.dtype for values in [*rounded.parameters(), module[-1](maps.float()).to(dtype)]} == {dtype}
+    with torch.no_grad():
+        for norm, copied in zip(norms, rounded[1:]):
+            assert torch.equal(copied(maps), norm(maps.float()).to(dtype)) or isinstance(norm, BatchNormAct2d)
+            torch.testing.assert_close(copied(maps).float(), norm(maps.float()), rtol=2e-2, atol=2e-2)
+        assert torch.equal(rounded[-2](maps), maps * module[-2].weight.to(dtype)[:, None, None])
+        torch.testing.assert_close(rounded[-1](maps).float(), module[-1](maps.float()), rtol=2e-2, atol=2e-2)
+        assert rounded(torch.randn(2, 3, 6, 6).to(dtype)).dtype == dtype
 
 
 def test_outputs_that_hold_logits(network, batch):
