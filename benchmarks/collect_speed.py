@@ -34,7 +34,7 @@ from senet_viz.data.datasets import open_pictures
 from senet_viz.models import choose_device
 
 ROOT = Path(__file__).resolve().parents[1]
-ROUND = 8  # batches that are timed together: some are added up together
+ROUND = 8  # batches that are timed together where some are added up together
 SPEEDS = ["fp32", "fp32 compiled", "bf16", "bf16 compiled"]
 
 
@@ -84,7 +84,7 @@ def decoded(plan: Plan, bare: list[float], collecting: list[float], batches: int
     if plan.device.type == "cuda":
         read = read.pin_memory()  # as the data loader does
     batch = worker.images(read)[0].to(silent.dtype, memory_format=torch.channels_last)
-    shard = shards._Shard(plan, 0, worker.accumulator)
+    shard = worker.empty(0)
 
     def forward() -> None:
         with torch.inference_mode():
@@ -96,15 +96,16 @@ def decoded(plan: Plan, bare: list[float], collecting: list[float], batches: int
     for function in (forward, recorded):
         function()
     shard.settle()
-    for _ in range(-(-batches // ROUND)):  # in turn, so that a machine that slows down slows both
+    size = ROUND if plan.device.type in shards.TOGETHER else 1
+    for _ in range(-(-batches // size)):  # in turn, so that a machine that slows down slows both
         for function, rates in ((forward, bare), (recorded, collecting)):
             synchronise(plan.device)
             start = time.perf_counter()
-            for _ in range(ROUND):
+            for _ in range(size):
                 function()
             shard.settle()  # what of the round has not been added up yet
             synchronise(plan.device)
-            rates.append(ROUND * settings.batch_size / (time.perf_counter() - start))
+            rates.append(size * settings.batch_size / (time.perf_counter() - start))
 
 
 def synchronise(device: torch.device) -> None:
