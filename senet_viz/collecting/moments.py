@@ -104,8 +104,15 @@ def _moments(values: torch.Tensor, member: torch.Tensor, chosen: torch.Tensor, c
     return Moments(count, mean, spread, low, high)
 
 
-def histogram(values: torch.Tensor, bins: int = BINS) -> torch.Tensor:
-    """Counts of values in equal bins over 0..1, those beyond in the first and last: (N, S) → (S, bins) int64."""
-    size = values.shape[1]
-    index = (values * bins).floor().clamp(0, bins - 1).long() + torch.arange(size, device=values.device) * bins
-    return torch.bincount(index.flatten(), minlength=size * bins).view(size, bins)
+def histogram(values: torch.Tensor, bins: int = BINS, counts: torch.Tensor | None = None) -> torch.Tensor:
+    """Counts of values in equal bins over 0..1, those beyond in the first and last: (N, S) → (S, bins) int64.
+
+    Args:
+        values: finite.
+        bins: how many.
+        counts: of values before, to which these are added where they lie.
+    """
+    if counts is None:
+        counts = torch.zeros(values.shape[1], bins, dtype=torch.int64, device=values.device)
+    index = (values * bins).clamp(0, bins - 1).long().T
+    return counts.scatter_add_(1, index, counts.new_ones(()).expand_as(index))

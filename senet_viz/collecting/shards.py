@@ -279,8 +279,7 @@ class _Shard:
             kept = list(compress(items, finite.tolist()))
             if kept:
                 self._accumulate(z, source, kept, rows if len(kept) == len(items) else rows[finite])
-        counts = histogram(gates)
-        self.histograms[z] = self.histograms[z].add_(counts) if z in self.histograms else counts
+        self.histograms[z] = histogram(gates, counts=self.histograms.get(z))
 
     def keep(self, z: int, items: list[Read], values: dict[str, torch.Tensor]) -> None:
         """The pictures of the sample, whole, from (N, columns) a source at one zoom."""

@@ -125,6 +125,7 @@ def test_histogram_as_numpy():
     for channel in range(4):
         expected, _ = np.histogram(values[:, channel].clip(0, 1), BINS, (0, 1))
         np.testing.assert_array_equal(counts[channel], expected)
+    assert torch.equal(histogram(values[200:], counts=histogram(values[:200])), counts)
     coarse = histogram(values, 20)
     np.testing.assert_array_equal(coarse, counts.unflatten(1, (20, 5)).sum(2))
 
