@@ -346,7 +346,9 @@ def test_speed_on_a_gpu():
     assert [*map(float, told.groups())] == [*map(float, ratios)]
     ratios = re.findall(r"(\S+ / \S+) is (\d+\.\d+)", text)
     assert len(ratios) == 3 and all(f"| {name} | {told} |" in cams for name, told in ratios)
-    for file, name, words in ((cams, "sv.record / bare forward", r"recording (\S+) times"),
+    for file, name, words in ((cams, "sv.record / bare forward", r"Recording takes (\S+) times the first"),
+                              (cams, "sv.record, embedded / bare forward, embedded", r"and (\S+) times the second"),
+                              (cams, "hooks by hand, embedded / bare forward, embedded", r"by hand take (\d\.\d+)"),
                               (sweep, "sweep / bare forward", r"takes (\S+) times the bare")):
         assert f"| {name} | {re.search(words, text)[1]} |" in file
 
