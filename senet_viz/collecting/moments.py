@@ -70,10 +70,14 @@ class Moments:
 
     def total(self) -> "Moments":
         """Of all groups together, as one group."""
-        result = Moments.empty(1, self.mean.shape[1], self.mean.device)
-        for group in range(len(self.count)):
-            result.merge(self.take(torch.tensor([group])), torch.tensor([0]))
-        return result
+        if not len(self.count):
+            return Moments.empty(1, self.mean.shape[1], self.mean.device)
+        count = self.count.sum()
+        share = (self.count.double() / count.clamp_min(1))[:, None]
+        origin = self.mean[self.count.argmax()]  # where all groups have one mean, theirs is not rounded
+        mean = origin + (share * (self.mean - origin)).sum(0)
+        spread = self.M2.sum(0) + (self.count[:, None] * (self.mean - mean).square()).sum(0)
+        return Moments(count[None], mean[None], spread[None], self.min.amin(0, True), self.max.amax(0, True))
 
     def take(self, rows: torch.Tensor) -> "Moments":
         """Some of the groups."""

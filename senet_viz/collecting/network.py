@@ -157,34 +157,6 @@ def private_copy(module: nn.Module, device: torch.device, precision: str) -> nn.
     return module
 
 
-class SideStream:
-    """What is computed within it a GPU computes beside what it has been asked for since ``mark``, not after it.
-
-    On other devices nothing is different. At its end all that was asked for within it is done.
-    """
-
-    def __init__(self, device: torch.device):
-        self.cuda = device.type == "cuda"
-        if self.cuda:
-            self.stream, self.marked = torch.cuda.Stream(device, priority=-1), torch.cuda.Event()
-
-    def mark(self) -> None:
-        """What was asked for until here is done before what comes within."""
-        if self.cuda:
-            self.marked.record(torch.cuda.current_stream(self.stream.device))
-
-    def __enter__(self) -> None:
-        if self.cuda:
-            self.stream.wait_event(self.marked)
-            self._entered = torch.cuda.stream(self.stream)
-            self._entered.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        if self.cuda:
-            self._entered.__exit__(*error)
-            self.stream.synchronize()  # before memory that it reads is given to others
-
-
 def _normalised(norm: Any, maps: torch.Tensor) -> torch.Tensor:
     """The forward of a batch norm with its weights and statistics as they were before they were rounded."""
     mean, var, weight, bias = (getattr(norm, f"exact_{name}") for name in OF_NORMS)

@@ -17,9 +17,10 @@ from ..gates.hidden import hidden_layers
 from ..models.copies import random_weights
 from ..tables import HIGH, LOW, sampled_channels
 from .moments import Moments, histogram
-from .network import GateNetwork, SideStream
+from .network import GateNetwork
 from .plan import Batch, Computing, Plan, Read, Reading, Worker
 from .sample import evenly
+from .side_stream import SideStream
 
 Outputs = list[list[tuple[torch.Tensor, ...]]]  # what networks gave, by look and network
 TOGETHER = ("cuda",)  # kinds of device that add up some batches together
@@ -199,6 +200,18 @@ class Collector(Worker):
         result.take(batch.reads, outputs)
 
 
+@dataclass
+class _Given:
+    """A batch whose forwards were asked for until the mark, and how many numbers they gave."""
+
+    reads: list[Read]
+    outputs: Outputs
+    marked: torch.Event | None
+
+    def __post_init__(self):
+        self.values = sum(values.numel() for look in self.outputs for output in look for values in output)
+
+
 class _Shard:
     """What accumulates over one shard.
 
@@ -215,33 +228,30 @@ class _Shard:
         self.whole: dict[tuple[int, str], list[torch.Tensor]] = {}
         self.rows: list[pa.Table] = []
         self.unreadable: list[tuple[int, str]] = []
-        self.waiting: list[tuple[list[Read], Outputs]] = []
-        self.values = 0  # in what waits
+        self.waiting: list[_Given] = []
 
     def take(self, reads: list[Read], outputs: Outputs) -> None:
         """Pictures with what the networks gave, look by look.
 
-        On a GPU some batches wait and are added up together, when the next one has come: it has that forward to do
+        On a GPU some batches wait and are added up together, when as many more have come: it has their forwards to do
         meanwhile. On a processor there is nothing to do meanwhile, and one batch stays in its cache.
         """
-        if self.values >= AT_ONCE:
-            self.settle()
-        self.waiting.append((reads, outputs))
-        self.values += sum(values.numel() for look in outputs for output in look for values in output)
-        self.side.mark()
+        self.waiting.append(_Given(reads, outputs, self.side.mark()))
         if self.device.type not in TOGETHER:
             self.settle()
+        elif sum(given.values for given in self.waiting) >= 2 * AT_ONCE:
+            self.settle(len(self.waiting) // 2)
 
-    def settle(self) -> None:
-        """Add what waits."""
-        if not self.waiting:
+    def settle(self, count: int | None = None) -> None:
+        """Add what waits, or so many batches of it."""
+        count = len(self.waiting) if count is None else count
+        batches, self.waiting = self.waiting[:count], self.waiting[count:]
+        if not batches:
             return
-        with self.side:
-            reads = [read for some, _ in self.waiting for read in some]
-            self._settle(reads, [[[torch.cat(parts) for parts in zip(*batches)] for batches in zip(*look)]
-                                 for look in zip(*(outputs for _, outputs in self.waiting))])
-        self.waiting.clear()
-        self.values = 0
+        with self.side.after(batches[-1].marked):
+            reads = [read for given in batches for read in given.reads]
+            self._settle(reads, [[[torch.cat(parts) for parts in zip(*of)] for of in zip(*look)]
+                                 for look in zip(*(given.outputs for given in batches))])
 
     def _settle(self, reads: list[Read], outputs: list[list[list[torch.Tensor]]]) -> None:
         """Add pictures, from what each network gave in each look."""

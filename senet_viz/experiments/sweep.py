@@ -1,6 +1,7 @@
 """One picture with its object at many sizes, beside controls: which kernel does the network choose as it grows?"""
 import copy
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -119,12 +120,15 @@ def sweep(
     centre = None if box is None else centre_of(box, image.size)
     photo = image
     image, scale, result = _reduced(model, photo, max(sizes))
+    image.load()  # once, not in each thread
     centre = centre and (centre[0] * scale, centre[1] * scale)
     factors: dict[str, tuple[float, ...]] = {"zoom": tuple(sizes), "blur": tuple(size for size in sizes if size != 1),
                "elsewhere": tuple(size for size in sizes if size > 1)}
-    pictures = {"zoom": [zoom(image, size, centre, result) for size in factors["zoom"]],
-                "blur": [blur(image, size, result) for size in factors["blur"]],
-                "elsewhere": [elsewhere(image, size, centre, result) for size in factors["elsewhere"]]}
+    looks = {"zoom": lambda size: zoom(image, size, centre, result), "blur": lambda size: blur(image, size, result),
+             "elsewhere": lambda size: elsewhere(image, size, centre, result)}
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # Pillow lets several of them at once
+        resized = {look: pool.map(looks[look], factors[look]) for look in looks}
+        pictures = {look: list(found) for look, found in resized.items()}
     views = {"zoom": inspect(model, _batch(model, pictures["zoom"]), targets, layers)}
     controls = pictures["blur"] + pictures["elsewhere"]
     if controls:

@@ -6,6 +6,7 @@ squeezed input z than with the gate that is made of z, the gate holds less of th
 import torch
 
 FOLDS = 5  # each picture's class is told by a classifier that has not seen the picture
+ROUNDING = 1e-12  # a share of a channel's mean up to which its standard deviation is one of rounding
 NAN = float("nan")
 
 
@@ -52,11 +53,11 @@ def asked(labels: torch.Tensor, folds: int = FOLDS) -> tuple[int, int]:
 
 def _asked(labels: torch.Tensor, folds: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Which pictures' classes are asked for, and in which fold they are."""
-    fold, count = torch.zeros_like(labels), torch.zeros_like(labels)
-    for label in labels.unique():
-        of = (labels == label).nonzero()[:, 0]
-        fold[of], count[of] = torch.arange(len(of)) % folds, len(of)
-    return (labels >= 0) & (count >= folds), fold
+    _, member, count = labels.unique(return_inverse=True, return_counts=True)
+    order = member.argsort(stable=True)  # class after class
+    fold = torch.empty_like(labels)
+    fold[order] = (torch.arange(len(labels)) - (count.cumsum(0) - count)[member[order]]) % folds
+    return (labels >= 0) & (count[member] >= folds), fold
 
 
 def discriminants(values: torch.Tensor, labels: torch.Tensor, classes: int, products: torch.Tensor | None = None
@@ -69,12 +70,14 @@ def discriminants(values: torch.Tensor, labels: torch.Tensor, classes: int, prod
         classes: K.
         products: XᵀX of the values (C, C), where it is known already; they lie around 0 then.
     """
-    mean, std = values.mean(0), values.std(0, correction=0)
-    scale = torch.where(std > 0, 1 / std, 0.0)  # what does not vary tells nothing
-    scaled = (values - mean) * scale
+    mean = values.mean(0)
+    scaled = values - mean
+    std = scaled.square().mean(0).sqrt()  # torch.std takes four times as long
+    scale = torch.where(std > ROUNDING * mean.abs(), 1 / std, 0.0)  # what does not vary tells nothing
+    scaled *= scale
     count = labels.bincount(minlength=classes)[:, None]
     centres = scaled.new_zeros(classes, scaled.shape[1]).index_add_(0, labels, scaled) / count
-    within = scaled - centres[labels]
+    within = centres[labels].sub_(scaled)  # in whichever direction
     if products is not None:  # Σ (x − µ_k)(x − µ_k)ᵀ = Σ xxᵀ − n mmᵀ − Σ n_k (µ_k − m)(µ_k − m)ᵀ
         products = (products - len(values) * mean[:, None] * mean) * scale * scale[:, None]
         products = products - centres.T @ (count * centres)

@@ -97,6 +97,13 @@ def test_merging_nothing_changes_nothing(values, groups):
         assert torch.equal(tensor, empty.tensors()[name]), name
 
 
+def test_the_total_of_groups_of_one_mean_has_that_mean_to_the_bit():
+    """So that what does not move has no variance at all."""
+    mean = torch.tensor([[0.1, 0.7]], dtype=torch.float64).expand(3, 2)
+    total = Moments(torch.tensor([3, 0, 7]), mean, torch.zeros(3, 2).double(), mean, mean).total()
+    assert total.count.tolist() == [10] and total.mean.tolist() == [[0.1, 0.7]] and total.M2.tolist() == [[0, 0]]
+
+
 def test_total_and_take(values, groups):
     moments = collected(values, groups)
     check(moments.total(), values, torch.zeros_like(groups))

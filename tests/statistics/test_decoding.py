@@ -64,6 +64,15 @@ def test_products_that_are_known_change_nothing_but_rounding():
         torch.testing.assert_close(mine, plain, rtol=1e-9, atol=1e-12)
 
 
+def test_a_channel_that_does_not_vary_changes_nothing():
+    values, labels = made(300, 12, 6, 0.5)
+    still = torch.full((300, 1), 0.1, dtype=torch.float64)  # no float64, and not its own mean to the last bit
+    assert float((still - still.mean()).abs().max()) > 0
+    assert discriminants(torch.cat([values, still], 1), labels, 6)[0][-1].eq(0).all()
+    zero = torch.zeros_like(still)
+    assert decoded(torch.cat([values, still], 1), labels) == decoded(torch.cat([values, zero], 1), labels)
+
+
 def test_noise_tells_nothing():
     values, labels = made(2000, 20, 10, 0.0)
     assert decoded(values, labels) == pytest.approx(0.1, abs=0.03)
