@@ -15,8 +15,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +26,15 @@ from torchvision.datasets import ImageFolder
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import senet_viz as sv
-from senet_viz.collecting import Settings, collect
+from senet_viz.collecting import Settings, collect, shards
 from senet_viz.collecting.network import GateNetwork, hardware
-from senet_viz.collecting.plan import Batch, Plan
+from senet_viz.collecting.plan import Batch, Plan, Reading
 from senet_viz.collecting.shards import Collection, Collector
 from senet_viz.data.datasets import open_pictures
 from senet_viz.models import choose_device
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARDS = 4  # that are timed together on a GPU, which goes on with the next one while a result is written
+ROUND = 8  # batches that are timed together where some are added up together
 SPEEDS = ["fp32", "fp32 compiled", "bf16", "bf16 compiled"]
 
 
@@ -75,47 +73,39 @@ def ours(plan: Plan, rates: list[float], workers: int, skip: int) -> None:
 
 
 def decoded(plan: Plan, bare: list[float], collecting: list[float], batches: int) -> None:
-    """Appends pictures per second from tensors in memory: of the forward alone, and with all that collecting adds.
-
-    That is timed over whole shards of eight batches, from the first batch to what is written.
-    """
-    plan = replace(plan, settings=replace(plan.settings, shard_size=8 * plan.settings.batch_size))
-    settings, cuda = plan.settings, plan.device.type == "cuda"
+    """Appends pictures per second from tensors in memory: of the forward alone, and with all that collecting adds."""
+    settings = plan.settings
     # the same network without anything that records, or compiling would take the recording in
     silent = GateNetwork(plan.model.module, [], plan.device, settings.precision)
-    worker = InMemory(plan, SHARDS if cuda else 1)  # before the other, because it resets the compiler
+    worker = Collector(plan, 0)  # before the other, because it resets the compiler
+    reading = Reading(plan, worker.bytes)
     run = torch.compile(silent.module, options={"freezing": True}) if settings.compiled else silent.module
-    batch = worker.images(worker.kept[0])[0].to(silent.dtype, memory_format=torch.channels_last)
+    read = Batch([reading[index] for index in range(settings.batch_size)])
+    if plan.device.type == "cuda":
+        read = read.pin_memory()  # as the data loader does
+    batch = worker.images(read)[0].to(silent.dtype, memory_format=torch.channels_last)
+    shard = worker.empty(0)
 
-    def forwards() -> None:
+    def forward() -> None:
         with torch.inference_mode():
-            for _ in worker.kept:
-                run(batch)
+            run(batch)
 
-    def collected() -> None:
-        for _ in worker.results(worker.shards):
-            pass
+    def recorded() -> None:
+        worker.look(read, shard)
 
-    for round_ in range(1 + -(-batches // len(worker.kept))):  # in turn: a machine that slows down slows both
-        for function, rates in ((forwards, bare), (collected, collecting)):
+    for function in (forward, recorded):
+        function()
+    shard.settle()
+    size = ROUND if plan.device.type in shards.TOGETHER else 1
+    for _ in range(-(-batches // size)):  # in turn, so that a machine that slows down slows both
+        for function, rates in ((forward, bare), (recorded, collecting)):
             synchronise(plan.device)
             start = time.perf_counter()
-            function()
+            for _ in range(size):
+                function()
+            shard.settle()  # what of the round has not been added up yet
             synchronise(plan.device)
-            if round_:  # the first warms up
-                rates.append(len(worker.kept) * settings.batch_size / (time.perf_counter() - start))
-
-
-class InMemory(Collector):
-    """Collects the first shards again and again, whose pictures are read once."""
-
-    def __init__(self, plan: Plan, shards: int):
-        super().__init__(plan, 0)
-        self.shards = range(shards)
-        self.kept = list(super()._read([batch for shard in self.shards for batch in plan.batches(shard)]))
-
-    def _read(self, batches: list[list[int]]) -> Iterator[Batch]:
-        yield from self.kept
+            rates.append(size * settings.batch_size / (time.perf_counter() - start))
 
 
 def synchronise(device: torch.device) -> None:
@@ -126,12 +116,12 @@ def synchronise(device: torch.device) -> None:
 
 def peak_memory(data: str, limit: int, out: Path) -> float:
     """Peak memory in MB of a run of the command line over so many pictures, the largest of its processes."""
-    code = ("import resource, sys; from senet_viz.__main__ import main; assert main(sys.argv[1:]) == 0; "
-            "print(max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))")
+    code = ("import sys; from senet_viz.__main__ import main; from benchmarks.peak import peak_memory; "
+            "assert main(sys.argv[1:]) == 0; print(peak_memory())")
     command = ["collect", "demo/se_resnet50_slim", data, str(out), "--limit", str(limit), "--batch-size", "64"]
     result = subprocess.run([sys.executable, "-c", code, *command], cwd=ROOT, check=True, stdout=subprocess.PIPE,
                             stderr=subprocess.DEVNULL, text=True)
-    return int(result.stdout.split()[-1]) / (1024 if sys.platform == "linux" else 2**20)
+    return float(result.stdout.split()[-1])
 
 
 def main() -> None:
@@ -186,7 +176,7 @@ def main() -> None:
         rounded = max(np.nanmax(np.abs(full.mean(b) - half.mean(b))) for b in small.blocks)
         forwards = {name: ([], []) for name in plans}
         for name, plan in plans.items():
-            decoded(plan, *forwards[name], batches=(150 if device.type == "cuda" else 15) * args.repeats)
+            decoded(plan, *forwards[name], batches=15 * args.repeats)
         few, many = (peak_memory(args.data, limit, scratch / str(limit)) for limit in args.pictures)
     median = {name: statistics.median(values) for name, values in rates.items()}
     print(f"seresnet50 at 224×224, {len(pictures)} photos, batches of {size}, {args.workers} processes that decode, "

@@ -9,7 +9,6 @@ measures every 50th and without one, in turn.
 """
 import argparse
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from torch.nn.functional import cross_entropy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import senet_viz as sv
+from benchmarks.peak import peak_memory as held
 from senet_viz.collecting import Settings, collect
 from senet_viz.collecting.network import hardware
 from senet_viz.models import choose_device, slim_resnet50
@@ -88,7 +88,7 @@ def main() -> None:
     device = choose_device(args.device)
     if args.peak is not None:
         seconds(seresnet50(args.device), args.photos, 10_000, args.peak)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 if sys.platform == "linux" else 2**20))
+        print(held())
         return
 
     runs = {"seresnet50, photos at 224×224": (seresnet50(args.device), args.photos, 10_000),

@@ -47,7 +47,7 @@ keep() { cp "$log/$1.out" "$results/$1_cuda.md"; }  # what a benchmark printed
 step tests 100 "$python" -m pytest -q -p no:cacheprovider tests/test_gpu.py && tail -n 1 "$log/tests.out"
 step cam_speed 60 "$python" benchmarks/cam_speed.py --device cuda
 # as many batches are skipped as so many processes decode ahead
-step collect_speed 230 "$python" benchmarks/collect_speed.py "$photos" "$data" --device cuda --workers "$(nproc)" \
+step collect_speed 210 "$python" benchmarks/collect_speed.py "$photos" "$data" --device cuda --workers "$(nproc)" \
     --batch-size 64 --shard 512 --skip $((2 * $(nproc) + 2)) --copies 300 --speeds fp32 bf16 "bf16 compiled" \
     --repeats 1 --pictures 2000 10000 && keep collect_speed
 step dimension_speed 110 "$python" benchmarks/dimension_speed.py "$photos" "$data" --device cuda --repeats 2 &&

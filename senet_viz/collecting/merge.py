@@ -75,7 +75,8 @@ def merge(plan: Collection, shards: Sequence[Path], out: Path, compact: bool) ->
             with on_threads(1):
                 _measure_hidden(parts, plan, sample)
             _measure_drivers(parts, plan, sample)
-        counts = sum(file.get(f"{z}.histogram") for file in files if f"{z}.histogram" in file.names)
+        counts = sum((file.get(f"{z}.histogram") for file in files if f"{z}.histogram" in file.names),
+                     torch.zeros((), dtype=torch.int64))
         if compact:
             counts = counts.unflatten(1, (COMPACT_BINS, -1)).sum(2).int()
         for block, part in zip(plan.model.blocks, _parts(plan, counts.T)):
@@ -139,17 +140,21 @@ class Sample:
         """(n, columns) of a source."""
         name = f"{self.z}.{source}.whole"
         with self._reading:
-            return torch.cat([file.get(name) if columns is None else file.part(name)[:, columns]
-                              for file in self.files])
+            return torch.cat([file.get(name, columns) for file in self.files])
 
 
 class Result:
-    """A shard's file: its tensors are read as they are asked for."""
+    """A shard's file. It is opened for each tensor: as long as it is open, what was read of it stays in memory."""
 
     def __init__(self, path: Path):
-        file = safe_open(path, framework="pt")
-        self.get, self.part = file.get_tensor, file.get_slice
-        self.names, self.note = set(file.keys()), json.loads(file.metadata()["shard"])
+        self.path = path
+        with safe_open(path, framework="pt") as file:
+            self.names, self.note = set(file.keys()), json.loads(file.metadata()["shard"])
+
+    def get(self, name: str, columns: slice | None = None) -> torch.Tensor:
+        """A tensor, or some of its columns."""
+        with safe_open(self.path, framework="pt") as file:
+            return file.get_tensor(name) if columns is None else file.get_slice(name)[:, columns]
 
 
 def _merged(plan: Collection, files: list, z: int, source: str) -> Moments | None:

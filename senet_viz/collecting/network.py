@@ -107,7 +107,8 @@ class GateNetwork:
 
 def prepared(batch: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     """A copy of a batch as networks here take it: of a type, pictures and volumes with channels last in memory."""
-    return batch.to(dtype, memory_format=LAST.get(batch.dim(), torch.preserve_format), copy=True)
+    layout = LAST.get(batch.dim(), torch.preserve_format)
+    return batch.to(dtype).to(memory_format=layout, copy=True)  # both at once take three times as long
 
 
 def _kept(values: list[torch.Tensor], block: AttentionBlock, read: Callable) -> Callable:

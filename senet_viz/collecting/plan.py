@@ -7,7 +7,7 @@ import re
 import signal
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -33,7 +33,6 @@ from .network import PRECISIONS, hardware
 LOOKS = {"zoom": zoom, "blur": lambda image, factor, centre: blur(image, factor), "elsewhere": elsewhere}
 MOST_THREADS = 1024
 AHEAD = 2  # batches that a thread decodes before they are needed
-BEHIND = {"cuda": 1}  # shards that are written while a kind of device goes on with the next
 FORMAT = 6  # raised when this program computes or writes anything differently
 
 
@@ -175,24 +174,15 @@ class Worker:
         return self.finished(images) if self.finished else images
 
     def results(self, shards: Iterable[int]) -> Iterator[tuple[int, bytes]]:
-        """Each shard with its result, in the order given.
-
-        Where a GPU computes, it goes on with the next shard while the result of one is written.
-        """
+        """Each shard with its result, in the order given."""
         shards = list(shards)
         batches = [batch for shard in shards for batch in self.plan.batches(shard)]
-        written: deque[tuple[int, Future[bytes]]] = deque()
-        with closing(self._read(batches)) as read, ThreadPoolExecutor(1) as writer:
+        with closing(self._read(batches)) as read:
             for shard in shards:
                 result = self.empty(shard)
                 for _ in self.plan.batches(shard):
                     self.look(next(read), result)
-                written.append((shard, writer.submit(result.to_bytes)))
-                if len(written) > BEHIND.get(self.device.type, 0):
-                    number, found = written.popleft()
-                    yield number, found.result()
-            for number, found in written:
-                yield number, found.result()
+                yield shard, result.to_bytes()
 
     def _read(self, batches: list[list[int]]) -> Generator["Batch", None, None]:
         """Pictures of each batch, decoded while the network looks at the one before."""

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import nn
 
 import senet_viz as sv
-from senet_viz.collecting import Settings, collect, plan, shards
+from senet_viz.collecting import Settings, collect, shards
 from senet_viz.data.datasets import Pictures, open_pictures
 from senet_viz.data.images import zoom
 from senet_viz.layers import SelectiveKernel, SqueezeExcite
@@ -419,18 +419,3 @@ def test_batches_added_up_together_or_each(small_run, content, tmp_path, monkeyp
         for factor in together.zooms:
             for of in (sv.Statistics.mean, sv.Statistics.variance):
                 np.testing.assert_allclose(of(together, block, zoom=factor), of(each, block, zoom=factor), **CLOSE)
-
-
-def test_a_shard_that_is_written_while_the_next_is_looked_at_is_the_same(small_run, content, tmp_path, monkeypatch):
-    small_run(tmp_path / "each")
-    looked = []
-    look, to_bytes = shards.Collector.look, shards._Shard.to_bytes
-    monkeypatch.setattr(plan, "BEHIND", {"cpu": 1})
-    monkeypatch.setattr(shards.Collector, "look", lambda collector, batch, result: (
-        looked.append(result), look(collector, batch, result)))
-    monkeypatch.setattr(shards._Shard, "to_bytes", lambda shard: (looked.append("written"), to_bytes(shard))[1])
-    done = []
-    small_run(tmp_path / "behind", progress=lambda pictures, _: done.append((pictures, len(
-        {id(each) for each in looked if each != "written"}))))
-    assert done == [(0, 0), (7, 2), (14, 3), (21, 4), (23, 4)]  # pictures told, shards looked at until then
-    assert content(tmp_path / "behind") == content(tmp_path / "each")
