@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import accumulate
 from pathlib import Path
-from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -127,7 +126,6 @@ class Sample:
 
     def __init__(self, plan: Collection, files: "list[Result]", z: int):
         self.z, self.files = z, [file for file in files if f"{z}.index.whole" in file.names]
-        self._reading = Lock()
         if self.files:
             self.index = self("index")
             self.labels = torch.from_numpy(plan.labels)[self.index]
@@ -139,8 +137,7 @@ class Sample:
     def __call__(self, source: str, columns: slice | None = None) -> torch.Tensor:
         """(n, columns) of a source."""
         name = f"{self.z}.{source}.whole"
-        with self._reading:
-            return torch.cat([file.get(name, columns) for file in self.files])
+        return torch.cat([file.get(name, columns) for file in self.files])
 
 
 class Result:
