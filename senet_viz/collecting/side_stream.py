@@ -1,4 +1,4 @@
-"""What is added up beside the forwards, on a CUDA stream of its own."""
+"""A CUDA stream of its own for what is added up beside the forwards."""
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -6,7 +6,10 @@ import torch
 
 
 class SideStream:
-    """What is asked for within ``after`` CUDA computes beside what was asked for since a mark; elsewhere all waits."""
+    """What is asked for within ``after`` CUDA computes beside what was asked for since a mark.
+
+    Other devices compute one thing after the other, as without it.
+    """
 
     def __init__(self, device: torch.device):
         self.stream = torch.cuda.Stream(device, priority=-1) if device.type == "cuda" else None

@@ -126,7 +126,7 @@ def sweep(
                "elsewhere": tuple(size for size in sizes if size > 1)}
     looks = {"zoom": lambda size: zoom(image, size, centre, result), "blur": lambda size: blur(image, size, result),
              "elsewhere": lambda size: elsewhere(image, size, centre, result)}
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # Pillow lets several of them at once
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # Pillow resizes several at once
         resized = {look: pool.map(looks[look], factors[look]) for look in looks}
         pictures = {look: list(found) for look, found in resized.items()}
     views = {"zoom": inspect(model, _batch(model, pictures["zoom"]), targets, layers)}
