@@ -116,8 +116,8 @@ def synchronise(device: torch.device) -> None:
 
 def peak_memory(data: str, limit: int, out: Path) -> float:
     """Peak memory in MB of a run of the command line over so many pictures, the largest of its processes."""
-    code = ("import sys; from senet_viz.__main__ import main; from benchmarks.peak import peak_memory; "
-            "assert main(sys.argv[1:]) == 0; print(peak_memory())")
+    code = ("import sys; from senet_viz.__main__ import main; from benchmarks.peak import peak; "
+            "assert main(sys.argv[1:]) == 0; print(peak())")
     command = ["collect", "demo/se_resnet50_slim", data, str(out), "--limit", str(limit), "--batch-size", "64"]
     result = subprocess.run([sys.executable, "-c", code, *command], cwd=ROOT, check=True, stdout=subprocess.PIPE,
                             stderr=subprocess.DEVNULL, text=True)

@@ -23,7 +23,7 @@ from torch.nn.functional import cross_entropy
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import senet_viz as sv
-from benchmarks.peak import peak_memory as held
+from benchmarks.peak import peak
 from senet_viz.collecting import Settings, collect
 from senet_viz.collecting.network import hardware
 from senet_viz.models import choose_device, slim_resnet50
@@ -88,7 +88,7 @@ def main() -> None:
     device = choose_device(args.device)
     if args.peak is not None:
         seconds(seresnet50(args.device), args.photos, 10_000, args.peak)
-        print(held())
+        print(peak())
         return
 
     runs = {"seresnet50, photos at 224×224": (seresnet50(args.device), args.photos, 10_000),

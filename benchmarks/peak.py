@@ -5,15 +5,11 @@ import sys
 from pathlib import Path
 
 
-def peak_memory() -> float:
-    """MB of this process, or of the largest of its children that have ended.
-
-    On Linux ``ru_maxrss`` begins, in a process just started, with what the one that started it held; what is read here
-    does not.
-    """
+def peak() -> float:
+    """MB of this process, or of the largest of its children that have ended."""
     unit = 1024 if sys.platform == "linux" else 2**20
     own, children = (resource.getrusage(who).ru_maxrss / unit
                      for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    if held := re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text()) if unit == 1024 else None:
-        own = int(held[1]) / 1024
+    if sys.platform == "linux":  # where ru_maxrss begins with what the process held that started this one
+        own = int(re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[0]) / unit
     return max(own, children)

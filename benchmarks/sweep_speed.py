@@ -16,6 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import senet_viz as sv
+from senet_viz.collecting.network import hardware
 from senet_viz.data.places import ASSETS
 from senet_viz.experiments.sweep import SIZES, sweep
 
@@ -46,8 +47,8 @@ def main() -> None:
                 times[name].append(1000 * (time.perf_counter() - start))
     forward, whole = (statistics.median(values) for values in times.values())
     print(f"demo/sknet50_slim, a photo of {image.width}×{image.height} pixels, {len(SIZES)} sizes, medians of "
-          f"{args.repeats} repeats in turn.\n\n{platform.machine()}, {args.device}, {torch.get_num_threads()} threads; "
-          f"Python {platform.python_version()}, torch {torch.__version__}.\n")
+          f"{args.repeats} repeats in turn.\n\n{hardware(model.device)}, {platform.machine()}, "
+          f"{torch.get_num_threads()} threads; Python {platform.python_version()}, torch {torch.__version__}.\n")
     print("| what | median ms |\n| --- | ---: |")
     print(f"| bare forward of {len(SIZES)} pictures | {forward:.1f} |\n| sweep with both controls | {whole:.1f} |\n")
     print(f"| ratio | measured | aim |\n| --- | ---: | --- |\n| sweep / bare forward | {whole / forward:.2f} | ≤ 3.5 |")

@@ -16,6 +16,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import senet_viz as sv
+from senet_viz.collecting.network import hardware
 from senet_viz.data.places import ASSETS
 from senet_viz.experiments import what_if
 
@@ -53,8 +54,8 @@ def main() -> None:
     medians = {name: statistics.median(values) for name, values in times.items()}
     forward, off, both = medians.values()
     print(f"{args.model}, {model.input_size[1]}×{model.input_size[0]} pixels, {count} blocks, medians of "
-          f"{args.repeats} repeats in turn.\n\n{platform.machine()}, {args.device}, {torch.get_num_threads()} threads; "
-          f"Python {platform.python_version()}, torch {torch.__version__}.\n")
+          f"{args.repeats} repeats in turn.\n\n{hardware(model.device)}, {platform.machine()}, "
+          f"{torch.get_num_threads()} threads; Python {platform.python_version()}, torch {torch.__version__}.\n")
     print("| what | median ms |\n| --- | ---: |")
     print("\n".join(f"| {name} | {median:.1f} |" for name, median in medians.items()))
     print("\n| ratio | measured | aim |\n| --- | ---: | --- |")
