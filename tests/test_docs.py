@@ -96,7 +96,9 @@ def test_snippets(page, folder, capsys):
             continue
         if snippet.language == "sh":
             for words in arguments(snippet):
-                assert command_line().main(words) == 0, f"{shlex.join(words)}: {capsys.readouterr().err}"
+                capsys.readouterr()
+                status = command_line().main(words)
+                assert status == 0, f"{shlex.join(words)} ended with {status}: {capsys.readouterr().err[-300:]}"
             continue
         lines = snippet.code.splitlines()
         for statement in ast.parse(snippet.code).body:

@@ -15,6 +15,7 @@ from senet_viz.reports.text import plain
 
 MAX_PHOTOS = 500  # in a run that a visitor starts
 SHARD = 8  # photos between two looks at the cancel button
+THREADS = torch.get_num_threads()  # told as the server starts: later a thread is given what a run has set
 
 
 def take_in() -> None:
@@ -54,7 +55,7 @@ def collecting(loaded: Loaded) -> None:
                         key="control")
     if st.button("Collect", icon=":material/play_arrow:", type="primary", key="collect"):
         pictures = uploaded(files, [upload.getvalue() for upload in uploads])
-        settings = Settings(batch_size=SHARD, shard_size=SHARD, threads=torch.get_num_threads(),
+        settings = Settings(batch_size=SHARD, shard_size=SHARD, threads=THREADS,
                             random_weights=3 if control else 0)
         held.append(Job(len(files)).start(loaded.model, pictures, settings, RUNS))
         st.rerun()

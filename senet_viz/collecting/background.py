@@ -66,7 +66,7 @@ class Job:
 
     def __init__(self, total: int):
         self.total, self.done = total, 0
-        self.folder = tempfile.TemporaryDirectory(prefix="senet_viz_")
+        self.folder = tempfile.TemporaryDirectory(prefix="senet_viz_", ignore_cleanup_errors=True)
         self.out = str(Path(self.folder.name, "statistics"))
         self.cancelled = threading.Event()
         self.stopped, self.error = False, ""

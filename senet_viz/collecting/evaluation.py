@@ -203,11 +203,13 @@ class Evaluator(Worker):
 
 
 def _answers(logits: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Whether each label is the first of all classes and among the first five, and its probability, on the CPU."""
-    # what an edit made overflow is no answer: topk would take nan for the largest of all
+    """Whether each label is the first of all classes and among the first five, and its probability, on the CPU.
+
+    What an edit made overflow is no answer: it is wrong, with a probability of 0 (topk would take nan for the largest).
+    """
     known = logits.isfinite().all(1)
     hits = (logits.topk(min(TOP, logits.shape[1])).indices == labels[:, None]) & known[:, None]
-    probability = logits.softmax(1).gather(1, labels[:, None])[:, 0]
+    probability = torch.where(known, logits.softmax(1).gather(1, labels[:, None])[:, 0], 0)
     return hits[:, 0].cpu(), hits.any(1).cpu(), probability.cpu()
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from ..models.devices import fastest_precision
+from ..models.devices import fastest_precision, on_threads
 from ..statistics.archive import METADATA
 from .engines import Engine
 from .network import GateNetwork
@@ -109,15 +109,15 @@ def fastest(plan: Plan, names: list[str], seconds: Callable[[Plan, torch.Tensor]
 def timed(plan: Plan, images: torch.Tensor) -> tuple[float, float]:
     """Seconds of a network's preparation and of a batch (N, channels, *space), the best of three."""
     settings, device = plan.settings, plan.device
-    torch.set_num_threads(settings.threads)
-    start = time.perf_counter()
     compiled = settings.batch_size if asdict(settings).get("compiled") else None
-    network = GateNetwork(plan.model.module, plan.model.blocks, device, settings.precision, None, compiled,
-                          plan.model.output)
-    images = images.to(device)
-    run = partial(_seconds, network, images, device)
-    run()
-    return time.perf_counter() - start, min(run() for _ in range(REPEATS))
+    with on_threads(settings.threads):
+        start = time.perf_counter()
+        network = GateNetwork(plan.model.module, plan.model.blocks, device, settings.precision, None, compiled,
+                              plan.model.output)
+        images = images.to(device)
+        run = partial(_seconds, network, images, device)
+        run()
+        return time.perf_counter() - start, min(run() for _ in range(REPEATS))
 
 
 def _seconds(network: GateNetwork, images: torch.Tensor, device: torch.device) -> float:

@@ -17,12 +17,13 @@ from safetensors.torch import save_file
 from ..data.checksums import write_described
 from ..data.files import replacing
 from ..gates import AttentionBlock
+from ..models.devices import on_threads, set_threads
 from ..statistics.archive import IMAGES, METADATA, TENSORS, describe
 from ..statistics.drivers import DRIVERS, drivers
 from ..statistics.whole import SAMPLE, write_whole
 from .moments import Moments
 from .plan import Plan
-from .sample import components, farthest, hidden_measures, measures, on_threads, rank_specificity, width
+from .sample import components, farthest, hidden_measures, measures, rank_specificity, width
 from .shards import Collection
 
 COMPACT_BINS = 20
@@ -263,7 +264,8 @@ def _side_by_side(plan: Collection, function: Callable[[Place], Found], places: 
 
     No sum is shared between threads, so that its last bits are the same on however many.
     """
-    with on_threads(1), ThreadPoolExecutor(plan.settings.threads) as pool:
+    # each says for itself that it is one: another run beside this one may have set another number
+    with on_threads(1), ThreadPoolExecutor(plan.settings.threads, initializer=set_threads, initargs=(1,)) as pool:
         return list(pool.map(function, places))
 
 

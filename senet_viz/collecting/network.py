@@ -167,17 +167,27 @@ def _normalised(norm: Any, maps: torch.Tensor) -> torch.Tensor:
 
 def hardware(device: torch.device) -> str:
     """What computes, with the settings of torch that change how it rounds: the same words, the same bits."""
-    flags = [f"float32 matrix products {torch.get_float32_matmul_precision()}"]
+    backends: Any = torch.backends  # its stubs lack some
     if device.type == "cuda":
         name = torch.cuda.get_device_name(device)
-        flags.append(f"TF32 convolutions {torch.backends.cudnn.allow_tf32}, cuDNN benchmark "
-                     f"{torch.backends.cudnn.benchmark}")
+        flags = [_rounding(backends.cuda.matmul, backends.cudnn.conv),
+                 f"cuDNN benchmark {torch.backends.cudnn.benchmark}"]
     elif device.type == "cpu":
         # a level such as AVX512 has many dialects, and the environment can forbid some of them
         known = getattr(torch.cpu, "get_capabilities", platform.uname)()
         limits = [os.environ.get(name, "") for name in ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY")]
         dialect = hashlib.sha256(f"{known} {limits}".encode()).hexdigest()[:8]
         name = f"cpu {torch.backends.cpu.get_cpu_capability()} {dialect}"
+        flags = [_rounding(backends.mkldnn.matmul, backends.mkldnn.conv)]
     else:
-        name = f"{device.type} {platform.machine()}"
+        name, flags = f"{device.type} {platform.machine()}", []
     return ", ".join([name, *flags])
+
+
+def _rounding(products: Any, convolutions: Any) -> str:
+    """What matrix products and convolutions of float32 are computed in: "ieee", which is float32 itself, or less.
+
+    Torch's older names for this (``get_float32_matmul_precision``, ``allow_tf32``) raise where the newer were used.
+    """
+    kinds = ("ieee" if of.fp32_precision == "none" else of.fp32_precision for of in (products, convolutions))
+    return "float32 matrix products {}, convolutions {}".format(*kinds)

@@ -21,7 +21,7 @@ import torch
 import torchvision
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from ..data.datasets import Pictures
+from ..data.datasets import FORK, Pictures
 from ..data.images import UnreadableImage, blur, elsewhere, open_image, zoom, zoom_window
 from ..data.properties import PROPERTIES, picture_properties
 from ..gates.blocks import eager
@@ -190,7 +190,7 @@ class Worker:
         if self.workers:
             yield from DataLoader(
                 reading, batch_sampler=batches, num_workers=self.workers, collate_fn=Batch, pin_memory=pinned,
-                worker_init_fn=_ignore_interrupts,
+                worker_init_fn=_ignore_interrupts, multiprocessing_context=FORK,
                 generator=torch.Generator())  # it draws a number, and should not from the caller's
             return
 

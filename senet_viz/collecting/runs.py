@@ -12,6 +12,7 @@ from tqdm import tqdm
 from ..data.checksums import damaged
 from ..data.datasets import Pictures, open_pictures
 from ..data.files import alone, replacing
+from ..models.devices import on_threads
 from ..statistics.archive import METADATA, StatisticsError
 from .engines import Engine
 from .plan import Plan
@@ -83,7 +84,8 @@ def run(plan: AnyPlan, out: Path, engine: Engine, options: dict,
 def _compute(plan: Plan, shards: "Shards", compute: Engine, progress: Progress, stop: Callable[[], bool]) -> None:
     pending = [shard for shard in range(plan.shards) if shard not in shards.found]
     done = plan.count - sum(len(plan.indices(shard)) for shard in pending)
-    with _bar(progress, done, plan.count) as advance, closing(compute.results(plan, pending)) as results:
+    with on_threads(plan.settings.threads), _bar(progress, done, plan.count) as advance, closing(
+            compute.results(plan, pending)) as results:
         while pending:
             if stop():
                 raise Stopped(len(shards.found), plan.shards)

@@ -5,8 +5,6 @@ told from whole vectors. So many pictures, evenly spread over the data, are enou
 the data are.
 """
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -133,14 +131,3 @@ def width(module: nn.Module, layer: str) -> int:
     """How many units a layer is given."""
     part = module.get_submodule(layer)
     return int(part.in_features if isinstance(part, nn.Linear) else part.in_channels)  # type: ignore[arg-type]
-
-
-@contextmanager
-def on_threads(threads: int) -> Iterator[None]:
-    """Compute on so many threads: sums in another order differ in their last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -8,6 +8,7 @@ import os
 import posixpath
 import re
 import shutil
+import sys
 import tempfile
 from bisect import bisect_right
 from collections import Counter
@@ -30,6 +31,8 @@ from torchvision.datasets.folder import IMG_EXTENSIONS
 from .files import replacing
 from .images import UnreadableImage, open_image, read_file
 
+# how a DataLoader starts processes where it can: they have what is in memory, also what cannot be pickled
+FORK = "fork" if sys.platform == "linux" else None
 _SUFFIXES = (*IMG_EXTENSIONS, ".gif")
 _BOX = ("x0", "y0", "x1", "y1")
 _COLUMNS = {  # of a Parquet file: what they must hold

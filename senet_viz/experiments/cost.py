@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from ..gates.hooks import hooked
 from ..layers import SelectiveKernel, SqueezeExcite
 from ..models import macs
 from ..models.insert import with_attention
@@ -67,7 +68,7 @@ class Cost:
 
 
 @lru_cache(256)
-def se_cost(reduction: int = 16, width: int = 64, bias: bool = False, units: Sequence[int] = UNITS) -> Cost:
+def se_cost(reduction: int = 16, width: int = 64, bias: bool = False, units: tuple[int, ...] = UNITS) -> Cost:
     """SE-ResNet-50, or one as deep with other widths.
 
     Args:
@@ -85,7 +86,7 @@ def se_cost(reduction: int = 16, width: int = 64, bias: bool = False, units: Seq
 
 @lru_cache(256)
 def sk_cost(branches: int = 2, groups: int = 32, reduction: int = 16, min_width: int = 32, width: int = 128,
-            units: Sequence[int] = UNITS) -> Cost:
+            units: tuple[int, ...] = UNITS) -> Cost:
     """SKNet-50 = SK[M, G, r], L in the place of each 3×3 of ResNeXt-50, or one as deep with other widths.
 
     Args:
@@ -104,12 +105,12 @@ def sk_cost(branches: int = 2, groups: int = 32, reduction: int = 16, min_width:
 
 
 @lru_cache(8)
-def se_resnext_cost(units: Sequence[int] = UNITS) -> Cost:
+def se_resnext_cost(units: tuple[int, ...] = UNITS) -> Cost:
     """SE-ResNeXt-50 32×4d, the SK paper's SENet-50, with biases."""
     return _cost("ResNeXt", 128, units, 32, se=lambda c: SqueezeExcite(c, 16, fc="conv"))
 
 
-def _build(backbone: str, width: int, units: Sequence[int], groups: int, **attention) -> ResNet:
+def _build(backbone: str, width: int, units: tuple[int, ...], groups: int, **attention) -> ResNet:
     options: dict[str, Any] = {"expansion": 2, "groups": groups}
     if backbone == "SE-ResNet":
         options = {"expansion": 4, "stride_first": True}
@@ -119,12 +120,12 @@ def _build(backbone: str, width: int, units: Sequence[int], groups: int, **atten
 
 
 @lru_cache(32)
-def _without(backbone: str, width: int, units: Sequence[int], groups: int) -> tuple[dict[str, int], int]:
+def _without(backbone: str, width: int, units: tuple[int, ...], groups: int) -> tuple[dict[str, int], int]:
     network = _build(backbone, width, units, groups)
     return {name: _count(part) for name, part in network.named_children()}, macs(network)
 
 
-def _cost(backbone: str, width: int, units: Sequence[int], groups: int, **attention) -> Cost:
+def _cost(backbone: str, width: int, units: tuple[int, ...], groups: int, **attention) -> Cost:
     network, (without, macs_without) = _build(
         backbone, width, units, groups, **attention), _without(backbone, width, units, groups)
     rows = []
@@ -143,22 +144,20 @@ def _cost(backbone: str, width: int, units: Sequence[int], groups: int, **attent
     return Cost(table, total, macs_without, pointwise)
 
 
-def _operations(network: nn.Module, side: int = 224) -> tuple[int, int]:
-    """Multiply-accumulates of one picture, and what its gates do to each value of a map."""
+def _operations(network: nn.Module) -> tuple[int, int]:
+    """Multiply-accumulates of one 224×224 picture, and what its gates do to each value of a map."""
     found: list[int] = []
 
-    def look(module: nn.Module, _, output: torch.Tensor) -> None:
-        branches = len(module.branches) if isinstance(module, SelectiveKernel) else 1
+    def look(branches: int, output: torch.Tensor) -> None:
         # the squeeze; the products with the weights; M maps summed, and as many weighted ones (a product each)
         found.append(output.numel() * (1 + branches + branches - 1))
 
-    handles = [module.register_forward_hook(look) for module in network.modules()
-               if isinstance(module, (SqueezeExcite, SelectiveKernel))]
-    try:
-        return macs(network, (side, side)), sum(found)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with hooked(network) as hooks:
+        for path, part in network.named_modules():
+            if isinstance(part, (SqueezeExcite, SelectiveKernel)):
+                branches = len(part.branches) if isinstance(part, SelectiveKernel) else 1
+                hooks.after(path, lambda _, output, branches=branches: look(branches, output))
+        return macs(network, (224, 224)), sum(found)
 
 
 def _count(module: nn.Module) -> int:

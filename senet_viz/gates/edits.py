@@ -103,6 +103,8 @@ class Edit:
     _said: tuple[str, str] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self):
+        if isinstance(self.value, (np.generic, np.ndarray, torch.Tensor)) and not self.value.ndim:
+            object.__setattr__(self, "value", float(self.value))
         if isinstance(self.value, str):
             found = {verb: match for verb, words in WORDS.items() if (match := words.fullmatch(self.value.strip()))}
             said = next(((verb, match[1]) for verb, match in found.items()), None)

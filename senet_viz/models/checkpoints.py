@@ -4,10 +4,11 @@ import json
 import pickle
 import pickletools
 import re
+import threading
 import zipfile
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -31,6 +32,8 @@ MOST_UNPACKED = 2  # times its size that a zip archive unpacks to; torch.save pa
 START = 2**20  # bytes of a pickle, in which a network's layers are named
 LONGEST = 300  # characters of a line that another's error says
 DEPTH = 4  # dictionaries inside of dictionaries that are looked through for weights
+
+_reading = threading.Lock()
 
 
 class CheckpointError(ValueError):
@@ -150,7 +153,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         if any(part.endswith("/constants.pkl") for part in parts):
             raise CheckpointError(f"{path.name} is a TorchScript archive, which holds code: where you trust it, "
                                   f"torch.save(torch.jit.load(…).state_dict(), …) makes a checkpoint of it.")
-        with torch.serialization.safe_globals(SAFE):
+        with _harmless():
             content = torch.load(path, map_location="cpu", weights_only=True)
     except CheckpointError:
         raise
@@ -170,6 +173,21 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not states:
         raise CheckpointError(f"{path.name} holds no state_dict of dense tensors.")
     return Checkpoint(states, {key: content[key] for key in (*NAMES, "class_to_idx") if key in content})
+
+
+@contextmanager
+def _harmless() -> Iterator[None]:
+    """``torch.serialization.safe_globals(SAFE)``, one reader at a time, which leaves in the list what was there.
+
+    The list is the whole process's: who leaves first would take the names from another who reads.
+    """
+    with _reading:
+        before = torch.serialization.get_safe_globals()
+        try:
+            with torch.serialization.safe_globals(SAFE):
+                yield
+        finally:
+            torch.serialization.add_safe_globals(before)
 
 
 def _state_dicts(content: object) -> dict[str, dict[str, torch.Tensor]]:
@@ -244,11 +262,6 @@ def _steps(file: IO[bytes]) -> Iterator[tuple]:
     with suppress(ValueError):  # the end, or what is no pickle: torch.load will say so
         for _ in range(5):
             yield from pickletools.genops(file)
-
-
-def read_state(path: str | Path) -> dict[str, torch.Tensor]:
-    """The tensors of a checkpoint; see ``read_checkpoint``."""
-    return read_checkpoint(path).state
 
 
 def first_line(error: Exception) -> str:

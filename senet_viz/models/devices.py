@@ -1,7 +1,14 @@
-"""Choosing the device to compute on, and the precision that is fast there."""
+"""Choosing the device to compute on, the precision that is fast there, and how many threads of the processor."""
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
+
+_lock = threading.Lock()
+_counts: list[int] = []  # the process's own number of threads, once for each block that is entered
+_here = threading.local()  # "threads": in the block that this thread is in
 
 
 def available_devices() -> list[str]:
@@ -65,3 +72,31 @@ def _convolution(dtype: torch.dtype) -> float:
             torch.nn.functional.conv2d(images, weight, padding=1)
             taken.append(time.perf_counter() - start)
     return min(taken[1:])
+
+
+@contextmanager
+def on_threads(threads: int) -> Iterator[None]:
+    """Compute on so many threads of the processor: sums in another order differ in their last bits.
+
+    Afterwards the number is what it was, also where blocks of several threads overlap: torch gives a new thread the
+    number that any other has set last, which is not taken for the process's own.
+    """
+    outer = getattr(_here, "threads", None)
+    with _lock:
+        _counts.append(_counts[0] if _counts else torch.get_num_threads())
+        before = _counts[0] if outer is None else outer
+    _here.threads = threads
+    set_threads(threads)
+    try:
+        yield
+    finally:
+        _here.threads = outer
+        set_threads(before)
+        with _lock:
+            _counts.pop()
+
+
+def set_threads(threads: int) -> None:
+    """``torch.set_num_threads``, also in a thread that is new to torch: it would take over another's number later."""
+    torch.get_num_threads()
+    torch.set_num_threads(threads)

@@ -7,6 +7,8 @@ from urllib.error import URLError
 import huggingface_hub
 import timm
 import torchvision
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.utils import validate_repo_id
 
 from .cache import WEIGHTS, Remote, cache_folders
 from .checkpoints import first_line
@@ -34,7 +36,8 @@ def remote(name: str, weights: bool = True) -> Remote | None:
         weights: False asks only for what the architecture needs, which is nothing but for ``hf-hub:``.
 
     Raises:
-        UnknownModel: for a timm or torchvision name that does not exist or has no weights.
+        UnknownModel: for a timm or torchvision name that does not exist or has no weights, and what can be no name of a
+            repository.
     """
     source, _, rest = name.partition("/")
     if source == "paper" and rest in TWINS:
@@ -51,6 +54,10 @@ def _timm(name: str, weights: bool) -> Remote | None:
         return None
     if name.startswith(("hf-hub:", "hf_hub:")):
         repository, _, revision = name[7:].partition("@")
+        try:
+            validate_repo_id(repository)
+        except HFValidationError as error:
+            raise UnknownModel(f"{repository!r} is no name of a repository of the Hugging Face hub.") from error
         return Remote(repository, revision or None, WEIGHTS if weights else ("config.json",))
     if not timm.is_model(name):
         close = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=3)
@@ -85,8 +92,6 @@ def reachable_or_cached(name: str, place: Remote) -> None:
     try:
         if place.cached is None:
             huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=10)
-    except huggingface_hub.errors.HFValidationError as error:
-        raise UnknownModel(f"{place.repository!r} is no name of a repository of the Hugging Face hub.") from error
     except Exception as error:  # whichever client it uses, any failure means the same
         raise download_error(name, error) from error
 

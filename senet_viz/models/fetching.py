@@ -44,7 +44,7 @@ def fetch(name: str) -> Path | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         digest = torch.hub.HASH_REGEX.search(path.name)
         torch.hub.download_url_to_file(place.url, str(path), digest and digest.group(1))
-    except DownloadError:
+    except (DownloadError, UnknownModel):
         raise
     except Exception as error:  # whichever client it uses, any failure means the same
         raise download_error(name, error) from error

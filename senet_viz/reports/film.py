@@ -43,9 +43,10 @@ def _frame(picture: Image.Image, size: float, values: np.ndarray, top: float, sc
     draw.text((8, 6), f"{size:g}x", fill=GROUND, font=font, stroke_width=2, stroke_fill=INK)
     draw.text((8, height + 4), scale, fill=INK, font=small)
     middle, step = height + 20 + (CHART - 24) // 2, (WIDTH - 16) / len(values)
+    gap = min(2, step / 4)
     for i, value in enumerate(values):
         reach = round(value / top * (CHART - 28) / 2)
-        left, right = 8 + i * step + 2, 8 + (i + 1) * step - 2
+        left, right = 8 + i * step + gap, 8 + (i + 1) * step - gap
         draw.rectangle((left, min(middle, middle - reach), right, max(middle, middle - reach)),
                        fill=UP if value > 0 else DOWN)
     draw.line((8, middle, WIDTH - 8, middle), fill=LINE)

@@ -1,8 +1,10 @@
 """Ablations: variants of attention trained alike, in a folder that a killed run goes on with."""
 import json
 import platform
+import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -155,7 +157,7 @@ def _run(out: Path, said: dict, plan: AblationPlan, jobs: list[Job], run, progre
     whole = len(list(plan.trainings))
     bar = tqdm(total=whole * epochs, initial=(whole - len(jobs)) * epochs, unit=" epochs",
                disable=progress is not True, mininterval=1)
-    say = progress if callable(progress) else tqdm.write if progress else lambda _: None
+    say = progress if callable(progress) else partial(tqdm.write, file=sys.stderr) if progress else lambda _: None
 
     def saved(job: Job) -> bytes | None:
         path = out / job.name / CHECKPOINT

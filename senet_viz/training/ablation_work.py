@@ -20,6 +20,7 @@ import torch
 from torch import nn
 
 from ..data.datasets import open_pictures
+from ..models.devices import on_threads
 from ..models.mac_count import macs
 from ..statistics.dimension import ONE
 from . import in_memory
@@ -81,14 +82,9 @@ def work(job: Job, checkpoint: bytes | None = None) -> Iterator[Files]:
         ValueError, OSError: as ``open_pictures``.
         RuntimeError: for a checkpoint that is damaged.
     """
-    threads = torch.get_num_threads()
-    torch.set_num_threads(job.threads)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", CollapseWarning)  # the table tells of it
-            yield from _work(job, checkpoint)
-    finally:
-        torch.set_num_threads(threads)
+    with on_threads(job.threads), warnings.catch_warnings():
+        warnings.simplefilter("ignore", CollapseWarning)  # the table tells of it
+        yield from _work(job, checkpoint)
 
 
 def _work(job: Job, checkpoint: bytes | None) -> Iterator[Files]:

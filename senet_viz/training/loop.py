@@ -1,8 +1,9 @@
 """The training loop: one checkpoint an epoch, going on where it stopped, and a card that says what came of it."""
+import glob
 import json
 import math
-import os
 import random
+import sys
 from collections.abc import Iterable
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -18,7 +19,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ..data.datasets import Pictures, open_pictures
+from ..data.datasets import FORK, Pictures, open_pictures
+from ..data.files import replacing
 from ..models.checkpoints import save_checkpoint
 from ..models.devices import fastest_precision
 from ..models.insert import LAYERS
@@ -50,8 +52,11 @@ def train(
     Args:
         data: what ``senet_viz.data.datasets.open_pictures`` opens, with the splits "train" and "val".
         out: file to write, ``….safetensors``; the card, ``….md``, is put beside it.
-        note: a sentence for the card, on the data's licence for instance.
+        recipe: the network, and how it is trained.
+        device: to compute on.
         workers: processes that decode pictures; 0 decodes in this one.
+        note: a sentence for the card, on the data's licence for instance.
+        progress: a bar, and a line an epoch, on stderr.
 
     Returns:
         The file's metadata: "architecture", "transform", "classes", "recipe", "data" and "accuracy" (with "top1" and
@@ -116,9 +121,10 @@ def train(
         loss = fit.epoch(loader, recipe.precision, progress)
         top1, top5 = evaluate(module, validation, transform, device=device, workers=workers)
         history.append([loss, top1])
-        tqdm.write(f"epoch {epoch + 1}/{recipe.epochs}  size {recipe.size_at(epoch)}  loss {loss:.3f}  "
-                   f"top-1 {top1:.1%}  top-5 {top5:.1%}")
-        _replace(checkpoint, {
+        if progress:
+            tqdm.write(f"epoch {epoch + 1}/{recipe.epochs}  size {recipe.size_at(epoch)}  loss {loss:.3f}  "
+                       f"top-1 {top1:.1%}  top-5 {top5:.1%}", file=sys.stderr)
+        _keep(checkpoint, {
             "recipe": json.dumps(asdict(recipe)), "history": history, **fit.state(),
             "monitor": monitor.state() if monitor else None})
 
@@ -136,11 +142,13 @@ def train(
                  "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type},
     }
     save_checkpoint(out, state, metadata)
-    out.with_suffix(".md").write_text(card(out.stem, metadata))
+    with replacing(out.with_suffix(".md")) as part:
+        part.write_text(card(out.stem, metadata), encoding="utf-8")
     if monitor:
         monitor.close()
         monitor.save(out.with_suffix(".monitor.parquet"), in_short(metadata))
-    checkpoint.unlink(missing_ok=True)
+    for leftover in (checkpoint, *checkpoint.parent.glob(f"{glob.escape(checkpoint.name)}.*.part")):
+        leftover.unlink(missing_ok=True)
     return metadata
 
 
@@ -158,7 +166,8 @@ def evaluate(
     module.eval()
     hits = torch.zeros(2)
     with torch.inference_mode():
-        for images, labels in DataLoader(pictures, batch_size, num_workers=workers):
+        for images, labels in DataLoader(pictures, batch_size, num_workers=workers,
+                                         multiprocessing_context=FORK if workers else None):
             images = images.to(device, memory_format=torch.channels_last)
             ranks = module(images).cpu().topk(min(5, len(pictures.classes))).indices
             right = ranks == labels[:, None]
@@ -273,12 +282,11 @@ def _loader(pictures, recipe, epoch, transform, workers, device) -> DataLoader:
                                scale=(recipe.scale, 1.0), color_jitter=None)  # type: ignore[arg-type]  # timm: none
     return DataLoader(
         Pictures(pictures.read, pictures.labels, pictures.classes, augment), recipe.batch_size, shuffle=True,
-        drop_last=True, num_workers=workers, pin_memory=device.type == "cuda",
+        drop_last=True, num_workers=workers, multiprocessing_context=FORK if workers else None,
+        pin_memory=device.type == "cuda",
         generator=torch.Generator().manual_seed(seed))
 
 
-def _replace(path: Path, content: dict) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part")
-    torch.save(content, temporary)
-    os.replace(temporary, path)
+def _keep(checkpoint: Path, content: dict) -> None:
+    with replacing(checkpoint) as part:
+        torch.save(content, part)

@@ -1,5 +1,7 @@
+import errno
 import gc
 import io
+import os
 import threading
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from senet_viz.collecting import Settings
+from senet_viz.collecting import Settings, background
 from senet_viz.collecting.background import Job, labels_of, uploaded
 from senet_viz.data.datasets import Pictures
 from senet_viz.statistics import directions, open_statistics, summaries
@@ -109,3 +111,22 @@ def test_a_run_ends_with_who_holds_it(network, photos):
     del thread
     gc.collect()
     assert not folder.exists()
+
+
+def test_a_folder_that_is_still_written_into_does_not_keep_the_others(network, photos, monkeypatch):
+    """As by a run that does not end in time when the server does."""
+    monkeypatch.setattr(background, "PATIENCE", 0)
+    jobs = [Job(1), Job(1)]
+    folders = [Path(job.folder.name) for job in jobs]
+    busy = folders[0] / "statistics"
+    busy.mkdir()
+    remove = os.rmdir
+
+    def remove_what_is_written_into(path, **options):
+        if Path(path).name == "statistics":
+            raise OSError(errno.ENOTEMPTY, "Directory not empty")
+        remove(path, **options)
+
+    monkeypatch.setattr(os, "rmdir", remove_what_is_written_into)
+    background.end_all()
+    assert busy.is_dir() and not folders[1].exists()

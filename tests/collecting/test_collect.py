@@ -1,7 +1,9 @@
 import copy
 import io
+import multiprocessing
 import random
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -336,6 +338,20 @@ def test_the_same_bytes_again_with_any_number_of_workers(run, full, content, tmp
     assert (np.random.get_state()[1].tolist(), random.getstate()) == state[1:]  # noqa: NPY002
     assert sorted(content(tmp_path / "out")) == FILES
     assert content(stats.path) == content(full.path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere what processes need is pickled")
+def test_processes_take_a_transform_that_cannot_be_pickled(network, data_set, tmp_path):
+    """Also where Python would start them anew, as from 3.14 on."""
+    model = network("se")
+    transform, model.transform = model.transform, lambda image: transform(image)
+    before = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("forkserver", force=True)
+    try:
+        stats = collect(model, data_set, tmp_path / "out", workers=1, limit=3, progress=False)
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+    assert stats.metadata["images"] == 3
 
 
 def test_other_batches_give_the_same_statistics(run, full, tmp_path):

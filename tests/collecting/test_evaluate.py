@@ -338,7 +338,7 @@ def test_unreadable_pictures(run, tmp_path):
 
 def test_an_edit_that_overflows_gets_nothing_right(run):
     table = run(None, ["*=1e30"])
-    assert table.loc[1, "top1"] == table.loc[1, "top5"] == 0
+    assert table.loc[1, "top1"] == table.loc[1, "top5"] == table.loc[1, "probability"] == 0
     assert table.loc[0, "images"] == 34
 
 

@@ -229,12 +229,24 @@ def test_weights_hash_does_not_depend_on_the_order_of_the_parts():
 def test_hardware(monkeypatch):
     name = hardware(CPU)
     level = torch.backends.cpu.get_cpu_capability()
-    assert re.fullmatch(rf"cpu {level} [0-9a-f]{{8}}, float32 matrix products highest", name)
+    assert re.fullmatch(rf"cpu {level} [0-9a-f]{{8}}, float32 matrix products ieee, convolutions ieee", name)
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "SSE41")
     assert hardware(CPU) != name
     monkeypatch.undo()
     torch.set_float32_matmul_precision("medium")
     try:
-        assert hardware(CPU) == name.replace("highest", "medium")
+        assert hardware(CPU) == name.replace("products ieee", "products bf16")
     finally:
         torch.set_float32_matmul_precision("highest")
+
+
+@pytest.mark.parametrize(("part", "said"), [("matmul", "products bf16, convolutions ieee"),
+                                            ("conv", "products ieee, convolutions bf16")])
+def test_hardware_where_torchs_newer_settings_are_used(part, said):
+    """With which its older ones cannot be read any more."""
+    setting = getattr(torch.backends.mkldnn, part)
+    setting.fp32_precision = "bf16"
+    try:
+        assert hardware(CPU).endswith(said)
+    finally:
+        setting.fp32_precision = "none"

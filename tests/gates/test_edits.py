@@ -119,6 +119,14 @@ def test_arrays_are_what_the_gates_become(network, pictures):
     torch.testing.assert_close(inspect(module, batch, edits=[Edit("*", by_label)]).logits, view.logits)
 
 
+@pytest.mark.parametrize("value", [np.float32(0.25), np.float64(0.25), np.array(0.25), torch.tensor(0.25)])
+def test_a_number_of_numpy_or_torch_is_a_number(network, pictures, value):
+    edit = Edit("SE_2_1", value)
+    view = inspect(network("slim/se"), pictures(2), edits=[edit])
+    assert str(edit) == "SE_2_1=0.25"
+    assert (view.gates["layer1.0.se"] == 0.25).all()
+
+
 def test_a_mean_from_statistics_is_the_mean_by_hand():
     model = sv.load("demo/se_resnet50_slim", device="cpu")
     stats = sv.open_statistics(STATISTICS)

@@ -4,7 +4,10 @@ import json
 import os
 import pickle
 import stat
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from senet_viz.models import CheckpointError, checkpoints
-from senet_viz.models.checkpoints import read_checkpoint, read_metadata, read_state, save_checkpoint
+from senet_viz.models.checkpoints import read_checkpoint, read_metadata, save_checkpoint
 
 
 @pytest.fixture
@@ -51,7 +54,7 @@ def test_round_trip(tmp_path, state):
     metadata = {"classes": ["goldfish", "pug, pug-dog"], "accuracy": {"top1": 0.5}, "epochs": 30, "note": "ä×"}
     save_checkpoint(path, state, metadata)
     assert read_metadata(path) == metadata
-    assert same(read_state(path), state)
+    assert same(read_checkpoint(path).state, state)
     assert same(safetensors.torch.load_file(path), state)  # readable by everyone else's reader
     assert stat.S_IMODE(path.stat().st_mode) == 0o644
     assert [p.name for p in path.parent.iterdir()] == [path.name]
@@ -103,7 +106,7 @@ def test_metadata_of_other_writers(tmp_path, state):
 def test_pickles_of_tensors(tmp_path, state, wrap, suffix):
     path = tmp_path / f"weights.{suffix}"
     torch.save(wrap(state), path)
-    assert same(read_state(path), state)
+    assert same(read_checkpoint(path).state, state)
 
 
 @pytest.mark.parametrize("dump", [encoded, pickle.dumps])
@@ -115,7 +118,7 @@ def test_code_in_a_pickle_is_not_run(tmp_path, dump, wrap, suffix):
     path = tmp_path / f"evil.{suffix}"
     path.write_bytes(dump(wrap(Code(mark))))
     with pytest.raises(CheckpointError, match=r"^evil\.\w+ ") as caught:
-        read_state(path)
+        read_checkpoint(path)
     assert not mark.exists()
     assert "\n" not in str(caught.value)
     if suffix == "pt":
@@ -148,7 +151,7 @@ def test_damaged_files_are_one_sentence(tmp_path, content, suffix):
     path = tmp_path / f"weights.{suffix}"
     path.write_bytes(content)
     with pytest.raises(CheckpointError) as caught:
-        read_state(path)
+        read_checkpoint(path)
     message = str(caught.value)
     assert message.startswith(path.name)
     assert message.endswith(".")
@@ -162,7 +165,7 @@ def test_damaged_files_are_one_sentence(tmp_path, content, suffix):
 def test_what_people_take_for_checkpoints(tmp_path, content, said, suffix):
     (tmp_path / f"w.{suffix}").write_bytes(content)
     with pytest.raises(CheckpointError, match=rf"^w\.{suffix} {said}.*\.$"):
-        read_state(tmp_path / f"w.{suffix}")
+        read_checkpoint(tmp_path / f"w.{suffix}")
 
 
 def test_a_checkpoint_of_a_training_script(tmp_path, state):
@@ -175,6 +178,31 @@ def test_a_checkpoint_of_a_training_script(tmp_path, state):
     assert read.classes == ["x", "y"]
 
 
+def test_several_readers_at_once_leave_the_processs_own_list(tmp_path, state, monkeypatch):
+    """Torch has one list of what may be read: who is done first must not shorten it for who still reads."""
+    torch.save({"state_dict": state, "args": argparse.Namespace(lr=0.1)}, tmp_path / "w.pt")
+    load = torch.load
+    begun = threading.Barrier(2, timeout=1)
+
+    def load_together(*args, **options):
+        with suppress(threading.BrokenBarrierError):  # as both do that read at once
+            begun.wait()
+        return load(*args, **options)
+
+    monkeypatch.setattr(torch, "load", load_together)
+    before = torch.serialization.get_safe_globals()
+    try:
+        torch.serialization.add_safe_globals([argparse.Namespace])  # the caller's own
+        with ThreadPoolExecutor(2) as pool:
+            found = [*pool.map(read_checkpoint, [tmp_path / "w.pt"] * 8)]
+        assert all(same(checkpoint.state, state) for checkpoint in found)
+        assert set(torch.serialization.get_safe_globals()) == {*before, argparse.Namespace}
+        assert load(tmp_path / "w.pt", weights_only=True)["args"].lr == 0.1
+    finally:
+        torch.serialization.clear_safe_globals()
+        torch.serialization.add_safe_globals(before)
+
+
 NUMPY = {"best_acc": np.float64(0.76), "epoch": np.int64(3), "done": np.bool_(True), "note": np.str_("x"),
          "dtype": np.dtype("float32"), "confusion": np.eye(3), "fields": np.zeros(2, [("a", "f8"), ("b", "O")])}
 
@@ -183,7 +211,7 @@ NUMPY = {"best_acc": np.float64(0.76), "epoch": np.int64(3), "done": np.bool_(Tr
 @pytest.mark.parametrize("key", NUMPY)
 def test_numpy_beside_the_weights(tmp_path, state, key, old):
     torch.save({"state_dict": state, key: NUMPY[key]}, tmp_path / "w.pt", _use_new_zipfile_serialization=not old)
-    assert same(read_state(tmp_path / "w.pt"), state)
+    assert same(read_checkpoint(tmp_path / "w.pt").state, state)
 
 
 def test_numpy_1_beside_the_weights(tmp_path, state):
@@ -193,7 +221,7 @@ def test_numpy_1_beside_the_weights(tmp_path, state):
     with zipfile.ZipFile(tmp_path / "w.pt", "w") as archive:
         for part in parts.namelist():
             archive.writestr(part, parts.read(part).replace(b"cnumpy._core.multi", b"cnumpy.core.multi"))
-    assert same(read_state(tmp_path / "w.pt"), state)
+    assert same(read_checkpoint(tmp_path / "w.pt").state, state)
 
 
 def test_numpy_makes_nothing_of_what_a_file_says(tmp_path, state, monkeypatch):
@@ -206,14 +234,14 @@ def test_numpy_makes_nothing_of_what_a_file_says(tmp_path, state, monkeypatch):
     assert torch.load(tmp_path / "w.pt", weights_only=False)["x"].fields  # a float with an object inside
     beside, load = [], torch.load
     monkeypatch.setattr(torch, "load", lambda *a, **k: beside.append(load(*a, **k)) or beside[0])
-    assert same(read_state(tmp_path / "w.pt"), state)
+    assert same(read_checkpoint(tmp_path / "w.pt").state, state)
     assert not isinstance(beside[0]["x"], np.dtype)
 
 
 def test_weights_as_numpy_arrays_are_no_tensors(tmp_path):
     torch.save({"state_dict": {"a.weight": np.eye(3)}}, tmp_path / "w.pt")
     with pytest.raises(CheckpointError, match=r"^w\.pt holds no state_dict of dense tensors\.$"):
-        read_state(tmp_path / "w.pt")
+        read_checkpoint(tmp_path / "w.pt")
 
 
 @pytest.mark.parametrize("old", [False, True])
@@ -223,13 +251,13 @@ def test_a_whole_pickled_network(tmp_path, state, wrap, old):
     network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
     torch.save(wrap(network, state), tmp_path / "w.pt", _use_new_zipfile_serialization=not old)
     with pytest.raises(CheckpointError, match=r"^w\.pt holds a whole pickled network, .*state_dict\(\).*\.$"):
-        read_state(tmp_path / "w.pt")
+        read_checkpoint(tmp_path / "w.pt")
 
 
 def test_a_pickled_loss_is_no_network(tmp_path, state):
     torch.save({"state_dict": state, "criterion": nn.CrossEntropyLoss()}, tmp_path / "w.pt")
     with pytest.raises(CheckpointError, match=r"^w\.pt holds more than tensors"):
-        read_state(tmp_path / "w.pt")
+        read_checkpoint(tmp_path / "w.pt")
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
@@ -237,7 +265,7 @@ def test_a_pickled_loss_is_no_network(tmp_path, state):
 def test_torchscript(tmp_path):
     torch.jit.trace(nn.Conv2d(3, 4, 3), torch.rand(1, 3, 8, 8)).save(tmp_path / "w.pt")
     with pytest.raises(CheckpointError, match=r"^w\.pt is a TorchScript archive, .*torch\.jit\.load\(.*state_dict.*\."):
-        read_state(tmp_path / "w.pt")
+        read_checkpoint(tmp_path / "w.pt")
 
 
 def test_state_dicts_under_any_key(tmp_path, state):
@@ -265,7 +293,7 @@ def test_other_things_beside_the_weights(tmp_path, state, beside):
 
 def test_a_tensor_beside_the_weights_is_not_taken_for_them(tmp_path, state):
     torch.save({"mean": torch.ones(3), "epoch": 3, "model": state}, tmp_path / "w.pt")
-    assert same(read_state(tmp_path / "w.pt"), state)
+    assert same(read_checkpoint(tmp_path / "w.pt").state, state)
 
 
 @pytest.mark.parametrize("content", [
@@ -276,7 +304,7 @@ def test_a_tensor_beside_the_weights_is_not_taken_for_them(tmp_path, state):
 def test_no_state_dict(tmp_path, content):
     torch.save(content, tmp_path / "w.pt")
     with pytest.raises(CheckpointError, match=r"^w\.pt holds no state_dict of dense tensors\.$"):
-        read_state(tmp_path / "w.pt")
+        read_checkpoint(tmp_path / "w.pt")
 
 
 def test_dictionaries_without_end(tmp_path):
@@ -289,7 +317,7 @@ def test_dictionaries_without_end(tmp_path):
         deep = {str(i): deep for i in range(1000)}
     torch.save(deep, tmp_path / "w.pt")
     with pytest.raises(CheckpointError, match="holds no state_dict"):
-        read_state(tmp_path / "w.pt")
+        read_checkpoint(tmp_path / "w.pt")
 
 
 def bomb_of_objects(n: int) -> bytes:
@@ -317,7 +345,7 @@ def test_an_archive_that_unpacks_to_far_more_is_not_read(tmp_path, monkeypatch):
             tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as bomb:
         for part in plain.namelist():
             bomb.writestr(part, plain.read(part))
-    assert read_state(tmp_path / "plain.pt")["a"].shape == (10**6,)
+    assert read_checkpoint(tmp_path / "plain.pt").state["a"].shape == (10**6,)
     monkeypatch.setattr(torch, "load", None)
     with pytest.raises(CheckpointError, match=r"^bomb\.pt is packed and would unpack to more than 2 times its size"):
         read_checkpoint(tmp_path / "bomb.pt")
@@ -338,10 +366,10 @@ def test_a_large_network_with_its_optimizer_is_read(tmp_path, old):
             for i in range(3000)}
     torch.save({"model": weights, "optimizer": {"state": kept, "param_groups": [{"params": [*range(3000)]}]}},
                tmp_path / "last.pt", _use_new_zipfile_serialization=not old)
-    assert read_state(tmp_path / "last.pt").keys() == weights.keys()
+    assert read_checkpoint(tmp_path / "last.pt").state.keys() == weights.keys()
 
 
 def test_no_file(tmp_path):
     for path in (tmp_path / "missing.pt", tmp_path):
         with pytest.raises(CheckpointError, match="There is no file"):
-            read_state(path)
+            read_checkpoint(path)

@@ -1,7 +1,11 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
 from senet_viz.models import available_devices, choose_device, devices
+from senet_viz.models.devices import on_threads
 
 
 @pytest.fixture
@@ -65,3 +69,33 @@ def test_it_is_one_of_two_on_this_machine_and_known_of_gpus(monkeypatch):
     for native in (True, False):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
         assert devices.fastest_precision("cuda:0") == ("bf16" if native else "fp32")
+
+
+def test_threads_are_what_they_were_though_blocks_overlap():
+    """The second begins within the first, in a thread of its own, which torch gives the first's number."""
+    before, inside, over = torch.get_num_threads(), threading.Event(), threading.Event()
+
+    def first():
+        with on_threads(before + 2):
+            with on_threads(before + 1):
+                inside.set()
+                assert over.wait(60)
+                counts = [torch.get_num_threads()]
+            counts.append(torch.get_num_threads())
+        return [*counts, torch.get_num_threads()]
+
+    def second():
+        assert inside.wait(60)
+        with on_threads(before + 3):
+            over.set()
+            one.result(60)
+            within = torch.get_num_threads()
+        return [within, torch.get_num_threads()]
+
+    with ThreadPoolExecutor(2) as pool:
+        one = pool.submit(first)
+        other = pool.submit(second)
+        assert one.result(60) == [before + 1, before + 2, before]
+        assert other.result(60) == [before + 3, before]
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(torch.get_num_threads).result() == before == torch.get_num_threads()

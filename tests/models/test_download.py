@@ -6,7 +6,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 
-from senet_viz.models import UnknownModel, embedded_models, fetch, remote
+from senet_viz.models import UnknownModel, embedded_models, fetch, fetching, remote
 from tests import hub
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,11 +39,21 @@ def test_where_weights_come_from(name, repository, url):
 @pytest.mark.parametrize(("name", "message"), [
     *((name, "names no model whose weights are fetched: names begin with demo/, paper/, timm/, torchvision/.$")
       for name in ("foo/bar", "seresnet50", "timm/", "torchvision/", "demo/", "paper/", "file:x.pt", "")),
+    *((f"timm/hf-hub:{name}", r" is no name of a repository of the Hugging Face hub\.$") for name in ("a b", "a/b/c")),
     ("demo/nope", "^There is no embedded model 'nope'; there are: demo/"),
     ("paper/se_resnet18", "^paper/se_resnet18 has no public weights; "), ("paper/nope", "has no public weights; ")])
 def test_what_is_not_fetched(name, message):
     with pytest.raises(UnknownModel, match=message):
         fetch(name)
+
+
+def test_a_name_that_is_told_as_unknown_when_it_is_fetched(monkeypatch):
+    def unknown(*_):
+        raise UnknownModel("There is none.")
+
+    monkeypatch.setattr(fetching, "reachable_or_cached", unknown)
+    with pytest.raises(UnknownModel, match=r"^There is none\.$"):
+        fetch("timm/hf-hub:someone/tuned")
 
 
 def test_what_is_here_without(tmp_path):

@@ -66,6 +66,13 @@ def test_any_shape_and_one_unit_and_one_size():
     assert len(both) == 2
 
 
+def test_many_units():
+    """As many as ResNeSt-269 has, and one a pixel."""
+    for units in (89, 304, 1000):
+        [frame] = frames(film(pictures(1), preference([[0.4] * units], sizes=(1.0,))))
+        assert count(frame, UP, 0, WIDTH) and not count(frame, DOWN, 0, WIDTH)
+
+
 def test_the_units_stand_in_network_order():
     table = preference([[0.4, 0.0, -0.4]], sizes=(1.0,)).sort_index()
     [frame] = frames(film(pictures(1), table))

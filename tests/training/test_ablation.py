@@ -381,11 +381,15 @@ def test_a_plan_that_makes_no_sense_is_told_before_anything_is_trained(pictures,
     assert not (tmp_path / "out").exists()
 
 
-def test_what_the_command_prints_is_the_table(whole, plan, pictures, capsys, monkeypatch):
+def test_what_the_command_prints_is_the_table(whole, plan, pictures, tmp_path, capsys, monkeypatch):
     table = pd.read_parquet(whole / "ablation.parquet").set_index("variant")
-    words = ["ablate", str(plan), str(pictures), str(whole), "--device", "cpu"]
+    shutil.copytree(whole, tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / "none" / "0")  # is trained again
+    words = ["ablate", str(plan), str(pictures), str(tmp_path / "out"), "--device", "cpu"]
     assert main([*words, "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
+    said = capsys.readouterr()
+    document = json.loads(said.out)
+    assert "none, seed 0: top-1" in said.err
     assert [row["top1"] for row in document["variants"]] == table["top1"].tolist()
     assert document["variants"][0]["difference"] is None and len(document["trainings"]) == 6
     assert main(words) == 0

@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from senet_viz.models import load
-from senet_viz.models.checkpoints import read_metadata, read_state
+from senet_viz.models.checkpoints import read_checkpoint, read_metadata
 from senet_viz.models.resnet import slim_resnet50
 from senet_viz.training import Recipe, train
 
@@ -68,7 +68,7 @@ def whole(pictures, tmp_path_factory) -> Path:
 
 
 def check_same_weights(left: Path, right: Path) -> None:
-    a, b = read_state(left), read_state(right)
+    a, b = read_checkpoint(left).state, read_checkpoint(right).state
     assert a.keys() == b.keys()
     for key in a:
         assert a[key].numpy().tobytes() == b[key].numpy().tobytes(), key
@@ -102,7 +102,7 @@ def test_what_is_written_is_what_was_measured(whole, pictures):
     assert {**metadata["recipe"], "history": None} == {**asdict(RECIPE), "widths": [4, 4, 8, 8],
                                                       "strides": [1, 2, 2, 1], "history": None}
     assert metadata["data"] == {"name": "parquet", "training": 48, "validation": 30, "note": "Made for tests."}
-    state = read_state(whole)
+    state = read_checkpoint(whole).state
     assert {v.dtype for v in state.values()} == {torch.float16}
     model = load(f"file:{whole}", device="cpu")
     assert model.classes == NAMES
@@ -156,7 +156,7 @@ def test_which_weights_decay(attention, decay_gates):
 
 def test_card(whole):
     metadata = read_metadata(whole)
-    text = whole.with_suffix(".md").read_text()
+    text = whole.with_suffix(".md").read_text("utf-8")
     for fact in (f"top-1 {metadata['accuracy']['top1']:.1%}, top-5 100.0% on the 30 validation pictures",
                  "parquet: 48 training and 30 validation pictures", "widths 4/4/8/8", "strides 1/2/2/1", "16×16 pixels",
                  "3 epochs, batch 8", "learning rate 0.05", "attention SE", "Made for tests.", "| Seed | 0 |",
@@ -168,7 +168,7 @@ def test_equal_runs_give_equal_weights_and_seeds_differ(whole, pictures, tmp_pat
     run(pictures / "parquet", tmp_path / "again.safetensors")
     check_same_weights(whole, tmp_path / "again.safetensors")
     run(pictures / "parquet", tmp_path / "other.safetensors", replace(RECIPE, seed=1))
-    a, b = read_state(whole), read_state(tmp_path / "other.safetensors")
+    a, b = read_checkpoint(whole).state, read_checkpoint(tmp_path / "other.safetensors").state
     assert not torch.equal(a["fc.weight"], b["fc.weight"])
 
 
@@ -204,12 +204,12 @@ import torch
 from senet_viz.__main__ import main
 torch.set_num_threads(1)
 training = importlib.import_module("senet_viz.training.loop")
-replace = training._replace
-def replace_and_die(path, content):
-    replace(path, content)
+keep = training._keep
+def keep_and_die(path, content):
+    keep(path, content)
     if content["epoch"] == 2:
         os.kill(os.getpid(), signal.SIGKILL)
-training._replace = replace_and_die
+training._keep = keep_and_die
 sys.exit(main(sys.argv[1:]))
 """
 
@@ -226,9 +226,12 @@ def test_really_killed_and_resumed(whole, pictures, tmp_path):
         [sys.executable, "-c", KILLED, "train", str(pictures / "parquet"), str(out), *words], capture_output=True,
         env=os.environ | {"PYTHONPATH": str(root)}, timeout=600)
     assert process.returncode == -signal.SIGKILL, process.stderr.decode()
+    assert process.stdout == b"" and b"epoch 2/3  size 16  loss" in process.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["tiny.checkpoint.pt"]
+    (tmp_path / "tiny.checkpoint.pt.x1.part").touch()  # of a run that was killed while it wrote
     run(pictures / "parquet", out)
     check_same_weights(whole, out)
+    assert not list(tmp_path.glob("tiny.checkpoint*"))
 
 
 @pytest.fixture
@@ -240,9 +243,9 @@ def interrupted(pictures, tmp_path, monkeypatch) -> Path:
         keep(path, content)
         raise KeyboardInterrupt
 
-    keep = training._replace
+    keep = training._keep
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_replace", stop)
+        patch.setattr(training, "_keep", stop)
         with pytest.raises(KeyboardInterrupt):
             run(pictures / "parquet", out)
     return out

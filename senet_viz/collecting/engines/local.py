@@ -28,21 +28,12 @@ class Local:
 
     def call(self, function: Callable[..., Any], *args: Any) -> Any:
         """A function's result, here."""
-        threads = torch.get_num_threads()
-        try:
-            return function(*args)
-        finally:
-            torch.set_num_threads(threads)
+        return function(*args)
 
     def results(self, plan: Plan, shards: list[int]) -> Generator[tuple[int, bytes], None, None]:
         """Each shard with its result, in order."""
-        if not shards:
-            return
-        threads = torch.get_num_threads()
-        try:
+        if shards:
             yield from plan.worker(self.workers).results(shards)
-        finally:
-            torch.set_num_threads(threads)
 
 
 def engine(workers: int, address: str | None) -> Local:
