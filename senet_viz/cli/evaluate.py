@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..models import Model
 
 SCORED = 256  # pictures from which what a channel passes on is known
-UNEDITED = ("edit", "images", "top1", "top5")  # which its row has; the others compare with it
+OF_UNEDITED = ("edit", "images", "top1", "top5")  # which its row has; the others compare with it
 EDITS = (
     Column("edit", "edit"), Column("images", "pictures", ",", 3), Column("top1", "top-1 %", ".2f"),
     Column("difference", "change", "+z.2f"), Column("interval", "95 %, pictures", right=True),
@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
         pairs = zip(percent[f"low{n}"], percent[f"high{n}"])
         percent[f"interval{n}"] = ["" if low != low else f"{low:+z.2f} to {high:+z.2f}" for low, high in pairs]
     unedited, *edits = records(percent)
-    print_table(EDITS, [{key: value if key in UNEDITED else None for key, value in unedited.items()}, *edits])
+    print_table(EDITS, [{key: value if key in OF_UNEDITED else None for key, value in unedited.items()}, *edits])
     print("Changes are in percentage points, over the same pictures; lost: right without the edit and wrong with it\n"
           "95 % intervals: for other pictures of these classes; for other classes of the same kind")
     if unreadable:

@@ -3,6 +3,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import accumulate
 from pathlib import Path
 from typing import TypeVar
@@ -299,18 +300,17 @@ def _squeezed(plan: Collection, values: torch.Tensor) -> list[torch.Tensor]:
 
 
 def _write_rows(plan: Collection, files: list, path: Path, compact: bool) -> None:
-    writer = None
-    for file in files:
-        if "rows" not in file.names:
-            continue
-        rows = pq.read_table(pa.BufferReader(file.get("rows").numpy().tobytes()))
-        if compact:
-            dropped = [f"{block.label}_{name}" for block in plan.model.blocks
-                       for name in ("std", "below", "above", *(["mean"] if block.branches > 1 else []))]
-            rows = rows.drop_columns(dropped)
-            rows = rows.cast(pa.schema([field.with_type(pa.float16()) if field.type == pa.float32() else field
-                                        for field in rows.schema]))
-        writer = writer or pq.ParquetWriter(path, rows.schema, compression="zstd")
-        writer.write_table(rows)
-    if writer is not None:
-        writer.close()
+    with ExitStack() as stack:
+        writer = None
+        for file in files:
+            if "rows" not in file.names:
+                continue
+            rows = pq.read_table(pa.BufferReader(file.get("rows").numpy().tobytes()))
+            if compact:
+                dropped = [f"{block.label}_{name}" for block in plan.model.blocks
+                           for name in ("std", "below", "above", *(["mean"] if block.branches > 1 else []))]
+                rows = rows.drop_columns(dropped)
+                rows = rows.cast(pa.schema([field.with_type(pa.float16()) if field.type == pa.float32() else field
+                                            for field in rows.schema]))
+            writer = writer or stack.enter_context(pq.ParquetWriter(path, rows.schema, compression="zstd"))
+            writer.write_table(rows)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd
 
 from ..gates import AttentionBlock, View, contribution_points, inspect
-from ..gates.blocks import eager
+from ..gates.blocks import block_of, eager
 from ..gates.hidden import outgoing
 from ..gates.hooks import hooked
 from ..gates.inspection import Point
@@ -132,11 +132,7 @@ def dissect(model, batch: torch.Tensor, label: str) -> Anatomy:
     Raises:
         ValueError: for an unknown block, or where its maps before and after the gate are no feature maps of one shape.
     """
-    blocks = {key: block for block in model.blocks for key in (block.name, block.label)}
-    if label not in blocks:
-        raise ValueError(f"there is no attention block {label!r}; the network's are: "
-                         f"{', '.join(block.label for block in model.blocks)}")
-    block, module = blocks[label], eager(model.module)
+    block, module = block_of(model.blocks, label), eager(model.module)
     scope = block.path  # of a gate written inline, the module around it
     call = block.place.removeprefix(scope)  # "@1", of a module that is called several times
     steps: list[Step] = []

@@ -11,7 +11,7 @@ import pandas as pd
 from .. import tables
 from ..figures import last_branch
 from ..gates import AttentionBlock, View
-from ..reports.text import plain
+from ..reports.text import listed, number, plain
 from ..statistics.comparison import positions
 from .over_data import ALL, MEAN, static_or_dynamic, verdict
 
@@ -66,18 +66,18 @@ def photo_findings(table: pd.DataFrame, apart: pd.DataFrame) -> list[str]:
         means = rows.groupby("label", sort=False)["mean"].mean()
         low, high = str(means.idxmin()), str(means.idxmax())
         text = (f"**{plain(str(run))}**: the mean gate, over the channels of a block and the "
-                f"{_number(rows['picture'].nunique(), 'photo')}, is {means[low]:.2f} (**{low}**)"
+                f"{number(rows['picture'].nunique(), 'photo')}, is {means[low]:.2f} (**{low}**)"
                 + (f" to {means[high]:.2f} (**{high}**)" if len(means) > 1 else ""))
         pairs = apart[apart["run"] == run]
         if len(pairs):
             of = pairs.groupby("label", sort=False)["distance"].mean()
             near, far = str(of.idxmin()), str(of.idxmax())
             count = len(pairs) // len(of)
-            text += (f"; the gates of two photos ({_number(count, 'pair')}) are {of[near]:.3f} (**{near}**)"
+            text += (f"; the gates of two photos ({number(count, 'pair')}) are {of[near]:.3f} (**{near}**)"
                      + (f" to {of[far]:.3f} (**{far}**)" if len(of) > 1 else "") + " apart, root mean square over "
                      "channels")
         found.append(f"{text}.")
-    found.append(f"{_number(table['picture'].nunique(), 'photo')} "
+    found.append(f"{number(table['picture'].nunique(), 'photo')} "
                  f"{'tells' if table['picture'].nunique() == 1 else 'tell'} of these photos only: what holds over a "
                  f"data set, two collected runs tell.")
     return found
@@ -125,7 +125,7 @@ def static_findings(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
         if len(rows) > 1:
             first = rows.iloc[0]
             apart = rows.iloc[1:]["run"][(rows["low"] > first["high"]) | (rows["high"] < first["low"])].tolist()
-            text += (f" The intervals of {_listed([f'**{plain(run)}**' for run in apart])} and of "
+            text += (f" The intervals of {listed([f'**{plain(run)}**' for run in apart])} and of "
                      f"**{plain(first['run'])}** do not meet." if apart else " The intervals meet.")
         found.append(text)
     if found:
@@ -133,14 +133,6 @@ def static_findings(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
         found.append("In brackets: 95\u00a0% intervals for " + " or ".join(
             f"{each} of the same kind" if each == "other classes" else each for each in sorted(over)) + ".")
     if missing := [name for name in names if name not in set(table["run"])]:
-        found.append(f"No accuracy with gates at their mean is beside {_listed([f'**{plain(n)}**' for n in missing])}: "
+        found.append(f"No accuracy with gates at their mean is beside {listed([f'**{plain(n)}**' for n in missing])}: "
                      f"`senet-viz evaluate MODEL DATA FOLDER --each-stage 1 mean \"shuffle classes\"` gives it.")
     return found
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _number(count: int, one: str) -> str:
-    return f"{count:,} {one}{'s' * (count != 1)}"

@@ -13,7 +13,7 @@ from ..figures.overlay import DIM
 from ..gates import View
 from ..gates.inspection import Point
 from ..models import Model
-from ..reports.text import plain
+from ..reports.text import listed, plain
 
 NAMED = 4  # photos of which each one's share is said
 
@@ -62,7 +62,7 @@ def describe_photos(photos: Mapping[str, Photo]) -> str:
     shares = {name: photo.seen for name, photo in photos.items()}
     if len(shares) <= NAMED:
         parts = [f"{share:.0%} of {plain(name)}" for name, share in shares.items()]
-        said = " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+        said = listed(parts)
     else:
         said = f"{min(shares.values()):.0%} to {max(shares.values()):.0%} of each photo"
     return f"Framed is what the network saw: {said}."

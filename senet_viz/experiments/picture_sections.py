@@ -14,7 +14,7 @@ from ..models import Model
 from ..models.binary import TwoSided
 from ..reports import scripts
 from ..reports.html import Section
-from ..reports.text import plain
+from ..reports.text import listed, plain
 from .overlays import Photo, describe_photos
 
 FEWEST = 5  # blocks over which a correlation is given: of two it is always 1
@@ -400,8 +400,7 @@ def describe_gate_change(maps: Mapping[str, tuple[np.ndarray, np.ndarray]], labe
     for which, shape in (("The first map of {} is nowhere", (True, False)), ("The second map of {} is nowhere",
                          (False, True)), ("Neither map of {} is anywhere", (True, True))):
         if names := [plain(name) for name, found in empty.items() if found == shape]:
-            listed = " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
-            said.append(f"{which.format(listed)} positive: by it, nothing there speaks for the class.")
+            said.append(f"{which.format(listed(names))} positive: by it, nothing there speaks for the class.")
     return " ".join(said)
 
 

@@ -1,5 +1,4 @@
 """Removing attention blocks for good: a smaller network that answers as the whole one does with its gates held."""
-import copy
 import statistics
 import time
 from collections.abc import Sequence
@@ -11,12 +10,11 @@ from torch import nn
 
 from ..data.places import ASSETS
 from ..gates import AttentionBlock, Edit, EditError, edited
-from ..gates.blocks import eager
 from ..gates.edits import Values
-from ..gates.hooks import hooked
 from ..gates.targets import logits_of
 from ..models import Model
 from ..models.checkpoints import read_checkpoint, save_checkpoint
+from ..models.copies import copied
 from ..models.folding import fold
 from ..models.matching import find
 from ..models.pruned import without
@@ -50,9 +48,7 @@ def prune(model: Model, blocks: str, by: Values = 1.0) -> tuple[Model, list[dict
                         f"{', '.join(block.label for block in model.blocks) or 'none'}")
     gates = {block.name: _held(edit, block) for block in chosen}
     removed = [_change(block, gates[block.name]) for block in chosen]
-    original = eager(model.module)
-    with hooked(original):  # not while somebody's hooks are on it, which would be copied
-        module = without(copy.deepcopy(original), removed)
+    module = without(copied(model.module), removed)
     for change in removed:
         if change["by"] == "scale":
             module.get_submodule(change["name"]).weight.data = gates[change["name"]][0].to(model.device)

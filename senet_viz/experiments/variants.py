@@ -19,7 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..gates import Edit, inspect
-from ..gates.blocks import eager
+from ..gates.blocks import block_of, eager
 from ..gates.hooks import hooked
 from ..gates.points import on_output
 from ..reports import papers
@@ -117,9 +117,7 @@ def variants(model, batch: torch.Tensor, label: str, others: torch.Tensor | Sequ
 def _look(model, picture: torch.Tensor, label: str) -> "_Run":
     """What there is to swap in for one picture, (1, 3, H, W), in one forward."""
     entering: list[torch.Tensor] = []
-    block = next((block for block in model.blocks if label in (block.name, block.label)), None)
-    if block is None:
-        return _Run(dissect(model, picture, label))  # says that there is none
+    block = block_of(model.blocks, label)
     scope = block.path
     unit = scope if "#" in block.name or block.branches > 1 else scope.rpartition(".")[0]
     with hooked(eager(model.module)) as hooks:

@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from ..data.images import zoom
 from ..gates import AttentionBlock, Edit, View, edited, inspect, record
 from ..gates.answers import CLASSIFICATION, is_finite
-from ..gates.blocks import eager, to_module
+from ..gates.blocks import block_of, eager, to_module
 from ..gates.hooks import hooked
 from ..gates.removals import branch_values, removals
 from ..gates.targets import logits_of
@@ -318,19 +318,6 @@ def try_sizes(model: Model, image: Image.Image, sizes: Sequence[float] = SIZES) 
     nearest = min(range(len(sizes)), key=lambda i: abs(sizes[i] - 1))
     return _tried(model, torch.cat([logits[0][nearest:nearest + 1], *logits]),
                   [{"size": size, "edit": value} for value in tried for size in sizes])
-
-
-def block_of(blocks: Sequence[AttentionBlock], label: str) -> AttentionBlock:
-    """The block of this label or name.
-
-    Raises:
-        ValueError: where there is none; the message names those that there are.
-    """
-    for block in blocks:
-        if label in (block.label, block.name):
-            return block
-    raise ValueError(f"there is no attention block {label!r}; the network's are: "
-                     f"{', '.join(block.label for block in blocks)}")
 
 
 def _means(model: Model, picture: torch.Tensor) -> dict[str, float]:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from .. import figures, tables
 from ..gates import AttentionBlock, Edit, View
+from ..gates.blocks import block_of
 from ..models import Model
 from ..reports import edit_scripts
 from ..reports.html import Section
@@ -111,7 +112,7 @@ class Sections:
 
     def block(self, views: Mapping[str, View], label: str) -> Section:
         """One block's gate, channel by channel: ``what_if.last_gates``."""
-        table, block = what_if.last_gates(views, label), what_if.block_of(self.model.blocks, label)
+        table, block = what_if.last_gates(views, label), block_of(self.model.blocks, label)
         return Section(f"{label}, before and after", self._text(what_if.describe_gates(table, block)),
                        figures.excitation(table, label, quantity=what_if.quantity(block)), table,
                        self._both(f"what_if.last_gates(views, {label!r})"))
@@ -162,7 +163,7 @@ class Sections:
 
     def channels(self, table: pd.DataFrame, label: str, top: int, quantity: str = "lead_change") -> Section:
         """``what_if.each_channel``, of that block and so many channels."""
-        found = what_if.describe_ranking(table, what_if.block_of(self.model.blocks, label))
+        found = what_if.describe_ranking(table, block_of(self.model.blocks, label))
         figure = figures.edit_effects(table, quantity=quantity, by="channel",
                                       title=f"channels of {label}, the most excited first")
         return Section(f"Which channels of {label} matter", self._text(f"{found} {what_if.describe_effects(table)}"),

@@ -4,7 +4,7 @@ import math
 import re
 import warnings
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -219,6 +219,20 @@ def blocks_of(module: nn.Module, example: torch.Tensor, spatial: bool = False, p
     if known is None or known[0] != signature:
         known = _found[module] = (signature, find_blocks(module, example, spatial=spatial))
     return list(known[1])
+
+
+def block_of(blocks: Sequence[AttentionBlock], block: AttentionBlock | str) -> AttentionBlock:
+    """The block itself, or of a name or a label.
+
+    Raises:
+        ValueError: where there is none; the message names those that there are.
+    """
+    name = getattr(block, "name", block)
+    for known in blocks:
+        if name in (known.name, known.label):
+            return known
+    raise ValueError(f"there is no attention block {name!r}; the network's are: "
+                     f"{', '.join(known.label for known in blocks) or 'none'}")
 
 
 def eager(module: nn.Module) -> nn.Module:

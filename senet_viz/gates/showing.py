@@ -12,6 +12,7 @@ from .. import figures, tables
 from ..data.images import as_picture
 from ..figures.style import headed
 from ..notebook import summary
+from .blocks import block_of
 from .inspection import Point, View
 
 MOST = 16  # pictures in a figure: so many lines can be told apart
@@ -186,12 +187,7 @@ def _seen(view: View, n: int) -> np.ndarray:
 
 def _find(view: View, block):
     """A block by itself, its name or its label; the last one when None."""
-    name = getattr(block, "name", block)
-    for known in view.blocks if block is not None else view.blocks[-1:]:
-        if block is None or name in (known.name, known.label):
-            return known
-    raise ValueError(f"there is no attention block {name!r}; there are: "
-                     f"{', '.join(known.label for known in view.blocks)}")
+    return view.blocks[-1] if block is None and view.blocks else block_of(view.blocks, block)
 
 
 def _has_contribution_points(view: View) -> None:

@@ -1,5 +1,6 @@
 """Words for pages and reports."""
 import re
+from collections.abc import Iterable
 
 LONGEST = 400  # characters without a space; longer ones are of somebody who tries what happens
 
@@ -27,3 +28,22 @@ def file_name(model: str) -> str:
     """
     name = re.sub(r"\.(safetensors|pth?|ckpt|tar|bin)(?= \(|$)", "", model.rpartition("/")[2])
     return re.sub(r"[^\w.-]+", "_", name).strip("_.") or "model"
+
+
+def number(count: int, one: str, many: str | None = None) -> str:
+    """So many of something.
+
+    >>> number(1, "picture"), number(2000, "class", "classes")
+    ('1 picture', '2,000 classes')
+    """
+    return f"{count:,} {one if count == 1 else many or f'{one}s'}"
+
+
+def listed(parts: Iterable[object], word: str = "and") -> str:
+    """Words or numbers as a list in a sentence; "" of none.
+
+    >>> listed(["a", "b", "c"]), listed(["a", "b"], "or"), listed(["a"])
+    ('a, b and c', 'a or b', 'a')
+    """
+    *first, last = [*map(str, parts)] or [""]
+    return f"{', '.join(first)} {word} {last}" if first else last

@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 
 from ..data.checksums import damaged
 from ..gates import AttentionBlock, Subspace
+from ..gates.blocks import block_of
 from .drivers import DRIVERS
 
 if TYPE_CHECKING:
@@ -338,12 +339,7 @@ class Statistics:
         Raises:
             ValueError: where there is none.
         """
-        name = getattr(block, "name", block)
-        for known in self.blocks:
-            if name in (known.name, known.label):
-                return known
-        raise ValueError(f"there is no attention block {name!r}; there are: "
-                         f"{', '.join(known.label for known in self.blocks)}")
+        return block_of(self.blocks, block)
 
     @cached_property
     def pictures(self) -> int:

@@ -3,11 +3,10 @@
 "Higher" and "lower" are said where a 95 % interval leaves 0 out, "the same" where it lies whole within a bound that
 counts as nothing; of many intervals some leave 0 out by chance, which is said as well.
 """
-from collections.abc import Sequence
 
 import pandas as pd
 
-from ..reports.text import plain
+from ..reports.text import listed, number, plain
 from ..tables import kernel_name
 from .archive import Statistics
 from .comparison import CLASSES, MEASURES, NONE, PICTURES
@@ -62,7 +61,7 @@ def data_findings(names: tuple[str, str], first: Statistics, second: Statistics)
     else:
         common = len(common_classes(first, second))
         found.append(f"They are of different pictures: {a} of {plain(about[0]['data'])}, {looked[0]} pictures, {b} of "
-                     f"{plain(about[1]['data'])}, {looked[1]}; {_number(common, 'class', 'classes')} "
+                     f"{plain(about[1]['data'])}, {looked[1]}; {number(common, 'class', 'classes')} "
                      f"{'is' if common == 1 else 'are'} common by name. What differs may be the data's doing.")
     sorts = [_sort(stats) for stats in (first, second)]
     if sorts[0] != sorts[1]:
@@ -71,7 +70,7 @@ def data_findings(names: tuple[str, str], first: Statistics, second: Statistics)
     for name, stats, other in ((a, first, second), (b, second, first)):
         lone = sorted({block.stage for block in stats.blocks} - {block.stage for block in other.blocks})
         if lone:
-            found.append(f"Stage{'s' * (len(lone) > 1)} {_listed([str(stage) for stage in lone])} of {name} "
+            found.append(f"Stage{'s' * (len(lone) > 1)} {listed([str(stage) for stage in lone])} of {name} "
                          f"{'has' if len(lone) == 1 else 'have'} no blocks in the other network, and "
                          f"{'is' if len(lone) == 1 else 'are'} not compared.")
     return found
@@ -80,10 +79,10 @@ def data_findings(names: tuple[str, str], first: Statistics, second: Statistics)
 def _sort(stats: Statistics) -> str:
     weighs = [block for block in stats.blocks if block.branches > 1]
     if not weighs:
-        return f"a number a channel ({_listed(sorted({block.kind for block in stats.blocks}))})"
+        return f"a number a channel ({listed(sorted({block.kind for block in stats.blocks}))})"
     name = kernel_name(weighs[-1], -1)
     return (f"the weight of {name}, one of {weighs[-1].branches} that add up to 1 "
-            f"({_listed(sorted({block.kind for block in stats.blocks}))})")
+            f"({listed(sorted({block.kind for block in stats.blocks}))})")
 
 
 def difference_findings(names: tuple[str, str], table: pd.DataFrame, classes: int) -> list[str]:
@@ -139,7 +138,7 @@ def _measure(names: tuple[str, str], measure: str, rows: pd.DataFrame) -> str:
             parts.append(f"{words} {_places(told[which], about.form)}")
     if same.any():
         parts.append(f"the same within {_said(about.small, about.form, bare=True)}, by the whole interval, in "
-                     f"{_listed(list(told.loc[same, 'place']))}")
+                     f"{listed(told.loc[same, 'place'])}")
     text = f"{title} is {'; '.join(parts)}." if parts else ""
     bare = known[known["low"].isna()]
     if len(bare):
@@ -147,14 +146,14 @@ def _measure(names: tuple[str, str], measure: str, rows: pd.DataFrame) -> str:
                   for row in bare.to_dict("records")]
         why = ("it is a count of channels" if about.over == NONE else
                "these archives do not hold what it takes")
-        text = f"{text} {title}, {_listed(values)}, has no interval: {why}.".strip()
+        text = f"{text} {title}, {listed(values)}, has no interval: {why}.".strip()
     if not whole.all():
-        text += f" In {_listed(list(rows.loc[~whole, 'place']))} it cannot be told."
+        text += f" In {listed(rows.loc[~whole, 'place'])} it cannot be told."
     return text
 
 
 def _places(rows: pd.DataFrame, form: str) -> str:
-    return _listed([
+    return listed([
         f"{row['place']} ({_said(row['first'], form)} and {_said(row['second'], form)}: "
         f"{_said(row['difference'], form, True)}, {_said(row['low'], form, True).removesuffix(' points')} to "
         f"{_said(row['high'], form, True)})" for row in rows.to_dict("records")])
@@ -169,7 +168,7 @@ def similarity_findings(names: tuple[str, str], along: pd.DataFrame, matrix: pd.
         what: "classes", or of pictures "gate" or "squeeze".
     """
     told = along[along["cka"].notna()]
-    things = _number(int(along["things"].iloc[0]), "class", "classes") if what == "classes" else _number(
+    things = number(int(along["things"].iloc[0]), "class", "classes") if what == "classes" else number(
         int(along["things"].iloc[0]), "picture")
     if told.empty:
         return [f"CKA of the {WORDS[what]} over {things} cannot be told: it does not vary."]
@@ -190,7 +189,7 @@ def similarity_findings(names: tuple[str, str], along: pd.DataFrame, matrix: pd.
     else:
         text += (f"above its own draws by its whole 95\u00a0% interval it is in **{int(above.sum())}** of {len(told)} "
                  f"pairs")
-        text += f", not in {_listed([_pair(row) for _, row in few.iterrows()])}." if 0 < len(few) <= NAMED else "."
+        text += f", not in {listed([_pair(row) for _, row in few.iterrows()])}." if 0 < len(few) <= NAMED else "."
     found = [text]
     if len(matrix.columns) > 1 and len(told) == len(along):
         found.append(_nearest(names, along, matrix))
@@ -247,7 +246,7 @@ def channel_findings(names: tuple[str, str], table: pd.DataFrame, agreement: pd.
         low, high = str(rows.idxmin()), str(rows.idxmax())
         found = [f"A channel's mean gate changes by {rows[low]:.4f} (**{low}**)"
                  + (f" to {rows[high]:.4f} (**{high}**)" if len(rows) > 1 else "") + ", mean over a block's channels, "
-                 "up or down. Most change " + _listed([
+                 "up or down. Most change " + listed([
                      f"channel {row.channel} of **{row.label}** ({row.first:.3f} to {row.second:.3f})"
                      for row in table[table["difference"] != 0].head(NAMED).itertuples()]) + "."]
     told = agreement[agreement["correlation"].notna()].set_index("label")
@@ -278,11 +277,3 @@ def _said(value: float, form: str, sign: bool = False, bare: bool = False) -> st
     if form.endswith("%") and (sign or bare):
         return f"{100 * value:{'+' if sign else ''}z{form[:-1]}f} points"
     return f"{value:{form}}" if form.endswith("%") else f"{value:{'+' if sign else ''}z{'g' if bare else form}}"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def _number(count: int, one: str, many: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else many or one + 's'}"

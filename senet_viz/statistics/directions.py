@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ..data.class_names import short_names
-from ..reports.text import plain
+from ..reports.text import listed, plain
 from ..tables import kernel_name
 from .archive import Statistics
 from .dimension import FEWEST, ONE, TAIL
@@ -148,7 +148,7 @@ def named(stats: Statistics, labels: Sequence[str]) -> str:
             runs.append([label])
     words = [word for run in runs for word in (
         [f"**{run[0]}** to **{run[-1]}**"] if len(run) > 2 else [f"**{label}**" for label in run])]
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+    return listed(words)
 
 
 def _rows(table: pd.DataFrame, source: str) -> pd.DataFrame:

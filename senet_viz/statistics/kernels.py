@@ -11,9 +11,10 @@ import pandas as pd
 from scipy.stats import spearmanr, t
 
 from ..gates import AttentionBlock
+from ..reports.text import listed, number
 from ..tables import beyond, kernel_name, panels
 from .archive import Statistics
-from .summaries import FEW, _named, _number, class_names
+from .summaries import FEW, class_names, named
 
 # A change of the difference whose whole interval is closer to 0 than this counts as none: it is a thousandth of the
 # difference's range, −1..1, and less than half of the smallest change that the paper shows, .0045 in SK_2_3.
@@ -219,10 +220,10 @@ def kernel_findings(stats: Statistics, effects: pd.DataFrame, shares: pd.DataFra
     if truncated:
         seen = stats.images()
         boxless = ", or it has no box" if "box" not in seen or seen["box"].isna().any() else ""
-        found.append(f"Of {_number(truncated + images, 'picture')} {truncated:,} {'is' if truncated == 1 else 'are'} "
+        found.append(f"Of {number(truncated + images, 'picture')} {truncated:,} {'is' if truncated == 1 else 'are'} "
                      f"left out: enlarged to {zoom:g}× their object would be cut{boxless}. " + (
                          f"The changes at {zoom:g}× are of {'the one' if images == 1 else f'the other {images:,}'}, of "
-                         f"smaller objects, in {_number(classes, 'class', 'classes')}." if images else "None is left."))
+                         f"smaller objects, in {number(classes, 'class', 'classes')}." if images else "None is left."))
     if images:
         found += _moves(rows, zoom) if classes > 1 else [
             f"Enlarged to {zoom:g}×, an object moves weight to the larger kernel on average in "
@@ -231,8 +232,7 @@ def kernel_findings(stats: Statistics, effects: pd.DataFrame, shares: pd.DataFra
         found += _random(rows)
         if missing := [words for name, words in [*CONTROLS.items(), ("random", "networks with random weights")]
                        if rows[name].isna().all()]:
-            named = " or ".join(filter(None, [", ".join(missing[:-1]), missing[-1]]))
-            found.append(f"There is no comparison with {named}: the run had no such control.")
+            found.append(f"There is no comparison with {listed(missing, 'or')}: the run had no such control.")
         found += _over_all_zooms(stats, doses)
         found += _beside_the_paper(rows, zoom)
     return [*found, _without_zoom(rows, shares)]
@@ -402,7 +402,7 @@ def _random(rows: pd.DataFrame) -> list[str]:
     return [f"Networks with random weights{_drawn(rows)}, change as well when the object is enlarged: the difference "
             f"moves by up to {reach[most]:.4f} (**{most}**). The trained network's change is within the range of the "
             f"draws, or they go farther the same way, in {int((within | further).sum())} of "
-            f"{_number(len(part), 'unit')}."]
+            f"{number(len(part), 'unit')}."]
 
 
 def _moves(rows: pd.DataFrame, zoom: float) -> list[str]:
@@ -417,7 +417,7 @@ def _moves(rows: pd.DataFrame, zoom: float) -> list[str]:
             part = rows[which]
             found.append(
                 f"Enlarged to {zoom:g}×, an object moves weight to {kernel} beyond {controls} in {_units_of(which)}: "
-                f"{_named(which)}. The difference changes by {_between(part['change'])}, beyond the controls by "
+                f"{named(which)}. The difference changes by {_between(part['change'])}, beyond the controls by "
                 f"{_between(part['left'])}, and in this direction in {_agreeing(part, sign)}.")
         elif controls and not (rest.all() and sign < 0):  # neither is said once
             found.append(f"An object enlarged to {zoom:g}× is not found to move weight to "
@@ -428,17 +428,17 @@ def _moves(rows: pd.DataFrame, zoom: float) -> list[str]:
     side, small = _side(rows["low"], rows["high"]), rest & _within(rows["low"], rows["high"])
     moved, unsure = rest & ~small & (side != 0), rest & ~small & (side == 0)
     if moved.any():
-        ways = [f"to {kernel} in {_named(moved & (side == sign))}" for sign, kernel in kernels.items()
+        ways = [f"to {kernel} in {named(moved & (side == sign))}" for sign, kernel in kernels.items()
                 if (moved & (side == sign)).any()]
         found.append(f"In {_units_of(moved)} weight moves, but " + (
             "not surely further than in the controls" if controls else
             "nothing tells an object's size from a loss of detail or from any other crop") + f": {'; '.join(ways)}.")
     if small.any():
         found.append(f"In {_units_of(small)} the change is negligible, its whole 95% interval within "
-                     f"±{NEGLIGIBLE:g}: {_named(small)}.")
+                     f"±{NEGLIGIBLE:g}: {named(small)}.")
     if unsure.any():
         reach = float(rows.loc[unsure, ["low", "high"]].abs().to_numpy().max())
-        found.append(f"In {_units_of(unsure)} it cannot be told whether weight moves: {_named(unsure)}. The 95% "
+        found.append(f"In {_units_of(unsure)} it cannot be told whether weight moves: {named(unsure)}. The 95% "
                      f"interval has 0 in it and goes beyond ±{NEGLIGIBLE:g}, as far as {reach:.4f} from 0.")
     return found
 
@@ -459,10 +459,10 @@ def _over_all_zooms(stats: Statistics, doses: pd.DataFrame | None) -> list[str]:
     rows = doses.set_index("label")
     zooms = [f"{zoom:g}×" for zoom in (1.0, *enlarged(stats))]
     found = (f"Over {', '.join(zooms[:-1])} and {zooms[-1]} together, in the "
-             f"{_number(int(rows['images'].iloc[0]), 'picture')} that show the whole object in each of them, ")
+             f"{number(int(rows['images'].iloc[0]), 'picture')} that show the whole object in each of them, ")
     side = _side(rows["low"], rows["high"]).mask(_within(rows["low"], rows["high"]), 0)
     which, words = (rows["beyond"], " beyond the controls") if _controls(rows) else (side != 0, "")
-    ways = [f"{verb} in {_named(part)} by {_sizes(rows['change'][part])}" + (
+    ways = [f"{verb} in {named(part)} by {_sizes(rows['change'][part])}" + (
         f", {_sizes(rows['left'][part])} of it{words}" if words else "") for sign, verb in (
         (1, "rises"), (-1, "falls")) if (part := which & (np.sign(rows["change"]) == sign)).any()]
     found += (f"the difference, per doubling of the object's side, {' and '.join(ways)}." if ways else
@@ -496,7 +496,7 @@ def _beside_the_paper(rows: pd.DataFrame, zoom: float) -> list[str]:
     if early.any() and _controls(rows) and rows["classes"].iloc[0] > 1:
         found.append("In the paper a larger object gives the larger kernel more weight in low and middle units, and "
                      f"not in the last. Here it is found to, beyond the controls, in {(up & early).sum()} of "
-                     f"{_number(early.sum(), 'unit')} before the last stage and in {(up & ~early).sum()} of "
+                     f"{number(early.sum(), 'unit')} before the last stage and in {(up & ~early).sum()} of "
                      f"{(~early).sum()} in it.")
     return found
 
@@ -531,14 +531,14 @@ def _without_zoom(rows: pd.DataFrame, shares: pd.DataFrame) -> str:
     small = _within(shares["low"], shares["high"])
     side = _side(shares["low"], shares["high"]).mask(small, 0)
     unsure = (side == 0) & ~small
-    ways = [f"{verb} in {_named(side == sign)} (by {_sizes(shares['slope'][side == sign])})"
+    ways = [f"{verb} in {named(side == sign)} (by {_sizes(shares['slope'][side == sign])})"
             for sign, verb in ((1, "rises"), (-1, "falls")) if (side == sign).any()]
     rest = [f"in {_units_of(which)} {words}" for which, words in (
         (small, f"it changes negligibly, the whole 95% interval within ±{NEGLIGIBLE:g}"),
         (unsure, "it cannot be told")) if which.any()]
     zoomed = _side(rows["low"], rows["high"]).mask(_within(rows["low"], rows["high"]), 0)
     both = side.reindex(rows.index).fillna(0) * zoomed
-    compared = " and ".join(f"{words} in {_named(both == sign)}" for sign, words in (
+    compared = " and ".join(f"{words} in {named(both == sign)}" for sign, words in (
         (1, "the two go the same way"), (-1, "opposite ways")) if (both == sign).any())
     return ("In all pictures as they are, within classes and per doubling of the object's side, the difference "
             + (f"{' and '.join(ways)}" if ways else "is not found to rise or fall")
@@ -550,7 +550,7 @@ def _units_of(which: pd.Series) -> str:
     """How many of the units: "the one unit", "both units", "all 16 units", "3 of 16 units"."""
     if which.all():
         return {1: "the one unit", 2: "both units"}.get(len(which), f"all {len(which)} units")
-    return f"{int(which.sum())} of {_number(len(which), 'unit')}"
+    return f"{int(which.sum())} of {number(len(which), 'unit')}"
 
 
 def _gaining(row: pd.Series) -> str:

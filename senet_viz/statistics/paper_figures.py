@@ -15,6 +15,7 @@ import pandas as pd
 from ..data.files import replacing
 from ..figures.style import span
 from ..gates import AttentionBlock
+from ..reports.text import listed
 from ..tables import group_edges, kernel_name, panels, sampled_channels
 from . import kernels, published, summaries
 from .archive import Statistics
@@ -132,7 +133,7 @@ class PaperFigures:
         bars = bars[bars["label"].isin(labels)]
         figure = self._paper.kernel_sizes(groups, bars, largest=largest, smallest=smallest, width=self.width)
         widths = " or ".join(f"{width}" for width in sorted({*(groups["last"] - groups["first"] + 1)}))
-        sizes = _list([f"{zoom:g}×" for zoom in self.stats.zooms])
+        sizes = listed([f"{zoom:g}×" for zoom in self.stats.zooms])
         caption = (
             f"Kernel choice with the object at {sizes}, over {self._of(sizes=True)}. (a) Mean weight of the "
             f"{largest} kernel over pictures in {one.label}; each point is the mean of {widths} consecutive channels. "
@@ -179,7 +180,7 @@ class PaperFigures:
         caption = (
             f"In how many directions each block's {self._data.quantity} moves from picture to picture (participation "
             "ratio of the covariance over pictures, (Σλ)² / Σλ²; 1 where all channels rise and fall together), beside "
-            + _list([words for source, words in beside.items() if source in set(table["source"])])
+            + listed([words for source, words in beside.items() if source in set(table["source"])])
             + f". Bars are ± one standard error (jackknife). {int(table['images'].max()):,} sampled pictures of "
             f"{self._of()}.")
         told = "; ".join(f"{self._data.quantity if source == 'gate' else name} {span(values, '.2f')}"
@@ -194,7 +195,7 @@ class PaperFigures:
             raise ValueError("how class-specific the gates are cannot be told from these statistics: too few pictures "
                              "have a label, or every channel is dead, open or constant")
         sources = _sources(table, "median")
-        controls = _list([f"{name} ({self._draws()})" if source == "random" else name
+        controls = listed([f"{name} ({self._draws()})" if source == "random" else name
                           for source, name, _ in sources if source != "gate"])
         caption = (
             f"Share of the variance of each channel's {self._data.quantity} over pictures that lies between classes "
@@ -216,11 +217,11 @@ class PaperFigures:
             raise ValueError("no picture of these statistics has a label, so that there is no class to draw")
         figure = self._paper.class_lines(lines, band=band, quantity=quantity, width=self.width)
         counts = lines[lines["class"] != summaries.ALL].drop_duplicates("class").set_index("class")["count"]
-        drawn = _list([f"{len(sampled_channels(block.channels))} of {block.channels:,} in {block.label}"
+        drawn = listed([f"{len(sampled_channels(block.channels))} of {block.channels:,} in {block.label}"
                         for block in blocks])
         caption = (
             f"Mean {quantity} of each channel over the pictures of "
-            + _list([f"{name} ({count:,})" for name, count in counts.items()])
+            + listed([f"{name} ({count:,})" for name, count in counts.items()])
             + (", with bands of ± one standard deviation over the pictures" if band else
                f", and over all {int(lines.loc[lines['class'] == summaries.ALL, 'count'].iloc[0]):,} classes (“all”, "
                "the mean of class means)")
@@ -339,11 +340,6 @@ def _sources(table: pd.DataFrame, column: str) -> list[tuple[str, str, pd.Series
     told = [(source, name, table[table["source"] == source].set_index("label")[column].dropna())
             for source, name in names.items()]
     return [(source, name, values) for source, name, values in told if len(values)]
-
-
-def _list(parts: Sequence[str]) -> str:
-    """Words as a list in a sentence."""
-    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
 
 
 def _signed(value: float, decimals: int) -> str:

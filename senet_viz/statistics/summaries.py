@@ -16,6 +16,7 @@ from scipy.stats import beta, permutation_test, rankdata, spearmanr
 
 from ..data.class_names import short_names
 from ..gates import AttentionBlock
+from ..reports.text import number
 from ..tables import HIGH, LOW
 from .archive import Statistics
 from .decoding import FOLDS
@@ -180,8 +181,8 @@ def depth_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
     """
     images, classes = _labelled(stats)
     if classes < 2 or images <= classes:
-        return [f"How class-specific the gates are cannot be told from {_number(images, 'labelled picture')} of "
-                f"{_number(classes, 'class', 'classes')}: that takes at least two classes and more pictures than "
+        return [f"How class-specific the gates are cannot be told from {number(images, 'labelled picture')} of "
+                f"{number(classes, 'class', 'classes')}: that takes at least two classes and more pictures than "
                 "classes."]
     rows = {str(source): part.set_index("label") for source, part in table.groupby("source", sort=False)}
     gate, median = rows["gate"], rows["gate"]["median"].dropna()
@@ -198,7 +199,7 @@ def depth_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
     found.append(_saturated(gate))
     few = int(((stats.count > 0) & (stats.count < FEW)).sum())
     if few:
-        found.append(f"{few} of {_number(classes, 'class', 'classes')} {'has' if few == 1 else 'have'} fewer than "
+        found.append(f"{few} of {number(classes, 'class', 'classes')} {'has' if few == 1 else 'have'} fewer than "
                      f"{FEW} pictures (the smallest has {stats.count[stats.count > 0].min()}): "
                      f"{'its mean is' if few == 1 else 'their means are'} unsure.")
     return found
@@ -280,7 +281,7 @@ def beyond(stats: Statistics, blocks: Sequence | None = None, branch: int = -1, 
     which = (ranges["low"] < -CONSTANT) | (ranges["high"] > 1 + CONSTANT)
     if not which.any():
         return ""
-    return (f"The gates of {_named(which)} lie outside 0..1 in part, from {ranges['low'][which].min():.3g} to "
+    return (f"The gates of {named(which)} lie outside 0..1 in part, from {ranges['low'][which].min():.3g} to "
             f"{ranges['high'][which].max():.3g}. Their outer bins have the values beyond too, so that there a gate "
             f"under {LOW:g} need not be closed, nor one over {HIGH:g} saturated.")
 
@@ -609,7 +610,7 @@ def _decoded(rows: dict[str, pd.DataFrame], classes: int, sampled: int, among: i
         low, high = (f"{share:.1%}" for share in (shares.min(), shares.max()))
         return low if low == high else f"{low} to {high}"
 
-    beyond = (f"From z more are told in {more} of {_number(len(gate), 'block')}, from the gate more in {less} (by over "
+    beyond = (f"From z more are told in {more} of {number(len(gate), 'block')}, from the gate more in {less} (by over "
               "two standard errors).") if len(gate) > 1 else (
         f"From {'z' if more else 'the gate'} more are told, by over two standard errors." if more or less else
         "They are apart by no more than two standard errors.")
@@ -635,9 +636,9 @@ def _tally(difference: pd.Series, margin: float) -> str:
         return (f"the class accounts for {_word(more, less, margin)} of the median channel's variance (difference of "
                 f"ω² {f'{value:+.3f}' if close else _decimal(value, sign=True)})")
     return (f"the class accounts for more of the median channel's variance in {more}, for less in {less} and for as "
-            f"much (within {margin:.2g}) in {len(told) - more - less} of {_number(len(told), 'block')} (median "
+            f"much (within {margin:.2g}) in {len(told) - more - less} of {number(len(told), 'block')} (median "
             f"difference of ω² {_decimal(told.median(), sign=True)})"
-            + (f"; in {_named(unknown)} the control does not vary" if unknown.any() else ""))
+            + (f"; in {named(unknown)} the control does not vary" if unknown.any() else ""))
 
 
 def _beside_chance(gate: pd.Series, shuffled: pd.DataFrame | None, images: int, classes: int) -> tuple[pd.Series, str]:
@@ -656,8 +657,8 @@ def _beside_chance(gate: pd.Series, shuffled: pd.DataFrame | None, images: int, 
     above, one = gate > bound, len(gate) == 1
     every = f"**{gate.index[0]}**, the only block{told}," if one else "both blocks" if len(gate) == 2 else (
         f"all {len(gate)} blocks")
-    names, others = (_named(which.reindex(labels, fill_value=False)) for which in (above, ~above))
-    chance = (f"By chance, with labels dealt at random to {_number(images, 'picture')} of {classes:,} classes, it "
+    names, others = (named(which.reindex(labels, fill_value=False)) for which in (above, ~above))
+    chance = (f"By chance, with labels dealt at random to {number(images, 'picture')} of {classes:,} classes, it "
               f"would be at most {known:.3f}{'' if one else f' in {every}'}, 19 times out of 20"
               + ("" if shuffled is None else "; where the same gates gave more with shuffled labels, that counts as "
                                              "chance") + ".")
@@ -680,7 +681,7 @@ def _left_out(gate: pd.DataFrame) -> list[str]:
     parts = []
     for label, row in gone.iterrows():
         counts = {name: int(row[name]) for name in ("dead", "open", "constant") if row[name]}
-        parts.append(f"**{label}**, whose {_number(sum(counts.values()), 'channel')} " + (
+        parts.append(f"**{label}**, whose {number(sum(counts.values()), 'channel')} " + (
             f"{'is' if sum(counts.values()) == 1 else 'are all'} {next(iter(counts))}" if len(counts) == 1 else
             "are " + " or ".join(f"{name} ({count:,})" for name, count in counts.items())))
     return [f"Of the network's {len(gate)} blocks there is no number of {'; '.join(parts)}."]
@@ -697,7 +698,7 @@ def _saturated(gate: pd.DataFrame) -> str:
             f"constant between{most}. They are left out of ω².")
 
 
-def _named(which: pd.Series) -> str:
+def named(which: pd.Series) -> str:
     """The labels of some blocks, runs of them shortened: "**SE_2_1** to **SE_3_4**, **SE_5_1**"."""
     run = (which != which.shift()).cumsum()
     parts = []
@@ -706,10 +707,6 @@ def _named(which: pd.Series) -> str:
         parts.append(f"**{first}**" if len(part) == 1
                      else f"**{first}**{',' if len(part) == 2 else ' to'} **{last}**")
     return ", ".join(parts)
-
-
-def _number(count: int, one: str, many: str | None = None) -> str:
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def _decimal(value: float, sign: bool = False) -> str:

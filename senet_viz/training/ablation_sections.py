@@ -9,7 +9,7 @@ from .. import figures
 from ..data.places import APP, ASSETS
 from ..reports import papers
 from ..reports.html import Section
-from ..reports.text import plain
+from ..reports.text import listed, plain
 from .ablation_folder import ABLATION, Ablation, against, open_ablation
 from .ablation_plan import STAGES, AblationPlan, Variant, words
 from .ablation_table import CHANCE, FAR, hardly_learnt
@@ -120,9 +120,9 @@ def scale(found: Ablation) -> str:
         ratio, least = variant.options["reduction"], variant.options["min_width"]
         hidden = [max(count // ratio, least) for count in channels]
         if any(count // ratio < least for count in channels):
-            said.append(f"Its hidden layers have {_and(hidden)} units at C = {_and(channels)} channels: C / {ratio}, "
-                        f"and {least} where that is less.")
-    said.append(f"Its stages' 3×3 convolutions have {_and(recipe.widths)} channels, a ResNet-50's 64, 128, 256 and "
+            said.append(f"Its hidden layers have {listed(hidden)} units at C = {listed(channels)} channels: "
+                        f"C / {ratio}, and {least} where that is less.")
+    said.append(f"Its stages' 3×3 convolutions have {listed(recipe.widths)} channels, a ResNet-50's 64, 128, 256 and "
                 f"512, and ImageNet has 1.28 million training pictures, shown at 224×224 px: a slim network on small "
                 f"pictures is not ImageNet, and what is found here need not hold there.")
     return " ".join(said)
@@ -175,7 +175,7 @@ def _hardly(found: Ablation, table: pd.DataFrame) -> list[str]:
     shares = table["top1"] / reference
     low = math.floor(100 * shares[table["far"]].max() + 1e-9) / 100 + 0.01  # a variant on the line is no longer far
     high = math.floor(100 * shares[~table["far"]].min() + 1e-9) / 100
-    named = _and(f"**{row['label']}** ({row['top1']:.1%})" for row in far.to_dict("records"))
+    named = listed(f"**{row['label']}** ({row['top1']:.1%})" for row in far.to_dict("records"))
     return [f"Hardly learnt under this recipe, with less than {FAR:g} of the reference's top-1 of {reference:.1%}: "
             f"{named}. Such variants have a spread over seeds of their own, which widens no other's interval"
             + (f"; the line could lie anywhere from {low:.2f} to {high:.2f} of the reference's top-1 without a change."
@@ -219,16 +219,16 @@ def _of_axis(found: Ablation, levels: pd.DataFrame, own: str) -> str:
     open_ = near.drop([*worse.index, *better.index])
     parts = []
     if len(better):
-        parts.append(f"{_and(map(_with_change, better.to_dict('records')))} {_is(better)} more accurate than {own}")
+        parts.append(f"{listed(map(_with_change, better.to_dict('records')))} {_is(better)} more accurate than {own}")
     elif open_.empty:
         parts.append(f"{own} is the most accurate of those that were trained")
     if len(open_):
-        parts.append(f"{_and(map(_with_change, open_.to_dict('records')))} cannot be told from {own}"
+        parts.append(f"{listed(map(_with_change, open_.to_dict('records')))} cannot be told from {own}"
                      + _from_each_other(found, open_))
     if len(worse):
-        parts.append(f"{_and(map(_with_change, worse.to_dict('records')))} {_is(worse)} less accurate than {own}")
+        parts.append(f"{listed(map(_with_change, worse.to_dict('records')))} {_is(worse)} less accurate than {own}")
     if len(far):
-        parts.append(f"{_and(far['label'])} hardly learnt")
+        parts.append(f"{listed(far['label'])} hardly learnt")
     return "; ".join(parts) + "."
 
 
@@ -241,7 +241,7 @@ def _from_each_other(found: Ablation, rows: pd.DataFrame) -> str:
         others = against(found, name).set_index("variant")
         apart += [f"{labels[name]} from {labels[other]}" for other in names[position + 1:]
                   if others.loc[other, "low_both"] > 0 or others.loc[other, "high_both"] < 0]
-    return f", but {_and(apart)}" if apart else ", nor from each other"
+    return f", but {listed(apart)}" if apart else ", nor from each other"
 
 
 def _against_published(known: pd.DataFrame) -> list[str]:
@@ -276,7 +276,7 @@ def _against_published(known: pd.DataFrame) -> list[str]:
 
 def _named(rows: pd.DataFrame) -> str:
     order = rows["difference"].abs().sort_values(ascending=False).index
-    return _and(f"**{row['label']}** {_change(row)}" for row in rows.loc[order].to_dict("records")) or "none"
+    return listed(f"**{row['label']}** {_change(row)}" for row in rows.loc[order].to_dict("records")) or "none"
 
 
 def _verdict(row: dict) -> str:
@@ -294,11 +294,6 @@ def _with_change(row: dict) -> str:
 
 def _is(rows: pd.DataFrame) -> str:
     return "is" if len(rows) == 1 else "are"
-
-
-def _and(words) -> str:
-    *first, last = [*map(str, words)] or [""]
-    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _to(values: pd.Series) -> str:

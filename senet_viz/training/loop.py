@@ -73,6 +73,7 @@ def train(
         raise ValueError(f"the file to write must end in .safetensors, not {out.name!r}")
     if not 0 <= workers <= MOST_WORKERS:
         raise ValueError(f"workers is 0 to {MOST_WORKERS:,}, not {workers:,}")
+    out.parent.mkdir(parents=True, exist_ok=True)  # where it cannot be, nobody waits for an epoch to hear so
     pictures, validation = open_pictures(data, "train"), open_pictures(data, "val")
     classes = pictures.classes
     if min([*pictures.labels, *validation.labels], default=0) < 0:

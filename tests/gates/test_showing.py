@@ -286,7 +286,7 @@ def test_several_rows_a_picture(make, shape, rows):
     ("nothing", {}, "a view has the figures gates, block, kernels, cams, contribution, gate_change, not 'nothing'"),
     ("cams", {}, "this view has no Grad-CAM"),
     ("kernels", {}, "no block of ResNet weighs kernels"),
-    ("block", {"block": "SE_9_9"}, "there is no attention block 'SE_9_9'; there are: SE_2_1"),
+    ("block", {"block": "SE_9_9"}, "there is no attention block 'SE_9_9'; the network's are: SE_2_1"),
     ("contribution", {}, "SE_2_1 input is missing"),
     ("gate_change", {}, "SE_2_1 input is missing"),
 ])

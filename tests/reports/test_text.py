@@ -1,6 +1,6 @@
 import pytest
 
-from senet_viz.reports.text import file_name, plain, shortened
+from senet_viz.reports.text import file_name, listed, number, plain, shortened
 
 
 @pytest.mark.parametrize("model, name", [
@@ -22,3 +22,10 @@ def test_endless_words_lack_their_middle():
     assert shortened(text) == f"no model {'a' * 200}…{'b' * 199}, it says"
     assert shortened("x" * 400 + " y") == "x" * 400 + " y"
     assert plain("*" * 5_000) == "\\*" * 200 + "…" + "\\*" * 200
+
+
+def test_numbers_and_lists():
+    assert [number(count, "class", "classes") for count in (0, 1, 2000)] == ["0 classes", "1 class", "2,000 classes"]
+    assert number(2, "unit") == "2 units"
+    assert [listed(range(count)) for count in range(4)] == ["", "0", "0 and 1", "0, 1 and 2"]
+    assert listed("abc", "or") == "a, b or c"

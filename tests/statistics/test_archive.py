@@ -76,7 +76,7 @@ def test_blocks_are_the_networks(full, network):
         assert full.block(block) == full.block(block.name) == full.block(block.label) == block
         assert np.array_equal(full.mean(block.label), full.mean(block), equal_nan=True)
     for unknown in ("SE_9_9", "layer9", 3):
-        with pytest.raises(ValueError, match=r"there is no attention block .*; there are: SK_2_1, SE_2_1, "):
+        with pytest.raises(ValueError, match=r"there is no attention block .*; the network's are: SK_2_1, SE_2_1, "):
             full.mean(unknown)
 
 
