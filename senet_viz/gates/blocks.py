@@ -138,6 +138,9 @@ def find_blocks(module: nn.Module, example: torch.Tensor, *, spatial: bool = Fal
     feature map is multiplied, channel by channel, by what a sigmoid, softmax, tanh or its kin, or a learned layer, made
     of the pooled picture. Hence a gate that never fires is none (timm's gcresnets carry such decoys).
 
+    What is found is kept, and is what ``inspect`` and others look at until blocks are found anew or a part is replaced:
+    a forward that takes another way for other pictures, or since an attribute was changed, may have other blocks.
+
     Args:
         module: the network; it is run in evaluation mode and left as it was.
         example: (N, channels, *space), with one to three dimensions of space: a picture, signal, clip or volume that it
@@ -187,7 +190,9 @@ def find_blocks(module: nn.Module, example: torch.Tensor, *, spatial: bool = Fal
             block = _spatial_block(found, search, [b.place for b in blocks])
             blocks.append(block)
             sides[block.name], order[block.name] = found[0].side, found[0].position - 0.5
-    return _label(sorted(blocks, key=lambda block: order[block.name]), sides, side)
+    blocks = _label(sorted(blocks, key=lambda block: order[block.name]), sides, side)
+    _found[module] = _signature(module, spatial), blocks
+    return list(blocks)
 
 
 def _listed(paths: list[str], module: nn.Module) -> str:
@@ -212,13 +217,16 @@ def _search(module: nn.Module, example: torch.Tensor, spatial: bool = False) -> 
 
 def blocks_of(module: nn.Module, example: torch.Tensor, spatial: bool = False, parts: list[nn.Module] | None = None,
               ) -> list[AttentionBlock]:
-    """``find_blocks``, kept until a part of the network is replaced; ``parts`` where they are known already."""
+    """What ``find_blocks`` found last, or finds now; ``parts`` where they are known already."""
     module = eager(module)
-    signature = spatial, *map(id, parts_of(module) if parts is None else parts)
     known = _found.get(module)
-    if known is None or known[0] != signature:
-        known = _found[module] = (signature, find_blocks(module, example, spatial=spatial))
-    return list(known[1])
+    if known is not None and known[0] == _signature(module, spatial, parts):
+        return list(known[1])
+    return find_blocks(module, example, spatial=spatial)
+
+
+def _signature(module: nn.Module, spatial: bool, parts: list[nn.Module] | None = None) -> tuple:
+    return spatial, *map(id, parts_of(module) if parts is None else parts)
 
 
 def block_of(blocks: Sequence[AttentionBlock], block: AttentionBlock | str) -> AttentionBlock:

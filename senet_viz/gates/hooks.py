@@ -12,6 +12,7 @@ from .state import inspected, part_at
 
 WAIT = 120.0  # seconds to wait for a model that another thread is using
 MULTIPLICATIONS = {"mul", "multiply", "rmul"}
+ELLIPSIS = "01234567"  # no letters of an einsum
 
 _locks: "weakref.WeakKeyDictionary[nn.Module, _Use]" = weakref.WeakKeyDictionary()
 _guard = threading.Lock()
@@ -225,8 +226,15 @@ def product_of(func: Callable, args: tuple) -> Callable[[], torch.Tensor] | None
         return None
     given, arrow, result = args[0].replace(" ", "").partition("->")
     terms, operands = given.split(","), tensors_in(args[1:])
-    if not arrow or not len(terms) == len(operands) == 2 or "." in result or set("".join(terms)) != set(result) or any(
-            len(set(term)) < len(term) for term in (*terms, result)):
+    if not arrow or not len(terms) == len(operands) == 2:
+        return None
+    # "..." stands for as many dimensions as an operand has beside its letters, aligned at their ends
+    beside = [operand.dim() + 3 - len(term) if "..." in term else 0 for term, operand in zip(terms, operands)]
+    if max(beside) > len(ELLIPSIS):
+        return None
+    terms = [term.replace("...", ELLIPSIS[len(ELLIPSIS) - count:]) for term, count in zip(terms, beside)]
+    result = result.replace("...", ELLIPSIS[len(ELLIPSIS) - max(beside):])
+    if set("".join(terms)) != set(result) or any(len(set(term)) < len(term) for term in (*terms, result)):
         return None
 
     def along(term: str, operand: torch.Tensor) -> torch.Tensor:

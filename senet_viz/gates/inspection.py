@@ -344,8 +344,12 @@ class _Recorder:
         return self.maps[point].detach().float()
 
     def check(self, blocks: list[AttentionBlock], points: list[Point]) -> None:
-        reached = {f"{block.name} gate": len(self.kept[block.name]) / pieces(block) for block in blocks}
-        for key, times in (reached | {point: self.counts.get(point, 0) for point in points}).items():
+        for block in blocks:
+            if (times := len(self.kept[block.name]) / pieces(block)) != 1:
+                raise RuntimeError(f"the gate of {block.name} was reached {times:g} times in the forward, not once: the "
+                                   f"network runs otherwise than when its blocks were found, and "
+                                   f"senet_viz.find_blocks(network, batch) finds them anew")
+        for key, times in {point: self.counts.get(point, 0) for point in points}.items():
             if times != 1:
                 calls = (f"; its calls are {key}@0 to {key}@{times - 1:g}"
                          if key in points and isinstance(key, str) and times > 1 else "")

@@ -386,6 +386,32 @@ def test_blocks_are_found_anew_when_one_is_replaced(pictures):
     assert [block.kind for block in blocks_of(net, pictures(1))] == ["SK"]
 
 
+class Larger(nn.Module):
+    """Has a second block for larger pictures alone, and none at all once it is told so."""
+
+    def __init__(self):
+        super().__init__()
+        self.stem, self.on = nn.Conv2d(3, 16, 3, 2, 1), True
+        self.first, self.second = SqueezeExcite(16), SqueezeExcite(16)
+
+    def forward(self, x):
+        x = self.stem(x)
+        x = self.first(x) if self.on else x
+        return self.second(x) if x.shape[-1] > 16 else x
+
+
+def test_what_is_found_anew_is_what_others_look_at():
+    net, small, large = Larger(), torch.rand(1, 3, 32, 32), torch.rand(2, 3, 64, 64)
+    assert list(inspect(net, small).gates) == ["first"]
+    assert [block.name for block in find_blocks(net, large)] == ["first", "second"]
+    assert list(inspect(net, large).gates) == ["first", "second"]
+    with pytest.raises(RuntimeError, match=r"^the gate of second was reached 0 times .*find_blocks\(network, batch\)"):
+        inspect(net, small)
+    net.on = False
+    assert [block.name for block in find_blocks(net, large)] == ["second"]
+    assert list(inspect(net, large).gates) == ["second"]
+
+
 def test_a_compiled_network_is_searched_eagerly(network, pictures):
     module = network("slim/se")
     compiled = torch.compile(module, backend=lambda *_: pytest.fail("compiled"))

@@ -8,7 +8,7 @@ from torch import nn
 
 from senet_viz.gates import ModelBusy
 from senet_viz.gates import hooks as hooks_module
-from senet_viz.gates.hooks import Hooks, hooked
+from senet_viz.gates.hooks import Hooks, hooked, product_of
 
 
 def small() -> nn.Sequential:
@@ -233,3 +233,21 @@ def test_a_network_compiled_in_place_runs_eagerly(unchanged):
     assert seen == [(2, 4, 4, 4)]
     assert compiled == []
     assert net._compiled_call_impl is not None
+
+
+@pytest.mark.parametrize(("written", "shapes"), [
+    ("bct,bc->bct", ((2, 3, 4), (2, 3))), ("bc...,bc->bc...", ((2, 3, 4, 5), (2, 3))),
+    ("bc..., bc -> bc...", ((2, 3), (2, 3))),
+    ("bc...,bc...->bc...", ((2, 3, 4, 5), (2, 3, 1, 1))), ("...c,c->...c", ((2, 4, 5, 3), (3,))),
+    ("...,b->...b", ((4, 5), (2,))), ("...a,...->a...", ((4, 5, 3), (5,)))])
+def test_an_einsum_that_sums_nothing_is_a_product(written, shapes):
+    one, two = (torch.rand(shape) for shape in shapes)
+    product = product_of(torch.einsum, (written, one, two))
+    assert torch.equal(product(), torch.einsum(written, one, two))
+
+
+@pytest.mark.parametrize(("written", "shapes"), [
+    ("bc...,bc->b...", ((2, 3, 4), (2, 3))), ("bct,bct->bc", ((2, 3, 4), (2, 3, 4))), ("bb,b->b", ((2, 2), (2,))),
+    ("bc...,bc", ((2, 3, 4), (2, 3)))])
+def test_another_einsum_is_no_product(written, shapes):
+    assert product_of(torch.einsum, (written, *(torch.rand(shape) for shape in shapes))) is None

@@ -174,6 +174,8 @@ FORMS = {  # → the unit, and the block's name below the unit
         unit.up(unit.down(u.mean((2, 3))))))[..., None, None]), **fc()), "#0"),
     "an einsum": (lambda: Around(lambda unit, u, x: torch.einsum("bchw,bc->bchw", u, keep(unit, torch.sigmoid(
         unit.up(unit.down(u.mean((2, 3))))))), **fc()), "#0"),
+    "an einsum with an ellipsis": (lambda: Around(lambda unit, u, x: torch.einsum("bc...,bc->bc...", u, keep(
+        unit, torch.sigmoid(unit.up(unit.down(u.mean((2, 3))))))), **fc()), "#0"),
     "an einsum, in another order": (lambda: Around(lambda unit, u, x: torch.einsum("nc, nyxc -> ncyx", keep(
         unit, torch.sigmoid(unit.up(unit.down(u.mean((2, 3)))))), u.permute(0, 2, 3, 1)), **fc()), "#0"),
     "hard sigmoid by hand": (lambda: Around(hard, **fc()), "#0"),
