@@ -27,6 +27,7 @@ from senet_viz.reports.text import plain
 
 SAMPLES = ASSETS / "samples"
 MAX_PICTURES = 16
+SHOWN_FIRST = 2  # samples, for whoever has chosen nothing yet
 SHOWN = 1600  # pixels of a whole photo's longer side; downloads have all
 MAX_BYTES = 160 << 20  # of all photos of one visitor
 NO_STAGES = ("In this network no module gives the feature map of a stage, once a forward: there is no place for "
@@ -71,7 +72,7 @@ def choose_pictures() -> list[Picture]:
                            help="The cross removes a photo, from all pages and from the server's memory.")
     with row.container(width=440):
         recall("sample", "sample")
-        chosen = st.pills("Sample pictures", list(samples), selection_mode="multi", default=list(samples)[:2],
+        chosen = st.pills("Sample pictures", list(samples), selection_mode="multi", default=list(samples)[:SHOWN_FIRST],
                           key="sample", bind="query-params", wrap=True)
         remember("sample", "sample")
     _remember_uploads([photo.name for photo in photos.values()])
@@ -102,6 +103,8 @@ def _take() -> None:
     photos, uploads = st.session_state["photos"], st.session_state.get("uploads")
     if uploads is None:  # the page was left, see ``clicked``
         return
+    if not photos and uploads and st.session_state.get("sample") == list(_samples())[:SHOWN_FIRST]:
+        st.session_state["sample"] = []  # they showed what the page does, until there is something of one's own
     for key in st.session_state.get("in_uploader", set()) - {upload.file_id for upload in uploads}:
         photos.pop(key, None)
     beyond, heavy = 0, []

@@ -30,7 +30,8 @@ HEADS = {  # title, lead, how to read it
     "predictions": ("Predictions", "The pictures as the network saw them, {size}{and_classes}. *{source}.*",
                     "{probability}"),
     "blocks": ("All blocks at a glance", "How the {what} of every attention block is distributed over its channels.",
-               "Boxes run from the 25th to the 75th percentile, whiskers from the 5th to the 95th; a dot is the mean."),
+               "Boxes run from the 25th to the 75th percentile, whiskers from the 5th to the 95th; a dot is the mean. "
+               "Of more than six pictures dots alone are drawn."),
     "block": ("One block, channel by channel", "The excitation vector, as in the SE paper's Fig. 6. Click a channel to "
               "open it below.", ""),
     "channel": ("One channel over the pictures", "Its feature map before and after the gate; beside each name its "

@@ -6,8 +6,13 @@ from .drawing import Drawing
 from .style import ANGLES, colour, finish, hover_name, in_blocks, last_branch, mark_stages, reach, shorten, symbol
 
 
+BOXES = 6  # pictures whose boxes can be told apart
+
+
 def all_blocks(summary: pd.DataFrame) -> go.Figure:
     """A box a block and picture: quartiles over channels, whiskers at the 5th and 95th percentile, a dot at the mean.
+
+    Of more than six pictures the dots alone.
 
     Args:
         summary: what ``senet_viz.tables.summary`` gives; of units that weigh branches the last branch is drawn.
@@ -20,10 +25,11 @@ def all_blocks(summary: pd.DataFrame) -> go.Figure:
     for i, picture in enumerate(pictures):
         rows = table[table["picture"] == picture]
         common = {"x": rows["label"], "offsetgroup": str(i), "legendgroup": str(i), "name": shorten(picture)}
-        figure.add_box(
-            **common, q1=rows["q25"], median=rows["median"], q3=rows["q75"], lowerfence=rows["q05"],
-            upperfence=rows["q95"], fillcolor="rgba(0,0,0,0)", line={"color": colour(i), "width": 1.5},
-            showlegend=False, hoverinfo="skip")
+        if len(pictures) <= BOXES:
+            figure.add_box(
+                **common, q1=rows["q25"], median=rows["median"], q3=rows["q75"], lowerfence=rows["q05"],
+                upperfence=rows["q95"], fillcolor="rgba(0,0,0,0)", line={"color": colour(i), "width": 1.5},
+                showlegend=False, hoverinfo="skip")
         figure.add_scatter(
             **common, y=rows["mean"], mode="markers", marker={"color": colour(i), "symbol": symbol(i), "size": 6},
             customdata=rows[["std", "below", "above", "channels", "min", "max"]],
@@ -39,7 +45,8 @@ def all_blocks(summary: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(title="attention block, in network order", type="category", autotickangles=ANGLES)
     figure.update_yaxes(title=title, range=[low - 0.03, high + 0.03])
     spread = table.iloc[table["std"].argmax()]
-    alt = (f"Distribution of the {title} over channels {in_blocks(len(labels))} for {len(pictures)} "
+    what = "Distribution" if len(pictures) <= BOXES else "Mean"
+    alt = (f"{what} of the {title} over channels {in_blocks(len(labels))} for {len(pictures)} "
            f"picture{'s' * (len(pictures) != 1)}. ")
     if len(table) == 1:
         alt += f"In {spread['label']} the mean is {spread['mean']:.2f}, the standard deviation {spread['std']:.2f}."

@@ -16,7 +16,7 @@ from .drawing import Drawing
 
 # Okabe and Ito's colours, safe for colour-blind readers, without black and yellow, which vanish on one of the grounds;
 # the last two were chosen to stay apart from them in every eye
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#882255", "#7B61FF")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#904868", "#7B61FF")
 DASHES = ("solid", "dot")  # beyond eight pictures colours repeat with another dash and symbol
 SYMBOLS = ("circle", "diamond-open")
 GREY = "rgba(128,128,128,0.45)"

@@ -346,8 +346,8 @@ class _Recorder:
     def check(self, blocks: list[AttentionBlock], points: list[Point]) -> None:
         for block in blocks:
             if (times := len(self.kept[block.name]) / pieces(block)) != 1:
-                raise RuntimeError(f"the gate of {block.name} was reached {times:g} times in the forward, not once: the "
-                                   f"network runs otherwise than when its blocks were found, and "
+                raise RuntimeError(f"the gate of {block.name} was reached {times:g} times in the forward, not once: "
+                                   f"the network runs otherwise than when its blocks were found, and "
                                    f"senet_viz.find_blocks(network, batch) finds them anew")
         for key, times in {point: self.counts.get(point, 0) for point in points}.items():
             if times != 1:

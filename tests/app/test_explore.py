@@ -265,9 +265,24 @@ def test_a_link_names_the_photos_that_it_cannot_carry(start):
     assert len(note) == 1 and "<b>$x$.png" in note[0] and "were uploaded" in note[0]
     app.file_uploader(key="uploads").set_value([("new.png", png(), "image/png")]).run()
     fine(app)
-    assert app.query_params["photo"] == "new.png" and not app.info
+    assert app.query_params["photo"] == "new.png"
+    assert not [text for text in sentences(app.info) if "were uploaded" in text]
     app.file_uploader(key="uploads").set_value([]).run()
     assert "photo" not in app.query_params
+
+
+def test_samples_that_nobody_chose_give_way_to_the_first_photos(start):
+    app = start()
+    photos = [(f"{i}.png", png(i), "image/png") for i in range(3)]
+    app.file_uploader(key="uploads").set_value(photos).run()
+    fine(app)
+    assert list(sections(app)["predictions"].table["picture"].drop_duplicates()) == ["0.png", "1.png", "2.png"]
+    app.button_group(key="sample").set_value([NAMES[3]]).run()
+    app.file_uploader(key="uploads").set_value(photos[:1]).run()
+    assert list(sections(app)["predictions"].table["picture"].drop_duplicates()) == ["0.png", NAMES[3]]
+    app.file_uploader(key="uploads").set_value([]).run()
+    app.file_uploader(key="uploads").set_value(photos[:1]).run()  # the sample is there because it was chosen
+    assert list(sections(app)["predictions"].table["picture"].drop_duplicates()) == ["0.png", NAMES[3]]
 
 
 def test_a_tab_that_outlived_its_server_finds_the_page(start, warm_server):

@@ -308,7 +308,8 @@ def test_a_picture_smaller_than_a_box_can_be_and_a_very_long_one(page):
     app.run()
     app.file_uploader(key="uploads").set_value(
         [("one.png", png(0, 1, 1), "image/png"), ("long.png", png(1, 20, 900), "image/png")]).run()
-    fine(app)
+    fine(app, errors=1)
+    assert "less than one pixel of a picture of 1 × 1" in sentences(app.error)[0]
     app.selectbox(key="kernel_picture").set_value("long.png").run()
     fine(app)
     assert set(sections(app)) == {*OF_PHOTO, *OF_DATA}

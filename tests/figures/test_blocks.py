@@ -35,6 +35,14 @@ def test_of_branches_the_last_is_drawn(summary):
     assert "weight of the 7×7 kernel" in figure.layout.meta["alt"]
 
 
+def test_of_many_pictures_there_are_dots_alone(summary):
+    names = tuple("abcdefg")
+    assert len(traces(all_blocks(summary(names[:6])), "box")) == 6
+    figure = all_blocks(summary(names))
+    assert not traces(figure, "box") and len(traces(figure, "scatter")) == 7
+    assert figure.layout.meta["alt"].startswith("Mean of the gate")
+
+
 def test_stages_are_marked(summary, stage_marks):
     assert stage_marks(all_blocks(summary())) == ({0.5: "Stage 2", 2.0: "Stage 3"}, [1.5])
 

@@ -60,7 +60,7 @@ def test_colours_are_seen_on_both_grounds(ground):
         return linear(rgb(c)) @ [0.2126, 0.7152, 0.0722]
     for c in COLOURS:
         bright, dark = sorted((luminance(c), luminance(ground)), reverse=True)
-        assert (bright + 0.05) / (dark + 0.05) > 2, c
+        assert (bright + 0.05) / (dark + 0.05) > 2.2, c
 
 
 def test_sixteen_pictures_have_sixteen_looks():
