@@ -130,7 +130,7 @@ class Page:
                               help="What the SE paper's Fig. 6 shows in each panel, beside this.")
         with drawing:
             every = one_of("Channels", ["every s-th", "all"], key="class_channels", bind="query-params",
-                           help="The paper shows every s-th channel, s = ⌈C/50⌉.")
+                           help="As the SE paper's Fig. 6: every s-th channel; read off the figure, s = ⌈C/50⌉.")
             band = one_of(
                 "Band", list(BANDS), default="none", key="band", bind="query-params",
                 help="Around each class's mean: the standard deviation over its pictures, as in the SE paper's Fig. 7, "

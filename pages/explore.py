@@ -130,7 +130,7 @@ class Page:
             block = self.blocks[label]
             quantity = self._quantity(block)
             every = one_of("Channels", ["every s-th", "all"], key="channels", bind="query-params",
-                           help="The SE paper's Fig. 6 shows every s-th channel, s = ⌈C/50⌉.")
+                           help="As the SE paper's Fig. 6: every s-th channel; read off the figure, s = ⌈C/50⌉.")
             order = st.selectbox("Order by", ORDERS, index=ORDERS.index(BY_INDEX), key="order", bind="query-params",
                                  width=280)
         if directions := mark(statistics_of(self.loaded), label):

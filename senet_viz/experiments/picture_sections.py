@@ -32,10 +32,9 @@ HEADS = {  # title, lead, how to read it
     "blocks": ("All blocks at a glance", "How the {what} of every attention block is distributed over its channels.",
                "Boxes run from the 25th to the 75th percentile, whiskers from the 5th to the 95th; a dot is the mean. "
                "Of more than six pictures dots alone are drawn."),
-    "block": ("One block, channel by channel", "The excitation vector, as in the SE paper's Fig. 6. Click a channel to "
-              "open it below.", ""),
-    "channel": ("One channel over the pictures", "Its feature map before and after the gate; beside each name its "
-                "gate, and its rank in the block.", ""),
+    "block": ("One block, channel by channel", "The {vector}. Click a channel to open it below.", ""),
+    "channel": ("One channel over the pictures", "Its feature map before and after its {weight}; beside each name "
+                "that {weight}, and its rank in the block.", ""),
     "differences": ("Channels that differ most", "Gate values of two pictures, over all blocks.", ""),
     "kernels": ("Kernel choice", "Which kernel each unit prefers: above 0 it is the larger one, {kernel}.",
                 "For each unit the mean over channels of the largest kernel's weight minus the smallest's."),
@@ -94,6 +93,8 @@ class PictureSections:
             "size": f"cropped and resized to {width}×{height} pixels" if alike else "each of its own proportions",
             "and_classes": self._and_classes(), "source": self.source, "probability": self._probability(),
             "pixels": PIXELS if self.answer.task == SEGMENTATION else "", "kernel": kernel,
+            "vector": "weights of the unit's kernels, drawn as the SE paper's Fig. 6 draws gates" if kernel else
+            "excitation vector, as in the SE paper's Fig. 6", "weight": "weight" if kernel else "gate",
             "what": f"weight of the {kernel} branch" if kernel else "gate",
             "share": "how much the gated maps weigh in the sum that they enter" if weighed
             else "no addition follows one here, so the share is what it leaves of its input's norm"}

@@ -364,8 +364,9 @@ def findings(run: Variants) -> list[str]:
                 channels = found.block.channels
                 text += (f" In {label} as it is {dependence(found):.1%} of the gate's sensitivity to the squeezed "
                          f"vector (Σ |∂s/∂z|) is to other channels, which any dense layer has that weighs all channels "
-                         f"alike: 1 − 1/C is {1 - 1 / channels:.1%}. A channel's own value weighs "
-                         f"{own_weight(found):.2f} times as much as a channel's on average.")
+                         f"alike: 1 − 1/C is {1 - 1 / channels:.1%}. The gate of a channel is "
+                         f"{own_weight(found):.2f} times as sensitive to that channel's own squeezed value as to one "
+                         f"of all channels on average.")
             said.append(f"{text} {_agrees(run, name)}")
         elif name == CONVOLUTION:
             u, out = found.maps[0].double(), run.outputs[name].double()
@@ -380,7 +381,7 @@ def findings(run: Variants) -> list[str]:
         elif name == PARALLEL:
             pooled = _quartiles(_correlations(run.across.get(f"vector of {name}"), run.across.get("vector")))[1]
             said.append(f"**A gate {name}**, in parallel with the convolutions: it describes another tensor. "
-                        + (f"Across these pictures the median channel's pooled input has a correlation of "
+                        + (f"Across the pictures the median channel's pooled input has a correlation of "
                            f"{pooled:+.2f} with its pooled U. " if np.isfinite(pooled) else "") + _agrees(run, name))
     return said + [f"**{_capital(name)}** is left out. {why}" for name, why in run.left_out.items()]
 
@@ -474,9 +475,10 @@ def _agrees(run: Variants, name: str) -> str:
         return f"Whether the new gate follows the own one is told by {FEWEST} pictures or more."
     lower, median, upper = _quartiles(found)
     if not np.isfinite(median):
-        return (f"Across these {run.pictures} pictures the new gate has no correlation with the own one, for one of "
-                f"them does not move." if name in run.across else "Its gate was not computed for the other pictures.")
+        return (f"Across {run.pictures} pictures, this one among them, the new gate has no correlation with the own "
+                f"one, for one of the two does not move." if name in run.across else
+                "Its gate was not computed for the other pictures.")
     still = found.size - int(np.isfinite(found).sum())
-    return (f"Across these {run.pictures} pictures the new gate's correlation with the own one is {median:+.2f} in the "
-            f"median channel ({lower:+.2f} to {upper:+.2f} in the middle half)"
+    return (f"Across {run.pictures} pictures, this one among them, the new gate's correlation with the own one is "
+            f"{median:+.2f} in the median channel ({lower:+.2f} to {upper:+.2f} in the middle half)"
             + (f"; {still} of {found.size} do not move." if still else "."))

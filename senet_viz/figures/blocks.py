@@ -5,7 +5,6 @@ import plotly.graph_objects as go
 from .drawing import Drawing
 from .style import ANGLES, colour, finish, hover_name, in_blocks, last_branch, mark_stages, reach, shorten, symbol
 
-
 BOXES = 6  # pictures whose boxes can be told apart
 
 

@@ -1,5 +1,6 @@
 """Experiments with gates: what a class gains or loses under each edit, and how far an edit travels."""
 import math
+import re
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -43,13 +44,14 @@ def edit_effects(table: pd.DataFrame, *, quantity: str = "lead_change", by: str 
     groups = list(table[group].unique())
     for i, each in enumerate(groups):
         rows = table[table[group] == each]
+        said = f"gate at {each}" if re.fullmatch(r"[\d.]+", str(each)) else str(each)  # an edit of a number
         figure.add_bar(
-            x=rows[by].astype(str), y=rows[quantity], name=shorten(str(each)), offsetgroup=str(i),
+            x=rows[by].astype(str), y=rows[quantity], name=shorten(said), offsetgroup=str(i),
             marker={"color": colour(i), "line": {"width": 0}}, textposition="outside", textangle=0, cliponaxis=False,
             text=["≠" if other else "" for other in rows["class"] != rows["class_before"]], textfont={"size": 14},
             customdata=list(zip(map(hover_name, rows["class"]), rows["logit"], rows["change"], rows["probability"],
                                 rows["probability_change"], map(hover_name, rows["of"]), rows["lead_change"])),
-            hovertemplate=f"<b>%{{x}}</b> {hover_name(str(each))}<br>%{{customdata[5]}}: logit %{{customdata[1]:.2f}} "
+            hovertemplate=f"<b>%{{x}}</b> {hover_name(said)}<br>%{{customdata[5]}}: logit %{{customdata[1]:.2f}} "
                           f"(%{{customdata[2]:+.2f}}; {AGAINST} %{{customdata[6]:+.2f}})<br>"
                           "probability %{customdata[3]:.1%} (%{customdata[4]:+.1%})"
                           "<br>most probable: %{customdata[0]}<extra></extra>")

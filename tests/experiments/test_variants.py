@@ -177,7 +177,7 @@ def test_a_pattern_that_all_pictures_share_is_no_agreement(run):
         variants.findings(collapsed))
     still = dataclasses.replace(run, across={variants.OWN: same, variants.NO_LAYERS: same[:1].expand(6, 1, 32)})
     assert np.isnan(variants.agreement(still, variants.NO_LAYERS)).all()
-    assert "has no correlation with the own one, for one of them does not move" in "".join(variants.findings(still))
+    assert "has no correlation with the own one, for one of the two does not move" in "".join(variants.findings(still))
 
 
 def test_few_pictures_tell_no_correlation(se, batch):
@@ -232,7 +232,7 @@ def test_dependence_is_that_of_finite_differences(se, run):
     assert variants.own_weight(run.found) == pytest.approx(float(slopes.diagonal().mean() / mean), abs=1e-2)
     text = "".join(variants.findings(run))
     assert f"{float(expected):.1%} of the gate's sensitivity" in text and f"1 − 1/C is {1 - 1 / 32:.1%}." in text
-    assert f"weighs {variants.own_weight(run.found):.2f} times as much as a channel's on average" in text
+    assert f"is {variants.own_weight(run.found):.2f} times as sensitive to that channel's own squeezed value" in text
 
 
 def test_a_dense_layer_that_knows_no_own_channel_has_the_baseline():

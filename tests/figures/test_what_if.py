@@ -22,7 +22,7 @@ def effects():
 def test_a_bar_a_block_and_edit(effects, quantity, stage_marks):
     table = effects()
     figure = edit_effects(table, quantity=quantity)
-    assert [trace.name for trace in figure.data] == ["1", "mean gate"]
+    assert [trace.name for trace in figure.data] == ["gate at 1", "mean gate"]
     for trace, (_, rows) in zip(figure.data, table.groupby("edit", sort=False)):
         assert list(trace.x) == ["SE_2_1", "SE_3_1"] and list(trace.y) == list(rows[quantity])
         assert [(*row[1:5], row[6]) for row in trace.customdata] == list(rows[
