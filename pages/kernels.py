@@ -35,7 +35,7 @@ def main() -> None:
     """The page, top to bottom."""
     st.title("Kernels")
     st.markdown("Does a larger object make the network choose the larger kernel? The SK paper's Figs. 3 and 4, for any "
-                "photo, beside two controls that the paper lacks.")
+                "photo, beside controls that the paper lacks.")
     loaded = loaded_model(__file__)
     st.session_state["sections"] = {}
     if not choosing(loaded.model):

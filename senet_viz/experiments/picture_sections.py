@@ -45,7 +45,7 @@ HEADS = {  # title, lead, how to read it
                     "gradients run through the gate. Here the channel weights α are those at the block's output for "
                     "both maps, so that what differs is the gate. The first two show the positive part, on one colour "
                     "scale a picture; the difference beside them, and the figures on this page, are those of the "
-                    "signed maps."),
+                    "signed maps: red is evidence that the gate added, blue what it took away."),
     "second-opinion": ("A second opinion", "Captum's occlusion or integrated gradients look at pixels instead of "
                        "feature maps. They need many forward passes and run only when asked.", ""),
     "contribution": ("Gate and contribution", "A gate is not a contribution: {share}.", "Scales after a gate can undo "

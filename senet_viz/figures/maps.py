@@ -11,6 +11,7 @@ from .drawing import Drawing
 from .style import DIVERGING, SEQUENTIAL, finish, reach, shorten
 
 CELL, SMALL_CELL = 190, 140  # pixels of a panel's side, for up to three pictures and for more
+WIDTH = 880  # pixels of a row that a page shows whole in a window of 1440
 GAP, LINE = 8, 17
 CHANGED, DIFFERENCE = ("Σ α·U, gate left out", "Σ α·s·U, gated"), "difference"
 Box = tuple[float, float, float, float]
@@ -176,7 +177,7 @@ def signed_map(picture: np.ndarray, values: np.ndarray, name: str, title: str, *
 
 def _grid(pictures, panels, titles, rows, *, opacity, smooth, alt, boxes=None) -> go.Figure:
     count = len(panels)
-    cell = CELL if count <= 3 else SMALL_CELL
+    cell = max(SMALL_CELL, min(CELL if count <= 3 else SMALL_CELL, WIDTH // len(titles) - GAP))
     side, lines = cell + GAP, 1 + max(row.text.count("<br>") for row in rows)
     head = LINE * lines + GAP  # a row's name stands above its panels
     inside = (cell + head) * count - head

@@ -136,6 +136,13 @@ def test_gate_change_of_an_open_gate_and_of_nothing():
         assert alt.endswith("without the gate the map is empty.")
 
 
+def test_four_maps_beside_a_picture_fit_into_a_page():
+    """As those of a unit of two kernels: 900 pixels are left in a window of 1440."""
+    widths = [channel_maps(pictures("a"), {"a": [np.ones((2, 2))] * count}, [f"map {i}" for i in range(count)],
+                           label="SK_2_1", channel=0, captions={"a": "0.1"}).layout.width for count in range(1, 6)]
+    assert widths[:3] == [412, 610, 808] and widths[3] <= 900 and widths[4] > widths[3]
+
+
 @pytest.mark.parametrize("low", [0.0, -1.0])
 def test_channel_maps_share_one_scale_a_picture_around_zero_where_needed(low):
     values = {name: [m * scale for m in named.values()]
