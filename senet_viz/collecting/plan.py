@@ -270,23 +270,30 @@ class Reading(Dataset):
             return Read(index, reason=error.strerror or "the file cannot be opened")  # what may pass ends the run
         except ValueError as error:  # an address of a protocol that nobody knows
             return Read(index, reason=" ".join(str(error).split()))
-        box, centre, looks = None, None, self.settings.looks
-        if self.pictures.boxes is not None and not np.isnan(self.pictures.boxes[index]).any():
-            box = x0, y0, x1, y1 = self.pictures.boxes[index].tolist()
-            centre = ((x0 + x1) / 2, (y0 + y1) / 2) if self.settings.around_box else None
         if self.reader is not None:  # no picture, and seen in one way only
             unknown = (math.nan,) * len(PROPERTIES)
             return Read(index, self.transform(image)[None], properties=(unknown,) * int(self.kept_whole[index]))
+        box, looks = self._box(index, image.size), self.settings.looks
+        centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) if box and self.settings.around_box else None
         seen = [LOOKS[name](image, factor, centre) for name, factor in looks]
         read = Read(index, torch.stack([self.transform(picture) for picture in seen]))
         if self.kept_whole[index]:
             read.properties = tuple(map(picture_properties, seen))
         if box:
+            x0, y0, x1, y1 = box
             windows = [zoom_window(image.size, factor, centre) for _, factor in looks]
             read.box = (x1 - x0) * (y1 - y0) / (image.width * image.height)
             read.fits = tuple(left <= x0 and top <= y0 and x1 <= right and y1 <= bottom
                               for left, top, right, bottom in windows)
         return read
+
+    def _box(self, index: int, size: tuple[int, int]) -> tuple[float, float, float, float] | None:
+        """Where the object is in a picture of a size; None where that is not known, or what is said is no box in it."""
+        if self.pictures.boxes is None:
+            return None
+        x0, y0, x1, y1 = box = tuple(self.pictures.boxes[index].tolist())
+        sound = np.isfinite(box).all() and max(x0, 0) < min(x1, size[0]) and max(y0, 0) < min(y1, size[1])
+        return box if sound else None
 
 
 def _ignore_interrupts(_) -> None:

@@ -53,7 +53,8 @@ class Pictures(Dataset):
         sizes: of the files in bytes, as far as they are known without opening each; they tell of other pictures under
             the same names.
         boxes: where the object is, float64 (N, 4): x0, y0, x1, y1 in pixels, the edges of the box (half-open, so that
-            x1 − x0 is its width); NaN where it is not known. None when no picture has one.
+            x1 − x0 is its width); NaN where it is not known, which one that is empty, not finite or wholly outside the
+            picture counts as. None when no picture has one.
     """
 
     def __init__(

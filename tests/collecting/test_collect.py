@@ -275,6 +275,32 @@ def test_zooms(small_run, data_set, tmp_path, around):
     assert {*rows["fits"]} == {True, False, None}
 
 
+def with_boxes(data_set, boxes):
+    """The data set, of whose pictures (30 × 30) some have other boxes: index → edges."""
+    pictures = open_pictures(data_set)
+    for index, box in boxes.items():
+        pictures.boxes[index] = box
+    return Pictures(pictures.read, pictures.labels, pictures.classes, boxes=pictures.boxes)
+
+
+@pytest.mark.parametrize("around", ["centre", "box"])
+def test_what_is_no_box_counts_as_none(small_run, data_set, content, tmp_path, around):
+    """An exporter's mistake in one row does not end a run over the others, which is as if that box were not known."""
+    wrong = {0: (9, 2, 3, 12), 1: (2, 9, 12, 3), 2: (5, 5, 5, 9), 5: (np.inf, 2, np.inf, 9), 6: (2, -np.inf, 9, np.inf),
+             8: (30, 0, 40, 9), 9: (0, -9, 9, 0), 10: (-9, 31, -3, 40), 11: (1, np.nan, 9, 9)}
+    options = {"zooms": (1, 2), "around": around}
+    stats = small_run(tmp_path / "out", data=with_boxes(data_set, wrong), options=options)
+    none = small_run(tmp_path / "none", data=with_boxes(data_set, dict.fromkeys(wrong, np.nan)), options=options)
+    known = stats.images().groupby("index")["box"].count()
+    assert known.loc[list(wrong)].eq(0).all() and known.sum() == 2 * (len(known) - len(wrong) - 2)  # two have none
+    assert content(stats.path) | {"metadata.json": b""} == content(none.path) | {"metadata.json": b""}
+
+
+def test_a_box_of_one_pixel_or_partly_outside_is_one(small_run, data_set, tmp_path):
+    rows = small_run(tmp_path / "out", data=with_boxes(data_set, {0: (4, 4, 5, 5), 1: (-2, 4, 6, 14)})).images()
+    np.testing.assert_allclose(rows.set_index("index")["box"][[0, 1]], [1 / 900, 80 / 900])
+
+
 def test_controls_of_zooms(run, data_set, network, tmp_path):
     """A row a picture and look, from pictures blurred and cropped by hand; what goes by class is as without them."""
     plain = run(tmp_path / "plain", options={"zooms": (0.5, 1, 2)})
