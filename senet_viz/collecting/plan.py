@@ -22,7 +22,7 @@ import torchvision
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 from ..data.datasets import FORK, Pictures
-from ..data.images import UnreadableImage, blur, elsewhere, open_image, zoom, zoom_window
+from ..data.images import blur, elsewhere, open_image, zoom, zoom_window
 from ..data.properties import PROPERTIES, picture_properties
 from ..gates.blocks import eager
 from ..models import Model
@@ -126,11 +126,10 @@ class Plan:
     def identity(self) -> dict:
         """Everything that the result's bytes depend on, as JSON holds it. Two runs mix only where this is the same."""
         model = self.model
-        transform = re.sub(" at 0x[0-9a-f]+", "", str(model.transform))  # a function's place in memory
         return json.loads(json.dumps({
             "format": FORMAT, "model": model.name, "weights": weights_hash(model.module),
             "architecture": hashlib.sha256(f"{eager(model.module)} {model.blocks}".encode()).hexdigest(),
-            "transform": transform,
+            "transform": _without_places(str(model.transform)),
             "transformed_noise": digest(model.example),  # two lambdas look the same in words
             "data": self.data, "pictures": self.pictures.fingerprint,
             "count": self.count, "settings": asdict(self.settings), "device": self.hardware,
@@ -263,19 +262,28 @@ class Reading(Dataset):
 
     def __getitem__(self, index: int) -> Read:
         try:
-            image = (self.reader or open_image)(self.pictures.read(index))
-        except UnreadableImage as error:
-            return Read(index, reason=" ".join(str(error).split()))
+            data = self.pictures.read(index)
         except (FileNotFoundError, PermissionError, IsADirectoryError, NotADirectoryError) as error:
             return Read(index, reason=error.strerror or "the file cannot be opened")  # what may pass ends the run
-        except ValueError as error:  # an address of a protocol that nobody knows
-            return Read(index, reason=" ".join(str(error).split()))
+        except ValueError as error:  # too many bytes, or an address of a protocol that nobody knows
+            return Read(index, reason=_reason(error))
+        try:
+            image = (self.reader or open_image)(data)
+        except (ValueError, OSError) as error:
+            return Read(index, reason=_reason(error))
         if self.reader is not None:  # no picture, and seen in one way only
             unknown = (math.nan,) * len(PROPERTIES)
-            return Read(index, self.transform(image)[None], properties=(unknown,) * int(self.kept_whole[index]))
+            try:
+                seen_once = self.transform(image)[None]
+            except OSError as error:  # of what decodes when it is looked into, as what PIL.Image.open gives does
+                return Read(index, reason=_reason(error))
+            return Read(index, seen_once, properties=(unknown,) * int(self.kept_whole[index]))
         box, looks = self._box(index, image.size), self.settings.looks
         centre = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2) if box and self.settings.around_box else None
-        seen = [LOOKS[name](image, factor, centre) for name, factor in looks]
+        try:
+            seen = [LOOKS[name](image, factor, centre) for name, factor in looks]
+        except ValueError as error:  # too small a picture
+            return Read(index, reason=_reason(error))
         read = Read(index, torch.stack([self.transform(picture) for picture in seen]))
         if self.kept_whole[index]:
             read.properties = tuple(map(picture_properties, seen))
@@ -294,6 +302,16 @@ class Reading(Dataset):
         x0, y0, x1, y1 = box = tuple(self.pictures.boxes[index].tolist())
         sound = np.isfinite(box).all() and max(x0, 0) < min(x1, size[0]) and max(y0, 0) < min(y1, size[1])
         return box if sound else None
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, in one line that is the same in every run."""
+    return _without_places(" ".join(str(error).split())) or type(error).__name__
+
+
+def _without_places(text: str) -> str:
+    """Text without the places in memory of what it names."""
+    return re.sub(" at 0x[0-9a-f]+", "", text)
 
 
 def _ignore_interrupts(_) -> None:

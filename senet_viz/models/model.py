@@ -34,8 +34,9 @@ class Model:
         info: facts to show: "data", "accuracy", "licence", … as text.
         output: what the module returns → logits (N, K), where they lie in no usual place
             (``senet_viz.gates.targets.logits_of``).
-        reader: the bytes of a file → what the transform takes, with a ValueError for a file that cannot be read, such
-            as ``lambda data: np.load(io.BytesIO(data))``; None for pictures.
+        reader: the bytes of a file → what the transform takes, such as ``lambda data: np.load(io.BytesIO(data))``;
+            None for pictures. A file for which it raises ValueError or OSError is left out of a run, and listed; any
+            other error ends the run.
         example: (channels, *space), transformed: what the network is tried on. A picture of noise when None.
 
     Raises:

@@ -1,6 +1,7 @@
 """Pictures that cannot be read, and those of which the network or the transform makes nothing finite."""
 import copy
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +97,45 @@ def test_an_error_that_may_pass_ends_the_run(run, content, tmp_path):
     assert len(list((tmp_path / "out" / "shards").iterdir())) == 1
     run(tmp_path / "out", data=pictures)
     assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
+def test_a_picture_too_small_to_be_enlarged(run, tmp_path):
+    pictures = noise([0, 1] * 3)
+    tiny = png(Image.new("RGB", (1, 1)))
+    stats = run(tmp_path / "out", data=Pictures(
+        lambda i: tiny if i == 3 else pictures.read(i), pictures.labels, pictures.classes),
+        options={"zooms": (1, 2), "controls": True})
+    assert listed(stats.path)[1:] == [["3", "a zoom by 2 leaves less than one pixel of a picture of 1 × 1"]]
+    assert stats.count.tolist() == [3, 2]
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_a_reader_s_own_oserror(run, network, content, tmp_path, lazy):
+    """Pillow raises it for what is no picture, naming a place in memory, and for half of one when that is decoded."""
+    pictures, model = noise([0, 1] * 3), network("se", small_module())
+    damaged = {1: b"hello", 4: pictures.read(4)[:90]}
+    model.reader = lambda data: Image.open(io.BytesIO(data)) if lazy else Image.open(io.BytesIO(data)).convert("RGB")
+    outs = [run(tmp_path / f"{i}", model, Pictures(
+        lambda i: damaged.get(i) or pictures.read(i), pictures.labels, pictures.classes)) for i in range(2)]
+    [one, other] = listed(outs[0].path)[1:]
+    assert one == ["1", "cannot identify image file <_io.BytesIO object>"]
+    assert other[0] == "4" and "truncated" in other[1]
+    assert outs[0].count.tolist() == [2, 2] and content(outs[0].path) == content(outs[1].path)
+
+
+def test_another_error_of_a_reader_ends_the_run(run, network, tmp_path):
+    """And so does one of reading the file, whatever reads what is in it."""
+    pictures, model = noise([0, 1]), network("se", small_module())
+    model.reader = lambda data: data.no_such_thing
+    with pytest.raises(AttributeError, match="no_such_thing"):
+        run(tmp_path / "out", model, pictures)
+
+    def failing(_):
+        raise TimeoutError("the storage did not answer")
+
+    model.reader = lambda data: Image.open(io.BytesIO(data))
+    with pytest.raises(TimeoutError, match="did not answer"):
+        run(tmp_path / "out", model, Pictures(failing, pictures.labels, pictures.classes))
 
 
 class NanWhenDark(nn.Module):
