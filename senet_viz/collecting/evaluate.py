@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import torch
 
 from ..data.checksums import damaged, write_described
+from ..data.class_names import wordnet_ids
 from ..data.datasets import Pictures
 from ..data.files import replacing
 from ..data.places import ASSETS
@@ -70,8 +71,9 @@ def evaluate(
 
     Args:
         model: with attention blocks.
-        data: labelled pictures, as ``collect`` takes them, of classes that the model knows: by their names, or by
-            number where they have none. Of Parquet files the row groups are kept in ``out`` until the run ends.
+        data: labelled pictures, as ``collect`` takes them, of classes that the model knows: by their names or WordNet
+            ids, or by number where they have none. Of Parquet files the row groups are kept in ``out`` until the run
+            ends.
         out: the folder to write: ``evaluation.csv`` (the table), ``images.parquet`` (a row a picture and edit),
             ``speed.csv``, ``metadata.json``; nothing is kept when None.
         edits: each is evaluated by itself: text ("SE_5_*=1; SE_4_6=mean", see ``parse_edits``), an edit, or several
@@ -223,8 +225,9 @@ def each_stage(model: Model, values: Sequence[str] = ()) -> list[str]:
 def class_targets(model: Model, pictures: Pictures) -> np.ndarray:
     """The model's class of each class of the data, int64; −1 for one without pictures that the model does not know.
 
-    Classes are matched by name; by their order where all names are the same in the same order, which tells ImageNet's
-    two cranes apart, and where they are mere numbers.
+    Classes are matched by name, and where WordNet ids say what the data's are by the ids that the model's names tell
+    (``senet_viz.data.class_names.wordnet_ids``); by their order where all names are the same in the same order, which
+    tells ImageNet's two cranes apart, and where they are mere numbers.
 
     Raises:
         ValueError: when pictures are of a class that the model does not know.
@@ -234,14 +237,18 @@ def class_targets(model: Model, pictures: Pictures) -> np.ndarray:
     if names == model.classes or (all(name == str(i) for i, name in enumerate(names))
                                   and used[-1] < len(model.classes)):
         return here
-    bearers = Counter(model.classes)
-    known = {name: i for i, name in enumerate(model.classes) if bearers[name] == 1}
-    targets = np.array([known.get(name, -1) for name in names], dtype=np.int64)
+    wanted, offered = (pictures.wnids, wordnet_ids(model.classes)) if pictures.wnids else (names, model.classes)
+    bearers = Counter(offered)
+    known = {name: i for i, name in enumerate(offered) if bearers[name] == 1}
+    targets = np.array([known.get(name, -1) for name in wanted], dtype=np.int64)
     missing = [pictures.classes[label] for label in used if targets[label] < 0]
     if missing:
         more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+        way_out = ("; a classes.csv beside the folders of pictures, with columns wnid and name, can call them as the "
+                   "model does") if pictures.wnids else ""
         raise ValueError(f"the data's classes are not those of {model.name}: it does not know "
-                         f"{missing[0]!r}{more} (its classes are {', '.join(map(repr, model.classes[:3]))}, …)")
+                         f"{missing[0]!r}{more} (its classes are {', '.join(map(repr, model.classes[:3]))}, …)"
+                         f"{way_out}")
     return targets
 
 

@@ -49,6 +49,7 @@ class Pictures(Dataset):
         read: gives the encoded bytes of picture i.
         labels: N indices into ``classes``; −1 where there is none.
         classes: the labels' names.
+        wnids: the classes' WordNet ids, where those alone say what they are; else none.
         files: N names, relative to the source.
         sizes: of the files in bytes, as far as they are known without opening each; they tell of other pictures under
             the same names.
@@ -67,10 +68,11 @@ class Pictures(Dataset):
             files: Sequence[str] | None = None,
             boxes: np.ndarray | None = None,
             sizes: Sequence[int] = (),
+            wnids: Sequence[str] = (),
     ):
         self.read, self.labels, self.classes, self.transform = read, labels, classes, transform
         self.files = [str(i) for i in range(len(labels))] if files is None else files
-        self.boxes, self.sizes = boxes, sizes
+        self.boxes, self.sizes, self.wnids = boxes, sizes, wnids
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -180,14 +182,14 @@ def _folder(source: str, fs: AbstractFileSystem, path: str, folders: list[str], 
             raise FileNotFoundError(f"{source} has sub-folders without a picture: {', '.join(empty)}")
         files = [f"{name}/{file}" for name in folders for file in found[name]]
         labels = [label for label, name in enumerate(folders) for _ in found[name]]
-        classes = _named(fs, path, list(map(_shown, folders)))
+        classes, wnids = _named(fs, path, list(map(_shown, folders)))
     else:
         files = list(filter(wanted, files))
-        labels, classes, sizes = [-1] * len(files), [], []
+        labels, classes, wnids, sizes = [-1] * len(files), [], [], []
     if not files:
         raise FileNotFoundError(f"{source} holds neither Parquet files nor pictures, in sub-folders or without")
     read = partial(_file_bytes, source, path, files, not any_file)
-    return Pictures(read, labels, classes, files=list(map(_shown, files)), sizes=sizes)
+    return Pictures(read, labels, classes, files=list(map(_shown, files)), sizes=sizes, wnids=wnids)
 
 
 def _list(source: str, fs: AbstractFileSystem, folder: str, name: str) -> Pictures:
@@ -196,14 +198,14 @@ def _list(source: str, fs: AbstractFileSystem, folder: str, name: str) -> Pictur
     if not entries:
         raise FileNotFoundError(f"{source} names no picture")
     files, names = map(list, zip(*entries))
-    found = sorted(set(names) - {""})
+    found, wnids = sorted(set(names) - {""}), list[str]()
     if all(re.fullmatch(r"-?\d+", name) for name in found):
         labels = [max(int(name), -1) if name else -1 for name in names]
         classes = _numbered(fs, folder, labels)
     else:
         index = {name: label for label, name in enumerate(found)} | {"": -1}
-        labels, classes = [index[name] for name in names], _named(fs, folder, found)
-    return Pictures(partial(_file_bytes, source, folder, files, True), labels, classes, files=files)
+        labels, (classes, wnids) = [index[name] for name in names], _named(fs, folder, found)
+    return Pictures(partial(_file_bytes, source, folder, files, True), labels, classes, files=files, wnids=wnids)
 
 
 def _entry(line: str) -> tuple[str, str]:
@@ -341,21 +343,27 @@ def _numbered(fs: AbstractFileSystem, folder: str, labels: list[int]) -> list[st
     return [names.get(str(label), str(label)) for label in range(max(labels, default=-1) + 1)]
 
 
-def _named(fs: AbstractFileSystem, folder: str, classes: list[str]) -> list[str]:
-    """WordNet ids by their names, which tell the birds from the machines among the cranes; others as they are."""
+def _named(fs: AbstractFileSystem, folder: str, classes: list[str]) -> tuple[list[str], list[str]]:
+    """WordNet ids by their names, which tell the birds from the machines among the cranes; others as they are.
+
+    The ids come behind, except where a file names them: then it says what the classes are.
+    """
     if not all(re.fullmatch(r"n\d{8}", name) for name in classes):
-        return classes
+        return classes, []
+    wnids = classes
     names = _names(fs, folder, "wnid") or _names(fs, posixpath.dirname(folder), "wnid")
-    if not names:
+    if names:
+        wnids = []
+    else:
         from timm.data import ImageNetInfo  # reads files of all synsets
         info = ImageNetInfo()
         try:
             names = {wnid: info.label_name_to_description(wnid) for wnid in classes}
         except KeyError:
-            return classes
+            return classes, wnids
     named = [names.get(wnid, wnid) for wnid in classes]
     count = Counter(named)
-    return [name if count[name] == 1 else f"{name} [{wnid}]" for name, wnid in zip(named, classes)]
+    return [name if count[name] == 1 else f"{name} [{wnid}]" for name, wnid in zip(named, classes)], wnids
 
 
 def _names(fs: AbstractFileSystem, folder: str, key: str) -> dict[str, str] | None:

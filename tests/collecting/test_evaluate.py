@@ -7,15 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torchvision
 from PIL import Image
 from scipy import stats
+from timm.data import ImageNetInfo
 from torch import nn
 
 import senet_viz as sv
 from senet_viz.collecting import Computing, Stopped, collect, each_block, each_stage, evaluate, open_evaluation
 from senet_viz.collecting.evaluate import class_targets, harmless
 from senet_viz.collecting.evaluation import Evaluation, Evaluator
-from senet_viz.data.datasets import Pictures
+from senet_viz.data.datasets import Pictures, open_pictures
 from senet_viz.gates import EditError
 from senet_viz.gates.dealing import donors
 from senet_viz.models import Model
@@ -416,6 +418,46 @@ def test_classes_that_share_a_name(model):
     assert class_targets(model, pictures([0, 1, 2], named)).tolist() == [0, 1, 2]
     with pytest.raises(ValueError, match=r"it does not know 'crane \[n03126707\]'"):
         class_targets(model, pictures([0, 1], ["pug", "crane [n03126707]"]))
+
+
+def test_folders_of_wordnet_ids_and_names_of_the_model_s_own(model, wordnet):
+    """As an embedded model names ImageNet's classes, as torchvision's do, and as ImageFolder does without names."""
+    data = wordnet("n01443537", "n02481823", "n03126707")  # goldfish, chimpanzee, the machine crane
+    assert data.classes == ["goldfish, Carassius auratus", "chimpanzee, chimp, Pan troglodytes", "crane"]
+    model.classes = torchvision.models.get_model_weights("resnet18").DEFAULT.meta["categories"]
+    assert class_targets(model, data).tolist() == [1, 367, 517]
+    model.classes = ["n03126707", "n02481823", "n01443537"]
+    assert class_targets(model, data).tolist() == [2, 1, 0]
+    model.classes = ["chimpanzee", "goldfish"]
+    assert class_targets(model, wordnet("n01443537", "n02481823")).tolist() == [1, 0]
+    model.classes = ["chimpanzee", "crane", "goldfish"]  # a bird, perhaps
+    with pytest.raises(ValueError, match=r"it does not know 'crane' \(.*, …\); a classes\.csv beside the folders of .* "
+                                         r"with columns wnid and name, can call them as the model does$"):
+        class_targets(model, data)
+    rows = "".join(f"{wnid},{name}\n" for wnid, name in zip(data.wnids, ("goldfish", "chimpanzee", "crane")))
+    assert class_targets(model, wordnet(*data.wnids, names=f"wnid,name\n{rows}")).tolist() == [2, 0, 1]
+
+
+@pytest.fixture
+def wordnet(tmp_path):
+    """``wordnet("n01443537", …)``: a folder with one of a picture each."""
+    def make(*wnids: str, names: str = "") -> Pictures:
+        folder = tmp_path / f"{len(wnids)} {bool(names)}"
+        for wnid in wnids:
+            (folder / wnid).mkdir(parents=True)
+            (folder / wnid / "a.png").write_bytes(png(0))
+        if names:
+            (folder / "classes.csv").write_text(names)
+        return open_pictures(folder)
+    return make
+
+
+def test_an_embedded_model_knows_all_its_classes_by_wordnet_id(wordnet):
+    model, info = sv.load("demo/se_resnet50_slim"), ImageNetInfo()
+    ids = {info.index_to_description(i).split(",")[0]: info.index_to_label_name(i) for i in range(1000)}
+    data = wordnet(*(ids[name] for name in model.classes))
+    assert data.classes != model.classes
+    assert class_targets(model, data).tolist() == list(range(100))
 
 
 # what cannot be evaluated

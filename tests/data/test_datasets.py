@@ -261,13 +261,16 @@ def wnids(tmp_path):
 
 
 def test_wordnet_ids_are_named_by_timm(wnids):
-    assert open_pictures(wnids, "val").classes == ["tench, Tinca tinca", "crane [n02012849]", "crane [n03126707]"]
+    pictures = open_pictures(wnids, "val")
+    assert pictures.classes == ["tench, Tinca tinca", "crane [n02012849]", "crane [n03126707]"]
+    assert tuple(pictures.wnids) == WNIDS
 
 
 @pytest.mark.parametrize("place", [".", "val"])
 def test_wordnet_ids_are_named_by_a_file(wnids, place):
     (wnids / place / "classes.csv").write_text("name,wnid\n\"crane, bird\",n02012849\ntench,n01440764\neel,n00000000\n")
-    assert open_pictures(wnids, "val").classes == ["tench", "crane, bird", "n03126707"]
+    pictures = open_pictures(wnids, "val")
+    assert pictures.classes == ["tench", "crane, bird", "n03126707"] and not pictures.wnids  # the file's word counts
     (wnids / place / "classes.csv").write_text("wnid,label\n")
     with pytest.raises(ValueError, match=r"classes\.csv has no columns wnid and name"):
         open_pictures(wnids, "val")
