@@ -126,7 +126,8 @@ def open_pictures(source: str | os.PathLike, split: str | None = None, *, in_mem
               ``x1``, ``y1`` (pixels, both ends included), and beside them an optional ``classes.csv`` with the columns
               ``label`` and ``name``;
             - a list (.txt, .csv, .tsv, without a header): a line "path label" a picture, split at a tab or else at the
-              last space or comma; lines without a label, empty lines and lines from # on are fine. Paths are relative
+              last space or comma, in a .csv also as CSV is, with quotes or without; lines without a label, empty lines
+              and lines from # on are fine. Paths are relative
               to the list's folder, absolute, or addresses. Labels are names, or all of them numbers, which a
               ``classes.csv`` may name as it does for Parquet files.
         split: "train" or "val": the sub-folder of that name, or the files whose names begin with it.
@@ -194,7 +195,8 @@ def _folder(source: str, fs: AbstractFileSystem, path: str, folders: list[str], 
 
 def _list(source: str, fs: AbstractFileSystem, folder: str, name: str) -> Pictures:
     lines = (line.strip() for line in _text(fs, f"{folder}/{name}").split("\n"))
-    entries = [_entry(line) for line in lines if line and not line.startswith("#")]
+    entry = partial(_csv_entry, source) if name.lower().endswith(".csv") else _entry
+    entries = [entry(line) for line in lines if line and not line.startswith("#")]
     if not entries:
         raise FileNotFoundError(f"{source} names no picture")
     files, names = map(list, zip(*entries))
@@ -215,6 +217,21 @@ def _entry(line: str) -> tuple[str, str]:
         return file.strip(), label.strip()
     file, label = [*re.split(r"[\s,]+(?=[^\s,]*$)", line), ""][:2]
     return (line, "") if _is_picture(label) else (file, label)  # "my cat.png" has a space, but no label
+
+
+def _csv_entry(source: str, line: str) -> tuple[str, str]:
+    """The same of a line of CSV: by its quotes, or at its only comma where "path label" would be no picture's path."""
+    file, label = _entry(line)
+    quoted = re.search(r'(^|,)\s*"', line)
+    if "\t" in line or (not quoted and _is_picture(file)):
+        return file, label
+    try:
+        fields = [field.strip() for field in next(csv.reader([line], skipinitialspace=True, strict=True))]
+    except csv.Error as error:
+        raise ValueError(f"{source}: the line {line} cannot be read as CSV: {error}") from error
+    if quoted and len(fields) > 2:
+        raise ValueError(f"{source}: the line {line} has {len(fields)} columns, not a path and a label")
+    return (fields[0], [*fields, ""][1]) if quoted or len(fields) == 2 else (file, label)
 
 
 def _parquet(source: str, fs: AbstractFileSystem, folder: str, names: list[str], in_memory: bool, spill: Path | None

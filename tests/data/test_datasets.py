@@ -298,16 +298,36 @@ def test_list(folder):
                               "train/dog/0.png"]
 
 
-def test_list_of_names_with_spaces(tmp_path):
+@pytest.mark.parametrize("ending", ["TSV", "csv", "txt"])
+def test_list_of_names_with_spaces(tmp_path, ending):
     lines = {"my cat.png\tblack cat": ("my cat.png", 1), "my cat, 2.png ant": ("my cat, 2.png", 0),
              "my cat.png": ("my cat.png", -1), "a,b.png,ant": ("a,b.png", 0), "no suffix ant": ("no suffix", 0),
              "my cat.png\t": ("my cat.png", -1), "a,b.png,": ("a,b.png", -1)}
     for name, _ in lines.values():
         (tmp_path / name).write_bytes(png(len(name)))
-    pictures = list_of(tmp_path, "\n".join(lines), "list.TSV")
+    pictures = list_of(tmp_path, "\n".join(lines), f"list.{ending}")
     assert list(zip(pictures.files, pictures.labels)) == list(lines.values())
     assert pictures.classes == ["ant", "black cat"]
     assert values(pictures) == [len(name) for name in pictures.files]
+
+
+def test_list_in_quotes(tmp_path):
+    """As pandas and the csv module write it, which quote what they must, or everything."""
+    rows = [("photo.png", "my, class"), ("a, b.png", "my class"), ("c.png", 'the "other"'), ("d.png", ""), ("e", "ant")]
+    for value, (name, _) in enumerate(rows):
+        (tmp_path / name).write_bytes(png(value))
+    labels = sorted({label for _, label in rows} - {""})
+    for name, quoting in (("some.csv", csv.QUOTE_MINIMAL), ("all.CSV", csv.QUOTE_ALL)):
+        pd.DataFrame(rows).to_csv(tmp_path / name, header=False, index=False, quoting=quoting)
+        pictures = open_pictures(tmp_path / name)
+        assert (pictures.files, values(pictures)) == ([name for name, _ in rows], list(range(5)))
+        assert [pictures.classes[label] if label >= 0 else "" for label in pictures.labels] == [row[1] for row in rows]
+        assert pictures.classes == labels
+    assert list_of(tmp_path, '"a, b.png"\n"c.png", "3"\n', "own.csv").labels == [-1, 3]
+    for line, message in (('"a.png,ant', "cannot be read as CSV: unexpected end of data"),
+                          ('"a.png",ant,bee', "has 3 columns, not a path and a label")):
+        with pytest.raises(ValueError, match=rf"wrong\.csv: the line {line} {message}$"):
+            list_of(tmp_path, line, "wrong.csv")
 
 
 def test_list_of_indices(folder):
