@@ -12,6 +12,7 @@ MOST_TOGETHER = 16  # scores, for each takes memory
 def channel_weights(
         scores: Sequence[torch.Tensor],
         maps: Sequence[torch.Tensor],
+        names: Sequence[str] = (),
         *,
         retain_graph: bool = False,
 ) -> list[torch.Tensor]:
@@ -24,6 +25,7 @@ def channel_weights(
         scores: T tensors, (N,) or a scalar, with a graph to the maps: a class's logit of each image, or what else is to
             be explained.
         maps: tensors (N, C, *space) of that graph.
+        names: of the maps, for what is raised; their numbers where there are none.
         retain_graph: keep the graph for further calls.
 
     Returns:
@@ -45,8 +47,10 @@ def channel_weights(
         found = _in_turn(totals, maps, retain_graph)
     weights = [gradient for gradient in found if gradient is not None]
     if len(weights) < len(found):
-        raise RuntimeError(f"the logits do not depend on map {[gradient is None for gradient in found].index(True)} of "
-                           f"those asked for")
+        number = [gradient is None for gradient in found].index(True)
+        name = names[number] if names else f"map {number}"
+        raise RuntimeError(f"no gradient leads from what is explained to {name}: what follows it may have none, as "
+                           f"quantised layers have none, or makes no use of it")
     return weights
 
 

@@ -147,12 +147,14 @@ class _Graph:
     maps: dict[Point, torch.Tensor]
     pictures: int
     class_index: Callable[[str], int] | None
+    said: dict[Point, str]  # the maps' points as they were asked for
 
     def grad_cam(self, targets, *, retain_graph: bool) -> tuple[dict[Point, torch.Tensor], dict[Point, torch.Tensor]]:
         """Maps and channel weights, by layer."""
         with torch.inference_mode(False), torch.enable_grad():
             scores = scores_of(targets, self.output, self.logits, self.pictures, self.class_index)
-            found = channel_weights(scores, list(self.maps.values()), retain_graph=retain_graph)
+            names = [self.said[point] for point in self.maps]
+            found = channel_weights(scores, list(self.maps.values()), names, retain_graph=retain_graph)
         weights = dict(zip(self.maps, found))
         cams = {point: weighted_sum(w, self.maps[point].detach().float()).relu() for point, w in weights.items()}
         return cams, weights
@@ -221,7 +223,8 @@ def inspect(
         blocks = (model.blocks if not isinstance(model, nn.Module) and not spatial
                   else blocks_of(module, batch[:1], spatial, hooks.parts))
         names = {key: block for block in blocks for key in (block.name, block.label)}
-        layers, features = _points(layers, module, names), _points(features, module, names)
+        asked = _listed(layers)
+        layers, features = _points(asked, module, names), _points(features, module, names)
         turned = _turned_signals(module, batch[:1], [*layers, *features]) if batch.dim() == 3 else set()
         recorder = _Recorder(names, batch.shape, turned)
         samples = _samples_of(batch)  # before the forward, which may work in place
@@ -252,7 +255,8 @@ def inspect(
             raise RuntimeError(f"{type(module).__name__} computes its logits without gradients (torch.no_grad or "
                                f"detach); Grad-CAM needs them")
         graph = _Graph(returned, logits, {point: recorder.maps[point] for point in layers}, len(batch),
-                       getattr(model, "class_index", None))
+                       getattr(model, "class_index", None),
+                       {point: _as_asked(said, point) for said, point in zip(asked, layers)})
         view.cams, view.weights = graph.grad_cam(targets, retain_graph=retain_graph)
         if retain_graph:
             view._graph = graph
@@ -410,9 +414,19 @@ class _Recorder:
 
 def _points(points, module: nn.Module, names: dict[str, AttentionBlock]) -> list[Point]:
     """Points with modules as paths and blocks by their names."""
+    return [_point(point, module, names) for point in _listed(points)]
+
+
+def _listed(points) -> list:
     if isinstance(points, str | nn.Module | AttentionBlock) or not isinstance(points, Iterable):
-        points = [] if points is None else [points]
-    return [_point(point, module, names) for point in points]
+        return [] if points is None else [points]
+    return list(points)
+
+
+def _as_asked(said, point: Point) -> str:
+    """A point in a message, with the path or the name or label of a block that it was asked for by, where it was."""
+    path = isinstance(said, str) or (isinstance(said, Sequence) and isinstance(said[0], str))
+    return _shown(said if path else point)
 
 
 def _point(point, module: nn.Module, names: dict[str, AttentionBlock]) -> Point:

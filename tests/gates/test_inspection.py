@@ -608,8 +608,8 @@ def test_bad_input(network, works, pictures, unchanged, case):
 
 
 @pytest.mark.parametrize("module, layers, error, message", [
-    (Tiny(features=lambda x: x.detach()), ["sk"], RuntimeError, "the logits do not depend on map 0"),
-    (Tiny(), ["sk", "side"], RuntimeError, "the logits do not depend on map 1"),
+    (Tiny(features=lambda x: x.detach()), ["sk"], RuntimeError, "no gradient leads from what is explained to sk: "),
+    (Tiny(), ["sk", "side"], RuntimeError, "no gradient leads from what is explained to side: "),
     (Tiny(), ["unused"], RuntimeError, "unused was reached 0 times"),
     (Tiny(logits=lambda y: y.detach()), ["sk"], RuntimeError, "Tiny computes its logits without gradients"),
     (Tiny(logits=lambda y: {"one": y, "other": y}), ["sk"], ValueError, r"no logits of shape \(N, classes\)"),
@@ -619,6 +619,18 @@ def test_bad_input(network, works, pictures, unchanged, case):
 def test_networks_that_cannot_be_explained(pictures, unchanged, module, layers, error, message):
     with unchanged(module), pytest.raises(error, match=message):
         inspect(module, pictures(1), [1], layers)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_a_layer_before_a_quantised_head_is_named_as_it_was_asked_for(pictures, unchanged):
+    """Its gates and logits are to be had all the same."""
+    module = torch.ao.quantization.quantize_dynamic(Tiny(), {nn.Linear}, torch.qint8).eval()
+    block = inspect(module, pictures(1)).blocks[0]
+    for layer, said in {"sk": "sk", module.sk: "sk", (block.label, "output"): f"{block.label} output",
+                        block: f"{block.name} output"}.items():
+        message = rf"^no gradient leads from what is explained to {said}: what follows it may have none, as quantised"
+        with unchanged(module), pytest.raises(RuntimeError, match=message):
+            inspect(module, pictures(1), [1], [layer])
 
 
 @pytest.mark.parametrize("crash", [KeyError("inside"), KeyboardInterrupt()])
