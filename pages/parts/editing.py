@@ -4,7 +4,7 @@ import streamlit as st
 import senet_viz as sv
 from senet_viz import tables
 from senet_viz.experiments import edit_text
-from senet_viz.gates.edits import HINT
+from senet_viz.gates.edits import hint
 from senet_viz.statistics.archive import COMPONENTS
 
 
@@ -23,8 +23,7 @@ def edit_area() -> str:
     text = "\n".join(edit_text.lines(st.text_area(
         "Edits", key="edits", bind="query-params", height=100, max_chars=4000,
         placeholder="SE_5_*=1\nSE_3_4[7,9-12]=0", help="An edit a line, or semicolons between: BLOCKS=VALUE or "
-        f"BLOCKS[CHANNELS]=VALUE. A value is {HINT}; 'mean' (over a data set), 'rank 1' (that and the first principal "
-        "direction) or 'photo' (the other photo's gates).")))
+        f"BLOCKS[CHANNELS]=VALUE. A value is {hint(*edit_text.VALUES.values())}.")))
     past, last = st.session_state.setdefault("what_past", []), st.session_state.get("what_last", text)
     if text != last:
         past.append(last)

@@ -110,8 +110,6 @@ def _edits(model: "Model", args: argparse.Namespace) -> "dict[str, str | list[Ed
             raise EditError(f"{where} matches no block; the network's are: "
                             f"{', '.join(block.label for block in model.blocks)}")
         edits += each_channel(blocks, args.channels)
-    if len(set(edits)) < len(edits):
-        raise EditError(f"the edit {next(edit for edit in edits if edits.count(edit) > 1)} is given twice")
     named: dict[str, str | list[Edit]] = {edit: edit for edit in edits}
     if args.remove_channels:
         images = open_pictures(args.data, args.split, any_file=model.reader is not None).spread(

@@ -21,6 +21,7 @@ from ..data.datasets import Pictures
 from ..data.files import replacing
 from ..data.places import ASSETS
 from ..gates import AttentionBlock, Edit, EditError, parse_edits
+from ..gates.edits import UnknownValue
 from ..gates.removals import removals
 from ..models import Model, for_and_against
 from ..models.identity import weights_hash
@@ -33,6 +34,7 @@ from .merge import UNREADABLE, Result, list_unreadable
 from .plan import Computing
 from .runs import open_data, run
 
+VALUES = ("'mean' and 'rank 1' (over a data set)", "'shuffle class'", "'shuffle classes'")  # of an edit, beside others
 TABLE, SPEED = "evaluation.csv", "speed.csv"
 
 
@@ -78,8 +80,8 @@ def evaluate(
             ``speed.csv``, ``metadata.json``; nothing is kept when None.
         edits: each is evaluated by itself: text ("SE_5_*=1; SE_4_6=mean", see ``parse_edits``), an edit, or several
             together; or one alone. "mean" stands for the mean of a block's gates over a data set. ``each_block`` and
-            ``each_stage`` make lists. Other edits that are written alike (arrays) get numbers: "*=array",
-            "*=array (2)"; a mapping gives names to them.
+            ``each_stage`` make lists. One that is there twice is made once. Other edits that are written alike (arrays)
+            get numbers: "*=array", "*=array (2)"; a mapping gives names to them.
         settings: how to compute; part of the run's identity, as are the model's weights and device, data, and edits.
         statistics: where "mean" is taken from; the embedded ones for an embedded model.
         split: of the data.
@@ -296,9 +298,13 @@ def _named(model: Model, edits: str | Edit | Sequence[str | Edit | Sequence[Edit
     named: dict[str, list[Edit]] = {}
     contents = set()
     for said, given in pairs:
-        several = parse_edits(given, **words) if isinstance(given, str) else [given] if isinstance(
-            given, Edit) else list(given)
-        name = said if said and not isinstance(given, str) else "; ".join(map(str, several))
+        try:
+            several = parse_edits(given, **words) if isinstance(given, str) else [given] if isinstance(
+                given, Edit) else list(given)
+        except UnknownValue as error:
+            raise UnknownValue(error.value, VALUES) from None
+        own = said if not isinstance(given, str) else ""
+        name = own or "; ".join(map(str, several))
         if not several:
             raise EditError("an edit without any change would be the unedited network")
         for edit in several:
@@ -309,8 +315,8 @@ def _named(model: Model, edits: str | Edit | Sequence[str | Edit | Sequence[Edit
             for block in touched:
                 edit.check(block)
         content = edits_hash(several, model.blocks)
-        if content in contents and name != said:
-            raise EditError(f"the edit {name} is given twice")
+        if content in contents and not own:
+            continue
         contents.add(content)
         if name in named:
             name = next(other for number in count(2) if (other := f"{name} ({number})") not in named)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from ..gates import AttentionBlock, Edit, EditError, parse_edits
-from ..gates.edits import RANK
+from ..gates.edits import RANK, UnknownValue
 from ..gates.removals import branch_values, removals
 from ..statistics import Statistics
 
@@ -19,6 +19,8 @@ OFF, NUMBER, SCALED, TOP, SHUFFLED = ("off", "a number", "scaled", "only the mos
                                       "shuffled over channels")
 MIXED, UNIFORM = "a mixture", "uniform"
 MEAN, RANKED, PHOTO = "its mean over a data set", "its mean and first directions", "another photo's"
+VALUES = {"mean": "'mean' (over a data set)", "rank": "'rank 1' (that and the first principal direction)",
+          "photo": "'photo' (the other photo's gates)"}  # of words, as they are named in a list of values
 OWN = "own"  # the step of a stage at which it has no edit
 
 
@@ -128,7 +130,7 @@ def read_edits(text: str, name: str, statistics: Statistics | None = None,
         photo: another picture's gates, by block (``View.gates``), which "photo" stands for.
 
     Raises:
-        EditError: for a text that cannot be read, and for a word that stands for nothing here.
+        EditError: for a text that cannot be read, and for a word that stands for nothing here, or asks for classes.
     """
     used = words_used(text)
     values: dict[str, Any] = {}
@@ -147,4 +149,13 @@ def read_edits(text: str, name: str, statistics: Statistics | None = None,
         values["rank"] = statistics.rank
     if photo is not None and "photo" in used:
         values["photo"] = photo
-    return parse_edits(text, **values)
+    try:
+        edits = parse_edits(text, **values)
+    except UnknownValue as error:
+        here = {"mean": statistics is not None, "rank": bool(statistics and statistics.sampled),
+                "photo": photo is not None}
+        raise UnknownValue(error.value, [VALUES[word] for word in VALUES if here[word]]) from None
+    for edit in edits:
+        if edit.deals in ("class", "classes"):
+            raise EditError(f"{edit} takes pictures whose classes are known, as senet-viz evaluate has them.")
+    return edits

@@ -25,12 +25,29 @@ WORDS = {  # what a value may say, and how
     "shuffle": re.compile(r"shuffle\s+(channels|images|class|classes)(?:\s+(\d{1,9}))?"),
 }
 RANK = re.compile(r"rank\s+(\d{1,4})")
-HINT = ("a number, '*0.5' (scaled), 'top 8' (only the 8 most excited), 'shuffle channels', 'shuffle images'; for "
-        "kernels 'branch 0' or '3x3', 'mix 0.3 0.7', 'uniform'")
+ELSEWHERE = {  # words for gates that were met elsewhere: what they take, and how that is given
+    "mean": "statistics: parse_edits(text, mean={block.name: statistics.overall_mean(block) for block in blocks})",
+    "rank": "statistics: parse_edits(text, rank=statistics.rank)",
+    "photo": "another picture's gates: parse_edits(text, photo=sv.record(model, batch).gates)"}
+MOST = torch.finfo(torch.float32).max  # what a gate can be set to
+
+
+def hint(*more: str) -> str:
+    """What values there are, and those that there are besides where it is said."""
+    return ", ".join(("a number", "'*0.5' (scaled)", "'top 8' (only the 8 most excited)", "'shuffle channels'",
+                      "'shuffle images'", *more)) + "; for kernels 'branch 0' or '3x3', 'mix 0.3 0.7', 'uniform'"
 
 
 class EditError(ValueError):
     """An edit that cannot be made; the message is one sentence."""
+
+
+class UnknownValue(EditError):
+    """A value that says nothing, and which ones there are; ``more`` of them where it was given."""
+
+    def __init__(self, value: str, more: Sequence[str] = ()):
+        super().__init__(f"{value!r} is no value of a gate; there are {hint(*more)}")
+        self.value = value
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +105,7 @@ class Edit:
             finds them.
 
     Raises:
-        EditError: for words that say none of this.
+        EditError: for words that say none of this, and numbers that are not finite.
 
     >>> sv.inspect(model, batch, edits=[sv.Edit("SE_5_*", 1), sv.Edit("SE_3_4", 0, channels=[7])])
     """
@@ -103,6 +120,7 @@ class Edit:
     _said: tuple[str, str] | None = field(default=None, init=False, repr=False)
 
     def __post_init__(self):
+        given = self.value
         if isinstance(self.value, (np.generic, np.ndarray, torch.Tensor)) and not self.value.ndim:
             object.__setattr__(self, "value", float(self.value))
         if isinstance(self.value, str):
@@ -110,14 +128,17 @@ class Edit:
             said = next(((verb, match[1]) for verb, match in found.items()), None)
             if said is None and re.fullmatch(NUMBER, self.value.strip()):
                 object.__setattr__(self, "value", float(self.value))
-            elif RANK.fullmatch(self.value.strip()):
-                raise EditError(f"{self.value!r} stands for nothing without statistics, whose rank(k) is the value of "
-                                f"such an edit")
+            elif takes := ELSEWHERE.get("rank" if RANK.fullmatch(self.value.strip()) else self.value.strip()):
+                raise EditError(f"{self.value!r} stands for nothing without {takes}")
             elif said is None:
-                raise EditError(f"{self.value!r} is no value of a gate; there are {HINT}")
+                raise UnknownValue(self.value)
             elif said[0] == "shuffle" and found["shuffle"][2]:
                 object.__setattr__(self, "seed", int(found["shuffle"][2]))
             object.__setattr__(self, "_said", said)
+        numbers = ([self.value] if isinstance(self.value, int | float) else
+                   map(float, self._said[1].split()) if self._said and self._said[0] in ("scale", "mix") else [])
+        if not all(abs(number) <= MOST for number in numbers):  # nor is nan
+            raise EditError(f"a gate takes finite numbers, up to {MOST:.2g}, not {given}")
 
     def __str__(self) -> str:
         channels = f"[{_ranges(self.channels)}]" if self.channels is not None else ""

@@ -209,7 +209,9 @@ def test_what_cannot_be_edited_is_one_sentence(page):
             ("", "SE_9_9=1 matches no block; the network's are: SE_2_1,"), ("rubbish", "'rubbish' is no edit"),
             ("SE_5_3=blue", "'blue' is no value of a gate"),
             ("SE_5_3[600]=0", "SE_5_3 has the channels 0 to 511, not 600"),
-            ("SE_5_3=photo", "There is no other photo here"), ("*=*1e38", "not finite with these edits")):
+            ("SE_5_3=photo", "There is no other photo here"),
+            ("*=shuffle classes", "*=shuffle classes takes pictures whose classes are known"),
+            ("*=*1e38", "not finite with these edits")):
         if edits:
             app.text_area(key="edits").set_value(edits).run()
         fine(app, errors=1)

@@ -1,6 +1,7 @@
 import copy
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -251,10 +252,31 @@ def test_edits_that_differ_in_what_they_hold(run, model):
     by_value = run(None, [f"SE_5_1={value}" for value in (0.25, 0.75, 0.5)])
     np.testing.assert_allclose(table["probability"][5:], by_value["probability"][1:], rtol=1e-6)
     assert table["probability"][5:].is_unique
-    with pytest.raises(EditError, match=r"^the edit SE_5_1=array is given twice$"):
-        run(None, [*arrays, sv.Edit("SE_5_1", np.full(32, 0.75))])
-    with pytest.raises(EditError, match=r"^the edit SE_5_1=0.5 is given twice$"):
-        run(None, ["SE_5_1=0.5", sv.Edit("SE_5_1", 0.50)])
+
+
+def test_an_edit_given_twice_is_made_once(run, model):
+    """As one of a list of one's own and of those of each stage is; under two names of one's own there are two."""
+    arrays = [sv.Edit("SE_5_1", np.full(32, value)) for value in (0.25, 0.75)]
+    table = run(None, [*arrays, "SE_5_1=0.5", sv.Edit("SE_5_1", 0.50), sv.Edit("SE_5_1", np.full(32, 0.75)),
+                       "SE_5_1=.5"])
+    assert table["edit"].tolist() == ["unedited", "SE_5_1=array", "SE_5_1=array (2)", "SE_5_1=0.5"]
+    both = run(None, ["*=0.5", *each_stage(model, ["0.5"])])["edit"].tolist()
+    assert both[1] == "*=0.5" and both.count("*=0.5") == 1 and len(both) == 1 + len(each_stage(model, ["0.5"]))
+    named = run(None, {"one": [sv.Edit("SE_5_1", 0.5)], "other": [sv.Edit("SE_5_1", 0.5)]})
+    assert named["edit"].tolist() == ["unedited", "one", "other"]
+
+
+def test_a_value_that_is_none_is_told_those_that_there_are_here(run):
+    """Each of them is taken."""
+    with pytest.raises(EditError) as error:
+        run(None, "SE_5_1=foo")
+    said, values = str(error.value).split("; there are ")
+    assert said == "'foo' is no value of a gate"
+    words = re.findall("'(.*?)'", values.partition("for kernels")[0])
+    assert {"mean", "rank 1", "shuffle images", "shuffle class", "shuffle classes"} < {*words}
+    known = {"mean": {}, "rank": lambda k: {}}
+    for word in words:
+        assert sv.parse_edits(f"SE_5_1={word}", **known)
 
 
 def test_one_edit_alone(run):
@@ -466,7 +488,6 @@ def test_an_embedded_model_knows_all_its_classes_by_wordnet_id(wordnet):
     (["SE_9_*=1"], r"^SE_9_\*=1 matches no block; the network's are: SK_2_1, SE_2_1, "),
     (["SE_5_1"], "^'SE_5_1' is no edit"),
     (["SE_5_1=3x3"], "^SE_5_1=3x3: SE_5_1 has no branches to choose between$"),
-    (["SE_5_1=1", "SE_5_1=1"], "^the edit SE_5_1=1 is given twice$"),
     ([" ; "], "^an edit without any change would be the unedited network$"),
 ])
 def test_edits_that_cannot_be_made(run, tmp_path, edits, message):

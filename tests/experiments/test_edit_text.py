@@ -92,5 +92,15 @@ def test_words_stand_for_gates_met_elsewhere(blocks):
         read_edits("SE_2_1=rank 2", "net", Statistics())
     with pytest.raises(sv.EditError, match=r"^There is no other photo here, so that 'photo' has no value"):
         read_edits("SE_2_1=photo", "net")
+    for words in ("shuffle class", "shuffle classes 3"):
+        with pytest.raises(sv.EditError, match=rf"^SE_2_1={words} takes pictures whose classes are known, as senet-viz "
+                                               r"evaluate has them\.$"):
+            read_edits(f"SE_2_1={words}", "net")
+    assert [edit.deals for edit in read_edits("SE_2_1=shuffle images", "net")] == ["images"]
+    for photos, offered in ((None, False), (photo, True)):
+        with pytest.raises(sv.EditError, match=r"^'blue' is no value of a gate; there are a number, ") as error:
+            read_edits("SE_2_1=blue", "net", Statistics(), photos)
+        assert "'mean'" in str(error.value) and "'rank 1'" not in str(error.value)
+        assert ("'photo'" in str(error.value)) == offered
     with pytest.raises(sv.EditError, match="'rubbish' is no edit"):
         read_edits("rubbish", "net")

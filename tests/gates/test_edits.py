@@ -244,6 +244,37 @@ def test_one_sentence_for_what_cannot_be(network, pictures, unchanged, text, sen
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("value, what, how", [
+    ("mean", "statistics", {"mean": {"layer1.0.se": torch.ones(32)}}),
+    ("rank 2", "statistics", {"rank": lambda k: {"layer1.0.se": torch.ones(32)}}),
+    ("photo", "another picture's gates", {"photo": {"layer1.0.se": torch.ones(32)}}),
+])
+def test_words_for_gates_met_elsewhere_say_how_they_are_given(network, pictures, value, what, how):
+    text, (name,) = f"SE_2_1={value}", how
+    for make in (lambda: Edit("SE_2_1", value), lambda: parse_edits(text),
+                 lambda: inspect(network("slim/se"), pictures(1), edits=text)):
+        sentence = rf"^'{value}' stands for nothing without {what}: parse_edits\(text, {name}="
+        with pytest.raises(EditError, match=sentence):
+            make()
+    assert [str(edit) for edit in parse_edits(text, **how)] == [text]
+
+
+@pytest.mark.parametrize("value", ["1e400", "-1e39", "*1e400", "mix 0.5 1e400", float("inf"), float("nan"), 10**400,
+                                   np.float32("inf"), torch.tensor(float("nan"))])
+def test_numbers_that_no_gate_can_be(value):
+    with pytest.raises(EditError, match=r"^a gate takes finite numbers, up to 3\.4e\+38, not "):
+        Edit("SE_4_1", value)
+
+
+def test_arrays_and_great_numbers_are_what_they_are(network, pictures):
+    view = inspect(network("slim/se"), pictures(1), edits=[
+        Edit("SE_2_1", np.full(32, np.nan)), Edit("SE_2_2", {"SE_2_2": torch.full((32,), torch.inf)}),
+        Edit("SE_3_1", 3e38)])
+    gates = list(view.gates.values())
+    assert gates[0].isnan().all() and gates[1].isposinf().all()
+    assert all(gate.eq(3e38).all() for block, gate in zip(view.blocks, gates) if block.label == "SE_3_1")
+
+
 @pytest.mark.parametrize("edit, sentence", [
     (Edit("SE_2_1", torch.ones(31)), r"values of shape \(31,\) do not fit SE_2_1, whose gate is \(2, 1, 32\)"),
     (Edit("SE_2_1", torch.ones(3, 1, 32)), "do not fit"), (Edit("SE_2_1", torch.ones(2, 32)), "do not fit"),
