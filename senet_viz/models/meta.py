@@ -6,6 +6,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 
 RANDOM = {torch.Tensor.normal_, torch.Tensor.uniform_}
+NUMBERS = {torch.arange, torch.tensor}
 
 
 @contextmanager
@@ -16,7 +17,12 @@ def on_meta() -> Iterator[None]:
 
 
 class _Undrawn(TorchFunctionMode):
-    """Draws no weights: on the meta device torch imitates each step of it, in most of the time that building takes."""
+    """Draws no weights: on the meta device torch imitates each step of it, in most of the time that building takes.
+
+    Numbers that name no device have values all the same, for torchvision's RegNets count their widths with them.
+    """
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
-        return args[0] if func in RANDOM and args[0].is_meta else func(*args, **(kwargs or {}))
+        if func in RANDOM and args[0].is_meta:
+            return args[0]
+        return func(*args, **({"device": "cpu"} if func in NUMBERS else {}) | (kwargs or {}))

@@ -14,6 +14,15 @@ def test_shapes_and_no_values():
     assert all(value.is_meta for value in found.values())
 
 
+def test_a_network_may_count_with_tensors():
+    """Its widths, say; and with tensors of a device that it names itself, which stay where it wants them."""
+    with on_meta():
+        widths = (torch.arange(3) * torch.tensor(8) + torch.tensor([1, 2, 3])).tolist()
+        assert nn.Linear(1, widths[-1]).weight.shape == (19, 1)
+        assert torch.arange(3, device="meta").is_meta and nn.BatchNorm2d(3).num_batches_tracked.is_meta
+    assert widths == [1, 10, 19]
+
+
 def test_nothing_is_drawn_there_and_all_elsewhere():
     before = torch.random.get_rng_state()
     with on_meta():
