@@ -2,6 +2,7 @@
 import re
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
@@ -75,8 +76,9 @@ def load_state(module: nn.Module, state: dict[str, torch.Tensor], name: str = "T
                ignore_unexpected: bool = False) -> list[str]:
     """Copy tensors into a network, all that it has or none; arguments, result and errors as of ``check_state``."""
     left_out = check_state(module, state, name, prefix, ignore_unexpected)
-    module.load_state_dict({key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)},
-                           strict=False)
+    new: Any = module.state_dict()  # with its parts' versions, which a file may lack and torchvision's MNASNet asks for
+    new |= {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    module.load_state_dict(new, strict=False)
     return left_out
 
 

@@ -405,9 +405,13 @@ def test_file_with_arch(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("arch", ["timm/legacy_seresnet18", "timm/mobilenetv3_small_050", "torchvision/squeezenet1_1",
-                                  "torchvision/mobilenet_v3_small"])
+                                  "torchvision/mobilenet_v3_small", "torchvision/regnet_y_400mf",
+                                  "torchvision/mnasnet0_5"])
 def test_file_with_another_number_of_classes(tmp_path, arch):
-    """A Linear or a convolution, under any name, as the architecture has it; wrapped as training scripts do."""
+    """A Linear or a convolution, under any name, as the architecture has it; wrapped as training scripts do.
+
+    RegNets work with tensors' values while they are built, and MNASNets load no weights without a version.
+    """
     source, _, name = arch.partition("/")
     torch.manual_seed(5)
     make = timm.create_model if source == "timm" else torchvision.models.get_model
