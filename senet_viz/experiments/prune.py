@@ -11,7 +11,7 @@ from torch import nn
 from ..data.places import ASSETS
 from ..gates import AttentionBlock, Edit, EditError, edited
 from ..gates.edits import Values
-from ..gates.targets import logits_of
+from ..gates.targets import numbers_of
 from ..models import Model
 from ..models.checkpoints import read_checkpoint, save_checkpoint
 from ..models.copies import copied
@@ -19,7 +19,7 @@ from ..models.folding import fold
 from ..models.matching import find
 from ..models.pruned import without
 
-SAME = 1e-4  # the most by which a logit may differ, relative to the largest
+SAME = 1e-4  # the most by which what is returned may differ, relative to the largest
 
 
 def prune(model: Model, blocks: str, by: Values = 1.0) -> tuple[Model, list[dict]]:
@@ -39,7 +39,7 @@ def prune(model: Model, blocks: str, by: Values = 1.0) -> tuple[Model, list[dict
 
     Raises:
         EditError: for a block that is not there, that cannot be removed, or for gates that would not be held; and where
-            the logits of a picture of noise would not be those of the edited network.
+            what the network returns of its example would not be what the edited network returns.
     """
     edit = Edit(blocks, by, text="mean" if not isinstance(by, (int, float, str)) else "")
     chosen = [block for block in model.blocks if edit.matches(block)]
@@ -56,13 +56,20 @@ def prune(model: Model, blocks: str, by: Values = 1.0) -> tuple[Model, list[dict
     smaller = Model(module, model.transform, model.classes, name=model.name, info=model.info, output=model.output)
     batch = model.example_batch
     with edited(model, [edit]) as whole, torch.no_grad():
-        wanted = logits_of(whole(batch), 1, model.output)
+        wanted = numbers_of(whole(batch), 1, model.output)
     with torch.no_grad():
-        got = logits_of(smaller.module(batch), 1, model.output)
-    if not torch.allclose(got, wanted, rtol=0, atol=SAME * float(wanted.abs().max().clamp_min(1))):
+        got = numbers_of(smaller.module(batch), 1, model.output)
+    if not wanted:
+        raise EditError(f"{edit}: {model.name} returns no numbers by which it could be compared with a network without "
+                        f"these blocks, so they are not removed")
+    if [each.shape for each in got] != [each.shape for each in wanted] or not all(map(_same, got, wanted)):
         raise EditError(f"{edit}: without these blocks {model.name} would not answer as with their gates held, so they "
                         f"are not removed")
     return smaller, removed
+
+
+def _same(got: torch.Tensor, wanted: torch.Tensor) -> bool:
+    return torch.allclose(got, wanted, rtol=0, atol=SAME * float(wanted.abs().max().clamp_min(1)))
 
 
 def _held(edit: Edit, block: AttentionBlock) -> torch.Tensor:
@@ -98,7 +105,8 @@ def _folded(module: nn.Module, removed: list[dict], model: Model) -> list[dict]:
         return removed
     draws = torch.randn(2, 3, *model.input_size, generator=torch.Generator().manual_seed(0))
     batch = torch.cat([model.example_batch.cpu(), draws])
-    into = fold(module.cpu(), scales, batch)  # on the CPU, where nothing is rounded to fewer bits than float32's
+    # on the CPU, where nothing is rounded to fewer bits than float32's
+    into = fold(module.cpu(), scales, batch, model.output)
     module.to(model.device)
     return [{"name": change["name"], "by": "identity", "into": into[change["name"]]} if change["name"] in into
             else change for change in removed]

@@ -35,6 +35,29 @@ def logits_of(output, pictures: int, pick: Callable[[object], torch.Tensor] | No
     return found
 
 
+def numbers_of(output, pictures: int, pick: Callable[[object], torch.Tensor] | None = None) -> list[torch.Tensor]:
+    """What can be compared of what two networks return: logits, or where there are none all tensors of real numbers.
+
+    Arguments as of ``logits_of``. Of a segmentation these are maps, of a detector boxes and scores.
+    """
+    try:
+        return [logits_of(output, pictures, pick)]
+    except ValueError:
+        return [tensor for tensor in _tensors(output) if tensor.is_floating_point() and tensor.numel()]
+
+
+def _tensors(output) -> list[torch.Tensor]:
+    if isinstance(output, torch.Tensor):
+        return [output]
+    if isinstance(output, Mapping):
+        parts = list(output.values())
+    elif isinstance(output, list | tuple):
+        parts = list(output)
+    else:
+        parts = [getattr(output, name) for name in NAMES if hasattr(output, name)]
+    return [tensor for part in parts for tensor in _tensors(part)]
+
+
 def _logits(output, pictures: int):
     if isinstance(output, torch.Tensor):
         return output

@@ -1,19 +1,20 @@
 """A factor for each channel, put into the weights of a layer beside it, so that nothing is multiplied any more."""
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
 
 from ..gates.hooks import Hooks
-from ..gates.targets import logits_of
+from ..gates.targets import numbers_of
 
 SAME = 1e-5  # the most by which a map or a logit may differ, relative to the largest
 NEAR = 4  # layers before and behind that are tried
 
 
 @torch.no_grad()
-def fold(module: nn.Module, scales: Iterable[str], batch: torch.Tensor) -> dict[str, str]:
+def fold(module: nn.Module, scales: Iterable[str], batch: torch.Tensor,
+         output: Callable[[object], torch.Tensor] | None = None) -> dict[str, str]:
     """Put the numbers of ``Scale`` parts into the layers beside them; the network is changed in place.
 
     Which layers run before and behind a part is seen in a forward. The nearest are tried: the one before takes the
@@ -25,6 +26,7 @@ def fold(module: nn.Module, scales: Iterable[str], batch: torch.Tensor) -> dict[
         module: in evaluation mode.
         scales: paths of its ``Scale`` parts.
         batch: (N, 3, H, W), to compare on.
+        output: what the network returns → its logits, as of ``senet_viz.gates.targets.logits_of``.
 
     Returns:
         Part → the layer that took its factors, for those that could be folded; their place is taken by an identity.
@@ -36,7 +38,7 @@ def fold(module: nn.Module, scales: Iterable[str], batch: torch.Tensor) -> dict[
         behind = [(other, 1) for other in order[place + 1:] if other not in scales][:NEAR]
         before = [(other, 0) for other in order[:place][::-1] if other not in scales][:NEAR]
         for layer, side in [*before, *behind]:
-            if _folded(module, path, layer, side, batch):
+            if _folded(module, path, layer, side, batch, output):
                 folded[path] = layer
                 break
     return folded
@@ -57,20 +59,21 @@ def _order(module: nn.Module, batch: torch.Tensor) -> list[str]:
     return [path for path in ran if counts[path] == 1]
 
 
-def _folded(module: nn.Module, path: str, layer: str, side: int, batch: torch.Tensor) -> bool:
+def _folded(module: nn.Module, path: str, layer: str, side: int, batch: torch.Tensor,
+            output: Callable[[object], torch.Tensor] | None) -> bool:
     """Try one layer; the network is as before where it does not do."""
     part = module.get_submodule(layer)
     new = _scaled(part, module.get_parameter(f"{path}.weight"), side)
     if new is None:
         return False
     watched = path if side == 0 else layer
-    wanted = _seen(module, watched, batch)
+    wanted = _seen(module, watched, batch, output)
     parent, _, leaf = path.rpartition(".")
     scale, old = module.get_submodule(path), {name: getattr(part, name).data for name in new}
     setattr(module.get_submodule(parent), leaf, nn.Identity())
     for name, values in new.items():
         getattr(part, name).data = values
-    if all(_same(got, there) for got, there in zip(_seen(module, watched, batch), wanted)):
+    if all(_same(got, there) for got, there in zip(_seen(module, watched, batch, output), wanted)):
         return True
     setattr(module.get_submodule(parent), leaf, scale)
     for name, values in old.items():
@@ -97,8 +100,9 @@ def _scaled(part: nn.Module, factors: torch.Tensor, side: int) -> dict[str, torc
     return {"weight": weight * rows.view(*rows.shape, *[1] * (weight.dim() - 2))}
 
 
-def _seen(module: nn.Module, path: str, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """What a part gives, and the logits; the part's output again of a network whose logits lie in no usual place."""
+def _seen(module: nn.Module, path: str, batch: torch.Tensor,
+          output: Callable[[object], torch.Tensor] | None) -> list[torch.Tensor]:
+    """What a part gives, and what the network returns."""
     outputs: list[torch.Tensor] = []
     hooks = Hooks(module, shared=False)
     try:
@@ -106,10 +110,7 @@ def _seen(module: nn.Module, path: str, batch: torch.Tensor) -> tuple[torch.Tens
         returned = module(batch)
     finally:
         hooks.remove()
-    try:
-        return outputs[-1], logits_of(returned, len(batch))
-    except ValueError:
-        return outputs[-1], outputs[-1]
+    return [outputs[-1], *numbers_of(returned, len(batch), output)]
 
 
 def _same(got: torch.Tensor, wanted: torch.Tensor) -> bool:

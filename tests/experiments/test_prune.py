@@ -225,6 +225,57 @@ def test_weights_that_two_layers_share_are_left_alone(source):
     close(smaller.module, fixed(model.module, gates, inputs), inputs)
 
 
+# networks that do not return logits alone
+
+class Returning(nn.Module):
+    """``form`` makes of the logits (N, 5) and the maps (N, 5, h, w) what it returns."""
+
+    def __init__(self, form):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv, self.se, self.silu = nn.Conv2d(3, 8, 3), SqueezeExcite(8, 2), nn.SiLU()
+        self.head, self.form = nn.Conv2d(8, 5, 1), form
+
+    def forward(self, x):
+        maps = self.head(self.silu(self.se(self.conv(x))))
+        return self.form(maps.mean((2, 3)), maps)
+
+
+@pytest.mark.parametrize(("form", "output"), [
+    (lambda logits, maps: {"a": {"b": logits}}, lambda returned: returned["a"]["b"]),
+    (lambda logits, maps: {"a": {"b": logits}}, None), (lambda logits, maps: maps, None),
+    (lambda logits, maps: [maps], None), (lambda logits, maps: {"out": maps, "class": maps.argmax(1)}, None)],
+    ids=["output says where", "nested", "maps", "list of maps", "maps by name"])
+def test_answers_of_other_forms(source, form, output):
+    transform = sv.load(source("se"), device="cpu").transform
+    model = Model(Returning(form), transform, list("abcde"), output=output)
+    gates, inputs = held(model), draws(model)
+    smaller, removed = prune(model, "*", gates)
+    assert removed == [{"name": "se", "by": "identity", "into": "conv"}]
+    plain, _ = prune(model, "*")
+    for pruned, values in ((smaller, gates), (plain, {"se": np.ones((1, 8), np.float32)})):
+        whole = Returning(lambda logits, maps: maps).eval()  # of the same weights
+        pruned.module.form = whole.form
+        close(pruned.module, fixed(whole, values, inputs), inputs)
+
+
+def test_a_network_that_returns_no_numbers_is_left_whole(source):
+    model = bare(Returning(lambda logits, maps: maps.argmax(1)), source)
+    with pytest.raises(EditError, match="returns no numbers by which it could be compared with a network without"):
+        prune(model, "*")
+
+
+def test_segmentations_are_compared(source):
+    """By their maps: the block is none of those that scale what they are given."""
+    class Shifted(Returning):
+        def forward(self, x):
+            return super().forward(x) + isinstance(self.se, nn.Identity)
+
+    model = bare(Shifted(lambda logits, maps: maps), source)
+    with pytest.raises(EditError, match="would not answer as with their gates held"):
+        prune(model, "*")
+
+
 def test_pruned_again(source, tmp_path):
     name = source("se")
     for step, blocks in enumerate(["SE_5_1", "SE_2_*"]):

@@ -16,7 +16,7 @@ from senet_viz.gates import (
     inspect,
     record,
 )
-from senet_viz.gates.targets import logits_of, scores_of
+from senet_viz.gates.targets import logits_of, numbers_of, scores_of
 from senet_viz.layers import SqueezeExcite
 from senet_viz.models import Model
 
@@ -54,6 +54,17 @@ def test_where_logits_lie(output):
 def test_no_logits(output):
     with pytest.raises(ValueError, match=r"the network returns no logits of shape \(N, classes\)"):
         logits_of(output, 2)
+
+
+@pytest.mark.parametrize(("output", "pick", "wanted"), [
+    ((MAP, LOGITS), None, [LOGITS]), ({"a": {"b": LOGITS}, "c": MAP}, lambda output: output["a"]["b"], [LOGITS]),
+    ({"a": {"b": LOGITS}, "c": MAP}, None, [LOGITS, MAP]), ([MAP], None, [MAP]),
+    (SimpleNamespace(out=MAP), None, [MAP]), (None, None, []),
+    ([{"boxes": MAP, "labels": MAP.argmax(1), "scores": LOGITS[:0]}, "text", None, 1.0], None, [MAP])],
+    ids=["logits", "picked", "nested", "list of maps", "attribute", "nothing", "detections"])
+def test_numbers_to_compare(output, pick, wanted):
+    found = numbers_of(output, 2, pick)
+    assert len(found) == len(wanted) and all(map(torch.equal, found, wanted))
 
 
 def test_squeezed_outputs():
