@@ -205,6 +205,76 @@ def test_a_map_that_goes_elsewhere_too_is_not_scaled(source, also):
         np.testing.assert_allclose(smaller.module.conv.bias.detach(), wanted, rtol=1e-6)
 
 
+class Bent(nn.Module):
+    """A nonlinearity between a normalisation and the gate, of which small inputs see no more than one side."""
+
+    def __init__(self, nonlinearity: nn.Module, offset: float = 0.0):
+        super().__init__()
+        self.conv, self.bn, self.nonlinearity = nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nonlinearity
+        self.se, self.behind, self.head = SqueezeExcite(8, 2), nn.Conv2d(8, 8, 1), nn.Linear(8, 5)
+        nn.init.constant_(self.bn.weight, 0.1)
+        nn.init.constant_(self.bn.bias, offset)
+
+    def forward(self, x):
+        return self.head(torch.relu(self.behind(self.se(self.nonlinearity(self.bn(self.conv(x)))))).mean((2, 3)))
+
+
+class Times(nn.Module):
+    """A weight that is one number."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(2.0))
+
+    def forward(self, x):
+        return x * self.weight
+
+
+@pytest.mark.parametrize(("nonlinearity", "offset", "into"), [
+    (nn.ReLU6(), 0, "behind"), (nn.Hardtanh(), 0, "behind"), (nn.Hardtanh(-500, 500), 0, "behind"),
+    (nn.ELU(), 3, "behind"), (nn.Hardswish(), 9, "behind"), (nn.Softshrink(1e-3), 3, "behind"),
+    (nn.ReLU(), 0, "bn"), (nn.LeakyReLU(), 0, "bn"), (nn.MaxPool2d(2), 0, "bn"), (Times(), 0, "bn")])
+def test_a_nonlinearity_that_noise_does_not_reach(source, nonlinearity, offset, into):
+    torch.manual_seed(0)
+    model = bare(Bent(nonlinearity, offset), source)
+    gates = held(model)
+    smaller, removed = prune(model, "*", gates)
+    assert [change.get("into") for change in removed] == [into]
+    for size in (1, 1000):
+        inputs = size * draws(model)
+        close(smaller.module, fixed(model.module, gates, inputs), inputs)
+
+
+def test_a_gate_before_a_nonlinearity_that_noise_does_not_reach(source):
+    class Behind(Bent):
+        def forward(self, x):
+            return self.head(self.behind(self.nonlinearity(self.se(nn.functional.silu(self.bn(self.conv(x)))))).mean(
+                (2, 3)))
+
+    torch.manual_seed(0)
+    model = bare(Behind(nn.ReLU6()), source)
+    gates = held(model)
+    smaller, removed = prune(model, "*", gates)
+    assert [change["by"] for change in removed] == ["scale"]
+    inputs = 1000 * draws(model)
+    close(smaller.module, fixed(model.module, gates, inputs), inputs)
+
+
+def test_a_map_that_rarely_goes_elsewhere_is_not_scaled(source):
+    class Rarely(Before):
+        def forward(self, x):
+            u = self.conv(x)
+            return self.head((self.silu(self.se(u)) + torch.relu(u - 100)).mean((2, 3)))
+
+    torch.manual_seed(0)
+    model = bare(Rarely(True), source)
+    gates = held(model)
+    smaller, removed = prune(model, "*", gates)
+    assert [change["by"] for change in removed] == ["scale"]
+    inputs = 1000 * draws(model)
+    close(smaller.module, fixed(model.module, gates, inputs), inputs)
+
+
 def test_weights_that_two_layers_share_are_left_alone(source):
     class Tied(nn.Module):
         def __init__(self):
