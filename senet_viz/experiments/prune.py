@@ -53,7 +53,8 @@ def prune(model: Model, blocks: str, by: Values = 1.0) -> tuple[Model, list[dict
         if change["by"] == "scale":
             module.get_submodule(change["name"]).weight.data = gates[change["name"]][0].to(model.device)
     removed = _folded(module, removed, model)
-    smaller = Model(module, model.transform, model.classes, name=model.name, info=model.info, output=model.output)
+    smaller = Model(module, model.transform, model.classes, name=model.name, info=model.info, output=model.output,
+                    reader=model.reader, example=model.example)
     batch = model.example_batch
     with edited(model, [edit]) as whole, torch.no_grad():
         wanted = numbers_of(whole(batch), 1, model.output)
@@ -103,8 +104,8 @@ def _folded(module: nn.Module, removed: list[dict], model: Model) -> list[dict]:
     scales = [change["name"] for change in removed if change["by"] == "scale"]
     if not scales:
         return removed
-    draws = torch.randn(2, 3, *model.input_size, generator=torch.Generator().manual_seed(0))
-    batch = torch.cat([model.example_batch.cpu(), draws])
+    example = model.example[None].cpu()
+    batch = torch.cat([example, torch.randn(2, *example.shape[1:], generator=torch.Generator().manual_seed(0))])
     # on the CPU, where nothing is rounded to fewer bits than float32's
     into = fold(module.cpu(), scales, batch, model.output)
     module.to(model.device)

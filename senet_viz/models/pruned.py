@@ -9,14 +9,14 @@ MOST = 2**31  # channels, of any map
 
 
 class Scale(nn.Module):
-    """A gate that is the same for every picture: each of C channels times its own number, (N, C, H, W) → the same."""
+    """A gate that is the same for every picture: each of C channels times its own number, (N, C, *space) → the same."""
 
     def __init__(self, channels: int):
         super().__init__()
         self.weight = nn.Parameter(torch.ones(channels))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x * self.weight[:, None, None]
+        return x * self.weight.view(-1, *[1] * (x.dim() - 2))
 
 
 def without(module: nn.Module, removed: Iterable[Any]) -> nn.Module:

@@ -87,7 +87,7 @@ def held(model: Model, seed: int = 0) -> dict[str, np.ndarray]:
 def fixed(module: nn.Module, gates: dict[str, np.ndarray], inputs: torch.Tensor) -> torch.Tensor:
     """Logits of a network whose blocks multiply by these gates, in a loop of one's own."""
     handles = [module.get_submodule(name).register_forward_hook(
-        lambda _, given, __, gate=gate: given[0] * torch.from_numpy(gate)[0, :, None, None])
+        lambda _, given, __, gate=gate: given[0] * torch.from_numpy(gate).view(1, -1, *[1] * (given[0].dim() - 2)))
         for name, gate in gates.items()]
     try:
         with torch.no_grad():
@@ -295,6 +295,42 @@ def test_weights_that_two_layers_share_are_left_alone(source):
     close(smaller.module, fixed(model.module, gates, inputs), inputs)
 
 
+class AnyGate(nn.Module):
+    """A gate of maps over a space of any number of dimensions."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x):
+        gate = torch.sigmoid(self.fc(x.flatten(2).mean(2)))
+        return x * gate.view(*gate.shape, *[1] * (x.dim() - 2))
+
+
+@pytest.mark.parametrize(("conv", "shape"), [
+    (nn.Conv1d(3, 8, 3), (3, 64)), (nn.Conv2d(1, 8, 3), (1, 24, 20)), (nn.Conv2d(5, 8, 3), (5, 16, 16)),
+    (nn.Conv3d(2, 8, 3), (2, 12, 8, 10))], ids=["signal", "grey", "five channels", "volume"])
+def test_what_is_no_picture(conv, shape):
+    """One gate that can be folded, and one between two nonlinearities that cannot."""
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.first, self.second, self.head = conv, AnyGate(), AnyGate(), nn.Linear(8, 5)
+
+        def forward(self, x):
+            x = nn.functional.silu(self.first(self.conv(x)))
+            return self.head(nn.functional.silu(self.second(x)).flatten(2).mean(2))
+
+    torch.manual_seed(0)
+    model = Model(Net(), torch.as_tensor, list("abcde"), reader=np.frombuffer, example=torch.randn(shape))
+    gates, inputs = held(model), torch.randn(3, *shape)
+    assert list(gates) == ["first", "second"]
+    smaller, removed = prune(model, "*", gates)
+    assert [(change["by"], change.get("into")) for change in removed] == [("identity", "conv"), ("scale", None)]
+    close(smaller.module, fixed(model.module, gates, inputs), inputs)
+    assert torch.equal(smaller.example, model.example) and smaller.reader is model.reader
+
+
 # networks that do not return logits alone
 
 class Returning(nn.Module):
@@ -447,7 +483,8 @@ def test_descriptions_that_make_no_sense(source, tmp_path, change):
 def test_scale():
     scale = Scale(3)
     scale.weight.data = torch.tensor([1.0, 0.5, 0.0])
-    assert scale(torch.ones(2, 3, 4, 5)).mean((0, 2, 3)).tolist() == [1.0, 0.5, 0.0]
+    for space in ((3,), (4, 5), (3, 4, 3)):
+        assert scale(torch.ones(2, 3, *space)).transpose(0, 1).flatten(1).mean(1).tolist() == [1.0, 0.5, 0.0]
 
 
 def test_latency_takes_turns():
