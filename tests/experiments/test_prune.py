@@ -334,16 +334,20 @@ def test_what_is_no_picture(conv, shape):
 # networks that do not return logits alone
 
 class Returning(nn.Module):
-    """``form`` makes of the logits (N, 5) and the maps (N, 5, h, w) what it returns."""
+    """``form`` makes of the logits (N, 5) and the maps (N, 5, h, w) what it returns.
+
+    The map before the gate goes elsewhere, too, which only what is returned tells.
+    """
 
     def __init__(self, form):
         super().__init__()
         torch.manual_seed(0)
-        self.conv, self.se, self.silu = nn.Conv2d(3, 8, 3), SqueezeExcite(8, 2), nn.SiLU()
-        self.head, self.form = nn.Conv2d(8, 5, 1), form
+        self.conv, self.se, self.head = nn.Conv2d(3, 8, 3), SqueezeExcite(8, 2), nn.Conv2d(8, 5, 1)
+        self.form = form
 
     def forward(self, x):
-        maps = self.head(self.silu(self.se(self.conv(x))))
+        u = self.conv(x)
+        maps = self.head(self.se(u)) + u[:, :5]
         return self.form(maps.mean((2, 3)), maps)
 
 
@@ -357,7 +361,7 @@ def test_answers_of_other_forms(source, form, output):
     model = Model(Returning(form), transform, list("abcde"), output=output)
     gates, inputs = held(model), draws(model)
     smaller, removed = prune(model, "*", gates)
-    assert removed == [{"name": "se", "by": "identity", "into": "conv"}]
+    assert removed == [{"name": "se", "by": "identity", "into": "head"}]
     plain, _ = prune(model, "*")
     for pruned, values in ((smaller, gates), (plain, {"se": np.ones((1, 8), np.float32)})):
         whole = Returning(lambda logits, maps: maps).eval()  # of the same weights
