@@ -146,17 +146,34 @@ def class_changes(stats: Statistics, zoom: float = 1.5) -> pd.DataFrame:
         columns=["block", "label", "class", "count", "before", "after", "change"])
 
 
-def bars(stats: Statistics) -> pd.DataFrame:
-    """The difference at each zoom over all pictures, cut objects too, as in the paper's Fig. 3: a row a unit and zoom.
+def bars(stats: Statistics, zoom: float | None = None) -> pd.DataFrame:
+    """The difference at each zoom, as in the paper's Fig. 3: a row a unit and zoom.
+
+    With a zoom, of the zooms up to it and of the pictures that count in ``size_effects`` there, with means over the
+    classes' means as there: what the bars change by is that table's change. Without one, of all zooms and pictures,
+    those whose object is cut among them (``cut_objects``), with means over pictures.
 
     Columns: block, label, stage, zoom, mean, std (over the pictures, dividing by their number), count (pictures).
+
+    Raises:
+        ValueError: for a zoom that ``size_effects`` does not have.
     """
     rows, units = stats.images(), _units(stats)
-    seen = {zoom: _look(rows, "zoom", zoom, units) for zoom in stats.zooms}
+    seen = {each: _look(rows, "zoom", each, units) for each in stats.zooms if zoom is None or each <= zoom}
+    means = {each: values.mean() for each, values in seen.items()}
+    if zoom is not None:
+        label = _seen(stats, [zoom]).label
+        seen = {each: values.loc[label.index] for each, values in seen.items()}
+        means = {each: _mean(values, label) for each, values in seen.items()}
     return pd.DataFrame([(
-        block.name, block.label, block.stage, zoom, values[block.label].mean(), values[block.label].std(ddof=0),
-        len(values)) for block in units for zoom, values in seen.items()],
+        block.name, block.label, block.stage, each, means[each][block.label], values[block.label].std(ddof=0),
+        len(values)) for block in units for each, values in seen.items()],
         columns=[*_UNIT, "zoom", "mean", "std", "count"])
+
+
+def cut_objects(stats: Statistics, zoom: float) -> int:
+    """Of how many pictures a zoom above 1 is not known to leave the object whole; 0 where no boxes are known."""
+    return _seen(stats, [zoom]).truncated
 
 
 def by_share(stats: Statistics) -> pd.DataFrame:

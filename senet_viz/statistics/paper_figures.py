@@ -132,13 +132,17 @@ class PaperFigures:
         groups, bars = channel_groups(self.stats, one), kernels.bars(self.stats)
         bars = bars[bars["label"].isin(labels)]
         figure = self._paper.kernel_sizes(groups, bars, largest=largest, smallest=smallest, width=self.width)
+        cut = {zoom: kernels.cut_objects(self.stats, zoom) for zoom in kernels.enlarged(self.stats)}
+        cuts = listed([f"{count:,} at {zoom:g}×" for zoom, count in cut.items() if count])
         widths = " or ".join(f"{width}" for width in sorted({*(groups["last"] - groups["first"] + 1)}))
         sizes = listed([f"{zoom:g}×" for zoom in self.stats.zooms])
         caption = (
             f"Kernel choice with the object at {sizes}, over {self._of(sizes=True)}. (a) Mean weight of the "
             f"{largest} kernel over pictures in {one.label}; each point is the mean of {widths} consecutive channels. "
             f"(b) Weight of {largest} less that of {smallest}, mean over channels; bars are means over pictures, "
-            f"whiskers ± one standard deviation over them. As in Fig. 3 of {SK}.")
+            f"whiskers ± one standard deviation over them."
+            + (f" All pictures count, those among them whose object the zoom cuts or that have no box: {cuts}."
+               if cuts else "") + f" As in Fig. 3 of {SK}.")
         numbers = "; ".join(
             f"{label} " + ", ".join(f"{zoom:g}× {_signed(mean, 4)} ± {std:.4f}" for zoom, mean, std in zip(
                 rows["zoom"], rows["mean"], rows["std"])) for label, rows in bars.groupby("label", sort=False))

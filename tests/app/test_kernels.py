@@ -131,7 +131,7 @@ def test_numbers_of_a_data_set_are_the_librarys(first, chosen, stats):
         shown = {key: section.table for key, section in sections(app).items()}
         same(shown["data_findings"], kernels.size_effects(stats, size))
         same(shown["data_doses"], kernels.dose_response(stats))
-        same(shown["data_bars"], kernels.bars(stats))
+        same(shown["data_bars"], kernels.bars(stats, size))
         same(shown["data_classes"], kernels.class_changes(stats, size))
         same(shown["data_share"], kernels.by_share(stats))
         said = "\n".join(sentences(app.markdown))

@@ -14,6 +14,7 @@ from senet_viz.statistics.kernels import (
     bars,
     by_share,
     class_changes,
+    cut_objects,
     dose_response,
     enlarged,
     kernel_findings,
@@ -397,7 +398,8 @@ def test_pictures_whose_object_is_cut_are_left_out(nulls):
         f"Of 80 pictures 60 are left out: enlarged to 1.5× their object would be cut{', or it has no box' * nulls}. "
         "The changes at 1.5× are of the other 20, of smaller objects, in 8 classes.")
     assert class_changes(stats)["count"].sum() == 20 * 3
-    assert (bars(stats)["count"] == 80).all()  # the paper's bars are of all
+    assert (bars(stats)["count"] == 80).all() and (bars(stats, 1.5)["count"] == 20).all()
+    assert cut_objects(stats, 1.5) == 60
     everyone = made(labels, effect=cut)  # where boxes are not known
     assert (size_effects(everyone)["images"] == 80).all() and (size_effects(everyone)["change"] > 0.03).all()
 
@@ -517,6 +519,26 @@ def test_bars():
         own = values(stats, row.label, zoom=row.zoom).to_numpy()
         assert (row.mean, row.std, row.count) == pytest.approx((own.mean(), np.std(own), 4))
     assert list(table["stage"].unique()) == [2, 3, 5]
+
+
+@pytest.mark.parametrize("zoom", [1.5, 2.0])
+def test_bars_at_a_zoom_are_of_the_pictures_of_its_effects(zoom):
+    """Cut objects change the other way, and classes of many pictures count no more: bars and bullets agree."""
+    labels = np.repeat(np.arange(4), [3, 5, 20, 40])
+    whole = np.arange(68) % 3 == 0
+    effect = np.where(whole, 0.01, -0.05)[:, None] + 0.02 * (labels < 2)[:, None]
+    stats = made(labels, effect=effect, boxes=np.where(whole, 0.1, 0.9), fits=whole, zooms=(1.0, 1.5, 2.0))
+    table, effects = bars(stats, zoom), size_effects(stats, zoom).set_index("label")
+    assert sorted(table["zoom"].unique()) == [at for at in (1.0, 1.5, 2.0) if at <= zoom]
+    for row in table.itertuples():
+        own = values(stats, row.label, zoom=row.zoom).to_numpy()
+        by_class = [own[whole & (labels == k)].mean() for k in range(4)]
+        assert (row.mean, row.std, row.count) == pytest.approx((np.mean(by_class), np.std(own[whole]), whole.sum()))
+    ends = table.pivot(index="label", columns="zoom", values="mean")
+    np.testing.assert_allclose((ends[zoom] - ends[1.0])[effects.index], effects["change"])
+    with pytest.raises(ValueError, match="not at 3"):
+        bars(stats, 3.0)
+    assert cut_objects(stats, zoom) == (~whole).sum() and cut_objects(made(zooms=(1.0, zoom)), zoom) == 0
 
 
 # by_share

@@ -94,6 +94,10 @@ def test_sk3(units):
         mean = units.overall_mean(unit, zoom=zoom)[-1].mean()
         assert bar[labels.index(unit.label)].get_height() == pytest.approx(2 * mean - 1, abs=1e-6)
     assert "around the object's box" in printed.caption and "1×, 1.5× and 2×" in printed.caption
+    at = {zoom: rows[rows["zoom"] == zoom] for zoom in (1.5, 2.0)}
+    counts = " and ".join(f"{(~part['fits'].eq(True)).sum():,} at {zoom:g}×" for zoom, part in at.items())
+    assert (f"All pictures count, those among them whose object the zoom cuts or that have no box: {counts}."
+            in printed.caption)
 
 
 @pytest.mark.parametrize("zoom", [None, 2.0])
@@ -227,4 +231,4 @@ def test_tables_are_those_of_the_page(units):
     shown = sections.classes().table
     axes = PaperFigures(units).draw("sk4").figure.axes[0]
     np.testing.assert_array_equal(lines_of(axes)[1], shown.loc[shown["label"] == axes.get_title(), "after"])
-    pd.testing.assert_frame_equal(sections.paper_bars().table, kernels.bars(units))
+    pd.testing.assert_frame_equal(sections.paper_bars().table, kernels.bars(units, sections.zoom))
