@@ -25,7 +25,7 @@ CONTROLS = {"blur": "the same blur without the zoom", "elsewhere": "as large a c
 PUBLISHED = {"SK_2_3": (-0.069, -0.0645), "SK_3_4": (-0.043, -0.028), "SK_5_3": (0.094, 0.079)}
 """Unit → mean difference at 1 and at 1.5, read off the paper's Fig. 4: SKNet-50, all ImageNet validation pictures."""
 PUBLISHED_ZOOM = 1.5
-READ = 0.001  # how surely the paper's figure can be read
+READ = 0.001  # how closely a change can be read off the paper's figure, up or down
 RISING = ("SK_2_3", "SK_3_4")  # in the paper in every class; in the other unit without direction
 
 _UNIT = ["block", "label", "stage"]
@@ -507,8 +507,8 @@ def _beside_the_paper(rows: pd.DataFrame, zoom: float) -> list[str]:
         here = "; ".join(f"**{label}** {_weight(row['change'])} ({_ends(row)}up in {_gaining(row)}), "
                          f"{_beside(row, *PUBLISHED[label])}"
                          for label, (_, row) in zip(own, rows.loc[own].iterrows(), strict=True))
-        found = [f"In the paper's Fig. 4 (SKNet-50 on ImageNet, without controls, read off by eye) the difference "
-                 f"changes from 1× to {zoom:g}× by: {published}. Here by: {here}."]
+        found = [f"In the paper's Fig. 4 (SKNet-50 on ImageNet, without controls, read off by eye to ±{READ:g}) the "
+                 f"difference changes from 1× to {zoom:g}× by: {published}. Here by: {here}."]
     early, up = rows["stage"] < rows["stage"].max(), rows["beyond"] & (rows["change"] > 0)
     if early.any() and _controls(rows) and rows["classes"].iloc[0] > 1:
         found.append("In the paper a larger object gives the larger kernel more weight in low and middle units, and "
@@ -530,7 +530,8 @@ def _beside(row: pd.Series, before: float, after: float) -> str:
         return "the other way" + beside
     if low > 0:
         word = ("smaller" if high < published - READ else "larger" if low > published + READ else
-                "as large, within the interval")
+                "as large, within the interval" if low <= published <= high else
+                f"as large, for by ±{READ:g}, as the paper's is read, the interval reaches it")
         return word + beside
     return "smaller, if any" if high < published - READ else "not told from none, nor from the paper's"
 
