@@ -4,7 +4,7 @@
 ``python -m senet_viz collect demo/sknet50_slim DATA FOLDER --zoom 1 1.5 2 --controls``.
 
 For each unit the mean over channels of the largest kernel's weight minus the smallest's; its change when the object is
-enlarged; that of the two controls; what is left beyond both, and how much would be found
+enlarged; that of the two controls; what is left beyond the larger, and how much would be found
 (``senet_viz.statistics.kernels.size_effects``).
 """
 import argparse

@@ -160,13 +160,13 @@ def kernel_preference(views: Mapping[str, View]) -> pd.DataFrame:
 
 
 def beyond(effect: float, *controls: float) -> float:
-    """What an effect has beyond each of its controls: the least that remains after any of them, 0 where one reaches it.
+    """What an effect has beyond the largest of its controls, whichever way that goes; 0 where one is as large.
 
-    A control of the other sign explains nothing: then all of the effect remains. Nan controls are left out.
+    A control of the other sign counts like any other: where it moves as much, an effect is no more than what happens
+    without its cause. Nan controls are left out.
     """
-    sign = np.sign(effect)
-    reached = max([0.0, *(sign * control for control in controls if not np.isnan(control))])
-    return float(sign * max(0.0, abs(effect) - reached)) + 0.0  # which makes −0 a 0
+    reached = max([0.0, *(abs(control) for control in controls if not np.isnan(control))])
+    return float(np.sign(effect) * max(0.0, abs(effect) - reached)) + 0.0  # which makes −0 a 0
 
 
 def kernel_groups(views: Mapping[str, View], block: AttentionBlock, points: int = 16) -> pd.DataFrame:

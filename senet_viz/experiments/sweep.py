@@ -273,8 +273,8 @@ def size_slopes(preference: pd.DataFrame) -> pd.DataFrame:
     Columns: block, label, stage, zoom, blur, elsewhere (the slope of ``difference`` per doubling of size over sizes
     from 1 up, by least squares on log2 of the size; "elsewhere" starts at the picture as it is; nan for fewer than two
     sizes), draws (of random weights), random, random_low, random_high (mean, least and largest of their slopes; nan
-    without any), left. Each control explains what it does as well: ``left`` is the part of the zoom's slope that is
-    more than any control's and any draw's, 0 where one of them reaches it.
+    without any), left: the part of the zoom's slope that is more than any control's and any draw's, whichever way these
+    go; 0 where one of them is as steep.
     """
     drawn = sorted({look for look in preference["look"] if look.startswith("random")})
     start = preference[(preference["look"] == "zoom") & (preference["size"] == 1)]
@@ -347,8 +347,9 @@ def describe_slopes(slopes: pd.DataFrame, largest: float = SIZES[-1]) -> str:
     draws = int(slopes["draws"].max())
     controls = "all controls" if draws else "both controls"
     text = (f"As what is in the box, or else the picture's centre, grows from 1× to {name_of(largest)}, beyond "
-            f"{controls}, weight moves to the larger kernel in **{up}** and to the smaller in **{down}** of "
-            f"{len(left)} unit{'s' * (len(left) > 1)}, by more than {NEGLIGIBLE:g} per doubling of its size")
+            f"{controls} in either direction, weight moves to the larger kernel in **{up}** and to the smaller in "
+            f"**{down}** of {len(left)} unit{'s' * (len(left) > 1)}, by more than {NEGLIGIBLE:g} per doubling of its "
+            "size")
     if up or down:
         most = str(left.abs().idxmax())
         text += f", most in **{most}** ({left[most]:+.3f})"
@@ -365,8 +366,9 @@ def _beside_random(slopes: pd.DataFrame, draws: int) -> str:
     more = int((farther.abs() > NEGLIGIBLE).sum())
     networks = f"{draws} networks with random weights" if draws > 1 else "a network with random weights"
     text = (f"The same zooms move weight in {networks} too, by {low.min():+.3f} (**{low.idxmin()}**) to "
-            f"{high.max():+.3f} (**{high.idxmax()}**) per doubling; the trained network goes farther its way "
-            f"{'than any draw does ' if draws > 1 else ''}in **{more}** of {len(rows)} unit{'s' * (len(rows) > 1)}")
+            f"{high.max():+.3f} (**{high.idxmax()}**) per doubling; the trained network goes farther "
+            f"than {'any draw' if draws > 1 else 'it'} does, up or down, in **{more}** of "
+            f"{len(rows)} unit{'s' * (len(rows) > 1)}")
     if more:
         most = str(farther.abs().idxmax())
         text += (f", most in **{most}** ({rows['zoom'][most]:+.3f} beside "

@@ -34,8 +34,8 @@ HEADS = {  # name, which is also the anchor → title, lead, how to read it
         "object.{band}"),
     "beyond": (
         "Beyond the controls", "{slopes}",
-        "Dots are the slopes of the curves from 1× up, per doubling of the object's size; bars what {none} of the "
-        "controls explains.{crosses}"),
+        "Dots are the slopes of the curves from 1× up, per doubling of the object's size; bars what a slope "
+        "has beyond the steepest of the controls, whether that goes up or down.{crosses}"),
     "paper-sizes": (
         "The paper's three sizes", "The SK paper's Fig. 3, for this photo at {sizes}.",
         "Lines: the weight of {largest} over the channels of one unit at the three sizes; the paper draws means over "

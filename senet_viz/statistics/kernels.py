@@ -74,12 +74,14 @@ def size_effects(stats: Statistics, zoom: float = 1.5) -> pd.DataFrame:
     freedom; all units' together hold with 95 % (Bonferroni). Below two classes the intervals are nan and the means are
     over the pictures. A unit's change is ``beyond`` when |left| is at least ``NEGLIGIBLE`` and the intervals of the
     change, and of its difference, picture by picture, from each control that there is, lie on the change's side of 0;
-    each draw of random weights is such a control. Without any control there is nothing to be beyond of, and it is
-    False.
+    each draw of random weights is such a control, and one whose mean goes the other way counts with its sign turned:
+    a change is not beyond what a control does in either direction. Without any control there is nothing to be beyond
+    of, and it is False.
 
     detectable = max(``NEGLIGIBLE``, t(1 − .05 / 2m)·SE) + t(1 − (1 − ``POWER``) / J)·SE, of m units and J comparisons
     (the change and its difference from each control), with t's quantiles for K − 1 degrees of freedom and SE the
-    largest standard error of the J means over class means. The first part is what a mean must reach to be found; the
+    largest standard error over class means of the change, and of its difference from and sum with each control, for
+    the control may go either way. The first part is what a mean must reach to be found; the
     second keeps each of them from falling short of it in more than (1 − ``POWER``) / J of the repetitions.
 
     Args:
@@ -300,15 +302,17 @@ def _table(stats: Statistics, seen: _Seen, moved: dict[str, pd.DataFrame]) -> pd
     """What is common to ``size_effects`` and ``dose_response``; ``moved``: look → change of each picture."""
     units, label, change = _units(stats), seen.label, moved["zoom"]
     controls = {name: moved[name] for name in CONTROLS if name in moved}
-    by_class = _class_means(change, label)
+    by_class, mean = _class_means(change, label), _mean(change, label)
     draws = {name: values for name, values in moved.items() if name.startswith("random")}
     # all of these must hold, so that together they are no surer of themselves than each: nothing more to correct for
-    compared = [by_class, *(_class_means(change - control, label) for control in (controls | draws).values())]
+    along = [control * _along(mean, _mean(control, label)) for control in (controls | draws).values()]
+    compared = [by_class, *(_class_means(change - control, label) for control in along)]
     intervals = [_interval(each) for each in compared]
-    (low, high), mean = intervals[0], _mean(change, label)
+    low, high = intervals[0]
     of_controls = pd.DataFrame({name: _mean(control, label) for name, control in controls.items()}, mean.index).reindex(
         columns=list(CONTROLS))
-    detectable = _detectable(compared) if controls or draws else mean * np.nan
+    against = [_class_means(change + control, label) for control in along]  # what another change would be compared in
+    detectable = _detectable([*compared, *against], len(compared)) if along else mean * np.nan
     drawn = pd.DataFrame([_mean(values, label) for values in draws.values()], columns=mean.index)
     rows = []
     for block in units:
@@ -322,7 +326,7 @@ def _table(stats: Statistics, seen: _Seen, moved: dict[str, pd.DataFrame]) -> pd
             "images_up": _up(change[name]), "classes_up": _up(by_class[name]), "low": low[name], "high": high[name],
             **of_controls.loc[name], "draws": len(drawn), "random": drawn[name].mean(),
             "random_low": drawn[name].min(), "random_high": drawn[name].max(), "left": left,
-            "beyond": bool((controls or draws) and abs(left) >= NEGLIGIBLE and all(
+            "beyond": bool(along and abs(left) >= NEGLIGIBLE and all(
                 _side(*ends)[name] == np.sign(mean[name]) for ends in intervals)), "detectable": detectable[name]})
     return pd.DataFrame(rows, columns=[*_KERNELS, *_COUNTS, *_CHANGE])
 
@@ -371,11 +375,16 @@ def _quantile(sample: pd.DataFrame) -> float:
     return t.ppf(1 - (1 - CONFIDENCE) / 2 / max(1, columns), count - 1)
 
 
-def _detectable(samples: list[pd.DataFrame]) -> pd.Series:
-    """The smallest change beyond the controls that would be found; samples: of each comparison, a row a class."""
+def _detectable(samples: list[pd.DataFrame], compared: int) -> pd.Series:
+    """The smallest change beyond the controls that would be found, in so many comparisons; samples: a row a class."""
     error = pd.concat([sample.sem() for sample in samples], axis=1).max(axis=1)
-    short = t.ppf(1 - (1 - POWER) / len(samples), len(samples[0]) - 1)
+    short = t.ppf(1 - (1 - POWER) / compared, len(samples[0]) - 1)
     return (error * _quantile(samples[0])).clip(NEGLIGIBLE) + error * short
+
+
+def _along(mean: pd.Series, control: pd.Series) -> pd.Series:
+    """−1 for units whose control goes the other way than their change, which turns it round; else 1."""
+    return 1 - 2 * (np.sign(mean) * np.sign(control)).eq(-1)
 
 
 def _side(low: pd.Series, high: pd.Series) -> pd.Series:
@@ -414,12 +423,10 @@ def _random(rows: pd.DataFrame) -> list[str]:
     part = rows[told]
     reach = part[["random_low", "random_high"]].abs().max(axis=1)
     most = str(reach.idxmax())
-    within = (part["change"] >= part["random_low"]) & (part["change"] <= part["random_high"])
-    further = np.sign(part["change"]) * part["random"] >= part["change"].abs()
+    reached = part["change"].abs() <= reach
     return [f"Networks with random weights{_drawn(rows)}, change as well when the object is enlarged: the difference "
-            f"moves by up to {reach[most]:.4f} (**{most}**). The trained network's change is within the range of the "
-            f"draws, or they go farther the same way, in {int((within | further).sum())} of "
-            f"{number(len(part), 'unit')}."]
+            f"moves by up to {reach[most]:.4f} (**{most}**). The trained network's change is no larger than a draw's, "
+            f"up or down, in {int(reached.sum())} of {number(len(part), 'unit')}."]
 
 
 def _moves(rows: pd.DataFrame, zoom: float) -> list[str]:

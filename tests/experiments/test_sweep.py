@@ -388,15 +388,14 @@ def test_size_slopes_by_hand():
     assert row["zoom"] == pytest.approx(0.11 / 2, abs=1e-6)  # of three equidistant points the middle one does nothing
     assert row["blur"] == pytest.approx(0.01, abs=1e-6)
     assert row["elsewhere"] == pytest.approx(-0.02, abs=1e-6)  # from the picture as it is
-    assert row["left"] == pytest.approx(0.055 - 0.01, abs=1e-6)
+    assert row["left"] == pytest.approx(0.055 - 0.02, abs=1e-6)  # the steepest control, though it goes down
     assert row["draws"] == 0 and row[["random", "random_low", "random_high"]].isna().all()
 
 
 @pytest.mark.parametrize(("draws", "left"), [
-    ((0.02, -0.04), 0.055 - 0.02),  # farther than each control and each draw
-    ((0.005, -0.04), 0.055 - 0.01),  # the blur still does more
-    ((0.06, 0.0), 0.0),  # one draw is enough
-    ((-0.9,), 0.055 - 0.01)])
+    ((0.02, -0.04), 0.055 - 0.04),  # farther than each control and each draw, whichever way
+    ((0.005, -0.004), 0.055 - 0.01),  # the blur still does more
+    ((0.06, 0.0), 0.0), ((-0.9,), 0.0)])  # one draw is enough
 def test_size_slopes_beside_random_weights(draws, left):
     unit = block("a", "SK", 4, (3, 5))
     looks = {"zoom": {1.0: 0.0, 2.0: 0.04, 4.0: 0.11}, "blur": {2.0: 0.01, 4.0: 0.02}}
@@ -453,17 +452,18 @@ def told(left, **columns) -> pd.DataFrame:
 def test_slopes_in_a_sentence(left, said):
     text = describe_slopes(told(left=left), 2.5)
     assert said in text and text.startswith(
-        "As what is in the box, or else the picture's centre, grows from 1× to 2.5×, beyond both controls")
+        "As what is in the box, or else the picture's centre, grows from 1× to 2.5×, beyond both controls in either "
+        "direction, weight moves")
     assert "random" not in text
 
 
 @pytest.mark.parametrize(("draws", "said"), [
     (3, "The same zooms move weight in 3 networks with random weights too, by -0.040 (**SK_1**) to +0.060 "
-        "(**SK_2**) per doubling; the trained network goes farther its way than any draw does in **2** "
-        "of 4 units, most in **SK_1** (-0.080 beside -0.040 to +0.010). One photo"),
+        "(**SK_2**) per doubling; the trained network goes farther than any draw does, up or down, in "
+        "**2** of 4 units, most in **SK_1** (-0.080 beside -0.040 to +0.010). One photo"),
     (1, "The same zooms move weight in a network with random weights too, by -0.040 (**SK_1**) to +0.060 "
-        "(**SK_2**) per doubling; the trained network goes farther its way in **2** of 4 units, most in "
-        "**SK_1** (-0.080 beside -0.040). One photo")])
+        "(**SK_2**) per doubling; the trained network goes farther than it does, up or down, in **2** of 4 "
+        "units, most in **SK_1** (-0.080 beside -0.040). One photo")])
 def test_random_weights_in_a_sentence(draws, said):
     table = told(zoom=[0.03, -0.08, 0.05, 0.0119], random_low=[0.01, -0.04, -0.01, 0.0], draws=draws, left=0.0,
                  random_high=[0.02, 0.01, 0.06, 0.01])
@@ -471,10 +471,10 @@ def test_random_weights_in_a_sentence(draws, said):
         table["random_low"] = table["random_high"] = [0.02, -0.04, 0.06, 0.01]
     table["random"] = table[["random_low", "random_high"]].mean(axis=1)
     text = describe_slopes(table, 3)
-    assert said in text and "to 3×, beyond all controls, weight" in text
+    assert said in text and "to 3×, beyond all controls in either direction, weight" in text
     table["zoom"] = 0.0
-    assert "farther its way " + "than any draw does " * (draws > 1) + "in **0** of 4 units. One" in (
-        describe_slopes(table, 3))
+    assert (f"farther than {'any draw' if draws > 1 else 'it'} does, up or down, in **0** of 4 units. One"
+            in describe_slopes(table, 3))
 
 
 @pytest.mark.parametrize("left", [[], [math.nan, math.nan]])
