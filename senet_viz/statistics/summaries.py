@@ -16,7 +16,7 @@ from scipy.stats import beta, permutation_test, rankdata, spearmanr
 
 from ..data.class_names import short_names
 from ..gates import AttentionBlock
-from ..reports.text import number
+from ..reports.text import listed, number
 from ..tables import HIGH, LOW
 from .archive import Statistics
 from .decoding import FOLDS
@@ -504,8 +504,24 @@ def _depth(median: pd.Series, stage: pd.Series, margin: float) -> list[str]:
         return [f"With depth the median ω² neither rises nor falls steadily: {beside}"]
     if p > SURE:
         return [f"Whether the median ω² rises or falls with depth cannot be told: {beside}"]
-    verb = "rises" if correlation > 0 else "falls"
-    return [f"With depth the median ω² {verb}: {beside}{_within_stages(median, stage, correlation > 0)}"]
+    steady, stages = _by_stage(median, stage, correlation > 0)
+    verb = ("rises" if correlation > 0 else "falls") + " on the whole" * (not steady)
+    return [f"With depth the median ω² {verb}: {beside}{stages}{_within_stages(median, stage, correlation > 0)}"]
+
+
+def _by_stage(median: pd.Series, stage: pd.Series, rises: bool) -> tuple[bool, str]:
+    """Whether the stages' means go the way of the trend at each step, and a sentence on them; "" of one stage."""
+    means = median.groupby(stage.loc[median.index], sort=False).mean()
+    if len(means) < 2:
+        return True, ""
+    steps = list(zip(means.index, means.index[1:]))
+    off = [f"stage {before} to {after}" for before, after in steps
+           if means[after] == means[before] or (means[after] > means[before]) != rises]
+    verb = "rises" if rises else "falls"
+    where = (f"in each of {len(steps)} steps" if len(steps) > 1 else "from the one to the other") if not off else (
+        f"in {len(steps) - len(off)} of {number(len(steps), 'step')}, not from {listed(off, 'nor')}")
+    return not off, (f" The mean of each stage's blocks, {listed(f'{mean:.3f}' for mean in means)} in stages "
+                     f"{listed(means.index)}, {verb} {where}.")
 
 
 def _within_stages(median: pd.Series, stage: pd.Series, rises: bool) -> str:
@@ -519,8 +535,7 @@ def _within_stages(median: pd.Series, stage: pd.Series, rises: bool) -> str:
     if 2 * along >= len(pairs):
         return ""
     verb = "rises" if rises else "falls"
-    return (f" From stage to stage, that is: within stages it {verb} from the earlier to the later block in {along} of "
-            f"{len(pairs)} pairs.")
+    return f" Within stages it {verb} from the earlier to the later block in {along} of {len(pairs)} pairs."
 
 
 def trend(values: Sequence[float] | pd.Series) -> tuple[float, float]:

@@ -582,9 +582,11 @@ def test_whether_it_rises_with_depth():
     beside = ("its rank correlation with the order of the {} blocks (Spearman) is {}; blocks in random order have as "
               "much, up or down, in {} of cases.").format
     assert the(findings([0.1, 0.2, 0.3, 0.4, 0.5]), "With depth") == (
-        f"With depth the median ω² rises: {beside(5, '+1.00', '2%')}")
+        f"With depth the median ω² rises: {beside(5, '+1.00', '2%')} The mean of each stage's blocks, 0.200 and 0.450 "
+        "in stages 2 and 3, rises from the one to the other.")
     assert the(findings([0.6, 0.5, 0.4, 0.3, 0.2, 0.1]), "With depth") == (
-        f"With depth the median ω² falls: {beside(6, '-1.00', 'under 1%')}")
+        f"With depth the median ω² falls: {beside(6, '-1.00', 'under 1%')} The mean of each stage's blocks, 0.500 and "
+        "0.200 in stages 2 and 3, falls from the one to the other.")
     # steady, and yet chance often gives it: in 16 of the 120 orders of five
     values = [0.1, 0.3, 0.2, 0.5, 0.4]
     assert orders(values)[0] == pytest.approx(0.8) and orders(values)[1] == pytest.approx(16 / 120)
@@ -607,10 +609,26 @@ def test_a_rise_from_stage_to_stage_is_told_from_one_within():
     up = np.array([0.13, 0.12, 0.11, 0.33, 0.32, 0.31, 0.51, 0.52, 0.505])
     assert trend(up)[0] > 0.8
     assert the(findings(up), "With depth").endswith(
-        "From stage to stage, that is: within stages it rises from the earlier to the later block in 1 of 9 pairs.")
-    assert "within stages it falls from the earlier to the later block in 1 of 9 pairs." in the(
+        "The mean of each stage's blocks, 0.120, 0.320 and 0.512 in stages 2, 3 and 4, rises in each of 2 steps. "
+        "Within stages it rises from the earlier to the later block in 1 of 9 pairs.")
+    assert "Within stages it falls from the earlier to the later block in 1 of 9 pairs." in the(
         findings(0.7 - up), "With depth")
-    assert "within stages" not in the(findings(np.sort(up)), "With depth")
+    assert "Within stages" not in the(findings(np.sort(up)), "With depth")
+
+
+def test_a_rise_on_the_whole_is_none_from_stage_to_stage():
+    """Stage 3 below stage 2, as in the embedded network, and the trend of the blocks all the same."""
+    values = np.array([0.24, 0.23, 0.21, 0.25, 0.19, 0.20, 0.38, 0.26, 0.25, 0.30, 0.32, 0.52])
+    correlation, p = st.spearmanr(range(12), values)
+    assert correlation > 0.5 and p < 0.05
+    means = values.reshape(4, 3).mean(1)
+    assert means[1] < means[0] < means[2] < means[3]
+    for found, verb in ((findings(values), "rises"), (findings(0.7 - values), "falls")):
+        sentence = the(found, "With depth")
+        assert sentence.startswith(f"With depth the median ω² {verb} on the whole: ")
+        shown = means if verb == "rises" else 0.7 - means
+        assert (f"The mean of each stage's blocks, {', '.join(f'{mean:.3f}' for mean in shown[:3])} and {shown[3]:.3f} "
+                f"in stages 2, 3, 4 and 5, {verb} in 2 of 3 steps, not from stage 2 to 3.") in sentence
 
 
 @pytest.mark.parametrize(("values", "cases"), [([0.1, 0.2, 0.3], 3), ([0.4, 0.3, 0.2], 3), ([0.1, 0.2, 0.3, 0.4], 12)])
