@@ -1,4 +1,4 @@
-"""What drives each block's gate, over depth: the share of its variance that other things predict."""
+"""What drives each block's gate, over depth: the share of its variance before its activation that others predict."""
 import pandas as pd
 import plotly.graph_objects as go
 
@@ -45,7 +45,7 @@ def driving(table: pd.DataFrame, *, properties: bool = False, quantity: str = "g
             line={"color": colour, "dash": dash, "width": 1.6}, marker={"symbol": symbol, "size": 7},
             customdata=rows[["channels", "neighbours"]],
             hovertemplate=f"<b>%{{x}}</b> {name}<br>predicts %{{y:.1%}} of the variance of %{{customdata[0]}} "
-                          f"channels{more}<extra></extra>")
+                          f"channels before their activation{more}<extra></extra>")
     if len(blocks):
         mark_stages(figure, blocks["stage"])
     drawn = table.loc[table["driver"].isin(lines), "share"].dropna()
@@ -53,7 +53,7 @@ def driving(table: pd.DataFrame, *, properties: bool = False, quantity: str = "g
     high = max(0.1, float(drawn.max()) if len(drawn) else 0.0)
     figure.update_xaxes(title="attention block, in network order", type="category", autotickangles=ANGLES,
                         categoryorder="array", categoryarray=list(blocks["label"]))
-    figure.update_yaxes(title=f"share of the {quantity}'s variance", tickformat=".0%",
+    figure.update_yaxes(title=f"share of the variance of the {quantity}<br>before its activation", tickformat=".0%",
                         range=[max(low, -0.5) - 0.01, min(1.03, 1.08 * high)])
     return finish(figure, alt=_alt(table, lines, quantity), height=440)
 
@@ -64,5 +64,6 @@ def _alt(table: pd.DataFrame, lines: dict, quantity: str) -> str:
         told = table[table["driver"] == driver].set_index("label")["share"].dropna()
         if len(told):
             parts.append(f"{name} {span(told, 'z.0%')}")
-    return (f"Share of the {quantity}'s variance that is predicted, {in_blocks(table['block'].nunique())}: "
+    return (f"Share of the variance of the {quantity} before its activation that is predicted, "
+            f"{in_blocks(table['block'].nunique())}: "
             + ("; ".join(parts) or "none known") + ".")

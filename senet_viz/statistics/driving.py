@@ -72,7 +72,7 @@ def _input(stats: Statistics, shares: pd.DataFrame, table: pd.DataFrame) -> str:
             f"Each channel's own z alone predicts {_range(own)}, and that of the {around} channels around it, as ECA "
             f"looks at them, {_range(near)}.")
     if linear and len(linear) < len(whole):
-        text += f" Nearly linear in z (over {MOST:.0%}) is the gate of {named(stats, linear)}."
+        text += f" Nearly linear in z (over {MOST:.0%}) is the gate before its activation of {named(stats, linear)}."
     enough = [label for label in whole.index if whole[label] > 0.1 and near[label] >= MOST * whole[label]]
     few = [label for label in whole.index if whole[label] > 0.1 and near[label] < HALF * whole[label]]
     one = len(whole) == 1
@@ -92,7 +92,7 @@ def _picture(shares: pd.DataFrame, picture: pd.Series) -> str:
                            for label, share in single[name].dropna().items())
     *first, last = (WORDS[each] for each in single.columns)
     several = len(picture) > 1
-    return (f"{', '.join(first)} and {last}".capitalize() + f" together predict {_range(picture)} of the variance"
+    return (f"{', '.join(first)} and {last}".capitalize() + f" together predict {_range(picture)} of that variance"
             + (f", the most in **{picture.idxmax()}**" if several else "") + (
                 f". Alone {WORDS[name]} says the most: {_percent(most)}" + (f" in **{best}**." if several else ".")
                 if round(100 * most) > 0 else ". Alone none of them says anything."))
@@ -102,14 +102,14 @@ def _class(stats: Statistics, told: pd.Series) -> str:
     """The mean of the other pictures of the class."""
     worse = told[told < -NOISE]
     if worse.empty:
-        return f"The class of a picture predicts {_range(told)} of the variance."
+        return f"The class of a picture predicts {_range(told)} of that variance."
     each = stats.count[stats.count > 0] * stats.sampled / max(stats.metadata["images"], 1)
     number = f"{np.median(each):.0f} sampled picture{'s' * (round(np.median(each)) != 1)} a class"
     text = (f" the mean of the other pictures of its class is farther from a picture's gate than the mean of all. With "
             f"{number} (median) it is too unsure to tell what the class does.")
     if len(worse) == len(told):
         return f"What the class of a picture predicts cannot be told:{text}"
-    return (f"The class of a picture predicts {_range(told.drop(worse.index))} of the variance. In "
+    return (f"The class of a picture predicts {_range(told.drop(worse.index))} of that variance. In "
             f"{named(stats, list(worse.index))} it cannot be told:{text}")
 
 

@@ -61,8 +61,8 @@ HEADS = {
         "block unimportant, nor many a useful one: what the network loses without a block is on the What if page."),
     "driving": Head(
         "What drives a {gate}?",
-        "How much of each block's {quantity} can be predicted, and from what: the squeezed input z, the picture's "
-        "class, or simple properties of the picture?",
+        "How much of each block's {quantity}, before its activation, can be predicted, and from what: the squeezed "
+        "input z, the picture's class, or simple properties of the picture?",
         "A gate is computed from z, the means of its block's channels over space. For each block a linear model is "
         "fitted to the values before the sigmoid or softmax, and each picture is predicted by the model of all other "
         "pictures, so that chance gives about 0. ECA computes a gate from the few channels around it, SE from all: the "

@@ -22,13 +22,14 @@ def test_a_line_for_each_driver_with_its_numbers(table):
     assert list(lines["all of z"].x) == ["SE_2_1", "SE_3_1"] and list(lines["all of z"].y) == [0.9, 0.4]
     assert list(lines["properties of the picture"].y) == [0.2]
     assert "3 channels" not in lines["all of z"].hovertemplate
+    assert all("channels before their activation" in line.hovertemplate for line in lines.values())
     assert "all of z from 40% in SE_3_1 to 90% in SE_2_1" in figure.layout.meta["alt"]
 
 
 def test_the_properties_one_by_one(table):
     figure = figures.driving(table, properties=True, quantity="weight of 5×5")
     assert [trace.name for trace in figure.data] == ["all together", "brightness"]
-    assert figure.layout.yaxis.title.text == "share of the weight of 5×5's variance"
+    assert figure.layout.yaxis.title.text == "share of the variance of the weight of 5×5<br>before its activation"
     low, high = figure.layout.yaxis.range
     assert low < 0 and 0.2 < high < 0.3
 
@@ -44,4 +45,5 @@ def test_one_block_and_what_predicts_worse_than_the_mean(table):
     figure = figures.driving(one)
     assert figure.layout.yaxis.range[0] < -0.36  # it is drawn
     assert figure.layout.meta["alt"].startswith(
-        "Share of the gate's variance that is predicted, in 1 block: all of z 90% in SE_2_1; ")
+        "Share of the variance of the gate before its activation that is predicted, in 1 block: all of z 90% in "
+        "SE_2_1; ")

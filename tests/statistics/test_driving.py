@@ -40,12 +40,12 @@ def test_sentences_say_what_the_numbers_are(full):
     made_of, picture, by_class, chance, caution = driving_findings(full, table)
     assert "predicts 50% to 95% (median 60%) of the gate's variance" in made_of
     assert "own z alone predicts 2% to 30% (median 10%), and that of the 3 channels around it" in made_of
-    assert f"Nearly linear in z (over 90%) is the gate of {first}." in made_of
+    assert f"Nearly linear in z (over 90%) is the gate before its activation of {first}." in made_of
     assert f"In 2 of 3 blocks ({first} and {third}) the channels around predict less than half" in made_of
     assert f"In {second} the channels around predict nearly as much as all of z" in made_of
-    assert picture == (f"Brightness and contrast together predict 10% to 40% (median 20%) of the variance, the most in "
-                       f"{first}. Alone brightness says the most: 30% in {first}.")
-    assert by_class == "The class of a picture predicts 20% to 22% (median 21%) of the variance."
+    assert picture == ("Brightness and contrast together predict 10% to 40% (median 20%) of that variance, the most "
+                       f"in {first}. Alone brightness says the most: 30% in {first}.")
+    assert by_class == "The class of a picture predicts 20% to 22% (median 21%) of that variance."
     assert chance == "The z of other pictures, which is chance, predicts under 1%."
     assert caution.startswith("To predict is not to cause") and "1% of the pictures" in caution
 
@@ -59,7 +59,7 @@ def test_one_block_and_blocks_that_do_not_move(full):
     around = driving_findings(full, made(full, all=[0.7], own=[0.2], neighbours=[0.2], dealt=[0.0], picture=[0.3],
                                          brightness=[0.2], contrast=[0.1]))
     assert "The channels around predict less than half of what all of z does" in around[0]
-    assert around[1] == ("Brightness and contrast together predict 30% of the variance. Alone brightness says the "
+    assert around[1] == ("Brightness and contrast together predict 30% of that variance. Alone brightness says the "
                          "most: 20%.")
     assert "says anything." in driving_findings(full, made(full, all=[0.7], own=[0.2], neighbours=[0.2], picture=[0.3],
                                                            brightness=[0.004]))[1]
@@ -76,10 +76,10 @@ def test_class_means_of_too_few_pictures_tell_nothing(full):
     assert worse.startswith("What the class of a picture predicts cannot be told: the mean of the other pictures")
     assert f"With {number:.0f} sampled pictures a class (median)" in worse and "%" not in worse
     some = driving_findings(full, made(full, **shares, **{"class": [0.2, 0.1, -0.3]}))[1]
-    assert some.startswith(f"The class of a picture predicts 10% to 20% of the variance. In {labels[2]} it cannot be "
+    assert some.startswith(f"The class of a picture predicts 10% to 20% of that variance. In {labels[2]} it cannot be "
                            "told: the mean")
     none = driving_findings(full, made(full, **shares, **{"class": [0.0, -0.01, 0.001]}))[1]
-    assert none == "The class of a picture predicts 0% of the variance."
+    assert none == "The class of a picture predicts 0% of that variance."
 
 
 def test_gates_that_are_the_same_for_every_picture_are_said_to_be(full, monkeypatch):
