@@ -1,6 +1,7 @@
 """``senet-viz ablate``: variants of attention, trained alike and compared."""
 import argparse
 
+from ..reports.text import ends
 from ._output import Column, print_json, print_table, records
 
 VARIANTS = [
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> None:
     for row in records(found.table):
         for name, of in (("pictures", ""), ("seeds", "_seeds"), ("both", "_both")):
             low, high = row[f"low{of}"], row[f"high{of}"]
-            row[name] = "" if low != low else f"{100 * low:+z.2f} to {100 * high:+z.2f}"
+            row[name] = "" if low != low else ends(100 * low, 100 * high, 2)
         percent = {name: 100 * row[name] for name in ("top1", "top5", "difference")}
         rows.append(row | percent | {"gone": row["diverged"] or None})
     print_table(VARIANTS, rows)

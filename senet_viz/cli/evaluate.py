@@ -2,6 +2,7 @@
 import argparse
 from typing import TYPE_CHECKING
 
+from ..reports.text import ends
 from ._options import add_model, add_run_options, add_statistics
 from ._output import Column, print_json, print_table, records
 from ._runs import computing, over_data
@@ -82,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
     percent[percent.filter(regex="^(top|difference|low|high)").columns] *= 100
     for n in ("", "5", "_classes", "5_classes"):
         pairs = zip(percent[f"low{n}"], percent[f"high{n}"])
-        percent[f"interval{n}"] = ["" if low != low else f"{low:+z.2f} to {high:+z.2f}" for low, high in pairs]
+        percent[f"interval{n}"] = ["" if low != low else ends(low, high, 2) for low, high in pairs]
     unedited, *edits = records(percent)
     print_table(EDITS, [{key: value if key in OF_UNEDITED else None for key, value in unedited.items()}, *edits])
     print("Changes are in percentage points, over the same pictures; lost: right without the edit and wrong with it\n"

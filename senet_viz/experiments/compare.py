@@ -11,7 +11,7 @@ import pandas as pd
 from .. import tables
 from ..figures import last_branch
 from ..gates import AttentionBlock, View
-from ..reports.text import listed, number, plain
+from ..reports.text import ends, listed, number, plain
 from ..statistics.comparison import positions
 from .over_data import ALL, MEAN, static_or_dynamic, verdict
 
@@ -119,8 +119,9 @@ def static_findings(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
     """
     found = []
     for place, rows in table[table["level"] == "stage"].groupby("place", sort=False):
-        parts = [f"**{plain(row['run'])}** by {100 * row['difference']:+z.1f} points ({100 * row['low']:+z.1f} to "
-                 f"{100 * row['high']:+z.1f}): {row['verdict']}" for row in rows.to_dict("records")]
+        parts = [f"**{plain(row['run'])}** by {100 * row['difference']:+z.1f} points "
+                 f"({ends(100 * row['low'], 100 * row['high'], 1)}): {row['verdict']}"
+                 for row in rows.to_dict("records")]
         text = f"With the mean gates in **{place}** top-1 changes, of {'; of '.join(parts)}."
         if len(rows) > 1:
             first = rows.iloc[0]

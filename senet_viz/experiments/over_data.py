@@ -12,7 +12,7 @@ import pandas as pd
 from ..gates import AttentionBlock, Edit, EditError, parse_edits
 from ..gates.edits import RANK
 from ..gates.removals import removals
-from ..reports.text import plain
+from ..reports.text import ends, plain
 from ..statistics.archive import IMAGES
 from ..statistics.paired import between
 
@@ -185,7 +185,7 @@ def _found(rows: pd.DataFrame) -> str:
         if mean["kept"] == mean["kept"]:
             all_of_it, back = f"{100 * mean['worth']:.1f}", f"**{100 * (mean['worth'] + mean['difference']):.1f}**"
             between_ends = "" if mean["regained"] != mean["regained"] else (
-                f" ({100 * mean['regained_low']:.1f} to {100 * mean['regained_high']:.1f})")
+                f" ({ends(100 * mean['regained_low'], 100 * mean['regained_high'], 1, sign='')})")
             kept = f"all {all_of_it}" if mean["difference"] >= 0 else f"{back}{between_ends} of the {all_of_it}"
             even = (edit := _whole(gates[WITHOUT]["edit"])) and edit.value == "uniform"
             text += (f", which keeps {kept} points that "
@@ -226,9 +226,8 @@ def _by_class(rows: pd.DataFrame, level: str) -> str:
     if len(told) == 1:
         row = told.iloc[0]
         verb = "costs less than" if less else "costs more than" if more else "cannot be told from"
-        ends = " to ".join(f"{100 * row[end]:+z.1f}" for end in ("spared_low", "spared_high"))
         return (f" Picture by picture a gate of the same class {verb} one of another: top-1 differs by "
-                f"{100 * row['spared']:+z.1f} ({ends}).")
+                f"{100 * row['spared']:+z.1f} ({ends(100 * row['spared_low'], 100 * row['spared_high'], 1)}).")
     named = [f" ({', '.join(places)})" if places else "" for places in (less, more)]
     return (f" Picture by picture a gate of the same class costs less than one of another in **{len(less)}** of "
             f"{len(told)} {'places' if level == 'stage' else 'blocks'}{named[0]} and more in **{len(more)}**{named[1]}"
@@ -259,8 +258,8 @@ def describe_evaluation(table: pd.DataFrame) -> str:
     """What ``senet_viz.collecting.open_evaluation`` holds, in sentences (Markdown)."""
     unedited, rows = table.iloc[0], table.iloc[1:]
     wide = _over_classes(rows)
-    ends = pd.DataFrame([_interval(row) for row in rows.to_dict("records")], columns=["low", "high"])
-    worse, better = int((ends["high"] < 0).sum()), int((ends["low"] > 0).sum())
+    intervals = pd.DataFrame([_interval(row) for row in rows.to_dict("records")], columns=["low", "high"])
+    worse, better = int((intervals["high"] < 0).sum()), int((intervals["low"] > 0).sum())
     low, high = (rows.iloc[getattr(rows["difference"], end)()] for end in ("argmin", "argmax"))
     chance = round(0.05 * len(rows))
     text = (f"Over {unedited['images']:,} pictures top-1 is **{unedited['top1']:.1%}** without edits. By the 95\u00a0% "
@@ -297,4 +296,4 @@ def _small(row: dict) -> bool:
 
 def _change(row: dict) -> str:
     low, high = _interval(row)
-    return f"{100 * row['difference']:+z.1f} ({100 * low:+z.1f} to {100 * high:+z.1f})"
+    return f"{100 * row['difference']:+z.1f} ({ends(100 * low, 100 * high, 1)})"

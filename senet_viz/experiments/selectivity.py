@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from scipy.stats import norm, spearmanr, t
 
 from ..gates import AttentionBlock, EditError, parse_edits
+from ..reports.text import ends
 from ..statistics.archive import IMAGES, Statistics
 from ..statistics.directions import named
 from ..statistics.summaries import CONSTANT
@@ -190,7 +191,7 @@ def selectivity_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
                 "a more selective channel moves its own class less" if high < 0 else
                 "whether a more selective channel moves its own class more cannot be told")
         where = "Within blocks, all taken together," if len(known) > 1 else f"Within {named(stats, list(known))}"
-        found.append(f"{where} {said}: rank correlation {rho:+.2f} ({low:+.2f} to {high:+.2f}).")
+        found.append(f"{where} {said}: rank correlation {rho:+.2f} ({ends(low, high, 2)}).")
     if len(known) < 2:  # all has been said of it
         return found
     sure: list[tuple[str, float]] = []

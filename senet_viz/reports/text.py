@@ -2,6 +2,7 @@
 import re
 from collections.abc import Iterable
 
+MORE = 3  # digits that an end of an interval may have more than others, to show on which side of 0 it is
 LONGEST = 400  # characters without a space; longer ones are of somebody who tries what happens
 
 
@@ -47,3 +48,16 @@ def listed(parts: Iterable[object], word: str = "and") -> str:
     """
     *first, last = [*map(str, parts)] or [""]
     return f"{', '.join(first)} {word} {last}" if first else last
+
+
+def ends(low: float, high: float, digits: int, sign: str = "+") -> str:
+    """An interval's ends in a sentence; one that is not 0 but would be written so has up to ``MORE`` more digits.
+
+    >>> ends(-0.05, -0.0012, 2), ends(1, 2.25, 1, sign="")
+    ('-0.05 to -0.001', '1.0 to 2.2')
+    """
+    def written(end: float) -> str:
+        enough = next((count for count in range(digits, digits + MORE + 1) if round(end, count)), digits)
+        return f"{end:{sign}z.{enough}f}"
+
+    return f"{written(low)} to {written(high)}"

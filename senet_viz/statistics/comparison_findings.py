@@ -1,12 +1,13 @@
 """What a comparison of runs says, in sentences (Markdown: names and labels are bold) that follow from its numbers.
 
-"Higher" and "lower" are said where a 95 % interval leaves 0 out, "the same" where it lies whole within a bound that
-counts as nothing; of many intervals some leave 0 out by chance, which is said as well.
+"The same" is said where a 95 % interval lies whole within a bound that counts as nothing, "higher" and "lower" where it
+leaves 0 out, and that it may be by no more than counts as nothing where it reaches into that bound; of many intervals
+some leave 0 out by chance, which is said as well.
 """
 
 import pandas as pd
 
-from ..reports.text import listed, number, plain
+from ..reports.text import ends, listed, number, plain
 from ..tables import kernel_name
 from .archive import Statistics
 from .comparison import CLASSES, MEASURES, NONE, PICTURES
@@ -132,13 +133,17 @@ def _measure(names: tuple[str, str], measure: str, rows: pd.DataFrame) -> str:
     told = known[known["low"].notna()]
     same = (told["low"] >= -about.small) & (told["high"] <= about.small)
     higher, lower = ~same & (told["low"] > 0), ~same & (told["high"] < 0)
-    for which, words in ((higher, f"higher in {b} in"), (lower, f"lower in {b} in"),
-                         (~same & ~higher & ~lower, "not to be told from equal in")):
+    sure = (told["low"] > about.small) | (told["high"] < -about.small)
+    small = _said(about.small, about.form, bare=True)
+    slight = f", perhaps by no more than {small}, which counts as nothing,"
+    for which, words in (
+            (higher & sure, f"higher in {b} in"), (higher & ~sure, f"higher in {b}{slight} in"),
+            (lower & sure, f"lower in {b} in"), (lower & ~sure, f"lower in {b}{slight} in"),
+            (~same & ~higher & ~lower, "not to be told from equal in")):
         if which.any():
             parts.append(f"{words} {_places(told[which], about.form)}")
     if same.any():
-        parts.append(f"the same within {_said(about.small, about.form, bare=True)}, by the whole interval, in "
-                     f"{listed(told.loc[same, 'place'])}")
+        parts.append(f"the same within {small}, by the whole interval, in {listed(told.loc[same, 'place'])}")
     text = f"{title} is {'; '.join(parts)}." if parts else ""
     bare = known[known["low"].isna()]
     if len(bare):
@@ -155,8 +160,8 @@ def _measure(names: tuple[str, str], measure: str, rows: pd.DataFrame) -> str:
 def _places(rows: pd.DataFrame, form: str) -> str:
     return listed([
         f"{row['place']} ({_said(row['first'], form)} and {_said(row['second'], form)}: "
-        f"{_said(row['difference'], form, True)}, {_said(row['low'], form, True).removesuffix(' points')} to "
-        f"{_said(row['high'], form, True)})" for row in rows.to_dict("records")])
+        f"{_said(row['difference'], form, True)}, {_ends(row['low'], row['high'], form)})"
+        for row in rows.to_dict("records")])
 
 
 def similarity_findings(names: tuple[str, str], along: pd.DataFrame, matrix: pd.DataFrame, what: str) -> list[str]:
@@ -270,6 +275,13 @@ def channel_findings(names: tuple[str, str], table: pd.DataFrame, agreement: pd.
 
 def _pair(row) -> str:
     return f"**{row['first']}**" if row["first"] == row["second"] else f"**{row['first']}** and **{row['second']}**"
+
+
+def _ends(low: float, high: float, form: str) -> str:
+    """Those of an interval, as ``_said`` writes a difference."""
+    if form.endswith("%"):
+        return f"{ends(100 * low, 100 * high, int(form[1]))} points"
+    return ends(low, high, int(form[1]))
 
 
 def _said(value: float, form: str, sign: bool = False, bare: bool = False) -> str:

@@ -41,7 +41,8 @@ HEADS = {
         " *other classes of the same kind* leave out one class at a time (jackknife, Student's t), from both networks"
         " at once where they have the same classes, so that what both make of a class does not count. Those of "
         "directions are for *other pictures*: from the two standard errors, as if each network had seen pictures of "
-        "its own, which makes them too wide rather than too narrow. Within the grey band a difference counts as none."),
+        "its own, which makes them too wide rather than too narrow. Within the grey band a difference counts as none: "
+        "an interval that leaves 0 out and reaches into it is perhaps of no more than that."),
     "classes": Head(
         "Do they see the classes alike?",
         "Linear CKA of the class means of two blocks: 1 where the classes lie in the same pattern, 0 where the "

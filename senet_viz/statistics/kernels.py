@@ -11,7 +11,7 @@ import pandas as pd
 from scipy.stats import spearmanr, t
 
 from ..gates import AttentionBlock
-from ..reports.text import listed, number
+from ..reports.text import ends, listed, number
 from ..tables import beyond, kernel_name, panels
 from .archive import Statistics
 from .summaries import FEW, class_names, named
@@ -544,7 +544,7 @@ def _beside(row: pd.Series, before: float, after: float) -> str:
 
 
 def _ends(row: pd.Series) -> str:
-    return "" if np.isnan(row["low"]) else f"{_weight(row['low'])} to {_weight(row['high'])}; "
+    return "" if np.isnan(row["low"]) else f"{ends(row['low'], row['high'], 4)}; "
 
 
 def _without_zoom(rows: pd.DataFrame, shares: pd.DataFrame) -> str:

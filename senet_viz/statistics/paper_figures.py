@@ -15,7 +15,7 @@ import pandas as pd
 from ..data.files import replacing
 from ..figures.style import span
 from ..gates import AttentionBlock
-from ..reports.text import listed
+from ..reports.text import ends, listed
 from ..tables import group_edges, kernel_name, panels, sampled_channels
 from . import kernels, published, summaries
 from .archive import Statistics
@@ -332,8 +332,8 @@ def _effect(label: str, row: pd.Series) -> str:
     """A unit's change, and whether it is beyond the controls."""
     compared = row["blur":"elsewhere"].notna().any() or row["draws"] > 0
     return (f"{label}: from {_signed(row['before'], 4)} to {_signed(row['after'], 4)}, change "
-            f"{_signed(row['change'], 4)} (95 % interval of all units together {_signed(row['low'], 4)} to "
-            f"{_signed(row['high'], 4)}), up in {row['classes_up']:.0%} of classes"
+            f"{_signed(row['change'], 4)} (95 % interval of all units together "
+            f"{ends(row['low'], row['high'], 4).replace('-', '−')}), up in {row['classes_up']:.0%} of classes"
             + (f", {'' if row['beyond'] else 'not '}surely beyond the controls" if compared else ", without a control")
             + ".")
 

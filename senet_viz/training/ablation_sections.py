@@ -9,7 +9,7 @@ from .. import figures
 from ..data.places import APP, ASSETS
 from ..reports import papers
 from ..reports.html import Section
-from ..reports.text import listed, plain
+from ..reports.text import ends, listed, plain
 from .ablation_folder import ABLATION, Ablation, against, open_ablation
 from .ablation_plan import STAGES, AblationPlan, Variant, words
 from .ablation_table import CHANCE, FAR, hardly_learnt
@@ -307,7 +307,7 @@ def _list(rows: pd.DataFrame) -> str:
 
 def _change(row: dict) -> str:
     between = ("" if np.isnan(row["low_both"]) else
-               f" ({100 * row['low_both']:+z.1f} to {100 * row['high_both']:+z.1f})")
+               f" ({ends(100 * row['low_both'], 100 * row['high_both'], 1)})")
     return f"{100 * row['difference']:+z.1f}{between}"
 
 

@@ -6,6 +6,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from ..models.checkpoints import CheckpointError, read_metadata
+from ..reports.text import ends
 from ..statistics import Statistics, summaries
 from ..statistics.dimension import TAIL
 from ..statistics.directions import HEAVY
@@ -138,7 +139,7 @@ def _without_attention(metadata: dict, baseline: dict) -> str:
     recipe = "of the same recipe" + ("" if precision == metadata["recipe"]["precision"] else f" in {precision}")
     gained, low, high = _difference(metadata["accuracy"], baseline["accuracy"])
     return (f"{_accuracy(baseline['accuracy'])}, {recipe}: attention makes {100 * gained:+.1f} points of top-1 "
-            f"({100 * low:+.1f} to {100 * high:+.1f} over other pictures, 95%; of one training each)")
+            f"({ends(100 * low, 100 * high, 1)} over other pictures, 95%; of one training each)")
 
 
 def _difference(one: dict, other: dict) -> tuple[float, float, float]:

@@ -75,12 +75,15 @@ def test_differences_in_words(many, drawn):
             if row.difference == 0 and not rows["difference"].any():
                 continue
             before = sentence[:sentence.index(row.place)]
+            slight = row.low <= about.small and row.high >= -about.small
             heads = {"higher in": before.rfind("higher in"), "lower in": before.rfind("lower in"),
                      "not to be told": before.rfind("not to be told"), "the same": before.rfind("the same within")}
             claimed = max(heads, key=heads.get)
             same = row.low >= -about.small and row.high <= about.small
             assert claimed == ("the same" if same else "higher in" if row.low > 0 else "lower in" if row.high < 0
                                else "not to be told"), (row, sentence)
+            if claimed in ("higher in", "lower in"):
+                assert ("perhaps by no more than" in before[heads[claimed]:]) == slight
     assert "same 40 pictures" in said[0]
 
 
@@ -90,7 +93,8 @@ def test_a_made_table_in_words():
                 "measure": measure, "first": first, "second": second, "difference": second - first, "low": low,
                 "high": high, "over": over, "paired": True}
     rows = [row("stage 2", 0.1, 0.3, 0.15, 0.25), row("stage 3", 0.3, 0.2, -0.2, 0.001),
-            row("stage 4", 0.3, 0.303, 0.001, 0.005), row("stage 5", 0.5, 0.2, -0.4, -0.2)]
+            row("stage 4", 0.3, 0.303, 0.001, 0.005), row("stage 5", 0.5, 0.2, -0.4, -0.2),
+            row("stage 6", 0.3, 0.27, -0.05, -0.0012), row("stage 7", 0.3, 0.33, 0.01, 0.05)]
     rows += [row("stage 2", 0.1, 0.2, float("nan"), float("nan"), "fixed", "")]
     table = pd.DataFrame(rows)
     table = pd.concat([table, *(
@@ -98,14 +102,17 @@ def test_a_made_table_in_words():
         if name not in ("omega_squared", "fixed"))])
     said = difference_findings(("a*", "b"), table, 12)
     assert said[0] == (
-        "**Class-specificity ω²** is higher in **b** in stage 2 (0.10 and 0.30: +0.20, +0.15 to +0.25); lower in **b** "
-        "in stage 5 (0.50 and 0.20: -0.30, -0.40 to -0.20); not to be told from equal in stage 3 (0.30 and 0.20: "
-        "-0.10, -0.20 to +0.00); the same within 0.01, by the whole interval, in stage 4.")
+        "**Class-specificity ω²** is higher in **b** in stage 2 (0.10 and 0.30: +0.20, +0.15 to +0.25); higher in "
+        "**b**, perhaps by no more than 0.01, which counts as nothing, in stage 7 (0.30 and 0.33: +0.03, +0.01 to "
+        "+0.05); lower in **b** in stage 5 (0.50 and 0.20: -0.30, -0.40 to -0.20); lower in **b**, perhaps by no more "
+        "than 0.01, which counts as nothing, in stage 6 (0.30 and 0.27: -0.03, -0.05 to -0.001); not to be told from "
+        "equal in stage 3 (0.30 and 0.20: -0.10, -0.20 to +0.001); the same within 0.01, by the whole interval, in "
+        "stage 4.")
     assert said[-2] == ("**Share of dead, open or constant channels**, stage 2 10.0% and 20.0%, has no interval: it is "
                         "a count of channels.")
     assert said[-1] == (
         "Intervals are those of 95\u00a0% of **b** less **a\\***, for other classes of the same kind (one of 12 "
-        "classes left out at a time, the same from both). If nothing differed, fewer than one of these 4 would "
+        "classes left out at a time, the same from both). If nothing differed, fewer than one of these 6 would "
         "still leave 0 out.")
     one = table[table["place"] == "stage 2"]
     assert difference_findings(("a*", "b"), one, 12)[-1].endswith("left out at a time, the same from both).")

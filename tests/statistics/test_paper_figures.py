@@ -8,7 +8,7 @@ import pytest
 
 import senet_viz as sv
 from senet_viz import tables
-from senet_viz.statistics import kernels, summaries
+from senet_viz.statistics import kernels, paper_figures, summaries
 from senet_viz.statistics.kernel_sections import KernelSections
 from senet_viz.statistics.paper_figures import PaperFigures, Printed, channel_groups, latex
 from tests.runs import LABELS, make_model, picture
@@ -232,3 +232,9 @@ def test_tables_are_those_of_the_page(units):
     axes = PaperFigures(units).draw("sk4").figure.axes[0]
     np.testing.assert_array_equal(lines_of(axes)[1], shown.loc[shown["label"] == axes.get_title(), "after"])
     pd.testing.assert_frame_equal(sections.paper_bars().table, kernels.bars(units, sections.zoom))
+
+
+def test_an_interval_that_ends_near_0_shows_on_which_side(units):
+    row = kernels.size_effects(units).iloc[0].copy()
+    row["low"], row["high"] = -0.0312, -0.00002
+    assert "units together −0.0312 to −0.00002), up in" in paper_figures._effect("SK_2_1", row)

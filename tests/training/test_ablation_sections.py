@@ -261,3 +261,10 @@ def test_embedded_tables_are_those_of_its_trainings():
     rest = found.table[found.table["low_both"].lt(0) & found.table["high_both"].gt(0)]
     half = (rest["high_both"] - rest["low_both"]) * 50
     assert f"their intervals reach {half.min():.1f} to {half.max():.1f} points to each side" in said
+
+
+def test_an_interval_that_ends_near_0_shows_on_which_side(found):
+    """−2.7 to +0.0 does not tell why a variant cannot be told from the reference."""
+    row = {"label": "3×3", "difference": -0.013, "low_both": -0.027, "high_both": 0.0004, "far": False}
+    assert shown._verdict(row) == "cannot be told from the reference: -1.3 (-2.7 to +0.04)"
+    assert shown._with_change(row) == "3×3 (-1.3, -2.7 to +0.04)"
