@@ -148,7 +148,7 @@ class Page:
             st.info("There is nothing to draw: no picture of this data set has a label. Choose “mean of pictures”.")
             return
         show(section, "lines", text=False)
-        st.caption(" ".join([*section.found, f"*{self.data.source}.*"]))
+        st.caption(" ".join([*section.found, f"*{section.source}.*"]))
         if paper:
             self._paper(blocks)
 
@@ -192,7 +192,7 @@ class Page:
             return
         show(section, key, text=False)
         st.markdown("".join(f"\n- {finding}" for finding in section.found))
-        st.caption(f"*{self.data.source}.*")
+        st.caption(f"*{section.source}.*")
 
     @st.fragment
     def channels(self) -> None:
@@ -275,7 +275,7 @@ class Page:
         section = self._keep(self.data.saturation)
         st.markdown(" ".join(section.found))
         show(section, "saturation", text=False)
-        st.caption(f"*{self.data.source}.*")
+        st.caption(f"*{section.source}.*")
 
     def photos(self) -> None:
         self._heading("photos")

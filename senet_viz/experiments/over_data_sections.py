@@ -7,7 +7,7 @@ from .. import figures
 from ..gates import AttentionBlock
 from ..reports import edit_scripts
 from ..reports.html import Section
-from ..reports.text import plain
+from ..reports.text import number, plain
 from ..statistics import Statistics
 from . import over_data
 from .removal import removal_findings
@@ -79,5 +79,5 @@ def selectivity(effects: pd.DataFrame, stats: Statistics, source: str, loading: 
 
 
 def source_of(table: pd.DataFrame, name: str) -> str:
-    """The model of this name and the data of an evaluation, as Markdown."""
-    return f"{plain(name)} on {plain(table.attrs['data'])}"
+    """The model of this name, the data of an evaluation and how many pictures it is of, as Markdown."""
+    return f"{plain(name)} on {plain(table.attrs['data'])}, {number(int(table['images'].iloc[0]), 'picture')}"

@@ -16,6 +16,7 @@ from ..gates.blocks import eager
 from ..gates.hooks import hooked
 from ..gates.inspection import inspect
 from ..models import Model
+from ..reports.text import number
 from ..statistics.archive import Statistics
 
 SCORES = {
@@ -144,7 +145,8 @@ def removal_findings(curve: pd.DataFrame, unedited: float) -> list[str]:
         by_score = rows.set_index("score")
         left = ", ".join(f"{row['top1']:.1%} without those {SCORES[str(score)]}" if score != "random" else
                          f"{row['top1']:.1%} {SCORES[str(score)]}" for score, row in by_score.iterrows())
-        text = f"With {share:.0%} of each block's channels removed, top-1 of {unedited:.1%} becomes {left}."
+        text = (f"With {share:.0%} of each block's channels removed, top-1 over "
+                f"{number(int(rows['images'].iloc[0]), 'picture')}, {unedited:.1%}, becomes {left}.")
         if {"gate", "random"} <= set(by_score.index):
             gate, random = by_score.loc["gate"], by_score.loc["random"]
             text += (" The gate chooses better than chance." if gate["low"] > random["high"] else

@@ -98,9 +98,15 @@ HEADS = {
 
 @dataclass
 class Finding(Section):
-    """A section whose ``text`` is whole, for a report; ``found`` is what was found here, without how to read it."""
+    """A section whose ``text`` is whole, for a report.
+
+    Attributes:
+        found: what was found here, without how to read it.
+        source: what it is of, Markdown, where ``text`` has it.
+    """
 
     found: Sequence[str] = ()
+    source: str = ""
 
 
 class DataSections:
@@ -125,12 +131,17 @@ class DataSections:
         self.classes = {names[i]: int(i) for i in np.flatnonzero(stats.count > 0)}
         weighs = [block for block in stats.blocks if block.branches > 1]
         self.quantity = f"weight of {tables.kernel_name(weighs[-1], -1)}" if weighs else "gate"
-        zoomed = f", zoom {self.zoom:g}×" if len(stats.zooms) > 1 else ""
-        self.what = (f"{stats.metadata['model']} on {stats.metadata['data']}, {stats.metadata['images']:,} pictures of "
-                     f"{len(self.classes):,} classes{zoomed}")
-        self.source = plain(self.what)
+        self.what = self._what(stats.metadata["images"])
+        self.source, self._labelled = plain(self.what), plain(self._what(int(stats.count.sum())))
         self.along_one = directions.along_one(stats, self.zoom)
         self._zoom = f", zoom={self.zoom}" if self.zoom != 1 else ""
+
+    def _what(self, images: int) -> str:
+        """The network, the data and how many of the pictures."""
+        about, zoomed = self.stats.metadata, f", zoom {self.zoom:g}×" if len(self.stats.zooms) > 1 else ""
+        few = f"{images:,} of " if images < about["images"] else ""
+        return (f"{about['model']} on {about['data']}, {few}{about['images']:,} pictures of {len(self.classes):,} "
+                f"classes{zoomed}")
 
     def head(self, name: str) -> Head:
         """The words at the head of a section, one of ``HEADS``."""
@@ -201,7 +212,7 @@ class DataSections:
             table = summaries.specificity(self.stats, zoom=self.zoom)
         figure = figures.specificity(table, quantity=self.quantity) if table["median"].notna().any() else None
         return self._section("depth", [*summaries.depth_findings(self.stats, table), self.repeated()], figure, table,
-                             self._script(f"summaries.specificity(stats{self._zoom})"))
+                             self._script(f"summaries.specificity(stats{self._zoom})"), int(self.stats.count.sum()))
 
     def dimension(self) -> Finding | None:
         """In how many directions each block's gate moves; None for statistics without a sample of pictures."""
@@ -212,7 +223,7 @@ class DataSections:
         figure = figures.dimension(table, quantity=self.quantity) if table["dimension"].notna().any() else None
         return self._section("dimension", directions.dimension_findings(
             self.stats, table, units, self.zoom), figure, table,
-                             self._script(f"summaries.dimension(stats{self._zoom})"))
+                             self._script(f"summaries.dimension(stats{self._zoom})"), self.stats.sampled)
 
     def driving(self, properties: bool = False) -> Finding | None:
         """What predicts each block's gate; None for statistics that do not tell.
@@ -226,7 +237,7 @@ class DataSections:
             return None
         figure = figures.driving(table, properties=properties, quantity=self.quantity) if len(table) else None
         return self._section("driving", driving.driving_findings(self.stats, table), figure, table,
-                             self._script(f"driving.driving(stats{self._zoom})"))
+                             self._script(f"driving.driving(stats{self._zoom})"), self.stats.sampled)
 
     def heat_map(self, label: str, *, centred: bool = True, clustered: bool = True,
                  table: pd.DataFrame | None = None) -> Section:
@@ -243,7 +254,7 @@ class DataSections:
         text = (f"Mean {self.quantity} of {classes} in the {table.shape[1]:,} channels of **{label}**"
                 + (", less each channel's mean over the classes." if centred else ".")
                 + (" It is the same for every class." if len(table) > 1 and not np.ptp(table, axis=0).any() else "")
-                + f" {self.repeated(label)} *{self.source}.*".replace("  ", " "))
+                + f" {self.repeated(label)} *{self._labelled}.*".replace("  ", " "))
         call = f"summaries.heat_map(stats, {label!r}, centred={centred}, clustered={clustered}{self._zoom})"
         return Section(
             f"The channels of {label}", text,
@@ -327,10 +338,13 @@ class DataSections:
         """A sentence where channels of these blocks (of all) show one number many times, or ""."""
         return directions.repeated(self.along_one, labels or [block.label for block in self.stats.blocks], self.stats)
 
-    def _section(self, name: str, found: Sequence[str], figure, table: pd.DataFrame, script: str) -> Finding:
+    def _section(self, name: str, found: Sequence[str], figure, table: pd.DataFrame, script: str,
+                 images: int | None = None) -> Finding:
+        """A section, signed with how many pictures it is of: all when None."""
         head, found = self.head(name), [each for each in found if each]
-        text = " ".join(filter(None, [head.lead, head.more, *found, f"*{self.source}.*"]))
-        return Finding(head.title, text, figure, table, script, found=found)
+        source = self.source if images is None else plain(self._what(images))
+        text = " ".join(filter(None, [head.lead, head.more, *found, f"*{source}.*"]))
+        return Finding(head.title, text, figure, table, script, found=found, source=source)
 
     def _script(self, call: str) -> str:
         return scripts.over_data(self.path, call, call.partition(".")[0])

@@ -82,7 +82,7 @@ def test_single_channels_and_removed_ones(capsys, file, named, tmp_path):
     assert len(channels) == 3 * len(blocks) and channels[0] == "SE_2_1[0]=mean"
     assert [edit for edit in edits if edit.startswith("remove")] == [
         f"remove 50% by {score}" for score in ("gate", "output", "gamma", "random 1", "random 2", "random 3")]
-    assert "With 50% of each block's channels removed, top-1 of " in text
+    assert "With 50% of each block's channels removed, top-1 over " in text
     asked = int(re.search(r"Of (\d+) channels, each fixed at its mean by itself, ", text)[1])
     assert 0 < asked <= len(channels) and "**" not in text  # a channel that never changes has no class of its own
     found = document(capsys, *arguments)["found"]  # nothing is kept, so that single pictures are not known

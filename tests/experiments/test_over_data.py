@@ -196,7 +196,7 @@ def test_sections(blocks):
     for level in ("stage", "block"):
         section = over_data_sections.static(found, blocks("se"), level, source, "model = given", "there")
         assert over_data.describe_static(found, level) in section.text
-        assert "*demo\\/net on some\\_photos.*" in section.text
+        assert "*demo\\/net on some\\_photos, 5,000 pictures.*" in section.text
         assert missing(found, blocks("se"), level) in section.text and set(section.table["level"]) == {level}
         assert "open_evaluation('there')" in section.script and f"'{level}'" in section.script
     every = over_data_sections.every_edit(table, source, "there")

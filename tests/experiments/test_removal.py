@@ -107,16 +107,17 @@ def test_nothing_removed_is_an_empty_curve():
     ((-0.02, 0.0), "better than chance."), ((-0.4, -0.3), "worse than chance."),
     ((-0.15, -0.05), "cannot be told.")])
 def test_sentences(gate, said):
-    curve = pd.DataFrame({"score": ["gate", "random"], "share": 0.25, "top1": [0.6, 0.5], "low": [gate[0], -0.12],
-                          "high": [gate[1], -0.1]})
+    curve = pd.DataFrame({"score": ["gate", "random"], "share": 0.25, "images": 2000, "top1": [0.6, 0.5],
+                          "low": [gate[0], -0.12], "high": [gate[1], -0.1]})
     found, = removal_findings(curve, 0.62)
-    assert found.startswith("With 25% of each block's channels removed, top-1 of 62.0% becomes 60.0% without those "
-                            "with the lowest mean gate, 50.0% at random.") and found.endswith(said)
+    assert found.startswith("With 25% of each block's channels removed, top-1 over 2,000 pictures, 62.0%, becomes "
+                            "60.0% without those with the lowest mean gate, 50.0% at random.") and found.endswith(said)
 
 
 def test_what_leaves_more_than_the_gate_is_named():
-    curve = pd.DataFrame({"score": ["gate", "output", "random"], "share": 0.25, "top1": [0.6, 0.61, 0.5],
-                          "low": [-0.03, -0.009, -0.13], "high": [-0.01, 0.0, -0.11]})
+    curve = pd.DataFrame({"score": ["gate", "output", "random"], "share": 0.25, "images": 2000,
+                          "top1": [0.6, 0.61, 0.5], "low": [-0.03, -0.009, -0.13],
+                          "high": [-0.01, 0.0, -0.11]})
     [found] = removal_findings(curve, 0.62)
     assert found.endswith("The gate chooses better than chance. Most is left without those with the least mean square "
                           "of s·U.")

@@ -66,7 +66,7 @@ def test_texts_for_a_report_are_whole(built, data):
     for name in ("lines", "depth", "saturation"):
         section, head = built[name], data.head(name)
         assert isinstance(section, Finding) and section.title == head.title and section.found
-        parts = [head.lead, head.more, *section.found, f"*{data.source}.*"]
+        parts = [head.lead, head.more, *section.found, f"*{section.source}.*"]
         assert section.text == " ".join(parts)
     for section in built.values():
         assert "nan" not in section.text and "{" not in section.text
@@ -162,3 +162,21 @@ def test_a_gate_that_never_changes_has_no_highest_class(run, tmp_path):
     assert f"there is no number of **{block.label}**, whose {block.channels} channels are all open." in " ".join(
         data.depth().found)
     assert f"In **{block.label}** it cannot be told" in " ".join(data.dimension().found)
+
+
+def test_each_section_is_signed_with_the_pictures_it_is_of(run, tmp_path):
+    """A sample's numbers are not those of all pictures, nor ω² that of pictures without a label."""
+    stats = run(tmp_path / "out", options={"sample": 20})
+    data = DataSections(stats)
+    every, sampled = stats.metadata["images"], stats.sampled
+    assert sampled == 20 < every and f"{every:,} pictures" in data.source
+    for name in ("dimension", "driving"):
+        section = getattr(data, name)()
+        assert section.source.endswith(f"20 of {every:,} pictures of {len(data.classes)} classes")
+        assert section.text.endswith(f"*{section.source}.*")
+    assert (data.dimension().table["images"] == 20).all()
+    labelled = stats.count.sum()
+    assert data.depth().source.endswith(
+        f", {f'{labelled} of ' if labelled < every else ''}{every:,} pictures of {len(data.classes)} classes")
+    assert data.saturation().source == data.source
+    assert data.heat_map(stats.blocks[0].label).text.endswith(f"*{data.depth().source}.*")
