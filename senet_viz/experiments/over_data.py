@@ -23,6 +23,7 @@ DEALT = {"class": "gate of the same class", "images": "another picture's gate", 
 SAME, ANOTHER, OTHER = DEALT.values()
 ALL = "all blocks"
 STATIC, REPLACEABLE, DYNAMIC, OPEN = "nearly static", "replaceable", "dynamic", "not told"
+OF_THE_CLASS = r"=\s*shuffle\s+class\b"  # edits whose gates tell the true class
 FEW = 6  # places that get a sentence each
 AGAINST = {"regained": (MEAN, WITHOUT), "spared": (SAME, OTHER)}  # columns of what a gate has above another
 COLUMNS = ["level", "place", "blocks", "gate", "edit", "top1", "difference", "low", "high", "low_classes",
@@ -259,15 +260,20 @@ def describe_evaluation(table: pd.DataFrame) -> str:
     unedited, rows = table.iloc[0], table.iloc[1:]
     wide = _over_classes(rows)
     intervals = pd.DataFrame([_interval(row) for row in rows.to_dict("records")], columns=["low", "high"])
-    worse, better = int((intervals["high"] < 0).sum()), int((intervals["low"] > 0).sum())
-    low, high = (rows.iloc[getattr(rows["difference"], end)()] for end in ("argmin", "argmax"))
+    lower, higher = rows[(intervals["high"] < 0).to_numpy()], rows[(intervals["low"] > 0).to_numpy()]
+    worse, better = len(lower), len(higher)
     chance = round(0.05 * len(rows))
     text = (f"Over {unedited['images']:,} pictures top-1 is **{unedited['top1']:.1%}** without edits. By the 95\u00a0% "
             f"interval for {'other classes of the same kind' if wide else 'other pictures of these classes'} it is "
             f"lower with **{worse}** and higher with **{better}** of {len(rows)} edits")
     if worse + better > chance:  # fewer may be chance alone
-        text += f", lowest with **{plain(low['edit'])}** ({low['top1']:.1%})" * (worse > 0)
-        text += f", highest with **{plain(high['edit'])}** ({high['top1']:.1%})" * (better > 0)
+        if worse:
+            low = lower.iloc[lower["difference"].argmin()]
+            text += f", lowest with **{plain(low['edit'])}** ({low['top1']:.1%})"
+        if better:
+            high = higher.iloc[higher["difference"].argmax()]
+            text += f", highest with **{plain(high['edit'])}** ({high['top1']:.1%})"
+    text += _given(higher)
     if not worse + better:
         text += "; none can be told from no edit at all"
     elif worse + better < len(rows):
@@ -276,6 +282,17 @@ def describe_evaluation(table: pd.DataFrame) -> str:
         text += (f". If each edit only swapped as many answers for better as for worse, about {chance} of {len(rows)} "
                  f"would still seem to change it")
     return f"{text}. Nothing was trained anew: a network may miss what another has learned to do without."
+
+
+def _given(higher: pd.DataFrame) -> str:
+    """That edits which deal gates within a class give the label away, where such raise accuracy; else ""."""
+    count = int(higher["edit"].str.contains(OF_THE_CLASS).sum())
+    if not count:
+        return ""
+    which = ("the higher one takes" if len(higher) == 1 else
+             f"{'all' if count == len(higher) else count} of the {len(higher)} higher ones take{'s' * (count == 1)}")
+    return (f"; {which} the gates of other pictures of the true class, so that the label goes in, which is no "
+            "improvement")
 
 
 def _over_classes(rows: pd.DataFrame) -> bool:

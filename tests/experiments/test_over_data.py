@@ -188,6 +188,21 @@ def test_sentences_of_an_evaluation():
             "change it. Nothing") in describe_evaluation(many)
 
 
+@pytest.mark.parametrize(("raising", "said"), [
+    (["stage 5=shuffle class"], "highest with **stage 5\\=shuffle class** (65.0%); the higher one takes the gates of "
+                                "other pictures of the true class, so that the label goes in, which is no improvement"),
+    (["SE_5_1=shuffle class 3", "SE_5_2=0"], "1 of the 2 higher ones takes the gates of other pictures of the true"),
+    (["SE_5_1=shuffle class", "SE_5_2=0; SE_5_3=shuffle class"], "all of the 2 higher ones take the gates of other"),
+    (["SE_5_1=shuffle classes", "SE_5_2=shuffle channels"], "")])
+def test_a_gate_of_the_true_class_is_no_improvement(raising, said):
+    """It brings the label in; gates of another class do not, nor does an edit that changes nothing surely."""
+    text = describe_evaluation(evaluation(dict.fromkeys(raising, (0.05, 0.01, 0.02))
+                                          | {"SE_4_1=shuffle class": (0.06, 0.06, 0.07)}))
+    assert f"higher with **{len(raising)}** of {len(raising) + 1} edits, highest with" in text
+    assert said in text and ("true class" in text) == bool(said)
+    assert "highest with **SE\\_4" not in text  # whose interval has 0 in it
+
+
 def test_sections(blocks):
     table = evaluation({"stage 4=mean": (-0.1, 0.01, 0.01), "SE_4_1=mean": (-0.1, 0.01, 0.01)})
     found = static_or_dynamic(table, blocks("se"))
