@@ -13,6 +13,8 @@ from .evaluate import TABLE, open_evaluation
 def evaluations_of(runs: Mapping[str, Statistics], folders: Iterable[str | Path] = ()) -> dict[str, pd.DataFrame]:
     """Accuracy with gates fixed at their mean, of the runs whose network it was evaluated of: name → the table.
 
+    The folder of each is in ``.attrs``, beside its metadata.
+
     Args:
         runs: name → statistics; an evaluation belongs to those of the same weights.
         folders: that ``evaluate`` wrote, looked at first; then those of the embedded networks.
@@ -21,7 +23,7 @@ def evaluations_of(runs: Mapping[str, Statistics], folders: Iterable[str | Path]
         FileNotFoundError, StatisticsError: for a folder that is given and holds no evaluation, or one of none of the
             networks, or without gates at their mean.
     """
-    given = {Path(folder): open_evaluation(folder) for folder in folders}
+    given = {Path(folder): _opened(folder) for folder in folders}
     own = {stats.metadata["weights"] for stats in runs.values()}
     for folder, table in given.items():
         if table.attrs["weights"] not in own:
@@ -29,7 +31,7 @@ def evaluations_of(runs: Mapping[str, Statistics], folders: Iterable[str | Path]
         if not _has_mean(table):
             raise StatisticsError(f"the evaluation in {folder} has no gates at their mean: evaluate with --each-stage "
                                   f"mean")
-    embedded = [open_evaluation(path) for path in sorted((ASSETS / "evaluation").glob("*/"))
+    embedded = [_opened(path) for path in sorted((ASSETS / "evaluation").glob("*/"))
                 if (path / METADATA).is_file() and (path / TABLE).is_file()]
     found = {}
     for name, stats in runs.items():
@@ -38,6 +40,12 @@ def evaluations_of(runs: Mapping[str, Statistics], folders: Iterable[str | Path]
         if fitting:
             found[name] = fitting[0]
     return found
+
+
+def _opened(folder: str | Path) -> pd.DataFrame:
+    table = open_evaluation(folder)
+    table.attrs["folder"] = str(folder)
+    return table
 
 
 def _has_mean(table: pd.DataFrame) -> bool:

@@ -2,8 +2,9 @@
 
 Collected runs are compared by ``senet_viz.statistics.comparison``.
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,8 +13,12 @@ from .. import tables
 from ..figures import last_branch
 from ..gates import AttentionBlock, View
 from ..reports.text import ends, listed, number, plain
+from ..statistics.archive import IMAGES
 from ..statistics.comparison import positions
+from ..statistics.paired import between_networks
 from .over_data import ALL, MEAN, static_or_dynamic, verdict
+
+UNKNOWN = (np.nan, np.nan, np.nan)
 
 Views = Mapping[str, Mapping[str, View]]
 
@@ -88,12 +93,16 @@ def static_gates(evaluations: Mapping[str, tuple[pd.DataFrame, Sequence[Attentio
 
     Columns: run, level ("stage", with all blocks together among them, or "block"), place, top1 (with the mean gates),
     difference (from the unedited network, 0..1), low, high (its 95 % interval, for other classes of the same kind where
-    that is known, else for other pictures), over (which of them), verdict (see ``over_data.verdict``).
+    that is known, else for other pictures), over (which of them), verdict (see ``over_data.verdict``), apart (the
+    difference less that of the first network at this place, picture by picture), apart_low and apart_high (its 95 %
+    interval, for the same): nan in the first network, and where the two are not known to be over the same pictures.
 
     Args:
-        evaluations: network → the table of ``senet_viz.collecting.open_evaluation`` and the network's blocks.
+        evaluations: network → the table of ``senet_viz.collecting.open_evaluation`` and the network's blocks; the
+            folder of the evaluation is ``.attrs["folder"]`` of the table, or unknown.
     """
-    rows = []
+    rows: list[tuple] = []
+    firsts: dict[Hashable, tuple[str, str]] = {}
     for run, (table, blocks) in evaluations.items():
         found = static_or_dynamic(table, blocks)
         if len(blocks) == 1:  # a block of its own is all of them, too, as other networks have
@@ -105,9 +114,48 @@ def static_gates(evaluations: Mapping[str, tuple[pd.DataFrame, Sequence[Attentio
             row = mean.iloc[0]
             wide = pd.notna(row["low_classes"])
             low, high = (row["low_classes"], row["high_classes"]) if wide else (row["low"], row["high"])
+            first, edit = firsts.setdefault((level, place), (run, row["edit"]))
             rows.append((run, level, place, row["top1"], row["difference"], low, high,
-                         "other classes" if wide else "other pictures", verdict(part)))
-    return pd.DataFrame(rows, columns=["run", "level", "place", "top1", "difference", "low", "high", "over", "verdict"])
+                         "other classes" if wide else "other pictures", verdict(part),
+                         *(UNKNOWN if first == run else _apart(evaluations[first][0], table, row["edit"], edit))))
+    return pd.DataFrame(rows, columns=["run", "level", "place", "top1", "difference", "low", "high", "over", "verdict",
+                                       "apart", "apart_low", "apart_high"])
+
+
+def _apart(first: pd.DataFrame, second: pd.DataFrame, edit: str, reference: str) -> tuple[float, float, float]:
+    """How much more an edit changes a second network's top-1 than a reference a first one's; nan where not known."""
+    if not {"folder", "pictures"} <= set(first.attrs) & set(second.attrs):
+        return UNKNOWN
+    folders = Path(first.attrs["folder"]), Path(second.attrs["folder"])
+    if first.attrs["pictures"] != second.attrs["pictures"] or not all((each / IMAGES).is_file() for each in folders):
+        return UNKNOWN
+    found = between_networks(*folders, [(edit, reference)])
+    if found is None:  # of the same data, but not the same pictures of it
+        return UNKNOWN
+    row = found.iloc[0]
+    wide = "_classes" if pd.notna(row["low_classes"]) else ""
+    return row["difference"], row[f"low{wide}"], row[f"high{wide}"]
+
+
+def _beside_first(rows: pd.DataFrame) -> str:
+    """Which networks keep more than the first at a place: picture by picture, or else by intervals that do not meet."""
+    first, others = rows.iloc[0], rows.iloc[1:]
+    text = ""
+    for row in others[others["apart"].notna()].to_dict("records"):
+        said = ("which of the two keeps more cannot be told" if row["apart_low"] <= 0 <= row["apart_high"] else
+                f"it keeps {'more' if row['apart'] > 0 else 'less'}")
+        text += (f" Picture by picture the change of **{plain(row['run'])}** less that of **{plain(first['run'])}** is "
+                 f"{100 * row['apart']:+z.1f} points ({ends(100 * row['apart_low'], 100 * row['apart_high'], 1)}): "
+                 f"{said}.")
+    others = others[others["apart"].isna()]
+    apart = others["run"][(others["low"] > first["high"]) | (others["high"] < first["low"])].tolist()
+    if apart:
+        text += (f" The intervals of {listed([f'**{plain(run)}**' for run in apart])} and of "
+                 f"**{plain(first['run'])}** do not meet.")
+    if meet := [run for run in others["run"] if run not in apart]:
+        text += (f" Those of {listed([f'**{plain(run)}**' for run in meet])} and of **{plain(first['run'])}** meet, "
+                 "which does not tell that they change alike.")
+    return text
 
 
 def static_findings(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
@@ -123,12 +171,7 @@ def static_findings(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
                  f"({ends(100 * row['low'], 100 * row['high'], 1)}): {row['verdict']}"
                  for row in rows.to_dict("records")]
         text = f"With the mean gates in **{place}** top-1 changes, of {'; of '.join(parts)}."
-        if len(rows) > 1:
-            first = rows.iloc[0]
-            apart = rows.iloc[1:]["run"][(rows["low"] > first["high"]) | (rows["high"] < first["low"])].tolist()
-            text += (f" The intervals of {listed([f'**{plain(run)}**' for run in apart])} and of "
-                     f"**{plain(first['run'])}** do not meet." if apart else " The intervals meet.")
-        found.append(text)
+        found.append(f"{text}{_beside_first(rows)}")
     if found:
         over = set(table["over"])
         found.append("In brackets: 95\u00a0% intervals for " + " or ".join(

@@ -15,7 +15,9 @@ HEADS = {
         "Top-1 with the gates of a stage, or of all blocks, fixed at their mean over the data set.",
         "*Dynamic*: the mean gate loses more than a point of top-1, by the whole interval; *nearly static*: neither it "
         "nor another picture's gate does; *replaceable*: it does not, another's may; *not told*: none of this can be "
-        "said. Nothing is trained anew. It is measured by `senet-viz evaluate`, and What if has more of it."),
+        "said. Two networks that were evaluated over the same pictures are compared picture by picture, which shows "
+        "smaller differences than two intervals. Nothing is trained anew. It is measured by `senet-viz evaluate`, and "
+        "What if has more of it."),
     "photos": Head(
         "On the same photos",
         "The gates of both networks for each of your photos, live.",

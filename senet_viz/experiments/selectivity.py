@@ -18,9 +18,9 @@ from ..gates import AttentionBlock, EditError, parse_edits
 from ..reports.text import ends
 from ..statistics.archive import IMAGES, Statistics
 from ..statistics.directions import named
+from ..statistics.paired import UNEDITED
 from ..statistics.summaries import CONSTANT
 
-UNEDITED = "unedited"
 CONFIDENCE = 0.95
 LEAST = 8  # channels of a block from which on a rank correlation is told
 COLUMNS = ["block", "label", "channel", "omega_squared", "class", "deviation", "own", "own_low", "own_high", "others",

@@ -10,6 +10,7 @@ from scipy.stats import beta, t
 from .archive import IMAGES
 
 Z = 1.959963984540054  # of 95 %
+UNEDITED = "unedited"
 
 
 def between(path: str | Path, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
@@ -23,18 +24,51 @@ def between(path: str | Path, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame:
         path: the folder.
         pairs: edit and reference, as the evaluation's table names them.
     """
-    rows = pq.read_table(Path(path) / IMAGES, columns=["edit", "label", "right1"])
-    names = rows["edit"].combine_chunks().dictionary_encode()
-    pictures = len(rows) // len(names.dictionary)  # edit after edit, as ``write_rows`` has them
-    place = {name: i for i, name in enumerate(names.dictionary.to_pylist())}
-    right, labels = rows["right1"].to_numpy().reshape(-1, pictures), rows["label"].to_numpy()[:pictures]
-    one, other = (right[[place[pair[i]] for pair in pairs]] for i in (0, 1))
-    difference, low, high = paired_interval((~one & other).sum(1), (one & ~other).sum(1), pictures)
-    wide = class_interval(one.astype(int) - other, labels)
+    right, pictures = _answers(path, "label")
+    one, other = (np.stack([right[pair[i]] for pair in pairs]) for i in (0, 1))
+    difference, low, high = paired_interval((~one & other).sum(1), (one & ~other).sum(1), len(pictures))
+    wide = class_interval(one.astype(int) - other, pictures["label"].to_numpy())
     return pd.DataFrame({
         "edit": [edit for edit, _ in pairs], "reference": [reference for _, reference in pairs],
         "difference": difference, "low": low, "high": high,
         "low_classes": np.minimum(wide[0], low), "high_classes": np.maximum(wide[1], high)})
+
+
+def between_networks(first: str | Path, second: str | Path, pairs: Sequence[tuple[str, str]]) -> pd.DataFrame | None:
+    """How much more an edit changes one network's accuracy than another's, over the same pictures; None for others.
+
+    A row a pair; columns edit, reference, difference (the change of top-1 from unedited by the edit in the second
+    network less that by the reference in the first, −2..2), low, high, low_classes and high_classes (its 95 %
+    intervals, as of ``between``). Per picture it is −2..2, so that the interval for other pictures is Wald's alone,
+    with half a picture added either way.
+
+    Args:
+        first, second: the folders of evaluations of the same data.
+        pairs: edit of the second network and reference of the first.
+    """
+    (own, pictures), (other, others) = (_answers(path, "index", "label") for path in (second, first))
+    if not pictures.equals(others):
+        return None
+    count = len(pictures)
+    changes = np.stack([own[edit].astype(int) - own[UNEDITED] - (other[reference].astype(int) - other[UNEDITED])
+                        for edit, reference in pairs])
+    n, shift = count + 2, changes.sum(1)
+    half = Z * np.sqrt((changes ** 2).sum(1) + 1 - shift ** 2 / n) / n
+    low, high = np.maximum(shift / n - half, -2), np.minimum(shift / n + half, 2)
+    wide = [2 * end for end in class_interval(changes / 2, pictures["label"].to_numpy())]
+    return pd.DataFrame({
+        "edit": [edit for edit, _ in pairs], "reference": [reference for _, reference in pairs],
+        "difference": shift / count, "low": low, "high": high,
+        "low_classes": np.minimum(wide[0], low), "high_classes": np.maximum(wide[1], high)})
+
+
+def _answers(path: str | Path, *columns: str) -> tuple[dict[str, np.ndarray], pd.DataFrame]:
+    """Which pictures each edit has right, and columns of these pictures, from the rows of an evaluation's folder."""
+    rows = pq.read_table(Path(path) / IMAGES, columns=["edit", "right1", *columns])
+    names = rows["edit"].combine_chunks().dictionary_encode().dictionary.to_pylist()
+    pictures = len(rows) // len(names)  # edit after edit, as ``write_rows`` has them
+    right = rows["right1"].to_numpy().reshape(-1, pictures)
+    return dict(zip(names, right)), rows.select(columns).slice(0, pictures).to_pandas()
 
 
 def paired_interval(lost, gained, images) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

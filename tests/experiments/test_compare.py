@@ -1,7 +1,10 @@
 """Networks side by side on photos, and with their gates at the mean."""
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from scipy import stats
 
 import senet_viz as sv
 from senet_viz.experiments import compare
@@ -100,6 +103,12 @@ def test_static_gates():
     assert said[0] == (f"With the mean gates in **{place}** top-1 changes, of **one** by -20.0 points (-25.0 to "
                        f"-15.0): dynamic; of **two** by +0.0 points (-0.2 to +0.2): nearly static. The intervals of "
                        f"**two** and of **one** do not meet.")
+    near = evaluated((f"stage {first.stage}=mean", first.label, -0.1, -0.16, -0.04))
+    close = compare.static_gates({"one": (one, model.blocks), "two": (two, model.blocks), "near": (near, model.blocks)})
+    assert close["apart"].isna().all()
+    assert compare.static_findings(close, ["one", "two", "near"])[0].endswith(
+        "The intervals of **two** and of **one** do not meet. Those of **near** and of **one** meet, which does not "
+        "tell that they change alike.")
     assert said[-2] == "In brackets: 95\u00a0% intervals for other classes of the same kind."
     assert said[-1].startswith("No accuracy with gates at their mean is beside **three**")
     only = evaluated(("*=mean", last.label, 0.0, -0.002, 0.002))
@@ -109,3 +118,47 @@ def test_static_gates():
     assert section.figure is not None and "'a folder'" in section.script
     compile(section.script, "script", "exec")
     assert compare.static_findings(compare.static_gates({}), ["one"])[0].startswith("No accuracy")
+
+
+def written(folder, right: dict[str, np.ndarray], labels: np.ndarray) -> pd.DataFrame:
+    """An evaluation with the rows of its pictures, and intervals that do not matter."""
+    folder.mkdir()
+    count = len(labels)
+    pq.write_table(pa.table({
+        "edit": np.repeat(list(right), count), "index": np.tile(np.arange(count), len(right)),
+        "label": np.tile(labels, len(right)), "right1": np.concatenate(list(right.values()))}),
+        folder / "images.parquet")
+    start = right["unedited"].mean()
+    table = evaluated(*((edit, "", values.mean() - start, values.mean() - start - 0.1, values.mean() - start + 0.1)
+                        for edit, values in right.items() if edit != "unedited"))
+    table.attrs |= {"folder": str(folder), "pictures": "these"}
+    return table
+
+
+def test_networks_over_the_same_pictures_are_compared_picture_by_picture(tmp_path):
+    """Both lose the same pictures and one some more: surely more, though their intervals meet."""
+    model, rng, labels = make_model("se"), np.random.default_rng(0), np.arange(600) % 10
+    edit = f"stage {model.blocks[0].stage}=mean"
+    start, lost = rng.random(600) < 0.8, rng.random(600) < 0.3
+    more = lost | (rng.random(600) < 0.06)
+    tables = {"one": written(tmp_path / "one", {"unedited": start, edit: start & ~lost}, labels),
+              "two": written(tmp_path / "two", {"unedited": start, edit: start & ~more}, labels)}
+    given = {name: (table, model.blocks) for name, table in tables.items()}
+    found = compare.static_gates(given).set_index("run")
+    change = (start & ~more).astype(int) - (start & ~lost)
+    assert found.loc["two", "apart"] == pytest.approx(change.mean())
+    each = pd.Series(change).groupby(labels).mean()
+    low, high = stats.t.interval(0.95, 9, each.mean(), stats.sem(each))
+    assert found.loc["two", "apart_low"] <= low + 1e-12 and high - 1e-12 <= found.loc["two", "apart_high"] < 0
+    assert pd.isna(found.loc["one", "apart"]) and found.loc["two", "high"] > found.loc["one", "low"]
+    said = compare.static_findings(compare.static_gates(given), list(given))[0]
+    assert f"the change of **two** less that of **one** is {100 * change.mean():+.1f} points (" in said
+    assert said.endswith("): it keeps less.") and "meet" not in said
+    swapped = dict(reversed(given.items()))
+    assert compare.static_findings(compare.static_gates(swapped), list(swapped))[0].endswith("): it keeps more.")
+    alike = {"one": given["one"], "again": given["one"]}
+    assert compare.static_findings(compare.static_gates(alike), list(alike))[0].endswith(
+        "which of the two keeps more cannot be told.")
+    # of other pictures nothing is paired
+    tables["two"].attrs["pictures"] = "others"
+    assert compare.static_gates(given)["apart"].isna().all()

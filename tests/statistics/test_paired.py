@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy import stats
 
-from senet_viz.statistics.paired import between, class_interval, paired_interval
+from senet_viz.statistics.paired import between, between_networks, class_interval, paired_interval
 
 
 @pytest.mark.parametrize(("lost", "gained", "images"), [(16, 5, 200), (0, 0, 98), (3, 3, 10), (0, 7, 7), (50, 0, 60)])
@@ -90,3 +90,44 @@ def test_two_edits_are_compared_picture_by_picture(tmp_path):
     assert (row["low_classes"], row["high_classes"]) == pytest.approx(
         (min(wanted[0], row["low"]), max(wanted[1], row["high"])))
     assert table.loc["one", "unedited"]["difference"] == pytest.approx(right[1].mean() - right[0].mean())
+
+
+def answers(folder, right: np.ndarray, labels: np.ndarray, first: int = 0) -> str:
+    """The rows of an evaluation, unedited and with the edit "e"."""
+    folder.mkdir()
+    count = len(labels)
+    pq.write_table(pa.table({
+        "edit": np.repeat(["unedited", "e"], count), "index": np.tile(np.arange(first, first + count), 2),
+        "label": np.tile(labels, 2), "right1": right.ravel()}), folder / "images.parquet")
+    return str(folder)
+
+
+def test_two_networks_are_compared_picture_by_picture(tmp_path):
+    labels, rng = np.arange(300) % 10, np.random.default_rng(0)
+    one, two = rng.random((2, 300)) < 0.7, rng.random((2, 300)) < 0.6
+    paths = [answers(tmp_path / name, right, labels) for name, right in (("one", one), ("two", two))]
+    row = between_networks(*paths, [("e", "e")]).iloc[0]
+    apart = (two[1].astype(int) - two[0]) - (one[1].astype(int) - one[0])
+    assert row["difference"] == pytest.approx(apart.mean()) and abs(apart).max() == 2
+    added = np.concatenate([apart, [1, -1]])  # half a picture either way, of which each counts half
+    variance = (np.square(apart).sum() + 1) / 302 - added.mean() ** 2
+    ends = added.mean() + np.array([-1, 1]) * 1.959964 * np.sqrt(variance / 302)
+    assert (row["low"], row["high"]) == pytest.approx(tuple(ends), abs=1e-6)
+    each = pd.Series(apart).groupby(labels).mean()
+    wanted = stats.t.interval(0.95, 9, each.mean(), stats.sem(each))
+    assert (row["low_classes"], row["high_classes"]) == pytest.approx(
+        (min(wanted[0], ends[0]), max(wanted[1], ends[1])), abs=1e-6)
+    assert between_networks(paths[0], answers(tmp_path / "later", two, labels, 5), [("e", "e")]) is None
+    assert between_networks(paths[0], answers(tmp_path / "others", two, labels[::-1]), [("e", "e")]) is None
+
+
+def test_networks_that_lose_alike_have_an_interval_around_0_that_covers_in_95_of_100_samples(tmp_path):
+    rng, inside = np.random.default_rng(1), 0
+    for seed in range(300):
+        right = rng.random((4, 200)) < np.array([[0.8], [0.7], [0.75], [0.65]])
+        paths = [answers(tmp_path / f"{seed} {name}", part, np.zeros(200, int)) for name, part in (
+            ("one", right[:2]), ("two", right[2:]))]
+        row = between_networks(*paths, [("e", "e")]).iloc[0]
+        inside += bool(row["low"] <= 0 <= row["high"])
+        assert np.isnan(row["low_classes"])
+    assert 0.92 < inside / 300 < 0.985
