@@ -26,9 +26,9 @@ from ..gates.removals import removals
 from ..models import Model, for_and_against
 from ..models.identity import weights_hash
 from ..statistics.archive import IMAGES, METADATA, Statistics, StatisticsError, describe, open_statistics
-from ..statistics.paired import class_interval, paired_interval
+from ..statistics.paired import UNEDITED, class_interval, paired_interval
 from .engines import engine_of
-from .evaluation import LEAST, UNEDITED, Evaluation, deals, edits_hash
+from .evaluation import LEAST, Evaluation, deals, edits_hash
 from .fastest import settled
 from .merge import UNREADABLE, Result, list_unreadable
 from .plan import Computing

@@ -16,7 +16,6 @@ from ..models.identity import digest
 from .edited import EditedNetwork
 from .plan import Batch, Plan, Worker
 
-UNEDITED = "unedited"
 TOP = 5
 ALONE = {  # by whose gates an edit deals: why a picture is not used
     "images": "it is alone in its batch, and no other has gates for it",

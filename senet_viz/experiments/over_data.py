@@ -190,7 +190,7 @@ def _found(rows: pd.DataFrame) -> str:
             kept = f"all {all_of_it}" if mean["difference"] >= 0 else f"{back}{between_ends} of the {all_of_it}"
             even = (edit := _whole(gates[WITHOUT]["edit"])) and edit.value == "uniform"
             text += (f", which keeps {kept} points that "
-                     f"are lost with {'even weights' if even else 'gates at 1'}")
+                     f"are lost with no attention ({'even weights' if even else 'gates at 1'})")
             if mean["difference"] >= 0 and between_ends:
                 text += f" and is {100 * mean['regained']:.1f}{between_ends} above these"
         parts.append(text)
@@ -198,7 +198,7 @@ def _found(rows: pd.DataFrame) -> str:
         ranks = {int(gate[5:]): row for gate, row in gates.items() if RANK.fullmatch(gate) and gate != "rank 0"}
         enough = next((k for k, row in sorted(ranks.items()) if _small(row)), max(ranks, default=None))
         if enough:
-            directions = f"{enough} direction{'s' * (enough > 1)} beside the mean"
+            directions = f"rank {enough}, {enough} direction{'s' * (enough > 1)} beside the mean"
             more = "" if _small(ranks[enough]) else " (more were not evaluated)"
             parts.append(f"by {_change(ranks[enough])} with {directions}{more}")
     parts += [f"by {_change(gates[gate])} with {'a ' * (gate != ANOTHER)}{gate}" for gate in _foreign(rows)]

@@ -34,6 +34,7 @@ from ..tables import cells, gates, kernel_name
 ROWS = 64  # pictures in one forward
 SIZES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 OWN, ALL, FLAT = "own choice", "all blocks", "mean gate"
+NOT_FINITE = "The network's output for this picture is not finite."
 AGAINST = "against the mean of all classes"  # how the change of a lead is named
 WIDER = 1.25  # the factor from which on all logits are said to lie farther apart
 ROUNDING = 1e-6  # a change of a logit up to this is none
@@ -325,6 +326,8 @@ def _means(model: Model, picture: torch.Tensor) -> dict[str, float]:
     if not any(block.branches == 1 for block in model.blocks):
         return {}
     view = record(model, _single(picture))
+    if not is_finite(view):
+        raise ValueError(NOT_FINITE)
     return {block.name: float(view.gates[block.name].mean()) for block in view.blocks if block.branches == 1}
 
 
@@ -364,7 +367,7 @@ def look(model: Model, image: Image.Image, edits: Sequence[Edit] = ()) -> Looked
     layers = list(model.stages.values()) if model.answer.task == CLASSIFICATION else []
     view = inspect(model, tensor[None], layers=layers, edits=edits, retain_graph=True)
     if not is_finite(view):
-        raise ValueError(f"The network's output for this picture is not finite{' with these edits' * bool(edits)}.")
+        raise ValueError(NOT_FINITE.replace(".", " with these edits.") if edits else NOT_FINITE)
     return Looked(view, model.seen(tensor))
 
 

@@ -120,10 +120,11 @@ def test_sentences_of_stages(blocks):
         "stage 4=shuffle classes": (-0.034, 0.004, 0.005)}), blocks("se"))
     assert describe_static(found).startswith(
         "- In **stage 4** top-1 changes by -2.3 (-3.4 to -1.2) with the mean gate, which keeps **45.4** of the 47.7 "
-        "points that are lost with gates at 1; by -0.4 (-0.9 to +0.1) with 2 directions beside the mean; by -3.4 "
+        "points that are lost with no attention (gates at 1); by -0.4 (-0.9 to +0.1) with rank 2, 2 directions "
+        "beside the mean; by -3.4 "
         "(-3.9 to -2.9) with a gate of another class: **dynamic**.\n\nChanges are in points, in brackets")
     meeting = found.assign(low_classes=found["low_classes"] - 0.01)
-    assert "with 4 directions beside the mean (more were not evaluated);" in describe_static(meeting)
+    assert "with rank 4, 4 directions beside the mean (more were not evaluated);" in describe_static(meeting)
     without = found[found["gate"] != "gate of another class"]
     assert "; by -3.2 (-3.8 to -2.6) with another picture's gate: **dynamic**" in describe_static(without)
     assert "Picture by picture" not in describe_static(found)  # no folder was given
@@ -149,9 +150,9 @@ def test_weights_of_branches_are_compared_with_even_ones(blocks):
         "*=uniform": (-0.1, 0.01, 0.01), "*=mean": (0.01, 0.001, 0.002)}), blocks("sk"))
     assert describe_static(found).startswith(
         "- In **all blocks** top-1 changes by +1.0 (+0.8 to +1.2) with the mean gate, which keeps all 10.0 points that "
-        "are lost with even weights: **replaceable**.")
+        "are lost with no attention (even weights): **replaceable**.")
     compared = found.assign(regained=0.11, regained_low=0.004, regained_high=0.21)  # how sure that is
-    assert "lost with even weights and is 11.0 (0.4 to 21.0) above these: **repl" in describe_static(compared)
+    assert "no attention (even weights) and is 11.0 (0.4 to 21.0) above these: **repl" in describe_static(compared)
 
 
 @pytest.mark.parametrize("name", ["se", "sk"])
