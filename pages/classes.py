@@ -17,6 +17,7 @@ from pages.parts.sections import clear, heading, keep, offer, show
 from pages.parts.sentences import lacking
 from senet_viz import tables
 from senet_viz.experiments.looking import Look
+from senet_viz.gates.answers import CLASSIFICATION
 from senet_viz.reports import papers
 from senet_viz.reports.html import Section
 from senet_viz.reports.text import file_name, plain
@@ -80,7 +81,8 @@ def choose_statistics(loaded: Loaded) -> sv.Statistics | None:
              "`streamlit run app.py -- --statistics FOLDER`; a small run over your own photos starts further below.")
     if name not in fitting:
         also = (f"Of that one choose “{plain(fitting[0])}”." if fitting else
-                "Of that one there are none here; further below a small run over your own photos can be started.")
+                "Of that one there are none here" + ("; further below a small run over your own photos can be started."
+                                                     if loaded.model.answer.task == CLASSIFICATION else "."))
         st.info(f"These statistics are of another network than the model in the sidebar, {plain(loaded.model.name)}. "
                 f"{also}", icon=":material/info:")
     return found[name]

@@ -109,7 +109,8 @@ def type_box(picture: Picture, size: tuple[int, int]) -> Box | None:
     key, (width, height) = f"box_{picture.digest[:12]}", size
     st.session_state.setdefault(f"{key}_typed", st.session_state.get(key, ""))
     typed = st.text_input(
-        "Box in pixels: left, top, right, bottom", key=f"{key}_typed", help=f"The picture has {width}×{height} pixels.",
+        "Box in pixels: left, top, right, bottom", key=f"{key}_typed", bind="query-params",
+        help=f"The picture has {width}×{height} pixels.",
         placeholder=f"for instance {width // 4}, {height // 4}, {width * 3 // 4}, {height * 3 // 4}")
     try:
         box = parse_box(typed, size)

@@ -11,7 +11,7 @@ from pages.parts.sentences import lacking
 from senet_viz.collecting import Settings
 from senet_viz.collecting.background import Held, Job, labels_of, uploaded
 from senet_viz.data.images import MAX_BYTES
-from senet_viz.reports.text import plain
+from senet_viz.reports.text import number, plain
 
 MAX_PHOTOS = 500  # in a run that a visitor starts
 SHARD = 8  # photos between two looks at the cancel button
@@ -80,7 +80,8 @@ def _ended(job: Job) -> None:
     elif job.out not in st.session_state["collected"]:  # it ended while the page was being drawn
         st.rerun()
     else:
-        st.success(f"Done: {job.total} photos. Choose the result among the statistics at the top.",
+        left_out = f", {job.total - job.used} could not be used" if job.used < job.total else ""
+        st.success(f"Done: {number(job.used, 'photo')}{left_out}. Choose the result among the statistics at the top.",
                    icon=":material/check:")
 
 

@@ -53,7 +53,7 @@ class Job:
     """A run in a thread of its own.
 
     Attributes:
-        total, done: photos.
+        total, done, used: photos; what could not be used is done as well.
         cancelled: set it to end the run after the shard that it is at.
         stopped: was it cancelled before it was done?
         error: what went wrong, a sentence; "" where nothing did.
@@ -65,7 +65,7 @@ class Job:
     """
 
     def __init__(self, total: int):
-        self.total, self.done = total, 0
+        self.total, self.done, self.used = total, 0, 0
         self.folder = tempfile.TemporaryDirectory(prefix="senet_viz_", ignore_cleanup_errors=True)
         self.out = str(Path(self.folder.name, "statistics"))
         self.cancelled = threading.Event()
@@ -106,6 +106,7 @@ class Job:
             with turn or nullcontext():
                 stats = collect(model, pictures, self.out, settings, workers=0, progress=tell,
                                 stop=self.cancelled.is_set)
+                self.used = stats.metadata["images"]
                 self.outlying = {index: thumbnail(pictures.read(index)) for index in _named(stats)}
         except Stopped:
             self.stopped = True

@@ -1,5 +1,6 @@
 """One picture with its object at many sizes, beside controls: which kernel does the network choose as it grows?"""
 import copy
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -200,7 +201,7 @@ def parse_box(text: str, size: tuple[int, int]) -> Box | None:
     """A box as it is typed, "left, top, right, bottom"; None for nothing.
 
     Args:
-        text: four numbers between commas or semicolons.
+        text: four numbers between commas, semicolons or spaces.
         size: of the picture.
 
     Raises:
@@ -209,7 +210,7 @@ def parse_box(text: str, size: tuple[int, int]) -> Box | None:
     if not text.strip():
         return None
     try:
-        left, top, right, bottom = map(float, text.replace(";", ",").split(","))
+        left, top, right, bottom = map(float, re.split(r"\s*[,;]\s*|\s+", text.strip()))
     except ValueError:
         raise ValueError("a box is four numbers: left, top, right, bottom") from None
     centre_of((left, top, right, bottom), size)

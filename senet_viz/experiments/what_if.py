@@ -37,7 +37,7 @@ OWN, ALL, FLAT = "own choice", "all blocks", "mean gate"
 NOT_FINITE = "The network's output for this picture is not finite."
 AGAINST = "against the mean of all classes"  # how the change of a lead is named
 WIDER = 1.25  # the factor from which on all logits are said to lie farther apart
-ROUNDING = 1e-6  # a change of a logit up to this is none
+ROUNDING = 1e-5  # a change of a logit up to this is none
 NOTICED = 0.01  # a mean change of a gate from which on it is said to have moved
 
 
@@ -498,7 +498,8 @@ def describe_effects(table: pd.DataFrame) -> str:
         for row in whole.to_dict("records"):
             text = ("the most probable class stays the same" if row["class"] == row["class_before"] else
                     f"**{plain(row['class'])}** becomes the most probable class")
-            change = f"changes by {row['lead_change']:+.3g}{_apart(row)}" if row["lead_change"] else "does not change"
+            change = (f"changes by {row['lead_change']:+.3g}{_apart(row)}" if abs(row["lead_change"]) > ROUNDING else
+                      "does not change")
             together = f"All blocks together{', each' * (edit == FLAT)} {_set(str(edit))}"
             sentences.append(f"{together}: {text}; the logit of {plain(row['of'])}, {AGAINST}, {change}.")
     return " ".join(sentences)
@@ -513,12 +514,12 @@ def _found(rows: pd.DataFrame, names: pd.Series) -> str:
         cases = f"**{len(other)}** of {len(rows)} cases" if len(rows) > 1 else cases
         text = f"another class becomes the most probable in {cases} ({_listed(other)})"
     text += f"; the logit of {plain(rows['of'].iloc[0])}, {AGAINST},"
-    if not change.any():
+    if (change.abs() <= ROUNDING).all():
         return f"{text} does not change"
     what = "channel " if "channel" in rows else ""
     ends = [f"{verb}{most} with {what}**{names.iloc[i]}** ({change.iloc[i]:+.3g}{_apart(rows.iloc[i])})"
-            for verb, i, there in (("falls", change.argmin(), change.min() < 0),
-                                   ("rises", change.argmax(), change.max() > 0)) if there]
+            for verb, i, there in (("falls", change.argmin(), change.min() < -ROUNDING),
+                                   ("rises", change.argmax(), change.max() > ROUNDING)) if there]
     return f"{text} {' and '.join(ends)}"
 
 

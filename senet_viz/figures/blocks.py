@@ -42,7 +42,7 @@ def all_blocks(summary: pd.DataFrame) -> go.Figure:
     low, high = min(0.0, float(table["min"].min())), max(1.0, float(table["max"].max()))
     figure.update_layout(boxmode="group", scattermode="group", boxgap=0.15, boxgroupgap=0.1)
     figure.update_xaxes(title="attention block, in network order", type="category", autotickangles=ANGLES)
-    figure.update_yaxes(title=title, range=[low - 0.03, high + 0.03])
+    figure.update_yaxes(title=title if len(pictures) <= BOXES else f"mean {title}", range=[low - 0.03, high + 0.03])
     spread = table.iloc[table["std"].argmax()]
     what = "Distribution" if len(pictures) <= BOXES else "Mean"
     alt = (f"{what} of the {title} over channels {in_blocks(len(labels))} for {len(pictures)} "

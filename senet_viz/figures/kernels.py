@@ -41,6 +41,8 @@ def kernel_preference(preference: pd.DataFrame, *, reach: float | None = None, l
 def fig3_lines(groups: pd.DataFrame, label: str) -> go.Figure:
     """The largest kernel's weight over channels of one unit, a line a size (SKNet, Fig. 3, left).
 
+    A dotted line is where all branches weigh the same.
+
     Args:
         groups: what ``senet_viz.tables.kernel_groups`` gives; the pictures' names tell their sizes.
         label: the unit's.
@@ -58,7 +60,8 @@ def fig3_lines(groups: pd.DataFrame, label: str) -> go.Figure:
             marker={"size": 4 if single else 7, "symbol": symbol(i)},
             hovertemplate=f"{hover_name(picture)}<br>channel{'' if single else 's'} %{{customdata}}: %{{y:.4f}}"
                           "<extra></extra>")
-    figure.add_hline(y=0.5, line={"color": NEUTRAL, "width": 1, "dash": "dot"})
+    even = 1 / (groups["branch"].max() + 1) if len(groups) else 0.5
+    figure.add_hline(y=even, line={"color": NEUTRAL, "width": 1, "dash": "dot"})
     title = "channel index" if single else f"point, the mean of {' or '.join(widths)} consecutive channels"
     figure.update_xaxes(title=title, zeroline=False)
     figure.update_yaxes(title=f"weight of the {kernel} kernel in {shorten(label)}", range=[-0.03, 1.03], zeroline=False)

@@ -59,7 +59,8 @@ def training_curves(runs: Mapping[str, pd.DataFrame], *, measure: str, quantity:
     figure = Drawing()
     for number, (name, table) in enumerate(runs.items()):
         figure.add_scatter(
-            x=table["step"], y=table[measure], mode="lines", name=shorten(name),
+            x=table["step"], y=table[measure], name=shorten(name),
+            mode="lines" if table[measure].count() > 1 else "markers",  # one point makes no line
             line={"color": COLOURS[number % len(COLOURS)], "width": 1.8, "dash": DASHES[number % len(DASHES)]},
             hovertemplate=f"{hover_name(name)}<br>step %{{x:,}}: %{{y:.3f}}<extra></extra>")
     figure.update_xaxes(title="step (training forwards)")

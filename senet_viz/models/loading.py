@@ -156,8 +156,8 @@ def _from_file(path: Path, arch: str | None, ignore_unexpected: bool) -> Model:
     elif "architecture" in checkpoint.metadata:
         model = _from_metadata(path, checkpoint)
     else:
-        raise CheckpointError(f"{path.name} does not say which network it belongs to: give arch, such as "
-                              f"\"timm/seresnet50\".")
+        raise CheckpointError(f"{path.name} does not say which network it belongs to: give its architecture (arch), "
+                              f"such as \"timm/seresnet50\".")
     place = find(checkpoint, model.module, path.name)
     left_out = load_state(model.module, checkpoint.states[place.entry], path.name, place.prefix, ignore_unexpected)
     if removed := checkpoint.metadata.get("removed"):

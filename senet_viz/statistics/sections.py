@@ -372,7 +372,8 @@ class PhotoSections:
         data = self.data
         table = photos.lines(data.stats, self.gates, self.classes, zoom=data.zoom)
         text = (f"Dotted, with markers: the {data.quantity} for each photo. "
-                + ("Solid, in the same colour: the mean of its class in the data set. "
+                + ("In the same colour: the mean of its class in the data set, dashed where that has fewer than "
+                   f"{summaries.FEW} pictures. "
                    if photos.known_classes(data.stats, self.classes) else "The data set has none of their classes. ")
                 + ("The photos are not enlarged. " if data.zoom != 1 else "") + f"*{data.source}.*")
         return Section("Photos over the class means", text, figures.class_panels(table, quantity=data.quantity), table,

@@ -581,7 +581,7 @@ def _controls(median: pd.Series, rows: dict[str, pd.DataFrame], margin: float) -
         if source == "squeeze" and (ranks := _ranked(rows, margin)):
             found[-1] += f" {ranks}"
     if missing:
-        found.append(f"There is no comparison with {' or '.join(missing)}: the table holds no numbers of it.")
+        found.append(f"There is no comparison with {' or '.join(missing)}: the run had no such control.")
     return found
 
 

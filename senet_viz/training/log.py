@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ..data.places import ASSETS
+from ..reports.text import listed
 from ..statistics.dimension import ONE
 from .monitor import COLUMNS
 
@@ -110,8 +111,12 @@ def findings(table: pd.DataFrame) -> list[str]:
                 f"{_range(table['pictures'])} pictures are too small to tell."]
     fallen = collapses(table)
     ends = known.groupby("label", sort=False)["dimension"].last()
-    found = [f"At the end, step {last:,}, the gates of {len(fallen) or 'none'} of {len(ends)} blocks move along one "
-             f"direction" + (f": {_since(fallen)}." if len(fallen) else ".")]
+    once = table["step"].nunique() == 1
+    when = f"Measured once, at step {last:,}," if once else f"At the end, step {last:,},"
+    untold = f"; of {blocks_left} more it cannot be told" if (blocks_left := len(blocks) - len(ends)) else ""
+    found = [f"{when} the gates of {len(fallen) or 'none'} of {len(ends)} blocks move along one direction"
+             + (f": {listed(f'**{label}**' for label in fallen['label']) if once else _since(fallen)}"
+                if len(fallen) else "") + f"{untold}."]
     rest = ends.drop(fallen["label"].tolist())
     if len(rest):
         low, high = str(rest.idxmin()), str(rest.idxmax())

@@ -40,10 +40,13 @@ class LogSections:
         return findings(self.runs[name])
 
     def telling(self) -> str:
-        """The block to look at first: of those that collapsed in a run that of fewest directions, else the last."""
+        """The block to look at first: of those that collapsed that of fewest directions, else the last known."""
         fallen = pd.concat([collapses(table) for table in self.runs.values()])
         fallen = fallen[fallen["label"].isin(self.labels)]
-        return str(fallen.sort_values("dimension")["label"].iloc[0]) if len(fallen) else self.labels[-1]
+        if len(fallen):
+            return str(fallen.sort_values("dimension")["label"].iloc[0])
+        known = set(pd.concat(list(self.runs.values())).dropna(subset=["dimension"])["label"])
+        return next((label for label in reversed(self.labels) if label in known), self.labels[-1])
 
     def map(self, name: str, measure: str) -> Section:
         """One measure of every block over the steps of a run."""

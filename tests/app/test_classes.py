@@ -352,7 +352,8 @@ def test_the_farthest_pictures_are_shown_where_the_operator_named_the_data(class
     own = classes(run=False)  # a run that the visitor started, whose photos are nowhere else
     small = {int(index): Image.new("RGB", (8, 8)) for index in named["index"]}
     own.session_state["jobs"] = [SimpleNamespace(job=SimpleNamespace(
-        out=str(tmp_path / "run"), outlying=small, total=110, succeeded=True, running=False, stopped=False, error=""))]
+        out=str(tmp_path / "run"), outlying=small, total=110, used=110, succeeded=True, running=False, stopped=False,
+        error=""))]
     monkeypatch.setattr(sys, "argv", ["app.py"])
     own.run()
     own.selectbox(key="statistics").set_value("se on data train, 110 pictures").run()
@@ -486,7 +487,7 @@ def test_a_run_over_ones_own_photos(bare, model, tmp_path):
     files = [*tree(["p/cat/1.png", "p/cat/2.png", "p/dog/3.png", "p/dog/4.png"]), ("p/dog/5.png", b"no", "image/png")]
     job = run_over(bare, files, control=True)
     fine(bare)
-    assert sentences(bare.success)[0].startswith("Done: 5 photos.") and job.done == 5
+    assert sentences(bare.success)[0].startswith("Done: 4 photos, 1 could not be used.") and job.done == 5
     name = bare.selectbox(key="statistics").options[-1]
     assert name == f"{SE} on own pictures, 4 pictures" != bare.selectbox(key="statistics").value
     bare.selectbox(key="statistics").set_value(name).run()

@@ -236,6 +236,15 @@ def test_random_weights_come_on_request(page, expected, model):
     assert "random" not in sections(app)["size_slopes"].text
 
 
+def test_a_link_holds_the_box(page):
+    app = page()
+    typed(app).set_value("10, 20, 90, 80").run()
+    again = page(**{typed(app).key: "10, 20, 90, 80"})
+    fine(again)
+    assert typed(again).value == "10, 20, 90, 80"
+    same(sections(again)["size_curves"].table, sections(app)["size_curves"].table)
+
+
 def test_a_network_without_units_says_what_it_takes(page):
     app = page(model=SE)
     fine(app)

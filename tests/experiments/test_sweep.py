@@ -506,7 +506,8 @@ def test_the_class_of_a_grad_cam_in_a_sentence():
 # boxes
 
 @pytest.mark.parametrize(("text", "box"), [
-    ("", None), ("  ", None), ("1, 2, 3, 4", (1, 2, 3, 4)), (" 0;0 ; 10.5;30", (0, 0, 10.5, 30))])
+    ("", None), ("  ", None), ("1, 2, 3, 4", (1, 2, 3, 4)), (" 0;0 ; 10.5;30", (0, 0, 10.5, 30)),
+    ("1 2 3 4", (1, 2, 3, 4))])
 def test_a_typed_box(text, box):
     assert parse_box(text, (40, 30)) == box
 

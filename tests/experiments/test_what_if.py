@@ -213,6 +213,7 @@ def test_sentences_follow_from_the_tables(network):
     assert what_if.describe_effects(still).endswith(
         f"in all 16 cases; the logit of class \\*{NAMES.index(table['of'][0])}\\*, against the mean of all classes, "
         "does not change.")
+    assert what_if.describe_effects(still.assign(lead_change=4e-6)).endswith("does not change.")  # rounding
     swapped = table.assign(**{"class": "another"})
     assert "in **16** of 16 cases (SE_2_1, SE_2_2, SE_2_3, SE_3_1, SE_3_2, SE_3_3 and 10 more)" in (
         what_if.describe_effects(swapped))

@@ -157,3 +157,9 @@ def test_bars_with_nan_one_unit_and_none():
     assert len(fig3_bars(table[table["label"] == "SK_2_3"], "3×3", "5×5").data) == 3
     figure = fig3_bars(table.iloc[:0], "3×3", "5×5")
     assert figure.to_json() and figure.layout.meta["alt"].endswith("none known.")
+
+
+@pytest.mark.parametrize("branches", [2, 3])
+def test_the_dotted_line_is_where_all_branches_weigh_the_same(branches):
+    [line] = fig3_lines(groups(branches=branches), "SK_3_4").layout.shapes
+    assert line.y0 == line.y1 == pytest.approx(1 / branches)

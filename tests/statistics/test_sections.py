@@ -118,7 +118,8 @@ def test_where_nothing_can_be_told_there_is_no_section(data, monkeypatch):
 
 def test_photos_are_drawn_beside_their_classes(photo_sections, data):
     lines = photo_sections.lines()
-    assert "Solid, in the same colour" in lines.text and ("not enlarged" in lines.text) == (data.zoom != 1)
+    assert "In the same colour: the mean of its class" in lines.text
+    assert ("not enlarged" in lines.text) == (data.zoom != 1)
     pd.testing.assert_frame_equal(lines.table, photos.lines(
         data.stats, photo_sections.gates, photo_sections.classes, zoom=data.zoom))
     strange = PhotoSections(data, photo_sections.views, dict.fromkeys(photo_sections.views, "unheard of"), LOADING,

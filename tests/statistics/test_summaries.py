@@ -757,10 +757,10 @@ def test_specificity_of_several_draws_and_of_ranks(full):
 
 def test_missing_controls_are_said_to_be_missing():
     assert the(findings([0.1, 0.2], drop=["random"]), "no comparison") == (
-        "There is no comparison with random weights: the table holds no numbers of it.")
+        "There is no comparison with random weights: the run had no such control.")
     found = findings([0.1, 0.2], drop=["shuffled", "squeeze"], random=np.nan)
     assert the(found, "no comparison") == (
-        "There is no comparison with random weights or the squeezed input z: the table holds no numbers of it.")
+        "There is no comparison with random weights or the squeezed input z: the run had no such control.")
     assert not [sentence for sentence in found if "Beside" in sentence or "shuffled" in sentence]
     # a control of some blocks is compared in those
     assert "of 1 block (median difference of ω² +0.10); in **SE_2_1** the control does not vary." in the(

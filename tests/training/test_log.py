@@ -176,3 +176,15 @@ def test_two_maps_share_their_colours_and_directions_are_on_a_logarithmic_scale(
     assert [two.colorbar.ticktext[i] for i in (0, -1)] == ["1", "20"]
     empty = figures.training_map(grid(made({"a": [math.nan]}), "dimension"), measure="dimension", quantity="directions")
     assert np.isnan(np.asarray(empty.data[0].z, float)).all()
+
+
+def test_a_log_of_one_step_is_not_told_as_an_end():
+    """As of a training of fewer steps than lie between two measurements."""
+    once = made({"SE_2_1": [1.02], "SE_2_2": [3.0], "SE_2_3": [math.nan]})
+    said = findings(once)
+    assert said[0] == ("Measured once, at step 0, the gates of 1 of 2 blocks move along one direction: **SE_2_1**; of "
+                       "1 more it cannot be told.")
+    sections = LogSections({"mine": once[once["label"] != "SE_2_1"]}, {"mine": "mine.parquet"})
+    assert sections.telling() == "SE_2_2"  # of SE_2_3, the last, nothing could be drawn
+    [points] = sections.curves("SE_2_2", "dimension").figure.data
+    assert points.mode == "markers"
