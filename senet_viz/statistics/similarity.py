@@ -26,6 +26,7 @@ PICTURES = 256  # that are compared, at most: time and memory go with their squa
 DRAWS = 50  # of shuffled pairs
 RUNS = 20  # of pictures, each left out once for the interval
 SHARE = 0.95  # of the interval
+LITTLE = 1e-5  # of the squared length of a Gram matrix: under it its digits are few
 
 Vectors = Mapping[str, np.ndarray]
 
@@ -78,8 +79,9 @@ def matrix(first: Vectors, second: Vectors) -> pd.DataFrame:
     Args:
         first, second: label of a block → vectors (n, C) of the same things.
     """
-    one, two = (np.stack([_unit(gram(each)).ravel() for each in of.values()]) for of in (first, second))
-    return pd.DataFrame(np.clip(one @ two.T, -1, 1), pd.Index(list(first), name="first"),
+    ours = [_unit(gram(each)) for each in first.values()]
+    columns = [[_cosine(one, two) for one in ours] for two in (_unit(gram(each)) for each in second.values())]
+    return pd.DataFrame(np.transpose(columns), pd.Index(list(first), name="first"),
                         pd.Index(list(second), name="second"))
 
 
@@ -98,22 +100,48 @@ def along(first: Vectors, second: Vectors, pairs: Sequence[tuple[str, str]], gro
         groups: (n,) to which group each thing belongs: its own, or a run of pictures.
         draws: how many.
     """
-    products = [{label: gram(of[label]) for label in dict.fromkeys(labels)}
-                for of, labels in zip((first, second), zip(*pairs))]
-    kept = [np.flatnonzero(groups != name) for name in np.unique(groups)]
-    ones, twos = ({label: [_unit(whole), *(_unit(whole[np.ix_(rest, rest)]) for rest in kept if len(rest) >= 4)]
-                   for label, whole in of.items()} for of in products)
+    kept = [groups != name for name in np.unique(groups)]
+    enough = len(kept) > 1 and all(rest.sum() >= 4 for rest in kept)
     rng, rows = np.random.default_rng(0), []
     orders = [rng.permutation(len(groups)) for _ in range(draws)]
-    for one, two in pairs:
-        value, *left = map(_cosine, ones[one], twos[two])
-        low, high = interval(value, jackknife_error(left), len(left)) if len(left) == len(kept) > 1 else (
-            np.nan, np.nan)
-        dealt = np.array([_cosine(ones[one][0], twos[two][0][np.ix_(order, order)]) for order in orders])
+    for one, two in pairs:  # one at a time: a Gram matrix of 1,000 classes takes 8 MB
+        x, y = first[one], second[two]
+        k, l = _unit(gram(x)), _unit(gram(y))  # noqa: E741
+        value, low, high = _cosine(k, l), np.nan, np.nan
+        if enough and not np.isnan(value):
+            left = [_without(k, l, value, rest) for rest in kept]
+            left = [cka(x[rest], y[rest]) if np.isnan(of) else of for of, rest in zip(left, kept)]
+            low, high = interval(value, jackknife_error(left), len(left))
+        dealt = np.array([_cosine(k, l[np.ix_(order, order)]) for order in orders])
         rows.append((one, two, value, max(low, -1.0), min(high, 1.0), dealt.mean(), dealt.min(), dealt.max(), draws,
                      len(groups)))
     return pd.DataFrame(rows, columns=["first", "second", "cka", "low", "high", "shuffled", "shuffled_low",
                                        "shuffled_high", "draws", "things"])
+
+
+def _without(first: np.ndarray, second: np.ndarray, value: float, kept: np.ndarray) -> float:
+    """The cosine of two matrices of ``_unit``, which is ``value``, without some things: from these things' rows alone.
+
+    A part of a U-centred matrix, U-centred again, is that part of the Gram matrix, U-centred: a number added to a whole
+    row and column is taken away. So its products are those of ``u_centred``, whose sums are known here, for whole rows
+    add up to 0: those of the part's rows, and of all of it, are made of what is left out.
+
+    Args:
+        first, second, value: of all things.
+        kept: (n,) which of them stay.
+
+    Returns:
+        nan where so little stays of one of them (``LITTLE``) that the difference would be made of rounding.
+    """
+    count, out = int(kept.sum()), ~kept
+    rows = np.stack([first[out], second[out]])
+    whole, both = rows.reshape(2, -1), rows[:, :, out].reshape(2, -1)
+    sums, total = rows[:, :, kept].sum(1), both.sum(1)
+    products = (np.array([[1, value], [value, 1]]) - 2 * whole @ whole.T + both @ both.T
+                - 2 * sums @ sums.T / (count - 2) + np.outer(total, total) / ((count - 1) * (count - 2)))
+    if products.diagonal().min() < LITTLE:
+        return np.nan
+    return float(np.clip(products[0, 1] / np.sqrt(products[0, 0] * products[1, 1]), -1, 1))
 
 
 def jackknife_error(left_out) -> np.ndarray | float:

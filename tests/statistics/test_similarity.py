@@ -1,4 +1,6 @@
 """CKA beside the formulas of its papers, written out in NumPy."""
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -87,6 +89,33 @@ def test_intervals_leave_out_a_group_at_a_time(vectors):
         assert row.low == pytest.approx(max(row.cka - half, -1)) and row.high == pytest.approx(min(row.cka + half, 1))
     same = table.iloc[1]
     assert same[["cka", "low", "high"]].tolist() == pytest.approx([1, 1, 1])
+
+
+@pytest.mark.parametrize("groups", [np.arange(40), np.arange(40) // 3, np.arange(40) % 7], ids=["1", "runs", "mixed"])
+def test_leaving_out_takes_no_second_gram_matrix_and_says_the_same(groups):
+    """Also where one thing is so far from the others that hardly anything is left without it."""
+    x = RNG.normal(size=(40, 9))
+    y = x @ RNG.normal(size=(9, 60)) + 5 * RNG.normal(size=(40, 60))
+    far = y.copy()
+    far[3] += 1e4
+    pair = {"x": x, "y": y, "far": far}
+    for row in similarity.along(pair, pair, [("x", "y"), ("y", "far"), ("far", "far")], groups, draws=2).itertuples():
+        left = np.array([similarity.cka(*(pair[name][groups != g] for name in (row.first, row.second)))
+                         for g in np.unique(groups)])
+        count = len(left)
+        half = t.ppf(0.975, count - 1) * np.sqrt((count - 1) / count * ((left - left.mean()) ** 2).sum())
+        assert row.low == pytest.approx(max(row.cka - half, -1), abs=1e-9)
+        assert row.high == pytest.approx(min(row.cka + half, 1), abs=1e-9)
+
+
+def test_memory_goes_with_the_square_of_the_classes():
+    """One Gram matrix a class left out would be 300 of these here, and 16 GB for the 1,000 classes of ImageNet."""
+    vectors_ = {"a": RNG.random((300, 20)), "b": RNG.random((300, 20))}
+    tracemalloc.start()
+    similarity.along(vectors_, vectors_, [("a", "b"), ("b", "a")], np.arange(300))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10 * 300 ** 2 * 8
 
 
 def test_shuffled_pairs_are_a_control(vectors):
