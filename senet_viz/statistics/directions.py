@@ -11,6 +11,7 @@ from ..reports.text import listed, plain
 from ..tables import kernel_name
 from .archive import Statistics
 from .dimension import FEWEST, ONE, TAIL
+from .summaries import labelled
 
 HEAVY = 0.3  # the share of the variance from which on 1 % of the pictures are said to make it
 NAMED = 3  # outlying pictures that are named
@@ -106,12 +107,13 @@ def dimension_findings(stats: Statistics, table: pd.DataFrame, units: pd.DataFra
         ("squeeze", "its squeezed input z"), ("random", f"the same network with random weights, drawn {drawn},"))
         if (table["source"] == source).any()]
     found += _tails(stats, table, zoom)
+    images, classes = labelled(stats)
     spread = gate["classes"].dropna()
-    few = [label for label in spread.index if spread[label] <= max(1.5, NARROW * (stats.count > 0).sum())]
-    if few and (stats.count > 0).sum() > 2:
+    few = [label for label in spread.index if spread[label] <= max(1.5, NARROW * classes)]
+    if few and classes > 2 and images > classes:  # a picture a class: what is a class's cannot be told from a picture's
         least = str(spread[few].idxmin())
         found.append(f"What the gate of {named(stats, few)} tells of classes is mostly about few of them: the variance "
-                     f"between classes is spread as over {spread[least]:.1f} of {(stats.count > 0).sum():,} classes"
+                     f"between classes is spread as over {spread[least]:.1f} of {classes:,} classes"
                      + (f" in **{least}**." if len(few) > 1 else "."))
     if units is not None and len(units):
         share = units.set_index("label")["alive"] / units.set_index("label")["units"]

@@ -127,7 +127,7 @@ def specificity(stats: Statistics, branch: int = -1, zoom: float = 1.0) -> pd.Da
     "squeeze" and "random" only channels that are constant themselves.
     """
     rows = []
-    images, classes = _labelled(stats)
+    images, classes = labelled(stats)
     for block in stats.blocks:
         states = channel_states(stats, block, branch, zoom)
         for source in stats.sources:
@@ -179,7 +179,7 @@ def depth_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
         stats: the statistics.
         table: ``specificity(stats)``; sources that it lacks are said to be missing.
     """
-    images, classes = _labelled(stats)
+    images, classes = labelled(stats)
     if classes < 2 or images <= classes:
         return [f"How class-specific the gates are cannot be told from {number(images, 'labelled picture')} of "
                 f"{number(classes, 'class', 'classes')}: that takes at least two classes and more pictures than "
@@ -293,7 +293,7 @@ def selective_channels(stats: Statistics, block, top: int = 20, branch: int = -1
     (0..1), std (of the gate within classes, √(SSW / N)).
     """
     columns = ["channel", "omega_squared", "highest", "highest_mean", "lowest", "lowest_mean", "std"]
-    images, classes = _labelled(stats)
+    images, classes = labelled(stats)
     if not images:
         return pd.DataFrame(columns=columns)
     between, within = (part[branch] for part in stats.variance(block, zoom=zoom))
@@ -398,7 +398,7 @@ def nearest_classes(stats: Statistics, gates: Mapping[str, Mapping[str, np.ndarr
         zoom: of the pictures behind the statistics.
     """
     columns = ["picture", "block", "label", "stage", "rank", "class", "distance", "hits"]
-    images, classes = _labelled(stats)
+    images, classes = labelled(stats)
     there, rows = stats.count > 0, []
     names = np.array(class_names(stats), dtype=object)[there]
     for block in stats.blocks if images > classes and gates else ():
@@ -417,7 +417,7 @@ def nearest_classes(stats: Statistics, gates: Mapping[str, Mapping[str, np.ndarr
     return table.iloc[order.argsort(kind="stable")].reset_index(drop=True)
 
 
-def _labelled(stats: Statistics) -> tuple[int, int]:
+def labelled(stats: Statistics) -> tuple[int, int]:
     """N, labelled pictures, and k, classes with pictures."""
     return int(stats.count.sum()), int((stats.count > 0).sum())
 

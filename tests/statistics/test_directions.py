@@ -140,6 +140,16 @@ def test_heavy_tails_few_classes_hidden_units_and_what_cannot_be_told(told):
     assert "24 live" in alike and "smallest share" not in alike
 
 
+def test_of_a_picture_a_class_nothing_is_said_of_classes(told):
+    """Their spread is then that of the pictures, of noise too."""
+    stats = told(**{f"{labels(told())[2]}_gate": {"classes": 1.5}})
+    assert "classes" in " ".join(sentences(stats))
+    stats.count = np.ones(100, int)
+    assert "classes" not in " ".join(sentences(stats))
+    stats.count[7] = 2
+    assert "classes" in " ".join(sentences(stats))
+
+
 def test_outliers_are_named_and_the_number_without_them_is_given(told):
     first, second, *_ = labels(told())
     heavy = {"tail": 0.5, "trimmed": 9.25}
