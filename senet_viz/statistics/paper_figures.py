@@ -15,7 +15,7 @@ import pandas as pd
 from ..data.files import replacing
 from ..figures.style import span
 from ..gates import AttentionBlock
-from ..reports.text import ends, listed
+from ..reports.text import ends, listed, number
 from ..tables import group_edges, kernel_name, panels, sampled_channels
 from . import kernels, published, summaries
 from .archive import Statistics
@@ -134,22 +134,25 @@ class PaperFigures:
         figure = self._paper.kernel_sizes(groups, bars, largest=largest, smallest=smallest, width=self.width)
         cut = {zoom: kernels.cut_objects(self.stats, zoom) for zoom in kernels.enlarged(self.stats)}
         cuts = listed([f"{count:,} at {zoom:g}×" for zoom, count in cut.items() if count])
+        count = int(bars["count"].iloc[0])
+        several = count > 1  # one picture has no standard deviation
         widths = " or ".join(f"{width}" for width in sorted({*(groups["last"] - groups["first"] + 1)}))
         sizes = listed([f"{zoom:g}×" for zoom in self.stats.zooms])
         caption = (
             f"Kernel choice with the object at {sizes}, over {self._of(sizes=True)}. (a) Mean weight of the "
             f"{largest} kernel over pictures in {one.label}; each point is the mean of {widths} consecutive channels. "
-            f"(b) Weight of {largest} less that of {smallest}, mean over channels; bars are means over pictures, "
-            f"whiskers ± one standard deviation over them."
+            f"(b) Weight of {largest} less that of {smallest}, mean over channels; bars are means over pictures"
+            + (", whiskers ± one standard deviation over them." if several else ".")
             + (f" All pictures count, those among them whose object the zoom cuts or that have no box: {cuts}."
                if cuts else "") + f" As in Fig. 3 of {SK}.")
         numbers = "; ".join(
-            f"{label} " + ", ".join(f"{zoom:g}× {_signed(mean, 4)} ± {std:.4f}" for zoom, mean, std in zip(
-                rows["zoom"], rows["mean"], rows["std"])) for label, rows in bars.groupby("label", sort=False))
+            f"{label} " + ", ".join(f"{row['zoom']:g}× {_signed(row['mean'], 4)}" + f" ± {row['std']:.4f}" * several
+                                    for row in rows.to_dict("records"))
+            for label, rows in bars.groupby("label", sort=False))
         lines = ", ".join(f"{zoom:g}× {value:.4f}" for zoom, value in groups.groupby("zoom")["mean"].first().items())
         return Printed(figure, FIGURES["sk3"], caption,
-                       f"(a) Mean over the channels of {one.label}: {lines}. (b) Mean ± standard deviation of "
-                       f"{bars['count'].iloc[0]:,} pictures: {numbers}.")
+                       f"(a) Mean over the channels of {one.label}: {lines}. (b) Mean"
+                       f"{' ± standard deviation' * several} of {number(count, 'picture')}: {numbers}.")
 
     def sk4(self) -> Printed:
         """The difference of each class before and after its objects are enlarged."""
@@ -166,9 +169,10 @@ class PaperFigures:
         images, truncated, classes = (int(effects[name].iloc[0]) for name in ("images", "truncated", "classes"))
         caption = (
             f"Weight of the {largest} kernel less that of {smallest}, mean over channels and over the pictures of each "
-            f"class, with the object as it is (1×) and enlarged ({zoom:g}×): {classes:,} classes, {images:,} pictures "
-            f"of {self._of(sizes=True)}."
-            + (f" {truncated:,} pictures are left out, whose object would be cut or has no box." if truncated else "")
+            f"class, with the object as it is (1×) and enlarged ({zoom:g}×): {number(classes, 'class', 'classes')}, "
+            f"{number(images, 'picture')} of {self._of(sizes=True)}."
+            + (f" {number(truncated, 'picture')} {'is' if truncated == 1 else 'are'} left out, whose object would be "
+               "cut or has no box." if truncated else "")
             + f" As in Fig. 4 of {SK}.")
         return Printed(figure, FIGURES["sk4"], caption,
                        " ".join(_effect(str(label), row) for label, row in effects.iterrows()))
@@ -221,25 +225,32 @@ class PaperFigures:
             raise ValueError("no picture of these statistics has a label, so that there is no class to draw")
         figure = self._paper.class_lines(lines, band=band, quantity=quantity, width=self.width)
         counts = lines[lines["class"] != summaries.ALL].drop_duplicates("class").set_index("class")["count"]
+        overall = lines.loc[lines["class"] == summaries.ALL, "count"]
+        if band:  # one picture has no standard deviation
+            spread, unknown = bool((counts > 1).any()), bool((counts == 1).any())
+            over = (", with bands of ± one standard deviation over the pictures" * spread
+                    + ", none where there is one picture, of which it is not known" * (spread and unknown))
+            what = " ± the standard deviation over pictures" * spread + ", of one picture not known" * (
+                spread and unknown)
+        else:  # nor has one class
+            spread, every = overall.iloc[0] > 1, f"all {overall.iloc[0]:,} classes"
+            over = f", and over {every if spread else 'the only class'} (“all”, the mean of class means)"
+            what = "; of “all” ± the standard deviation between class means" if spread else ""
         drawn = listed([f"{len(sampled_channels(block.channels))} of {block.channels:,} in {block.label}"
                         for block in blocks])
         caption = (
             f"Mean {quantity} of each channel over the pictures of "
             + listed([f"{name} ({count:,})" for name, count in counts.items()])
-            + (", with bands of ± one standard deviation over the pictures" if band else
-               f", and over all {int(lines.loc[lines['class'] == summaries.ALL, 'count'].iloc[0]):,} classes (“all”, "
-               "the mean of class means)")
-            + f". Every s-th channel is drawn: {drawn}. {self._of()}. As in Fig. {7 if band else 6} of {SE}.")
-        told = lines.groupby(["label", "class"], sort=False)[["value", "std"]].mean()
+            + f"{over}. Every s-th channel is drawn: {drawn}. {self._of()}. As in Fig. {7 if band else 6} of {SE}.")
+        told = lines.groupby(["label", "class"], sort=False)[["value", "std", "count"]].mean()
         numbers = []
         for block in blocks:
             said = ", ".join(f"{name} {row['value']:.3f}" + (
-                f" ± {row['std']:.3f}" if band or name == summaries.ALL else "")
+                f" ± {row['std']:.3f}" if (band or name == summaries.ALL) and row["count"] > 1 else "")
                              for name, row in told.loc[block.label].iterrows())
             numbers.append(f"{block.label}: {said}")
-        what = "Mean over all channels" + (" ± the standard deviation over pictures" if band else
-                                           "; of “all” ± the standard deviation between class means")
-        return Printed(figure, FIGURES["se7" if band else "se6"], caption, f"{what}. {'; '.join(numbers)}.")
+        return Printed(figure, FIGURES["se7" if band else "se6"], caption,
+                       f"Mean over all channels{what}. {'; '.join(numbers)}.")
 
     def _draws(self) -> str:
         return f"mean of {self.stats.draws} draws" if self.stats.draws > 1 else "one draw"
@@ -250,8 +261,8 @@ class PaperFigures:
             return self._data.what
         about, classes = self.stats.metadata, len(self._data.classes)
         around = "the object's box" if about["settings"]["around"] == "box" else "the centre of the picture"
-        return (f"{about['model']} on {about['data']}, {about['images']:,} pictures of {classes:,} classes; enlarged "
-                f"around {around}")
+        return (f"{about['model']} on {about['data']}, {number(about['images'], 'picture')} of "
+                f"{number(classes, 'class', 'classes')}; enlarged around {around}")
 
     def _units(self, name: str) -> None:
         """Refuse statistics without units, or without sizes."""
@@ -330,10 +341,13 @@ def _classes(stats: Statistics, wanted: Sequence[str]) -> Iterator[int]:
 
 def _effect(label: str, row: pd.Series) -> str:
     """A unit's change, and whether it is beyond the controls."""
+    change = f"{label}: from {_signed(row['before'], 4)} to {_signed(row['after'], 4)}, change "
+    change += f"{_signed(row['change'], 4)}"
+    if row["classes"] == 1:  # the interval, and with it the comparison, is one over classes
+        return f"{change} (no interval: that takes two classes or more), up in {row['images_up']:.0%} of the pictures."
     compared = row["blur":"elsewhere"].notna().any() or row["draws"] > 0
-    return (f"{label}: from {_signed(row['before'], 4)} to {_signed(row['after'], 4)}, change "
-            f"{_signed(row['change'], 4)} (95 % interval of all units together "
-            f"{ends(row['low'], row['high'], 4).replace('-', '−')}), up in {row['classes_up']:.0%} of classes"
+    return (f"{change} (95 % interval of all units together {ends(row['low'], row['high'], 4).replace('-', '−')}), up "
+            f"in {row['classes_up']:.0%} of classes"
             + (f", {'' if row['beyond'] else 'not '}surely beyond the controls" if compared else ", without a control")
             + ".")
 

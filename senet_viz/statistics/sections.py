@@ -12,7 +12,7 @@ from .. import figures, tables
 from ..gates import View
 from ..reports import papers, scripts
 from ..reports.html import Section
-from ..reports.text import plain
+from ..reports.text import number, plain
 from . import directions, driving, photos, published, summaries
 from .archive import Statistics
 
@@ -140,8 +140,8 @@ class DataSections:
         """The network, the data and how many of the pictures."""
         about, zoomed = self.stats.metadata, f", zoom {self.zoom:g}×" if len(self.stats.zooms) > 1 else ""
         few = f"{images:,} of " if images < about["images"] else ""
-        return (f"{about['model']} on {about['data']}, {few}{about['images']:,} pictures of {len(self.classes):,} "
-                f"classes{zoomed}")
+        return (f"{about['model']} on {about['data']}, {few}{number(about['images'], 'picture')} of "
+                f"{number(len(self.classes), 'class', 'classes')}{zoomed}")
 
     def head(self, name: str) -> Head:
         """The words at the head of a section, one of ``HEADS``."""

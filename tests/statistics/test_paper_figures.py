@@ -64,6 +64,47 @@ def test_se7(plain):
     assert "one standard deviation" in printed.caption
 
 
+@pytest.fixture(scope="module")
+def lone(run, tmp_path_factory):
+    """``lone({"cat": 1, …})``: of a network of units, at two sizes, over so many pictures of these classes."""
+    def make(counts: dict[str, int]) -> sv.Statistics:
+        root, seeds = tmp_path_factory.mktemp("lone"), iter(range(99))
+        for name, count in counts.items():
+            for i in range(count):
+                path = root / "pictures" / name / f"{i}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(picture(next(seeds)))
+        return run(root / "out", make_model("sk"), root / "pictures",
+                   options={"zooms": (1, 1.5), "controls": True, "sample": 0})
+    return make
+
+
+def test_what_one_class_or_one_picture_does_not_tell_is_not_said(lone):
+    """No interval over one class, no standard deviation of one picture."""
+    cats, both, one = lone({"cat": 4}), lone({"cat": 1, "dog": 3}), lone({"cat": 1})
+    for stats in (cats, both, one):
+        for name in ("se6", "se7", "sk3", "sk4"):
+            printed = PaperFigures(stats).draw(name)
+            text = f"{printed.caption} {printed.numbers}"
+            assert "nan" not in text and "± 0.0000" not in text and "± 0.000" not in text
+            assert not re.search(r"\b1 (classes|pictures)|all 1 ", text), text
+    printed = PaperFigures(cats).draw("sk4")
+    rows = kernels.size_effects(cats).set_index("label")
+    for label, row in rows.loc[kernels.low_middle_high(cats)].iterrows():
+        assert (f"change {row['change']:+.4f} (no interval: that takes two classes or more), up in "
+                f"{row['images_up']:.0%} of the pictures.").replace("-", "−") in printed.numbers
+        assert label in printed.numbers
+    assert "beyond" not in printed.numbers and "1 class, 4 pictures of sk on" in printed.caption
+    printed = PaperFigures(cats).draw("se6")
+    assert "over the only class (“all”" in printed.caption and "4 pictures of 1 class" in printed.caption
+    mean, std = both.mean(both.blocks[-1])[:, -1], both.std(both.blocks[-1])[1, -1]
+    printed = PaperFigures(both).draw("se7")
+    assert (f"{both.blocks[-1].label}: cat {mean[0].mean():.3f}, dog {mean[1].mean():.3f} ± {std.mean():.3f}."
+            in printed.numbers)
+    assert "none where there is one picture, of which it is not known" in printed.caption
+    assert PaperFigures(one).draw("se7").numbers.startswith("Mean over all channels. ")
+
+
 def test_of_larger_pictures(full):
     printed = PaperFigures(full, zoom=1.5).draw("se6")
     axes = printed.figure.axes[0]
