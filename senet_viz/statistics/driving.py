@@ -11,6 +11,7 @@ WORDS = {"brightness": "brightness", "contrast": "contrast", "colour": "colourfu
          "size": "the object's size"}
 MOST = 0.9  # from this share on little is left to anything else
 HALF = 0.5
+CHANCE = 0.1  # where chance predicts more, the pictures are too few to tell what does
 NOISE = 0.02  # so far under 0 a share lies by chance
 
 
@@ -45,20 +46,32 @@ def driving_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
         return ["What drives the gates cannot be told: " + (
             "they are the same for every picture." if still(stats) else
             "they do not move, or there are too few pictures.")]
-    found = [_input(stats, shares, table)]
+    dealt = shares["dealt"].dropna()
+    few = dealt.size > 0 and dealt.max() > CHANCE
+    found = [_by_chance(shares, dealt) if few else _input(stats, shares, table)]
     untold = [label for label in table["label"].unique() if label not in shares.index]
     if untold:
         found.append(f"Of {named(stats, untold)} it cannot be told: the gate does not move.")
+    if few:
+        return found
     if (picture := shares["picture"].dropna()).size:
         found.append(_picture(shares, picture))
     if (told := shares["class"].dropna()).size:
         found.append(_class(stats, told))
-    if (dealt := shares["dealt"].dropna()).size:
+    if dealt.size:
         found.append(f"The z of other pictures, which is chance, predicts "
                      f"{'under 1%' if dealt.max() < 0.01 else f'at most {_percent(dealt.max())}'}.")
     found.append(f"To predict is not to cause, and these shares overlap. The {OUTLIERS:.0%} of the pictures that lie "
                  f"farthest out in z are left out of all of them.")
     return found
+
+
+def _by_chance(shares: pd.DataFrame, dealt: pd.Series) -> str:
+    """What is said where chance predicts much."""
+    several = len(dealt) > 1
+    return (f"From so few pictures it cannot be told what drives the gates: a linear function of the squeezed input z "
+            f"predicts {_range(shares['all'])} of the gate's variance before its activation, and one of the z of other "
+            f"pictures, which is chance, {f'up to {_percent(dealt.max())}' if several else _percent(dealt.max())}.")
 
 
 def _input(stats: Statistics, shares: pd.DataFrame, table: pd.DataFrame) -> str:

@@ -67,6 +67,21 @@ def test_one_block_and_blocks_that_do_not_move(full):
     assert none == ["What drives the gates cannot be told: they do not move, or there are too few pictures."]
 
 
+def test_where_chance_predicts_much_nothing_else_is_said(full):
+    """Of ten pictures chance may predict half of what z does, and a share over 90% is then no sign of anything."""
+    shares = {"all": [0.95, 0.86], "own": [0.5, 0.4], "neighbours": [0.2, 0.3], "picture": [0.6, 0.2],
+              "brightness": [0.5, 0.1], "class": [0.2, 0.3]}
+    assert driving_findings(full, made(full, **shares, dealt=[0.57, -0.1])) == [
+        "From so few pictures it cannot be told what drives the gates: a linear function of the squeezed input z "
+        "predicts 86% to 95% of the gate's variance before its activation, and one of the z of other pictures, which "
+        "is chance, up to 57%."]
+    one = {name: values[:1] for name, values in shares.items()}
+    assert driving_findings(full, made(full, **one, dealt=[0.2]))[0].endswith("which is chance, 20%.")
+    told = driving_findings(full, made(full, **shares, dealt=[0.09, 0.0]))
+    assert "Nearly linear in z" in told[0]
+    assert told[3] == "The z of other pictures, which is chance, predicts at most 9%."
+
+
 def test_class_means_of_too_few_pictures_tell_nothing(full):
     """Such a mean is farther off than that of all: a share far under 0 is not called 0%."""
     labels = [f"**{block.label}**" for block in full.blocks]
