@@ -200,8 +200,8 @@ class PaperFigures:
         """ω² over the channels of each block, beside the controls."""
         table = summaries.specificity(self.stats, zoom=self._data.zoom)
         if not table.loc[table["source"] == "gate", "median"].notna().any():
-            raise ValueError("how class-specific the gates are cannot be told from these statistics: too few pictures "
-                             "have a label, or every channel is dead, open or constant")
+            why = summaries.depth_findings(self.stats, table)[0]
+            raise ValueError(why[0].lower() + why[1:].rstrip("."))
         sources = _sources(table, "median")
         controls = listed([f"{name} ({self._draws()})" if source == "random" else name
                           for source, name, _ in sources if source != "gate"])

@@ -105,6 +105,23 @@ def test_what_one_class_or_one_picture_does_not_tell_is_not_said(lone):
     assert PaperFigures(one).draw("se7").numbers.startswith("Mean over all channels. ")
 
 
+@pytest.mark.parametrize(("counts", "of"), [({"cat": 4}, "4 labelled pictures of 1 class"),
+                                            ({"cat": 1, "dog": 1}, "2 labelled pictures of 2 classes")])
+def test_why_class_specificity_cannot_be_told(lone, counts, of):
+    message = (f"^how class-specific the gates are cannot be told from {of}: that takes at least two classes and more "
+               "pictures than classes$")
+    with pytest.raises(ValueError, match=message):
+        PaperFigures(lone(counts)).draw("specificity")
+
+
+def test_gates_that_stand_still_are_the_reason_where_labels_are_not(plain, monkeypatch):
+    still = [np.ones(64, bool), *np.zeros((2, 64), bool)]
+    monkeypatch.setattr(summaries, "channel_states",
+                        lambda stats, block, *_: tuple(each[:1].repeat(block.channels) for each in still))
+    with pytest.raises(ValueError, match=r"gates are cannot be told: every channel is dead, open or constant$"):
+        PaperFigures(plain).draw("specificity")
+
+
 def test_of_larger_pictures(full):
     printed = PaperFigures(full, zoom=1.5).draw("se6")
     axes = printed.figure.axes[0]
