@@ -266,14 +266,13 @@ class PaperFigures:
 
     def _units(self, name: str) -> None:
         """Refuse statistics without units, or without sizes."""
-        model = self.stats.metadata["model"]
         none = [block.label for block in self._blocks or self.stats.blocks if block.branches < 2]
         if none and (self._blocks or len(none) == len(self.stats.blocks)):
             raise ValueError(f"{name} shows the choice between kernels, and "
-                             f"{none[0] if self._blocks else model} has none to choose from")
+                             f"{none[0] if self._blocks else self.stats.metadata['model']} has none to choose from")
         if not kernels.enlarged(self.stats):
             raise ValueError(f"{name} compares sizes of the object, and these statistics have one: collect them with "
-                             f"senet-viz collect {model} DATA OUT {SIZES}")
+                             f"senet-viz collect MODEL DATA OUT {SIZES}")
 
 
 def channel_groups(stats: Statistics, block: AttentionBlock, points: int = 16) -> pd.DataFrame:
