@@ -19,6 +19,7 @@ from .similarity import common_classes, interval, jackknife_error
 CLASSES, PICTURES, NONE = "other classes", "other pictures", ""
 GROUPS = 20  # of pictures, behind the standard error of a dimension
 DRAWS = 20  # of shuffled channels
+FEWEST = 3  # classes, of which one can be left out
 
 
 @dataclass(frozen=True)
@@ -196,9 +197,9 @@ def _interval(difference: float, measure: str, over: str, sides: list, paired: b
 
 
 def _without_each_class(stats: Statistics, zoom: float) -> dict[str, dict[str, np.ndarray]]:
-    """Measure → label → its value without each class in turn, (K,); of fewer than three classes nothing."""
+    """Measure → label → its value without each class in turn, (K,); of fewer than ``FEWEST`` classes nothing."""
     there = stats.count > 0
-    if there.sum() < 3:
+    if there.sum() < FEWEST:
         return {}
     count = stats.count[there].astype(float)
     found: dict[str, dict[str, np.ndarray]] = {name: {} for name in ("omega_squared", "spread", "mean")}

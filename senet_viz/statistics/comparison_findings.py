@@ -10,7 +10,7 @@ import pandas as pd
 from ..reports.text import ends, listed, number, plain
 from ..tables import kernel_name
 from .archive import Statistics
-from .comparison import CLASSES, MEASURES, NONE, PICTURES
+from .comparison import CLASSES, FEWEST, MEASURES, NONE, PICTURES
 from .dimension import ONE
 from .similarity import common_classes
 
@@ -97,7 +97,7 @@ def difference_findings(names: tuple[str, str], table: pd.DataFrame, classes: in
     rows = table[table["level"] == "stage"]
     if rows.empty:
         return ["The two networks have no stage in common, so that nothing is compared."]
-    found = [_measure(names, measure, rows[rows["measure"] == measure]) for measure in MEASURES]
+    found = [_measure(names, measure, rows[rows["measure"] == measure], classes) for measure in MEASURES]
     told = rows[rows["low"].notna() & (rows["difference"] != 0)]
     if told.empty:
         return found
@@ -118,7 +118,7 @@ def difference_findings(names: tuple[str, str], table: pd.DataFrame, classes: in
     return found
 
 
-def _measure(names: tuple[str, str], measure: str, rows: pd.DataFrame) -> str:
+def _measure(names: tuple[str, str], measure: str, rows: pd.DataFrame, classes: int) -> str:
     about = MEASURES[measure]
     title, whole = f"**{about.title[0].upper()}{about.title[1:]}**", rows["difference"].notna()
     known = rows[whole]
@@ -149,12 +149,23 @@ def _measure(names: tuple[str, str], measure: str, rows: pd.DataFrame) -> str:
     if len(bare):
         values = [f"{row['place']} {_said(row['first'], about.form)} and {_said(row['second'], about.form)}"
                   for row in bare.to_dict("records")]
-        why = ("it is a count of channels" if about.over == NONE else
-               "these archives do not hold what it takes")
-        text = f"{text} {title}, {listed(values)}, has no interval: {why}.".strip()
+        text = f"{text} {title}, {listed(values)}, has no interval: {_no_interval(measure, classes)}.".strip()
     if not whole.all():
         text += f" In {listed(rows.loc[~whole, 'place'])} it cannot be told."
     return text
+
+
+def _no_interval(measure: str, classes: int) -> str:
+    """Why a value has none."""
+    if MEASURES[measure].over == NONE:
+        return "it is a count of channels"
+    if MEASURES[measure].over == CLASSES and classes < FEWEST:
+        return f"that leaves out one class at a time, which takes {FEWEST} or more, not {classes}"
+    if measure == "omega_squared":
+        return "that leaves out one class at a time, and without one of them the pictures are too few"
+    if MEASURES[measure].over == PICTURES:
+        return "that leaves out runs of pictures, and there are too few"
+    return "these archives do not hold what it takes"
 
 
 def _places(rows: pd.DataFrame, form: str) -> str:

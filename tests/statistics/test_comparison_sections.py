@@ -14,6 +14,8 @@ from senet_viz.statistics.comparison_findings import (
     similarity_findings,
 )
 from senet_viz.statistics.comparison_sections import HEADS, ComparisonSections, run_names
+from tests.comparing import near_model
+from tests.runs import make_model, picture
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -209,9 +211,31 @@ def test_what_cannot_be_compared_is_refused(many, full):
         sections_of(many, full).beside().classes()
 
 
+@pytest.mark.parametrize("counts", [(4,), (4, 3), (2, 1, 1)], ids=["one class", "two", "two of one picture"])
+def test_too_few_classes_or_pictures_are_the_reason_for_no_interval(run, tmp_path, counts):
+    """Not something that archives lack."""
+    for label, count in enumerate(counts):
+        (tmp_path / "data" / f"kind {label}").mkdir(parents=True)
+        for i in range(count):
+            (tmp_path / "data" / f"kind {label}" / f"{i}.png").write_bytes(picture(10 * label + i, 7 * label))
+    stats = [run(tmp_path / name, model, tmp_path / "data") for name, model in (
+        ("one", make_model("se")), ("two", near_model()))]
+    said = sections_of(*stats).beside().differences().found
+    assert not any("archives" in sentence for sentence in said)
+    for name in ("Class-specificity ω²", "Spread over pictures", "Mean gate", "Saturation"):
+        sentence = next(sentence for sentence in said if sentence.startswith(f"**{name}**"))
+        if name.startswith("Class") and len(counts) == 1:
+            assert sentence.endswith(" cannot be told.")
+        elif len(counts) < 3 and "the same in both" not in sentence:
+            assert sentence.endswith(f"that leaves out one class at a time, which takes 3 or more, not {len(counts)}.")
+        elif name.startswith("Class"):
+            assert sentence.endswith("has no interval: that leaves out one class at a time, and without one of them "
+                                     "the pictures are too few.")
+        else:
+            assert "no interval" not in sentence
+
+
 def test_pictures_without_labels(run, tmp_path):
-    from tests.comparing import near_model
-    from tests.runs import make_model, picture
     (tmp_path / "data").mkdir()
     for i in range(12):
         (tmp_path / "data" / f"{i:02}.png").write_bytes(picture(i, 7 * i))
