@@ -253,7 +253,8 @@ def _recipe(table: Any) -> Recipe:
 
 def _variant(name: str, table: dict, recipe: Recipe) -> Variant:
     if not NAME.fullmatch(name):
-        raise PlanError(f"a variant's name is a folder's, up to 60 letters, digits and _ . + -, not {_said(name)}")
+        raise PlanError(f"a variant's name is a folder's, up to 60 of a–z, A–Z, 0–9 and _ . + -, "
+                        f"not {_said(name)}")
     if name.lower().endswith(OF_FILES):
         raise PlanError(f"a variant's name is a folder's, beside files, and does not end as theirs do, not {name!r}")
     of = f"variant {name}"

@@ -172,6 +172,7 @@ def test_a_mark_before_the_text(tmp_path):
     ("[variants.'../out']", "a variant's name is a folder's"),
     ("[variants.'.']", "a variant's name is a folder's"),
     ("[variants.'a.']", "a variant's name is a folder's"),
+    ("[variants.'ä']", "a variant's name is a folder's, up to 60 of a–z, A–Z, 0–9 and _ . [+] -, not 'ä'"),
     *((f"[variants.'{name}']", "a variant's name is a folder's, beside files, and does not end as theirs do")
       for name in ("plan.toml", "ablation.csv", "Ablation.JSON", "a.part", "ablation.parquet")),
     ("[variants.SE]\n[variants.se]\nreduction = 2", "the variants SE and se differ only in case"),
