@@ -25,15 +25,16 @@ def card(name: str, metadata: dict, statistics: Statistics | None = None, baseli
         baseline: metadata of a network of the same recipe without attention, for its accuracy.
 
     Raises:
-        ValueError: for a baseline with attention, of another recipe or other data.
+        ValueError: for a baseline with attention, of another recipe or other data, or of a network without attention.
     """
     recipe, data, accuracy, made = (metadata[key] for key in ("recipe", "data", "accuracy", "made"))
-    size = recipe["image_size"]
+    size, plain = recipe["image_size"], recipe["attention"] == "none"
+    attention = "no attention" if plain else f"attention {recipe['attention'].upper()}"
     rows = {
-        "Architecture": f"bottleneck network of 3/4/6/3 units, attention {recipe['attention'].upper()}, "
+        "Architecture": f"bottleneck network of 3/4/6/3 units, {attention}, "
                         f"widths {'/'.join(map(str, recipe['widths']))} (×4 out), strides "
                         f"{'/'.join(map(str, recipe['strides']))} after a 3×3 stem of stride 2",
-        "Attention": _hidden(recipe),
+        **({} if plain else {"Attention": _hidden(recipe)}),
         "Input": f"{size}×{size} pixels",
         "Classes": str(len(metadata["classes"])),
         "Data": f"{data['name']}: {data['training']:,} training and {data['validation']:,} validation pictures",
@@ -72,7 +73,8 @@ def _hidden(recipe: dict) -> str:
 
 
 def _recipe(recipe: dict) -> str:
-    decayed = "on all weights" if recipe.get("decay_gates", True) else "on all weights but the gates'"
+    gates_decay = recipe["attention"] == "none" or recipe.get("decay_gates", True)
+    decayed = "on all weights" if gates_decay else "on all weights but the gates'"
     clipped = f"gradients clipped at norm {recipe['clip']:g}, " if recipe.get("clip") else ""
     return (f"{recipe['epochs']} epochs, batch {recipe['batch_size']}, SGD with Nesterov momentum "
             f"{recipe['momentum']}, learning rate {recipe['lr']} after {recipe['warmup']} epochs of warm-up, cosine to "
@@ -127,6 +129,8 @@ def _accuracy(accuracy: dict) -> str:
 
 def _without_attention(metadata: dict, baseline: dict) -> str:
     """The accuracy of the same network without attention."""
+    if metadata["recipe"]["attention"] == "none":
+        raise ValueError("the network has no attention itself, so that a baseline says nothing about it")
     if baseline["recipe"]["attention"] != "none":
         raise ValueError(f"the baseline is a network without attention, not with {baseline['recipe']['attention']}")
     ours, theirs = ({key: value for key, value in each["recipe"].items() if key not in OF_ATTENTION}

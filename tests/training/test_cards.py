@@ -61,6 +61,18 @@ def test_directions_and_a_baseline(trained, capsys):
     assert (folder / "se.md").read_text() == plain
 
 
+def test_a_network_without_attention_is_said_to_have_none(trained, capsys):
+    folder, _ = trained
+    file = folder / "none.safetensors"
+    text = (folder / "none.md").read_text()
+    assert "units, no attention, widths" in text and "weight decay 0.0005 on all weights, label" in text
+    assert not any(word in text for word in ("| Attention |", "reduction", "hidden", "gates"))
+    for baseline in ("none", "se"):
+        refused(capsys, ["card", file, "--baseline", folder / f"{baseline}.safetensors"],
+                "the network has no attention itself, so that a baseline says nothing about it")
+    assert (folder / "none.md").read_text() == text
+
+
 def test_the_interval_of_a_difference():
     # Newcombe 1998, table II, (a) and (h), method 10
     for (a, m), (b, n), expected in (((56, 70), (48, 80), (0.0524, 0.3339)), ((10, 10), (0, 10), (0.6075, 1.0))):
