@@ -43,9 +43,7 @@ def alone(folder: Path, busy: type[Exception]) -> Iterator[None]:
     Raises:
         OSError: with the folder, where nothing can be written beside it.
     """
-    # where nothing can be written, a lock looks as if others held it
-    with _called(folder), tempfile.TemporaryFile(dir=folder.parent):
-        pass
+    check_writable(folder)  # where nothing can be written, a lock looks as if others held it
     lock = FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         lock.acquire(timeout=0)
@@ -56,6 +54,16 @@ def alone(folder: Path, busy: type[Exception]) -> Iterator[None]:
     finally:
         Path(lock.lock_file).unlink(missing_ok=True)
         lock.release()
+
+
+def check_writable(path: Path) -> None:
+    """See whether a file can be written beside a path, before work is done for it; the folder must be there.
+
+    Raises:
+        OSError: with the path, where none can.
+    """
+    with _called(path), tempfile.TemporaryFile(dir=path.parent):
+        pass
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from ..data.datasets import FORK, Pictures, open_pictures
-from ..data.files import replacing
+from ..data.files import check_writable, replacing
 from ..models.checkpoints import save_checkpoint
 from ..models.devices import fastest_precision
 from ..models.insert import LAYERS
@@ -66,6 +66,7 @@ def train(
         FileNotFoundError, ValueError: when the data cannot be opened (see ``open_pictures``), do not fill a batch, or
             have other classes in the two splits; when ``out`` ends otherwise; for a number of workers that makes no
             sense.
+        OSError: when nothing can be written beside ``out``, before anything is trained, or the disk is full.
         RuntimeError: when ``out`` holds the checkpoint of another recipe or other data, or the loss is not finite.
     """
     out, device = Path(out), torch.device(device)
@@ -73,7 +74,8 @@ def train(
         raise ValueError(f"the file to write must end in .safetensors, not {out.name!r}")
     if not 0 <= workers <= MOST_WORKERS:
         raise ValueError(f"workers is 0 to {MOST_WORKERS:,}, not {workers:,}")
-    out.parent.mkdir(parents=True, exist_ok=True)  # where it cannot be, nobody waits for an epoch to hear so
+    out.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(out)  # where it cannot be, nobody waits for an epoch to hear so
     pictures, validation = open_pictures(data, "train"), open_pictures(data, "val")
     classes = pictures.classes
     if min([*pictures.labels, *validation.labels], default=0) < 0:

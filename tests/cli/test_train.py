@@ -1,3 +1,4 @@
+import os
 from dataclasses import asdict, fields
 
 import pytest
@@ -91,6 +92,18 @@ def test_train_usage(capsys, arguments):
     usage(capsys, ["train", *arguments])
 
 
-def test_train_where_nothing_can_be_written(capsys, folder, tmp_path):
+def test_train_where_nothing_can_be_written(capsys, folder, tmp_path, monkeypatch):
+    """Told before an epoch is over, also of a folder that is there."""
+    def epoch(*_):
+        raise AssertionError("this was trained")
+
+    monkeypatch.setattr("senet_viz.training.loop.Fit.epoch", epoch)
     (tmp_path / "file").touch()
     refused(capsys, ["train", folder, tmp_path / "file" / "out.safetensors", *TINY], str(tmp_path / "file"))
+
+    def refuse(path, *_, **__):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "open", refuse)  # root may write into any folder
+    refused(capsys, ["train", folder, tmp_path / "out.safetensors", *TINY],
+            f"{tmp_path / 'out.safetensors'}: Permission denied")

@@ -1,9 +1,10 @@
 import os
 import stat
+from contextlib import nullcontext
 
 import pytest
 
-from senet_viz.data.files import alone, replacing
+from senet_viz.data.files import alone, check_writable, replacing
 
 
 def test_replaces(tmp_path):
@@ -52,7 +53,8 @@ def test_a_part_that_was_moved_away(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("write", [replacing, lambda path: alone(path, ValueError)])
+@pytest.mark.parametrize("write", [
+    replacing, lambda path: alone(path, ValueError), lambda path: nullcontext(check_writable(path))])
 def test_what_cannot_be_written_is_named(tmp_path, monkeypatch, write):
     """By what was asked for, and not by the temporary file beside it."""
     def refuse(path, *_, **__):
@@ -63,6 +65,11 @@ def test_what_cannot_be_written_is_named(tmp_path, monkeypatch, write):
     with pytest.raises(PermissionError) as raised, write(tmp_path / "out"):
         pass
     assert (raised.value.errno, raised.value.filename) == (13, str(tmp_path / "out"))
+
+
+def test_seeing_whether_it_can_be_written_leaves_nothing(tmp_path):
+    check_writable(tmp_path / "out")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_is_one_runs_alone(tmp_path):
