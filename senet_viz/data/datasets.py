@@ -13,6 +13,7 @@ import tempfile
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Sequence
+from copy import copy
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -51,6 +52,7 @@ class Pictures(Dataset):
         classes: the labels' names.
         wnids: the classes' WordNet ids, where those alone say what they are; else none.
         files: N names, relative to the source.
+        split: "train" or "val", where one was opened; else None.
         sizes: of the files in bytes, as far as they are known without opening each; they tell of other pictures under
             the same names.
         boxes: where the object is, float64 (N, 4): x0, y0, x1, y1 in pixels, the edges of the box (half-open, so that
@@ -73,6 +75,7 @@ class Pictures(Dataset):
         self.read, self.labels, self.classes, self.transform = read, labels, classes, transform
         self.files = [str(i) for i in range(len(labels))] if files is None else files
         self.boxes, self.sizes, self.wnids = boxes, sizes, wnids
+        self.split: str | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -81,8 +84,15 @@ class Pictures(Dataset):
         try:
             image = open_image(self.read(index))
         except UnreadableImage as error:
-            raise UnreadableImage(f"Picture {index} of the data set: {error}") from error
+            where = f" of {self.split}" if self.split else ""
+            raise UnreadableImage(f"Picture {self.files[index]}{where}: {error}") from error
         return (self.transform(image) if self.transform else image), self.labels[index]
+
+    def through(self, transform: Callable) -> "Pictures":
+        """The same pictures, through another transform."""
+        other = copy(self)
+        other.transform = transform
+        return other
 
     def spread(self, count: int, transform: Callable, reader: Callable | None = None) -> torch.Tensor:
         """Up to ``count`` pictures, evenly spread over those there are, transformed: (N, 3, H, W).
@@ -143,7 +153,12 @@ def open_pictures(source: str | os.PathLike, split: str | None = None, *, in_mem
         ValueError: when the address cannot be opened, a file cannot be read, a column is missing or of another type,
             labels are no indices, or a folder holds splits and none was chosen.
     """
-    source = os.fspath(source)
+    pictures = _open(os.fspath(source), split, in_memory, spill, any_file)
+    pictures.split = split
+    return pictures
+
+
+def _open(source: str, split: str | None, in_memory: bool, spill: Path | None, any_file: bool) -> Pictures:
     fs, path = _place(source)
     if not fs.exists(path):
         raise FileNotFoundError(f"no such file or folder: {source}")

@@ -74,9 +74,10 @@ def ablate(
 
     Raises:
         PlanError: one sentence, for a plan that makes no sense, before anything is trained.
-        AblationError: when the folder holds another ablation, or is being written.
+        AblationError: when the folder holds trainings of another ablation, or is being written.
         FileNotFoundError, ValueError: when the data cannot be opened, do not fill a batch, lack labels or have other
-            classes in the two splits; for options that make no sense.
+            classes in the two splits; for options that make no sense; when a picture cannot be read, which is named
+            (with several workers, or on a cluster, it is a RuntimeError).
         OSError: when the disk is full.
     """
     out = Path(out)
@@ -133,11 +134,12 @@ def _claim(out: Path, identity: dict, text: str, device: torch.device) -> dict:
     there = about(out)
     if there is not None:
         differences = [key for key in identity if there.get(key) != identity[key]]
-        if differences:
+        if not differences:
+            return {key: value for key, value in there.items() if key != KEY}
+        if _names(out) - {ABLATION, PLAN}:  # of one that was only begun, nothing would be mixed
             raise AblationError(f"{out} holds another ablation, which is not mixed with this one: another "
                                 f"{', '.join(differences)}")
-        return {key: value for key, value in there.items() if key != KEY}
-    if out.exists() and (not out.is_dir() or any(not path.name.endswith(".part") for path in out.iterdir())):
+    elif out.exists() and (not out.is_dir() or _names(out)):
         raise AblationError(f"{out} is not empty, and what is in it is no ablation")
     precision = identity["plan"]["recipe"]["precision"]
     said = identity | {"precision": fastest_precision(device) if precision == "auto" else precision}
@@ -145,6 +147,11 @@ def _claim(out: Path, identity: dict, text: str, device: torch.device) -> dict:
         part.write_text(text, encoding="utf-8")
     write_described(out / ABLATION, said, ())
     return said
+
+
+def _names(out: Path) -> set[str]:
+    """Of what is in a folder, but for files that a killed run left half written."""
+    return {path.name for path in out.iterdir() if not path.name.endswith(".part")}
 
 
 def _precise(plan: AblationPlan, said: dict) -> AblationPlan:

@@ -52,7 +52,7 @@ def decode(pictures: Pictures, side: int, count: int | None = None) -> Decoded:
     indices = np.arange(count) * len(pictures) // count
     shrink = v2.Compose([v2.Resize(side, v2.InterpolationMode.BICUBIC, antialias=True), v2.CenterCrop(side),
                          v2.PILToTensor()])
-    read = Pictures(pictures.read, pictures.labels, pictures.classes, shrink)
+    read = pictures.through(shrink)
     images = torch.empty(count, 3, side, side, dtype=torch.uint8)
     for place, index in enumerate(indices.tolist()):
         images[place] = read[index][0]

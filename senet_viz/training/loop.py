@@ -165,7 +165,7 @@ def evaluate(
         workers: int = 0,
 ) -> tuple[float, float]:
     """Top-1 and top-5 accuracy, 0..1, in fp32; ``transform`` are the arguments of ``timm.data.create_transform``."""
-    pictures = Pictures(pictures.read, pictures.labels, pictures.classes, create_transform(**transform))
+    pictures = pictures.through(create_transform(**transform))
     module.eval()
     hits = torch.zeros(2)
     with torch.inference_mode():
@@ -284,7 +284,7 @@ def _loader(pictures, recipe, epoch, transform, workers, device) -> DataLoader:
     augment = create_transform(**(transform | {"input_size": (3, size, size)}), is_training=True,
                                scale=(recipe.scale, 1.0), color_jitter=None)  # type: ignore[arg-type]  # timm: none
     return DataLoader(
-        Pictures(pictures.read, pictures.labels, pictures.classes, augment), recipe.batch_size, shuffle=True,
+        pictures.through(augment), recipe.batch_size, shuffle=True,
         drop_last=True, num_workers=workers, multiprocessing_context=FORK if workers else None,
         pin_memory=device.type == "cuda",
         generator=torch.Generator().manual_seed(seed))

@@ -81,8 +81,14 @@ def test_train_names_a_damaged_picture(capsys, folder, tmp_path, workers):
     for path in (folder / "train").glob("*/*.png"):
         path.write_bytes(path.read_bytes()[:300])
     arguments = ["train", folder, tmp_path / "out.safetensors", *TINY, "--workers", workers]
-    refused(capsys, arguments, " of the data set: The picture is damaged and cannot be read (")
+    refused(capsys, arguments, ".png of train: The picture is damaged and cannot be read (")
     assert not (tmp_path / "out.safetensors").exists()
+
+
+def test_train_names_a_damaged_picture_that_it_is_measured_with(capsys, folder, tmp_path):
+    (folder / "val" / "dog" / "3.png").write_bytes(b"")
+    refused(capsys, ["train", folder, tmp_path / "out.safetensors", *TINY],
+            "senet_viz train: Picture dog/3.png of val: The file is empty.")
 
 
 @pytest.mark.parametrize("arguments", [

@@ -140,8 +140,11 @@ def test_a_damaged_picture_is_named(folder):
     (folder / "train" / "dog" / "1.png").write_bytes(png(1)[:40])
     pictures = open_pictures(folder, "train")
     assert pictures[3][1] == 1
-    with pytest.raises(UnreadableImage, match=r"^Picture 4 of the data set: The file is not a picture"):
-        pictures[4]
+    for read in (pictures, pictures.through(transforms.PILToTensor())):
+        with pytest.raises(UnreadableImage, match=r"^Picture dog/1\.png of train: The file is not a picture"):
+            read[4]
+    with pytest.raises(UnreadableImage, match=r"^Picture dog/1\.png: The file is not a picture"):
+        open_pictures(folder / "train")[4]
 
 
 def test_a_split_that_is_missing(folder, parquet):
@@ -442,7 +445,7 @@ def test_pictures_alone(boxed, in_memory):
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_a_picture_that_is_null(tmp_path, in_memory):
     pq.write_table(pa.table({"image": [png(1), None], "label": [0, 0]}), tmp_path / "a.parquet")
-    with pytest.raises(UnreadableImage, match=r"^Picture 1 of the data set: The file is empty\.$"):
+    with pytest.raises(UnreadableImage, match=r"^Picture a\.parquet:1: The file is empty\.$"):
         open_pictures(tmp_path / "a.parquet", in_memory=in_memory)[1]
 
 

@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 
 from senet_viz.cli import main
+from senet_viz.data.images import UnreadableImage
 from senet_viz.training import AblationError, PlanError, ablate, ablation, open_ablation
 from senet_viz.training.ablation_folder import tables
 
@@ -282,6 +283,27 @@ def test_folder_of_another_plan(whole, pictures, tmp_path, capsys):
     with pytest.raises(AblationError, match="another threads"):
         ablate(other, pictures, whole, threads=2, progress=False)
     assert {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_a_damaged_picture_is_named_and_the_folder_can_be_used_without_it(pictures, tmp_path, split):
+    """Nothing was trained: what was begun with the damaged one is no other ablation's work."""
+    for name in ("train", "val"):
+        for i, (image, label) in enumerate(zip(*pq.read_table(pictures / f"{name}.parquet").to_pydict().values())):
+            path = tmp_path / "data" / name / "abc"[label] / f"{i:02}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(image)
+    damaged, out = tmp_path / "data" / split / "b" / "damaged.png", tmp_path / "out"
+    damaged.touch()
+    (tmp_path / "plan.toml").write_text(
+        PLAN.replace("seeds = [0, 1]", "seeds = [0]").replace("epochs = 3", "epochs = 1"))
+    with pytest.raises(UnreadableImage, match=rf"^Picture b/damaged\.png of {split}: The file is empty\.$"):
+        ablate(tmp_path / "plan.toml", tmp_path / "data", out, device="cpu", progress=False)
+    damaged.unlink()
+    assert len(ablate(tmp_path / "plan.toml", tmp_path / "data", out, device="cpu", progress=False).trainings) == 3
+    (tmp_path / "data" / split / "b" / "01.png").unlink()
+    with pytest.raises(AblationError, match="another data"):
+        ablate(tmp_path / "plan.toml", tmp_path / "data", out, device="cpu", progress=False)
 
 
 def test_folder_of_something_else(plan, pictures, tmp_path):
