@@ -35,7 +35,7 @@ def add(commands: argparse._SubParsersAction) -> None:
         "train", help="train a slim SE, SK or plain bottleneck network",
         description="Train a bottleneck network of 3/4/6/3 units with SE, SK or no attention on a folder of pictures "
                     "(train/CLASS/…, val/CLASS/…) or on Parquet files (train*.parquet, val*.parquet with the columns "
-                    "image and label). Run again, it goes on where it stopped.",
+                    "image and label). Run again, it goes on where it stopped; what is finished is left as it is.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     command.add_argument("data", metavar="DATA", help="folder with the training and validation pictures")
     command.add_argument("out", metavar="OUT", help="file to write (….safetensors); a card is put beside it")

@@ -98,16 +98,21 @@ def write_card(path: str | Path, statistics: Statistics | None = None, baseline:
         ValueError: for statistics of another network, and a baseline that is none.
     """
     path = Path(path)
-    metadata = _metadata(path)
+    metadata = trained(path)
     if statistics is not None and statistics.metadata["weights"] != _weights(path):
         raise ValueError(f"the statistics in {statistics.path} are of other weights than those of {path.name}")
-    text = card(path.stem, metadata, statistics, None if baseline is None else _metadata(Path(baseline)))
+    text = card(path.stem, metadata, statistics, None if baseline is None else trained(Path(baseline)))
     target = path.with_suffix(".md")
     target.write_text(text, encoding="utf-8")
     return target
 
 
-def _metadata(path: Path) -> dict:
+def trained(path: Path) -> dict:
+    """The metadata of a file that ``train`` wrote.
+
+    Raises:
+        CheckpointError: for another file.
+    """
     metadata = read_metadata(path)
     if not {"recipe", "data", "accuracy", "made", "classes"} <= set(metadata):
         raise CheckpointError(f"{path.name} does not say how it was trained: senet-viz train did not write it.")

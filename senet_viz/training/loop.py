@@ -21,12 +21,12 @@ from tqdm import tqdm
 
 from ..data.datasets import FORK, Pictures, open_pictures
 from ..data.files import check_writable, replacing
-from ..models.checkpoints import save_checkpoint
+from ..models.checkpoints import CheckpointError, save_checkpoint
 from ..models.devices import fastest_precision
 from ..models.insert import LAYERS
 from ..models.matching import load_state
 from ..models.resnet import slim_resnet50
-from .cards import card, in_short
+from .cards import card, in_short, trained
 from .monitor import Monitor
 from .recipe import Recipe
 
@@ -48,6 +48,8 @@ def train(
     After every epoch ``OUT.checkpoint.pt`` is replaced atomically; run again with the same recipe, training goes on
     from there and ends, with as many workers, with the weights of a run that nobody interrupted. At the end that file
     is removed. What a ``Monitor`` measured of the gates, every 50th step, is put beside it: ``OUT.monitor.parquet``.
+    A network that is finished is left as it is, its card and note among it: run again with the same recipe and data,
+    nothing is trained.
 
     Args:
         data: what ``senet_viz.data.datasets.open_pictures`` opens, with the splits "train" and "val".
@@ -67,15 +69,14 @@ def train(
             have other classes in the two splits; when ``out`` ends otherwise; for a number of workers that makes no
             sense.
         OSError: when nothing can be written beside ``out``, before anything is trained, or the disk is full.
-        RuntimeError: when ``out`` holds the checkpoint of another recipe or other data, or the loss is not finite.
+        RuntimeError: when ``out`` holds a network or a checkpoint of another recipe or other data, or anything else,
+            before anything is trained; when the loss is not finite.
     """
     out, device = Path(out), torch.device(device)
     if out.suffix != ".safetensors":
         raise ValueError(f"the file to write must end in .safetensors, not {out.name!r}")
     if not 0 <= workers <= MOST_WORKERS:
         raise ValueError(f"workers is 0 to {MOST_WORKERS:,}, not {workers:,}")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    check_writable(out)  # where it cannot be, nobody waits for an epoch to hear so
     pictures, validation = open_pictures(data, "train"), open_pictures(data, "val")
     classes = pictures.classes
     if min([*pictures.labels, *validation.labels], default=0) < 0:
@@ -89,6 +90,13 @@ def train(
     transform: dict[str, Any] = {
         "input_size": [3, recipe.image_size, recipe.image_size], "crop_pct": 1.0, "interpolation": "bicubic",
         "mean": list(IMAGENET_DEFAULT_MEAN), "std": list(IMAGENET_DEFAULT_STD)}
+    about = {"name": Path(data).name, "training": len(pictures), "validation": len(validation)}
+    checkpoint = out.with_suffix(".checkpoint.pt")
+    finished = _finished(out, recipe, about, classes)
+    if finished and not checkpoint.exists():  # of a run that was killed behind the file, the card may be missing
+        return finished
+    out.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(out)  # where it cannot be, nobody waits for an epoch to hear so
 
     torch.manual_seed(recipe.seed)
     module = slim_resnet50(**{k: v for k, v in architecture.items() if k != "name"})
@@ -97,7 +105,6 @@ def train(
         raise ValueError(f"{len(pictures)} training pictures do not fill one batch of {recipe.batch_size}")
     fit = Fit(module, recipe, steps, device)
 
-    checkpoint = out.with_suffix(".checkpoint.pt")
     history, saved = [], None
     if checkpoint.exists():
         try:
@@ -139,7 +146,7 @@ def train(
     metadata = {
         "architecture": architecture, "transform": transform, "classes": classes,
         "recipe": asdict(recipe) | {"history": history},
-        "data": {"name": Path(data).name, "training": len(pictures), "validation": len(validation), "note": note},
+        "data": about | {"note": note},
         "accuracy": {"top1": top1, "top5": top5, "images": len(validation)},
         "made": {"date": date.today().isoformat(), "torch": torch.__version__, "timm": timm.__version__,
                  "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type},
@@ -147,12 +154,37 @@ def train(
     save_checkpoint(out, state, metadata)
     with replacing(out.with_suffix(".md")) as part:
         part.write_text(card(out.stem, metadata), encoding="utf-8")
+    log = out.with_suffix(".monitor.parquet")
     if monitor:
         monitor.close()
-        monitor.save(out.with_suffix(".monitor.parquet"), in_short(metadata))
+        monitor.save(log, in_short(metadata))
+    else:
+        log.unlink(missing_ok=True)  # of a network that was here before
     for leftover in (checkpoint, *checkpoint.parent.glob(f"{glob.escape(checkpoint.name)}.*.part")):
         leftover.unlink(missing_ok=True)
     return metadata
+
+
+def _finished(out: Path, recipe: Recipe, data: dict, classes: list[str]) -> dict | None:
+    """The metadata of a network that is in ``out`` and is what would be trained; None where there is no file.
+
+    Raises:
+        RuntimeError: for another network, and for a file of something else.
+    """
+    if not out.exists():
+        return None
+    wanted = json.loads(json.dumps({"recipe": asdict(recipe), "data": data, "classes": classes}))
+    try:
+        there = trained(out)
+        found = {"recipe": {key: value for key, value in there["recipe"].items() if key != "history"},
+                 "data": {key: there["data"][key] for key in data}, "classes": there["classes"]}
+        if recipe.precision == "auto":  # what it was when that run began
+            wanted["recipe"]["precision"] = found["recipe"]["precision"]
+    except (CheckpointError, KeyError, TypeError, AttributeError) as error:  # whatever a foreign file says of itself
+        raise RuntimeError(f"{out} is there, and no training wrote it: remove it, or write to another file") from error
+    if found != wanted or "removed" in there:  # pruned since
+        raise RuntimeError(f"{out} belongs to another recipe or other data: remove it, or write to another file")
+    return there
 
 
 def evaluate(

@@ -20,6 +20,16 @@ def test_train(folder, tmp_path, capsys):
     assert out.with_suffix(".md").read_text().endswith("Pictures of noise.\n")
 
 
+def test_train_says_again_what_is_finished_and_replaces_nothing(folder, tmp_path, capsys):
+    arguments = ["train", str(folder), str(tmp_path / "tiny.safetensors"), *TINY]
+    assert main(arguments) == 0
+    said, before = capsys.readouterr().out, (tmp_path / "tiny.safetensors").read_bytes()
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == said
+    refused(capsys, [*arguments, "--attention", "none"], "tiny.safetensors belongs to another recipe or other data")
+    assert (tmp_path / "tiny.safetensors").read_bytes() == before
+
+
 @pytest.fixture
 def recipes(monkeypatch):
     """Recipes and keywords that the command would train with."""

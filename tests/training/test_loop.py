@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from senet_viz.models import load
-from senet_viz.models.checkpoints import read_checkpoint, read_metadata
+from senet_viz.models.checkpoints import read_checkpoint, read_metadata, save_checkpoint
 from senet_viz.models.resnet import slim_resnet50
 from senet_viz.training import Recipe, train
 
@@ -267,6 +267,80 @@ def test_another_recipe_or_other_data_in_the_same_place(interrupted, pictures, t
         assert "\n" not in str(caught.value)
     assert checkpoint.read_bytes() == before
     assert not interrupted.exists()
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """Nothing may be trained."""
+    def epoch(*_):
+        raise AssertionError("this was trained")
+
+    monkeypatch.setattr(training.Fit, "epoch", epoch)
+
+
+def copied(whole: Path, folder: Path) -> Path:
+    """The finished network with its card and log, elsewhere."""
+    for path in whole.parent.iterdir():
+        (folder / path.name).write_bytes(path.read_bytes())
+    return folder / whole.name
+
+
+@pytest.mark.parametrize("precision", ["fp32", "auto"])
+def test_a_finished_network_is_left_as_it_is(whole, pictures, tmp_path, untrained, precision):
+    out = copied(whole, tmp_path)
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()}
+    assert run(pictures / "parquet", out, replace(RECIPE, precision=precision)) == read_metadata(whole)
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("change", [{"attention": "none"}, {"lr": 0.06}, {"precision": "bf16"}, "folder", "pruned"])
+def test_a_finished_network_is_no_other_ones_place(whole, pictures, tmp_path, untrained, change):
+    out = copied(whole, tmp_path)
+    if change == "pruned":
+        save_checkpoint(out, read_checkpoint(out).state, read_metadata(out) | {"removed": []})
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    data = "folder" if change == "folder" else "parquet"
+    recipe = replace(RECIPE, **change) if isinstance(change, dict) else RECIPE
+    with pytest.raises(RuntimeError, match=r"^\S+tiny\.safetensors belongs to another recipe or other data: remove"):
+        run(pictures / data, out, recipe)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("metadata", [None, {}, {"recipe": "x", "data": 1, "accuracy": 1, "made": 1, "classes": []}])
+def test_a_file_of_something_else_is_no_place_for_a_network(pictures, tmp_path, untrained, metadata):
+    out = tmp_path / "tiny.safetensors"
+    if metadata is None:
+        out.write_text("a letter")
+    else:
+        save_checkpoint(out, {"a": torch.ones(1)}, metadata)
+    before = out.read_bytes()
+    with pytest.raises(RuntimeError, match=r"tiny\.safetensors is there, and no training wrote it: remove it"):
+        run(pictures / "parquet", out)
+    assert out.read_bytes() == before
+
+
+def test_killed_behind_its_file_the_card_is_still_written(whole, pictures, tmp_path, monkeypatch):
+    out = tmp_path / "tiny.safetensors"
+
+    def die(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "card", die)
+        with pytest.raises(KeyboardInterrupt):
+            run(pictures / "parquet", out)
+    assert out.exists() and not out.with_suffix(".md").exists()
+    run(pictures / "parquet", out)
+    check_same_weights(whole, out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.md", "tiny.monitor.parquet", "tiny.safetensors"]
+
+
+def test_nothing_of_a_removed_network_stays_beside_a_new_one(whole, pictures, tmp_path):
+    out = copied(whole, tmp_path)
+    out.unlink()
+    run(pictures / "parquet", out, replace(RECIPE, attention="none", epochs=1))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["tiny.md", "tiny.safetensors"]
+    assert "no attention" in out.with_suffix(".md").read_text()
 
 
 @pytest.mark.parametrize("content", [b"", b"text", None])
