@@ -16,7 +16,7 @@ from typing import IO
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save, save_file
 
 from ..data.files import replacing
 
@@ -102,9 +102,18 @@ def save_checkpoint(path: str | Path, state: dict[str, torch.Tensor], metadata: 
     with replacing(path) as part:
         try:
             save_file({key: value.contiguous() for key, value in state.items()}, part,
-                      metadata={key: json.dumps(value) for key, value in metadata.items()})
+                      metadata=_as_text(metadata))
         except SafetensorError as error:  # what it makes of a full disk
             raise OSError(str(error)) from error
+
+
+def checkpoint_bytes(state: dict[str, torch.Tensor], metadata: dict) -> bytes:
+    """What ``save_checkpoint`` would write, for whoever else keeps it."""
+    return save({key: value.cpu().contiguous() for key, value in state.items()}, _as_text(metadata))
+
+
+def _as_text(metadata: dict) -> dict[str, str]:
+    return {key: json.dumps(value) for key, value in metadata.items()}
 
 
 def read_metadata(path: str | Path) -> dict:

@@ -22,13 +22,15 @@ from .networks import NETWORKS
 from .pruned import without
 from .resnet import slim_resnet50
 from .timm_weights import TWINS, from_timm
+from .variant import slim_resnet50_variant
 
 DATA = {"in1k": "ImageNet-1k", "in12k": "ImageNet-12k", "in21k": "ImageNet-21k", "in22k": "ImageNet-22k"}  # timm's tags
 METRICS = {"acc@1": "top-1", "acc@5": "top-5", "miou": "mean IoU", "pixel_acc": "pixels", "box_map": "box mAP",
            "mask_map": "mask mAP", "kp_map": "keypoint mAP"}  # of torchvision
 MAX_SIDE = 2048  # pixels
 TRANSFORM = {"input_size", "crop_pct", "crop_mode", "interpolation", "mean", "std"}  # of timm.data.create_transform
-ARCHITECTURES = {"slim_resnet50": slim_resnet50}  # what a checkpoint's own metadata may name
+ARCHITECTURES: dict[str, Callable[..., nn.Module]] = {  # what a checkpoint's own metadata may name
+    make.__name__: make for make in (slim_resnet50, slim_resnet50_variant)}
 
 
 def embedded_models() -> list[str]:
@@ -232,7 +234,7 @@ def _classes_of(checkpoint: Checkpoint, build: Callable[..., Model], name: str) 
 
 
 def _from_metadata(path: Path, checkpoint: Checkpoint, num_classes: int | None = None, random: bool = False) -> Model:
-    """The network that a checkpoint written by ``python -m senet_viz train`` describes.
+    """The network that a checkpoint written by ``python -m senet_viz train`` (or ``ablate``) describes.
 
     With ``random`` its weights are drawn; else they are what lies in memory, until the caller loads the checkpoint's.
     """

@@ -69,7 +69,7 @@ def ablate(
         workers: trainings at a time, in processes of their own; each takes ``threads`` of the CPU and, on a GPU, its
             own copy of the pictures.
         address: of the cluster; where None, the one that is running or else a new one on this machine.
-        keep_weights: keep each trained network, too.
+        keep_weights: keep each trained network, too, as a file that ``senet_viz.models.load`` opens.
         progress: a bar and a line a training on stderr, nothing, or a function that is given these lines.
 
     Raises:

@@ -26,9 +26,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..models.insert import KINDS, PLACES, with_attention
+from ..models.insert import KINDS, PLACES
 from ..models.meta import on_meta
-from ..models.resnet import slim_resnet50
+from ..models.variant import MOST_BRANCHES, slim_resnet50_variant
 from .recipe import Recipe
 
 STAGES = (2, 3, 4, 5)  # as the papers count them: the stem is stage 1
@@ -43,7 +43,7 @@ TYPES = {"squeeze": str, "excitation": str, "bias": bool} | dict.fromkeys(
 AXES = ("attention", "place", "stages", *TYPES)
 SET_HERE = ("attention", "seed")  # of the recipe
 DEFAULTS = {"squeeze": "avg", "excitation": "sigmoid", "bias": True, "branches": 2, "groups": 1}  # of every layer's
-MOST_OF = {"reduction": 4096, "min_width": 4096, "branches": 32, "groups": 4096}
+MOST_OF = {"reduction": 4096, "min_width": 4096, "branches": MOST_BRANCHES, "groups": 4096}
 NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.+-]{0,58}[A-Za-z0-9_+-])?")  # Windows drops a dot at the end
 OF_FILES = (".toml", ".json", ".csv", ".parquet", ".part")  # of the ablation's folder
 MOST = 1000  # variants, and seeds
@@ -79,11 +79,14 @@ class Variant:
             ValueError: for options or a place that make no sense.
         """
         torch.manual_seed(recipe.seed)
-        module = slim_resnet50("none", num_classes=classes, widths=recipe.widths, strides=recipe.strides)
-        if self.attention != "none":
-            for stage in self.stages:
-                with_attention(module.get_submodule(f"layer{stage - 1}"), self.attention, self.place, **self.options)
-        return module
+        return slim_resnet50_variant(**self._arguments(recipe, classes))
+
+    def architecture(self, recipe: Recipe, classes: int) -> dict[str, Any]:
+        """The network as a file of its weights describes it."""
+        return {"name": slim_resnet50_variant.__name__} | self._arguments(recipe, classes)
+
+    def _arguments(self, recipe: Recipe, classes: int) -> dict[str, Any]:
+        return asdict(self) | {"num_classes": classes, "widths": recipe.widths, "strides": recipe.strides}
 
     def differences(self, other: "Variant") -> dict[str, Any]:
         """Axis → this one's value, where another has another; a further attention's own axes are not compared."""

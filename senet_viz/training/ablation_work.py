@@ -20,19 +20,21 @@ import torch
 from torch import nn
 
 from ..data.datasets import open_pictures
+from ..models.checkpoints import checkpoint_bytes
 from ..models.devices import on_threads
 from ..models.mac_count import macs
 from ..statistics.dimension import ONE
 from . import in_memory
 from .ablation_folder import CARD, CHECKPOINT, CORRECT, LOG, TRAINING, WEIGHTS
 from .ablation_plan import AblationPlan
-from .loop import Diverged, Fit, example
+from .loop import Diverged, Fit, example, transform_of
 from .monitor import CollapseWarning, Monitor
 from .recipe import Recipe
 
 MEASURED = 40  # times, about, that a training's gates are measured
 LAST = 5  # of these are taken for the end of the training
 TOP = 5
+OF_VARIANT = ("attention", "reduction", "min_width")  # of a recipe: a variant has its own
 Files = dict[str, bytes]
 
 
@@ -90,7 +92,7 @@ def work(job: Job, checkpoint: bytes | None = None) -> Iterator[Files]:
 def _work(job: Job, checkpoint: bytes | None) -> Iterator[Files]:
     recipe, device = job.recipe, torch.device(job.device)
     training, validation, classes = _pictures(job.data, recipe.image_size, job.pictures, job.validation, job.device)
-    module = job.plan.variants[job.variant].build(recipe, classes)
+    module = job.plan.variants[job.variant].build(recipe, len(classes))
     facts = {"variant": job.variant, "seed": job.seed, "parameters": sum(p.numel() for p in module.parameters()),
              "macs": macs(module, (recipe.image_size, recipe.image_size))}
     steps = len(training) // recipe.batch_size
@@ -127,18 +129,17 @@ def _work(job: Job, checkpoint: bytes | None) -> Iterator[Files]:
         monitor.close()
         files[LOG] = _parquet(log)
     facts |= {"status": status, "epochs": fit.done, "losses": history, "seconds": seconds, **_gates(log)}
+    made = {"date": date.today().isoformat(), "torch": torch.__version__, "timm": timm.__version__,
+            "device": torch.cuda.get_device_name(device) if device.type == "cuda" else
+            f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}", "threads": job.threads}
     if status == "trained":
         correct = judge(module, validation)
         files[CORRECT] = _parquet(correct)
         facts |= {"top1": float(correct["top1"].mean()), "top5": float(correct["top5"].mean()),
                   "images": len(correct)}
         if job.weights:
-            from safetensors.torch import save
-
-            files[WEIGHTS] = save({name: value.cpu().contiguous() for name, value in module.state_dict().items()})
-    facts["made"] = {"date": date.today().isoformat(), "torch": torch.__version__, "timm": timm.__version__,
-                     "device": torch.cuda.get_device_name(device) if device.type == "cuda" else
-                     f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}", "threads": job.threads}
+            files[WEIGHTS] = checkpoint_bytes(module.state_dict(), _description(job, classes, facts) | {"made": made})
+    facts["made"] = made
     files[CARD] = card(job, facts).encode()
     files[TRAINING] = (json.dumps(facts, indent=1) + "\n").encode()
     yield files
@@ -146,10 +147,24 @@ def _work(job: Job, checkpoint: bytes | None) -> Iterator[Files]:
 
 @lru_cache(maxsize=1)  # all trainings of a process share them
 def _pictures(data: str, side: int, training: int, validation: int, device: str
-              ) -> tuple[in_memory.Decoded, in_memory.Decoded, int]:
+              ) -> tuple[in_memory.Decoded, in_memory.Decoded, list[str]]:
     pictures = open_pictures(data, "train")
     return (in_memory.decode(pictures, in_memory.larger(side), training).to(device),
-            in_memory.decode(open_pictures(data, "val"), side, validation).to(device), len(pictures.classes))
+            in_memory.decode(open_pictures(data, "val"), side, validation).to(device), pictures.classes)
+
+
+def _description(job: Job, classes: list[str], facts: dict) -> dict:
+    """What a file of a network's weights says of itself, so that ``senet_viz.models.load`` builds it."""
+    recipe = {key: value for key, value in asdict(job.recipe).items() if key not in OF_VARIANT}
+    return {
+        "architecture": job.plan.variants[job.variant].architecture(job.recipe, len(classes)),
+        "transform": transform_of(job.recipe), "classes": classes, "recipe": recipe,
+        "data": {"name": _data_name(job), "training": job.pictures, "validation": job.validation},
+        "accuracy": {key: facts[key] for key in ("top1", "top5", "images")}}
+
+
+def _data_name(job: Job) -> str:
+    return job.data.rstrip("/").rpartition("/")[2]
 
 
 def _monitor(module: nn.Module, recipe: Recipe, steps: int) -> Monitor | None:
@@ -190,7 +205,7 @@ def _gates(log: pd.DataFrame) -> dict:
 def card(job: Job, facts: dict) -> str:
     """What was trained and what came of it, as Markdown."""
     recipe, variant = asdict(job.recipe), job.plan.variants[job.variant]
-    for axis in ("attention", "reduction", "min_width", "seed"):
+    for axis in (*OF_VARIANT, "seed"):
         del recipe[axis]
     axes = {"attention": variant.attention} | ({} if variant.attention == "none" else {
         "place": variant.place, "stages": list(variant.stages)} | variant.options)
@@ -200,7 +215,7 @@ def card(job: Job, facts: dict) -> str:
     rows = {
         "Variant": "; ".join(f"{key} {value}" for key, value in axes.items()),
         "Seed": str(job.seed),
-        "Data": f"{job.data.rstrip('/').rpartition('/')[2]}: {job.pictures:,} training pictures, "
+        "Data": f"{_data_name(job)}: {job.pictures:,} training pictures, "
                 f"decoded once to {in_memory.larger(recipe['image_size'])} px",
         "Recipe": "; ".join(f"{key.replace('_', ' ')} {value}" for key, value in recipe.items()),
         "Result": found,

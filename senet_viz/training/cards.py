@@ -114,7 +114,8 @@ def trained(path: Path) -> dict:
         CheckpointError: for another file.
     """
     metadata = read_metadata(path)
-    if not {"recipe", "data", "accuracy", "made", "classes"} <= set(metadata):
+    whole = {"recipe", "data", "accuracy", "made", "classes"} <= set(metadata)
+    if not whole or "attention" not in metadata["recipe"]:  # of an ablation the variant has it, not the recipe
         raise CheckpointError(f"{path.name} does not say how it was trained: senet-viz train did not write it.")
     return metadata
 

@@ -87,9 +87,7 @@ def train(
         "name": "slim_resnet50", "attention": recipe.attention, "num_classes": len(classes),
         "widths": list(recipe.widths), "strides": list(recipe.strides), "reduction": recipe.reduction,
         "min_width": recipe.min_width}
-    transform: dict[str, Any] = {
-        "input_size": [3, recipe.image_size, recipe.image_size], "crop_pct": 1.0, "interpolation": "bicubic",
-        "mean": list(IMAGENET_DEFAULT_MEAN), "std": list(IMAGENET_DEFAULT_STD)}
+    transform = transform_of(recipe)
     about = {"name": Path(data).name, "training": len(pictures), "validation": len(validation)}
     checkpoint = out.with_suffix(".checkpoint.pt")
     finished = _finished(out, recipe, about, classes)
@@ -283,6 +281,12 @@ class Fit:
         if not math.isfinite(mean):
             raise Diverged(f"the loss is no longer finite in epoch {self.done}: lower the learning rate")
         return mean
+
+
+def transform_of(recipe: Recipe) -> dict[str, Any]:
+    """How validation pictures are prepared, as arguments of ``timm.data.create_transform``."""
+    return {"input_size": [3, recipe.image_size, recipe.image_size], "crop_pct": 1.0, "interpolation": "bicubic",
+            "mean": list(IMAGENET_DEFAULT_MEAN), "std": list(IMAGENET_DEFAULT_STD)}
 
 
 def example(recipe: Recipe) -> torch.Tensor:

@@ -552,6 +552,9 @@ def test_file_refused(tmp_path, slim):
 
 @pytest.mark.parametrize("change", [
     {"architecture": {"name": "os.system"}}, {"architecture": {"name": "slim_resnet50", "command": "ls"}},
+    {"architecture": {"name": "slim_resnet50_variant", "attention": "se", "options": {"squeeze": "median"}}},
+    {"architecture": {"name": "slim_resnet50_variant", "attention": "sk", "options": {"branches": 10**9}}},
+    {"architecture": {"name": "slim_resnet50_variant", "stages": [1]}},
     {"architecture": {}}, {"architecture": 3}, {"architecture": {"name": "slim_resnet50", "attention": "eca"}},
     {"transform": {"input_size": []}}, {"transform": None}, {"accuracy": {}}, {"made": None}, {"data": "x"},
     {"recipe": {"widths": 3, "epochs": 1}}])

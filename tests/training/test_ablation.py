@@ -18,8 +18,10 @@ from PIL import Image
 
 from senet_viz.cli import main
 from senet_viz.data.images import UnreadableImage
+from senet_viz.models import load
 from senet_viz.training import AblationError, PlanError, ablate, ablation, open_ablation
 from senet_viz.training.ablation_folder import tables
+from tests.cli.checks import refused
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROOT = Path(__file__).resolve().parents[2]
@@ -121,7 +123,7 @@ def test_table_says_what_the_pictures_were_answered(whole):
     assert np.isnan(table.loc["se", "difference"])
 
 
-def test_pictures_are_answered_as_a_network_answers_them(plan, pictures, tmp_path):
+def test_pictures_are_answered_as_a_network_answers_them(plan, pictures, tmp_path, capsys):
     """From the kept weights, each picture by itself, through Pillow and torchvision's functions."""
     from safetensors.torch import load_file
     from torchvision.transforms import functional as F
@@ -144,6 +146,16 @@ def test_pictures_are_answered_as_a_network_answers_them(plan, pictures, tmp_pat
         with torch.inference_mode():
             assert (int(network(tensor[None]).argmax()) == row.label) == row.top1
         assert row.top5  # of three classes
+    for name in ("se", "none", "parallel"):  # each kept network says itself what it is
+        model = load(f"file:{out / name / '3' / 'weights.safetensors'}", device="cpu")
+        stored = pd.read_parquet(out / name / "3" / "correct.parquet")
+        batch = model.batch([Image.open(io.BytesIO(validation.read(index))) for index in stored["index"]])
+        with torch.inference_mode():
+            right = model.module(batch).argmax(1).numpy() == stored["label"].to_numpy()
+        assert (right == stored["top1"]).all() and model.classes == validation.classes
+        assert f"top-1 {right.mean():.1%}" in model.info["Accuracy"]
+        assert model.name == f"weights.safetensors (slim_resnet50_variant, {name})"
+        refused(capsys, ["card", out / name / "3" / "weights.safetensors"], "senet-viz train did not write it")
 
 
 KILLED = """

@@ -4,7 +4,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from senet_viz.models import load
+from senet_viz.models.checkpoints import save_checkpoint
 from senet_viz.training.ablation_plan import PlanError, Variant, parse_plan, read_plan
+from senet_viz.training.loop import transform_of
 
 EMBEDDED = Path(__file__).resolve().parents[2] / "assets" / "ablations" / "plan.toml"
 SMALL = """
@@ -32,6 +35,22 @@ def test_embedded_plan(embedded):
     assert {"place": "pre"} in changes.values() and {"excitation": "relu"} in changes.values()
     order = list(embedded.trainings)
     assert [seed for _, seed in order] == sorted(seed for _, seed in order) and order[0] == ("se", 0)
+
+
+def test_every_network_can_be_described_in_a_file_of_its_weights(embedded, tmp_path):
+    """And is built by that alone, as the same modules with the same weights."""
+    said = {"transform": transform_of(embedded.recipe), "classes": ["a", "b", "c"],
+            "recipe": {"widths": [8, 16, 32, 64], "epochs": 1}, "data": {"name": "x", "training": 1, "validation": 1},
+            "accuracy": {"top1": 0.5, "top5": 1.0, "images": 1}, "made": {"date": "2024-02-29"}}
+    for name, variant in embedded.variants.items():
+        network = variant.build(embedded.recipe, 3).eval()
+        path = tmp_path / f"{name}.safetensors"
+        save_checkpoint(path, network.state_dict(), {
+            "architecture": variant.architecture(embedded.recipe, 3), **said})
+        model = load(f"file:{path}", device="cpu")
+        assert str(model.module) == str(network)
+        with torch.inference_mode():
+            assert torch.equal(model.module(model.example_batch), network(model.example_batch)), name
 
 
 def hidden(channels: int, reduction: int) -> int:
