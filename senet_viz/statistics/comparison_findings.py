@@ -13,6 +13,7 @@ from .archive import Statistics
 from .comparison import CLASSES, FEWEST, MEASURES, NONE, PICTURES
 from .dimension import ONE
 from .similarity import common_classes
+from .summaries import FEW
 
 NAMED = 3  # channels that are named
 WORDS = {"classes": "class means of the gate", "gate": "gate", "squeeze": "squeezed input z"}
@@ -64,6 +65,12 @@ def data_findings(names: tuple[str, str], first: Statistics, second: Statistics)
         found.append(f"They are of different pictures: {a} of {plain(about[0]['data'])}, {looked[0]} pictures, {b} of "
                      f"{plain(about[1]['data'])}, {looked[1]}; {number(common, 'class', 'classes')} "
                      f"{'is' if common == 1 else 'are'} common by name. What differs may be the data's doing.")
+    for name, stats in ((a, first), (b, second)):
+        counts = stats.count[stats.count > 0]
+        if len(counts) and (few := int((counts < FEW).sum())) > len(counts) / 2:
+            found.append(f"{few} of the {number(len(counts), 'class', 'classes')} of {name} have fewer than {FEW} "
+                         f"pictures. Means of so few scatter, which makes two networks look less alike by them, also "
+                         f"where they are one.")
     sorts = [_sort(stats) for stats in (first, second)]
     if sorts[0] != sorts[1]:
         found.append(f"Their gates are not of one sort: of {a} {sorts[0]}, of {b} {sorts[1]}. Mean, spread and "

@@ -62,7 +62,7 @@ def train(
 
     Returns:
         The file's metadata: "architecture", "transform", "classes", "recipe", "data" and "accuracy" (with "top1" and
-        "top5" in 0..1, measured on the validation pictures with the weights as stored, in fp16).
+        "top5" in 0..1, measured on the validation pictures with the weights as stored: in fp16 where that holds them).
 
     Raises:
         FileNotFoundError, ValueError: when the data cannot be opened (see ``open_pictures``), do not fill a batch, or
@@ -136,7 +136,7 @@ def train(
             "recipe": json.dumps(asdict(recipe)), "history": history, **fit.state(),
             "monitor": monitor.state() if monitor else None})
 
-    state = {key: value.half() if value.is_floating_point() else value
+    state = {key: _stored(value)
              for key, value in module.state_dict().items() if not key.endswith("num_batches_tracked")}
     stored = slim_resnet50(**{k: v for k, v in architecture.items() if k != "name"}).to(device)
     load_state(stored, state)
@@ -324,6 +324,12 @@ def _loader(pictures, recipe, epoch, transform, workers, device) -> DataLoader:
         drop_last=True, num_workers=workers, multiprocessing_context=FORK if workers else None,
         pin_memory=device.type == "cuda",
         generator=torch.Generator().manual_seed(seed))
+
+
+def _stored(value: torch.Tensor) -> torch.Tensor:
+    """A tensor in fp16, unless that is too small for it: variances of a young network's maps may be beyond 65,504."""
+    half = value.half() if value.is_floating_point() else value
+    return half if torch.equal(half.isfinite(), value.isfinite()) else value
 
 
 def _keep(checkpoint: Path, content: dict) -> None:

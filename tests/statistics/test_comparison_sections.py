@@ -1,6 +1,8 @@
 """Sections of a comparison: scripts give tables, and sentences hold for their numbers."""
+import copy
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -10,6 +12,7 @@ from senet_viz.statistics.comparison_findings import (
     beside_input,
     channel_findings,
     curve_findings,
+    data_findings,
     difference_findings,
     similarity_findings,
 )
@@ -64,6 +67,17 @@ def test_a_network_with_itself_is_the_same(many):
     assert (along.table["cka"].dropna() > 1 - 1e-9).all()
     assert re.search(r"over 8 classes, is 1 in all \d+ pairs of aligned blocks", along.found[0])
     assert pair.channels().found[0].startswith("No channel's mean gate differs")
+
+
+def test_classes_of_few_pictures_are_said_to_look_less_alike(many):
+    thin = copy.copy(many)
+    thin.count = np.where(np.arange(len(many.count)) < 2, many.count, 3)
+    assert (many.count >= 5).all()
+    said = data_findings(("one", "two"), many, thin)
+    assert [sentence for sentence in said if "fewer than" in sentence] == [
+        f"{len(many.count) - 2} of the {len(many.count)} classes of **two** have fewer than 5 pictures. Means of so few "
+        "scatter, which makes two networks look less alike by them, also where they are one."]
+    assert not [sentence for sentence in data_findings(("one", "two"), many, many) if "fewer than" in sentence]
 
 
 def test_differences_in_words(many, drawn):

@@ -441,3 +441,11 @@ def test_evaluate_counts(pictures):
     top1, top5 = training.evaluate(Fixed(), seven, {"input_size": [3, 16, 16]}, batch_size=7)
     assert top1 == pytest.approx(6 / 30)
     assert top5 == pytest.approx(17 / 30)
+
+
+def test_what_fp16_cannot_hold_is_stored_as_it_is():
+    """As the variance of a young network's maps, which would be infinite."""
+    wide, narrow = torch.tensor([1.0, 70_000.0]), torch.tensor([1.0, 60_000.0])
+    assert training._stored(narrow).dtype == torch.float16
+    assert torch.equal(training._stored(wide), wide) and training._stored(wide).dtype == torch.float32
+    assert training._stored(torch.tensor([3])).dtype == torch.int64
