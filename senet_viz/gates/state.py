@@ -3,7 +3,7 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import lru_cache
 from inspect import getattr_static
 from typing import Any, NamedTuple
@@ -79,6 +79,18 @@ def inspected(module: nn.Module, first: bool = False) -> Iterator[list[nn.Module
             for part, call in state.calls.items():
                 part._compiled_call_impl = call
             state.restore_buffers()
+
+
+def uncompiled(module: nn.Module) -> AbstractContextManager:
+    """While this is entered ``torch.compile`` runs nothing that it compiled of the network: hooks are called."""
+    compiled = any(_runs_compiled(part) for part in _parts(module))
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
+
+
+def _runs_compiled(part: nn.Module) -> bool:
+    kind: type = type(part)
+    return (part._compiled_call_impl is not None or "_orig_mod" in part._modules
+            or _is_compiled(part.__dict__.get("forward")) or _has_compiled_forward(kind))
 
 
 class _Buffer(NamedTuple):

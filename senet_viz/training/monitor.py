@@ -7,6 +7,7 @@ costs the call of a function.
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from ..gates.blocks import AttentionBlock, batch_of, blocks_of, network_of
 from ..gates.hidden import RARE, hidden_layers
 from ..gates.hooks import Hooks, part_and_call
 from ..gates.points import on_gate
+from ..gates.state import part_at, uncompiled
 from ..statistics.dimension import ONE, Halves
 from ..tables import HIGH, LOW
 
@@ -47,16 +49,16 @@ class Monitor:
     """Measures the gates of every attention block in a network's own training forwards.
 
     Args:
-        module: the network as the training calls it: inside DataParallel or DistributedDataParallel, what these wrap.
-            Compiled code runs past hooks: of a network in ``torch.compile`` forwards of the wrapper are not seen, those
-            of the network itself are, so that every n-th step may call that.
+        module: the network as the training calls it: of ``torch.compile`` the wrapper, of DataParallel and
+            DistributedDataParallel what these wrap. Forwards that are measured run without compiled code.
         example: a batch that the network takes, (N, 3, H, W), or of signals or volumes; one picture of it is run, to
             find the blocks.
         every: measure each so many-th training forward, from the first on.
         writer: a ``torch.utils.tensorboard.SummaryWriter``, which gets each number as "label/measure".
 
     A forward counts while the network is in training mode. Of DataParallel's replicas the one on the network's own
-    device is measured, of distributed processes the one of rank 0. Between measurements one hook hangs on the network.
+    device is measured, of distributed processes the one of rank 0. Between measurements one hook hangs on the network;
+    compiled code does without it, so that what runs inside such code is not seen.
 
     Raises:
         ValueError: for a network without attention blocks, what is no network that can be watched or no batch, one that
@@ -82,7 +84,9 @@ class Monitor:
         self._rows: list[dict] = []
         self._step, self._silent = 0, False
         self._measuring: tuple[int, int, Callable[[], None]] | None = None  # step, thread, and what ends it
-        self._handle = self.module.register_forward_pre_hook(self._enter)
+        given: Any = module
+        self._called = given if isinstance(given, nn.Module) else given.module  # a compiled wrapper calls its own hooks
+        self._handle = self._called.register_forward_pre_hook(self._enter)
 
     @property
     def blocks(self) -> list[AttentionBlock]:
@@ -134,6 +138,8 @@ class Monitor:
 
     # one measurement
     def _enter(self, module: nn.Module, given: tuple) -> None:
+        if torch.compiler.is_compiling():  # the compiled code is that of a network without this hook
+            return
         self._stop()  # what was interrupted: then no hook is called behind the forward
         if not module.training or not _first_rank() or _other_replica(module, self.module, given):
             return
@@ -141,7 +147,7 @@ class Monitor:
         if number % self.every:
             return
         hooks = Hooks(self.module)  # of this thread alone
-        before, behind = self.module._forward_pre_hooks, self.module._forward_hooks
+        before, behind = self._called._forward_pre_hooks, self._called._forward_hooks
         others = {*before, *behind}
         try:
             self._watched = [watched for watched in self._watched if self._there(watched)]
@@ -155,12 +161,15 @@ class Monitor:
             for hook in [hook for key, hook in before.items() if key not in others]:
                 hook(module, given)  # which hooks of the network itself this forward calls is settled already
             left = [hook for key, hook in behind.items() if key not in others]
-            leaving = self.module.register_forward_hook(self._leave, always_call=True)  # behind these
+            leaving = self._called.register_forward_hook(self._leave, always_call=True)  # behind these
         except BaseException:
             hooks.remove()
             raise
+        eager = uncompiled(self._called)
+        eager.__enter__()
 
         def end() -> None:
+            eager.__exit__(None, None, None)
             for hook in left:  # a second time does nothing
                 hook(self.module, (), None)
             hooks.remove()
@@ -186,8 +195,8 @@ class Monitor:
         seen = [watched for watched in self._watched if watched.gates]
         if self._watched and not seen and not self._silent:
             self._silent = True
-            warnings.warn("No gate was seen in a training forward: compiled code runs past hooks. Call the network "
-                          "itself in the steps that are to be measured.", stacklevel=2)
+            warnings.warn("No gate was seen in a training forward: compiled code runs past hooks. Give the monitor "
+                          "what the training calls.", stacklevel=2)
         for watched in seen:
             row = _row(watched)
             self._rows.append({"step": number, "block": watched.block.name, "label": watched.block.label, **row})
@@ -209,9 +218,9 @@ class Monitor:
 
     def _there(self, watched: _Watched) -> bool:
         """Whether the block is still the one that was found; hooks on another module might break the training."""
-        named = dict(self.module.named_modules())
-        if all(named.get(path) is part for path, part in watched.parts.items()):
-            return True
+        with suppress(AttributeError):  # there is nothing at the path any more
+            if all(part_at(self.module, path) is part for path, part in watched.parts.items()):
+                return True
         warnings.warn(f"{watched.block.label} was replaced while it was watched, and is left out from now on; make a "
                       f"new monitor to see what took its place.", stacklevel=2)
         return False

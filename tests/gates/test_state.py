@@ -8,7 +8,7 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 from senet_viz.gates import find_blocks, inspect, record
 from senet_viz.gates.hooks import hooked
-from senet_viz.gates.state import first_parameter, inspected, part_at, parts_of
+from senet_viz.gates.state import first_parameter, inspected, part_at, parts_of, uncompiled
 from senet_viz.layers import SqueezeExcite
 
 
@@ -229,6 +229,28 @@ def test_what_is_compiled_in_place(pictures, unchanged, where):
     assert len(graphs) == before > 0
     net(batch)
     assert len(graphs) == before  # the compiled code is there still
+
+
+@pytest.mark.parametrize("where", [
+    "se", "part", "forward of the network", "forward of a part", "forward of the class", "all", "all in place",
+    "nothing"])
+def test_nothing_that_is_compiled_runs_while_it_is_uncompiled(pictures, where):
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph.forward
+
+    net = Net().eval() if where in ("all", "all in place", "nothing") else compiled(where, backend)
+    if where == "all":
+        net = torch.compile(net, backend=backend)
+    elif where == "all in place":
+        net.compile(backend=backend)
+    with uncompiled(net):
+        net(pictures(2))
+    assert not graphs
+    net(pictures(2))
+    assert bool(graphs) == (where != "nothing")
 
 
 def test_everything_comes_back_after_an_exception(pictures, unchanged):

@@ -337,12 +337,103 @@ def test_only_the_process_of_rank_0_measures(network, tmp_path):
         torch.distributed.destroy_process_group()
 
 
-def test_a_compiled_network_is_said_to_show_nothing(network):
-    compiled = torch.compile(network, backend="eager")
-    compiled.train()(make_batch(4))
-    with Monitor(compiled, make_batch(1), every=1) as monitor:
-        network.train()(make_batch(PICTURES))  # the network itself is measured
-    assert len(monitor.table()) == 8
+class Graphs:
+    """A backend that counts what it is given to compile."""
+
+    def __init__(self):
+        self.count = 0
+        torch.compiler.reset()
+
+    def __call__(self, graph, inputs):
+        self.count += 1
+        return graph
+
+
+def trained(calls, network: nn.Module, monitored: nn.Module, at: int | None) -> pd.DataFrame:
+    """Seven steps, from the one ``at`` on with a monitor that measures every third."""
+    network.train()
+    monitor = None
+    for seed in range(7):
+        if seed == at:
+            monitor = Monitor(monitored, make_batch(1), every=3)
+        calls(make_batch(8, seed)).square().mean().backward()
+    if monitor is None:
+        return pd.DataFrame({"step": []})
+    monitor.close()
+    return monitor.table()
+
+
+@pytest.mark.parametrize("fullgraph", [True, False])
+@pytest.mark.parametrize("at", [0, 2])
+def test_calls_of_a_compiled_wrapper_are_measured_and_the_others_compiled_as_they_were(network, fullgraph, at):
+    graphs, other = Graphs(), copy.deepcopy(network)
+    compiled = torch.compile(network, backend=graphs, fullgraph=fullgraph)
+    table = trained(compiled, network, compiled, at)
+    assert table["step"].unique().tolist() == list(range(0, 7 - at, 3)) and table["label"].nunique() == 8
+    pd.testing.assert_frame_equal(table, trained(other, other, other, at))
+    assert graphs.count == 1 and hooks_on(compiled) == 0
+    for (name, one), two in zip(network.named_parameters(), other.parameters()):
+        torch.testing.assert_close(one.grad, two.grad, msg=name)
+
+
+@pytest.mark.parametrize("fullgraph", [True, False])
+@pytest.mark.parametrize("at", [None, 0, 2])
+@pytest.mark.parametrize("first", ["monitor", "compiled", "compiled in place"])
+def test_a_network_inside_compiled_code_is_not_seen_and_costs_nothing(network, fullgraph, at, first):
+    graphs = Graphs()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if first == "monitor":
+            monitor = Monitor(network, make_batch(1), every=3)
+        if first == "compiled in place":
+            network.compile(backend=graphs, fullgraph=fullgraph)
+            compiled = network
+        else:
+            compiled = torch.compile(network, backend=graphs, fullgraph=fullgraph)
+        assert trained(compiled, network, network, at).empty and graphs.count == 1
+    if first == "monitor":
+        network(make_batch(8))
+        assert monitor.table()["step"].unique().tolist() == [0]
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+@pytest.mark.parametrize("at", [0, 2])
+def test_compiled_parts_are_measured(network, in_place, at):
+    graphs, other = Graphs(), copy.deepcopy(network)
+    for name in ("layer1", "layer2"):
+        if in_place:
+            getattr(network, name).compile(backend=graphs, fullgraph=True)
+        else:
+            setattr(network, name, torch.compile(getattr(network, name), backend=graphs, fullgraph=True))
+    table = trained(network, network, network, at)
+    pd.testing.assert_frame_equal(table.drop(columns="block"), trained(other, other, other, at).drop(columns="block"))
+    without, graphs.count = graphs.count, 0
+    torch.compiler.reset()
+    trained(network, network, network, None)
+    assert graphs.count == without
+
+
+def test_parts_that_are_compiled_while_they_are_watched_are_measured_on(network):
+    with Monitor(network, make_batch(1), every=1) as monitor:
+        step(network)
+        network.layer1 = torch.compile(network.layer1, backend=Graphs())
+        step(network)
+    assert monitor.table()["label"].value_counts().tolist() == [2] * 8
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt()])
+def test_compiled_code_runs_again_after_a_measured_forward_that_fails(error):
+    network, graphs, batch = Inline(2).train(), Graphs(), torch.rand(8, 2, 48, 48)
+    compiled = torch.compile(network, backend=graphs)
+    with Monitor(compiled, batch, every=2) as monitor:
+        network.fails = error
+        with pytest.raises(type(error)):
+            compiled(batch)
+        network.fails = None
+        compiled(batch)
+        assert graphs.count == 1
+        compiled(batch)
+    assert monitor.table()["step"].tolist() == [2]
 
 
 def test_numbers_go_to_a_writer_and_to_parquet(network, tmp_path):
