@@ -7,7 +7,7 @@ costs the call of a function.
 import threading
 import warnings
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,23 @@ class _Watched:
     units: list[torch.Tensor] = field(default_factory=list)
 
 
+class _Entering:
+    """The hook that stays on a network; its copies and pickles have one that does nothing, and needs no module of ours.
+
+    Nobody watches a copy, such as a moving average of the weights, and a writer cannot be copied.
+    """
+
+    def __init__(self, enter: Callable[[nn.Module, tuple], None]):
+        self._enter = enter
+
+    def __call__(self, module: nn.Module, given: tuple) -> None:
+        if not torch.compiler.is_compiling():  # the compiled code is that of a network without this hook
+            self._enter(module, given)
+
+    def __reduce__(self) -> tuple:
+        return getattr, (nullcontext(), "__exit__")
+
+
 class Monitor:
     """Measures the gates of every attention block in a network's own training forwards.
 
@@ -58,7 +75,7 @@ class Monitor:
 
     A forward counts while the network is in training mode. Of DataParallel's replicas the one on the network's own
     device is measured, of distributed processes the one of rank 0. Between measurements one hook hangs on the network;
-    compiled code does without it, so that what runs inside such code is not seen.
+    compiled code does without it, so that what runs inside such code is not seen, and so do copies of the network.
 
     Raises:
         ValueError: for a network without attention blocks, what is no network that can be watched or no batch, one that
@@ -86,7 +103,7 @@ class Monitor:
         self._measuring: tuple[int, int, Callable[[], None]] | None = None  # step, thread, and what ends it
         given: Any = module
         self._called = given if isinstance(given, nn.Module) else given.module  # a compiled wrapper calls its own hooks
-        self._handle = self._called.register_forward_pre_hook(self._enter)
+        self._handle = self._called.register_forward_pre_hook(_Entering(self._enter))
 
     @property
     def blocks(self) -> list[AttentionBlock]:
@@ -138,8 +155,6 @@ class Monitor:
 
     # one measurement
     def _enter(self, module: nn.Module, given: tuple) -> None:
-        if torch.compiler.is_compiling():  # the compiled code is that of a network without this hook
-            return
         self._stop()  # what was interrupted: then no hook is called behind the forward
         if not module.training or not _first_rank() or _other_replica(module, self.module, given):
             return

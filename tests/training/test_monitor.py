@@ -1,5 +1,8 @@
 import copy
+import io
 import math
+import pickle
+import threading
 import warnings
 
 import numpy as np
@@ -454,6 +457,47 @@ def test_numbers_go_to_a_writer_and_to_parquet(network, tmp_path):
         for measure in ("mean", "std", "below", "above", "dimension", "first", "alive"):
             if pd.notna(table.loc[label, measure]):
                 assert writer.scalars[f"{label}/{measure}", 0] == table.loc[label, measure]
+
+
+class Locked:
+    """A writer that, as TensorBoard's, cannot be copied."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def add_scalar(self, *_):
+        pass
+
+
+def saved_and_loaded(network: nn.Module) -> nn.Module:
+    file = io.BytesIO()
+    torch.save(network, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.parametrize("copied", [
+    copy.deepcopy, saved_and_loaded, lambda net: timm.utils.ModelEmaV3(net).module,
+    lambda net: torch.optim.swa_utils.AveragedModel(net).module])
+@pytest.mark.parametrize("writer", [None, Locked()])
+def test_copies_have_no_monitor(network, copied, writer):
+    with Monitor(network, make_batch(1), every=1, writer=writer) as monitor:
+        other = copied(network)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            batch = step(other)
+            torch.optim.swa_utils.update_bn([batch], other)
+        hooks = [hook for part in other.modules() for hook in part._forward_pre_hooks.values()]
+        assert not any(hasattr(hook, "_enter") for hook in hooks) and monitor.table().empty
+        step(network)
+        assert len(monitor.table()) == 8
+        assert torch.equal(copy.deepcopy(other).eval()(batch), other.eval()(batch))
+
+
+def test_a_pickle_needs_nothing_of_the_monitor():
+    network = Net(FORMS["inline"][0])
+    Monitor(network, torch.rand(1, 3, 64, 64), writer=Locked())
+    assert b"senet_viz" not in pickle.dumps(network)
 
 
 def test_goes_on_where_a_state_was(network):
