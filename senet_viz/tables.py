@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from .gates import AttentionBlock, View
-from .gates.answers import NO_CLASS, class_map, is_binary, two_sides
+from .gates.answers import NO_CLASS, by_class, class_map
 from .gates.cam import weighted_sum
 
 LOW, HIGH = 0.05, 0.95  # a gate beyond these counts as saturated
@@ -24,9 +24,7 @@ def predictions(views: Mapping[str, View], classes: list[str], top: int = 5) -> 
     """
     rows = []
     for picture, view in views.items():
-        logits, names = view.logits[0], classes
-        if is_binary(view, classes):
-            logits, names = torch.cat([-logits, logits]) / 2, two_sides(classes)  # of which the softmax is the sigmoid
+        logits, names = by_class(view.logits[0], classes)
         if len(logits) != len(names):
             continue
         values, indices = logits.softmax(0).topk(min(top, len(names)))

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from scipy.stats import norm, spearmanr, t
 
 from ..gates import AttentionBlock, EditError, parse_edits
+from ..gates.answers import two_sides
 from ..reports.text import ends
 from ..statistics.archive import IMAGES, Statistics
 from ..statistics.directions import named
@@ -59,7 +60,7 @@ def channel_effects(evaluation: str | Path, stats: Statistics, classes: Sequence
         ValueError: for statistics that have no ω² of ranks.
     """
     rows = pq.read_table(Path(evaluation) / IMAGES, columns=["edit", "index", "label", "probability"]).to_pandas()
-    place = {name: i for i, name in enumerate(classes)}
+    place = {name: i for i, name in enumerate(classes if len(classes) > 1 else two_sides(classes))}
     targets = np.array([place.get(name, -1) for name in stats.classes])
     before = rows[rows["edit"] == UNEDITED].set_index("index")
     found = []

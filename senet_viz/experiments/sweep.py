@@ -13,7 +13,7 @@ from PIL import Image
 from ..data.images import blur, elsewhere, zoom
 from ..gates import AttentionBlock, View, contribution_points, inspect, record
 from ..gates.inspection import Point
-from ..models import Model
+from ..models import Model, for_and_against
 from ..models.copies import random_weights
 from ..reports.text import plain
 from ..statistics.kernels import NEGLIGIBLE
@@ -101,7 +101,7 @@ def sweep(
     network's input.
 
     Args:
-        model: with units that weigh branches.
+        model: with units that weigh branches; of one logit both sides are looked at (``models.for_and_against``).
         image: RGB.
         sizes: factors above 0; 1 is the picture as it is.
         box: around the object; the picture's centre is taken for the object's when None.
@@ -118,6 +118,7 @@ def sweep(
                          f"such as demo/sknet50_slim or timm/skresnext50_32x4d.ra_in1k.")
     if not sizes:
         raise ValueError("a sweep takes one size or more")
+    model = for_and_against(model) if model.answer.binary else model
     centre = None if box is None else centre_of(box, image.size)
     photo = image
     image, scale, result = _reduced(model, photo, max(sizes))
@@ -388,9 +389,10 @@ def describe_cam(sweep: Sweep, size: float, classes: Sequence[str], target: int 
     """
     probable = sweep.at(size).logits[0].softmax(0)
     top = int(probable.argmax())
+    names = classes if len(classes) == len(probable) else sweep.model.class_labels  # of one logit: both sides
 
     def named(index: int) -> str:
-        return f"**{plain(classes[index])}**"
+        return f"**{plain(names[index])}**"
 
     def share(index: int) -> str:
         value = float(probable[index])

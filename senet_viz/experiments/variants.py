@@ -19,6 +19,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..gates import Edit, inspect
+from ..gates.answers import by_class
 from ..gates.blocks import block_of, eager
 from ..gates.hooks import hooked
 from ..gates.points import on_output
@@ -316,16 +317,18 @@ def table(run: Variants, classes: list[str]) -> pd.DataFrame:
     probable class of the network as it is); of a network without logits "" and nan.
     """
     own, rows = run.gates[OWN].double().numpy(), []
+    told = {name: by_class(logits, classes) for name, logits in run.logits.items()}  # of one logit both sides
     for name, gate in run.gates.items():
         values = gate.double().numpy()
-        probable = run.logits[name].softmax(0) if run.logits else None
+        logits, names = told.get(name, (None, []))
+        probable = None if logits is None else logits.softmax(0)
         lower, median, upper = _quartiles(agreement(run, name))
         rows.append({"variant": name, "group": run.groups[name], "correlation": median, "lower": lower, "upper": upper,
                      "difference": np.abs(values - own).mean(), "lowest": values.min(), "mean": values.mean(),
                      "highest": values.max(),
-                     "class": "" if probable is None else classes[int(probable.argmax())],
+                     "class": "" if probable is None else names[int(probable.argmax())],
                      "probability": np.nan if probable is None else float(probable.max()),
-                     "own class": np.nan if probable is None else float(probable[int(run.logits[OWN].argmax())])})
+                     "own class": np.nan if probable is None else float(probable[int(told[OWN][0].argmax())])})
     return pd.DataFrame(rows)
 
 

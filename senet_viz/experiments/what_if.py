@@ -8,6 +8,8 @@ mean gate in every channel, which takes away the choice between channels alone.
 A wider gate makes the maps behind it larger, and with them the logits of all classes. So what is said of a class is its
 lead, its logit less the mean logit over all classes (the softmax is the same of both); and beside it how far the logits
 of all classes lie apart, for where the mean is near 0 already, as in networks trained with a softmax, they grow apart.
+
+A network of one logit is told of as two classes, 0 against and 1 for (``senet_viz.models.for_and_against``).
 """
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -20,9 +22,10 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from ..data.class_names import short_names
 from ..data.images import zoom
 from ..gates import AttentionBlock, Edit, View, edited, inspect, record
-from ..gates.answers import CLASSIFICATION, is_finite
+from ..gates.answers import CLASSIFICATION, by_class, is_finite
 from ..gates.blocks import block_of, eager, to_module
 from ..gates.hooks import hooked
 from ..gates.removals import branch_values, removals
@@ -172,13 +175,12 @@ class Tried:
 
 
 def _tried(model: Model, logits: torch.Tensor, rows: list[dict[str, Any]]) -> Tried:
-    logits = logits.double().cpu()
+    logits, names = by_class(logits.double().cpu(), model.classes)
     if not logits.isfinite().all():
         raise ValueError("The network's output is not finite under every edit, so that the changes say nothing.")
-    if logits.shape[1] != len(model.classes):
-        raise ValueError(
-            f"The network gives {logits.shape[1]} logits, but there are {len(model.classes)} class names.")
-    return Tried(logits, rows, list(model.class_labels))
+    if logits.shape[1] != len(names):
+        raise ValueError(f"The network gives {logits.shape[1]} logits, but there are {len(names)} class names.")
+    return Tried(logits, rows, short_names(names))
 
 
 def each_block(model: Model, picture: torch.Tensor, target: int | None = None) -> pd.DataFrame:
@@ -273,8 +275,9 @@ def swap(model: Model, picture: torch.Tensor, other: torch.Tensor) -> pd.DataFra
     labels = [*(block.label for block in model.blocks), ALL]
     logits = runs(model, picture, [[Edit(block.label, seen.gates)] for block in model.blocks]
                   + [[Edit(block.label, seen.gates) for block in model.blocks]])
-    targets = dict.fromkeys([int(logits[0].argmax()), int(seen.logits[0].argmax())])
     tried = _tried(model, logits, [{"label": label} for label in labels])
+    others, _ = by_class(seen.logits, model.classes)
+    targets = dict.fromkeys([int(tried.logits[0].argmax()), int(others[0].argmax())])
     return pd.concat([tried.outcomes(target) for target in targets], ignore_index=True)
 
 
@@ -434,13 +437,13 @@ def changes(before: View, after: View, classes: Sequence[str], target: int | Non
     classes), spread (as of ``each_block``, the same in all rows), probability_before, probability_after,
     probability_change.
     """
-    a, b = (view.logits[0].double().cpu() for view in (before, after))
+    (a, names), (b, _) = (by_class(view.logits[0].double().cpu(), classes) for view in (before, after))
     top = min(top, len(a))
     chosen = dict.fromkeys([*([target] if target is not None else []), *a.topk(top).indices.tolist(),
                             *b.topk(top).indices.tolist()])
     p, q, lead = a.softmax(0), b.softmax(0), (b - b.mean()) - (a - a.mean())
     return pd.DataFrame([{
-        "class": classes[i], "logit_before": float(a[i]), "logit_after": float(b[i]), "change": float(b[i] - a[i]),
+        "class": names[i], "logit_before": float(a[i]), "logit_after": float(b[i]), "change": float(b[i] - a[i]),
         "lead_change": float(lead[i]), "spread": float(b.std(correction=0) / a.std(correction=0)),
         "probability_before": float(p[i]), "probability_after": float(q[i]),
         "probability_change": float(q[i] - p[i])} for i in chosen])

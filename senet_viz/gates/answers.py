@@ -69,6 +69,16 @@ def two_sides(classes: Sequence[str]) -> list[str]:
     return [f"{side} {name}".strip() for name in [*classes, ""][:1] for side in ("against", "for")]
 
 
+def by_class(logits: torch.Tensor, classes: Sequence[str]) -> tuple[torch.Tensor, list[str]]:
+    """Logits (…, K) and the names of K classes: of one logit z −z/2 and z/2, and what its two sides are called.
+
+    Their softmax is the sigmoid of z; that of z alone is 1, whatever it is. All other logits and names are as they are.
+    """
+    if logits.shape[-1] == 1 and len(classes) <= 2:
+        return torch.cat([-logits, logits], -1) / 2, two_sides(classes)
+    return logits, list(classes)
+
+
 def class_map(view: View) -> torch.Tensor:
     """The class with the highest score at each pixel of a segmentation, (N, h, w).
 

@@ -1,6 +1,7 @@
 """Single channels fixed at their mean, beside a loop of one's own."""
 import io
 import math
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from scipy import stats as st
+from torch import nn
 
 import senet_viz as sv
 from senet_viz.collecting import Computing, Settings, collect, evaluate
@@ -21,6 +23,7 @@ from senet_viz.experiments.selectivity import (
     pooled_correlation,
     selectivity_findings,
 )
+from senet_viz.models import for_and_against
 from tests.runs import class_folders, make_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -187,3 +190,16 @@ def test_sentences(stats):
     few = selectivity_findings(stats, strong[:5].assign(own=-1e-6))[0]
     assert "it is fewer than one and fewer than one on average" in few and "by 0.00 points in the own class" in few
     assert len(selectivity_findings(stats, strong[:5])) == 1  # of five channels nothing is said of a correlation
+
+
+def test_the_classes_of_one_logit_are_its_sides(folder, model, tmp_path):
+    torch.manual_seed(0)
+    one = sv.Model(nn.Sequential(model.module, nn.Linear(5, 1)), model.transform, ["class 1"])
+    for side, name in enumerate(("against class 1", "for class 1")):
+        shutil.copytree(folder / f"class {side}", tmp_path / "data" / name)
+    stats = collect(one, tmp_path / "data", tmp_path / "statistics", Settings(batch_size=16), workers=0, progress=False)
+    evaluate(one, tmp_path / "data", tmp_path / "out", each_channel(one.blocks[:1], 3), Computing(batch_size=16),
+             statistics=stats, workers=0, progress=False)
+    table = channel_effects(tmp_path / "out", stats, one.classes)
+    pd.testing.assert_frame_equal(table, channel_effects(tmp_path / "out", stats, for_and_against(one).classes))
+    assert table["own_images"].tolist() == [16] * 3 and table["own"].notna().all()

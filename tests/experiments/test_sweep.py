@@ -34,7 +34,7 @@ from senet_viz.experiments.sweep import (
     untrained,
 )
 from senet_viz.gates import AttentionBlock, View
-from senet_viz.models import Model, slim_resnet50
+from senet_viz.models import Model, for_and_against, slim_resnet50
 from senet_viz.models.identity import weights_hash
 from senet_viz.statistics.kernels import NEGLIGIBLE
 
@@ -501,6 +501,24 @@ def test_the_class_of_a_grad_cam_in_a_sentence():
     assert describe_cam(found, 1, classes, 0) == (
         r"Grad-CAM at 1× of **a\*b** (probability under 1%), not of the most probable class there, **c** (probability "
         "over 99%).")
+
+
+@pytest.mark.parametrize("names", [[], ["smiling"], ["no", "yes"]])
+def test_one_logit_is_for_and_against(names):
+    many = tiny()
+    torch.manual_seed(0)
+    one = Model(torch.nn.Sequential(many.module, torch.nn.Linear(5, 1)).float(), many.transform, names)
+    both = for_and_against(one)
+    layer = list(one.stages.values())[-1:]
+    for targets in (None, [0], [1]):
+        found, expected = (sweep(model, noise(40, 30), (1, 2), targets=targets, layers=layer) for model in (one, both))
+        for size in (1, 2):
+            assert torch.equal(found.at(size).logits, expected.at(size).logits)
+            assert torch.equal(found.at(size).cams[layer[0]], expected.at(size).cams[layer[0]])
+            target = targets and targets[0]
+            text = describe_cam(found, size, one.class_labels, target)
+            assert text == describe_cam(expected, size, both.class_labels, target)
+            assert any(f"**{name}**" in text for name in both.classes) and "over 99%" not in text
 
 
 # boxes

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 import senet_viz as sv
 from senet_viz.experiments import anatomy, variants
 from senet_viz.layers import SqueezeExcite
-from senet_viz.models import slim_resnet50
+from senet_viz.models import for_and_against, slim_resnet50
 from senet_viz.reports import papers
 from tests.experiments.test_anatomy import close, entering, inline, model_of, odd
 from tests.gates.test_search import Around, Gives, Net, SKInUnit, given
@@ -353,3 +353,18 @@ def test_a_network_without_logits(se, batch, others):
     assert said.endswith("the block's own weights.")
     assert variants.findings(run) == variants.findings(own)
     assert variants.beside(run, shown)["own class"].isna().all()
+
+
+@pytest.mark.parametrize("names", [[], ["smiling"], ["no", "yes"]])
+def test_one_logit_is_for_and_against(se, batch, names):
+    torch.manual_seed(0)
+    one = sv.Model(nn.Sequential(se.module, nn.Linear(5, 1)), se.transform, names)
+    both = for_and_against(one)
+    run = variants.variants(one, batch, "SE_5_3")
+    shown, expected = variants.table(run, one.classes), variants.table(
+        variants.variants(both, batch, "SE_5_3"), both.classes)
+    pd.testing.assert_frame_equal(shown, expected)
+    assert shown["class"].isin(both.classes).all() and shown["probability"].between(0.5, 1, inclusive="left").all()
+    chance = float(sv.record(one, batch).logits.sigmoid())
+    assert shown["probability"][0] == pytest.approx(max(chance, 1 - chance))
+    assert shown["own class"].nunique() > 1 and variants.effect(run, shown).count("%") == 2

@@ -14,6 +14,7 @@ from senet_viz.data.images import zoom
 from senet_viz.experiments import what_if
 from senet_viz.gates.removals import removals
 from senet_viz.layers import SqueezeExcite
+from senet_viz.models import for_and_against
 from tests.gates.conftest import CLASSES, make
 from tests.gates.test_search import FORMS
 from tests.gates.test_search import Net as InlineNet
@@ -426,3 +427,39 @@ def test_what_cannot_be_tried_is_said(network):
     model.classes.pop()
     with pytest.raises(ValueError, match="10 logits, but there are 9 class names"):
         what_if.each_block(model, picture())
+
+
+@pytest.mark.parametrize("names", [[], ["smiling"], ["no", "yes"]])
+def test_one_logit_is_for_and_against(network, names):
+    many = network("slim/sk")
+    torch.manual_seed(1)
+    one = sv.Model(nn.Sequential(many.module, nn.Linear(CLASSES, 1)).float(), many.transform, names)
+    both = for_and_against(one)
+    rng = np.random.default_rng(0)
+    photo, other = (Image.fromarray(rng.integers(0, 256, (64, 64, 3), dtype=np.uint8)) for _ in range(2))
+    picture, second = one.batch([photo]), one.batch([other])
+    edit = [sv.Edit(one.blocks[0].label, "uniform")]
+
+    def changes(model, target=None):
+        return what_if.changes(*(what_if.look(model, photo, edits).view for edits in ([], edit)), model.classes, target)
+
+    for experiment in (lambda model, *target: what_if.each_block(model, picture, *target),
+                       lambda model, *target: what_if.each_stage(model, picture, *target),
+                       lambda model, *target: what_if.each_channel(model, picture, model.blocks[-1].label, *target),
+                       lambda model, *target: what_if.forced_sizes(model, photo, *target), changes):
+        for target in ((), (0,), (1,)):
+            pd.testing.assert_frame_equal(experiment(one, *target), experiment(both, *target))
+    pd.testing.assert_frame_equal(what_if.swap(one, picture, second), what_if.swap(both, picture, second))
+    with torch.no_grad():
+        chance = float(one.module(picture).sigmoid())
+    table = what_if.each_block(one, picture, 1)
+    assert (table["probability"] - table["probability_change"]).to_numpy() == pytest.approx(chance, abs=1e-5)
+    assert table["probability_change"].abs().max() > 1e-4
+    assert set(table["of"]) == {{0: "for", 1: "for smiling", 2: "yes"}[len(names)]}
+
+
+def test_one_logit_with_three_names_is_refused(network):
+    many = network("slim/se")
+    one = sv.Model(nn.Sequential(many.module, nn.Linear(CLASSES, 1).double()), many.transform, NAMES[:3])
+    with pytest.raises(ValueError, match="The network gives 1 logits, but there are 3 class names"):
+        what_if.each_block(one, torch.rand(1, 3, 64, 64))

@@ -10,6 +10,7 @@ from senet_viz.gates.answers import (
     OTHER,
     SEGMENTATION,
     answer_of,
+    by_class,
     class_map,
     is_binary,
     is_finite,
@@ -83,6 +84,17 @@ def test_the_sides_of_one_logit():
     assert is_binary(view([1]), ["cat"])
     assert not is_binary(view([1, 2]), ["cat", "dog"])
     assert not is_binary(view(output=MAPS[:, :1]), ["cat"])
+
+
+def test_logits_by_class():
+    z = torch.tensor([[2.0], [-1.0]])
+    for names in ([], ["cat"], ["cat", "dog"]):
+        logits, classes = by_class(z, names)
+        assert classes == two_sides(names)
+        torch.testing.assert_close(logits.softmax(1)[:, 1:], z.sigmoid())
+        assert torch.equal(by_class(z[0], names)[0], logits[0])
+    for logits, names in ((z, list("abc")), (z.T, list("ab")), (z[:, :0], []), (z.T, [])):
+        assert by_class(logits, names) == (logits, names)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
