@@ -15,7 +15,7 @@ from ..data.class_names import short_names
 from ..data.images import as_picture
 from ..data.windows import Window, window
 from ..gates.answers import Answer, answer_of
-from ..gates.blocks import AttentionBlock, eager, find_blocks, network_of
+from ..gates.blocks import AttentionBlock, eager, find_blocks, network_of, to_module
 from ..gates.hooks import hooked
 from ..gates.inspection import record
 
@@ -148,7 +148,7 @@ class Model:
                 if path:
                     hooks.after(path, lambda _, output, path=path: shapes.setdefault(path, []).append(
                         output.shape if isinstance(output, torch.Tensor) else ()))
-            module(self.example_batch)
+            module(to_module(self.example_batch, module))
         space = len(self.input_size)
         return {path: math.prod(seen[0][2:]) ** (1 / space) for path, seen in shapes.items()
                 if len(seen) == 1 and len(seen[0]) == space + 2}

@@ -116,6 +116,8 @@ def test_a_stage_where_the_gate_is_written_inline():
         return torch.tensor(np.asarray(image.resize((64, 64)))).permute(2, 0, 1).float() / 255
 
     assert sv.Model(Net(), transform, list("abcd")).stages == {"Stage 1": "features.0", "Stage 2": "features.1"}
+    assert sv.Model(Net().double(), transform, list("abcd")).stages == {
+        "Stage 1": "features.0", "Stage 2": "features.1"}
     flat = sv.Model(Flat(), transform, list("abcd"))
     assert [block.name for block in flat.blocks] == ["#0"]
     assert flat.stages == {"Stage 1": "features.0.conv"}

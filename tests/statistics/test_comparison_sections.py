@@ -75,8 +75,8 @@ def test_classes_of_few_pictures_are_said_to_look_less_alike(many):
     assert (many.count >= 5).all()
     said = data_findings(("one", "two"), many, thin)
     assert [sentence for sentence in said if "fewer than" in sentence] == [
-        f"{len(many.count) - 2} of the {len(many.count)} classes of **two** have fewer than 5 pictures. Means of so few "
-        "scatter, which makes two networks look less alike by them, also where they are one."]
+        f"{len(many.count) - 2} of the {len(many.count)} classes of **two** have fewer than 5 pictures. Means of so "
+        "few scatter, which makes two networks look less alike by them, also where they are one."]
     assert not [sentence for sentence in data_findings(("one", "two"), many, many) if "fewer than" in sentence]
 
 
