@@ -174,7 +174,7 @@ class Page:
             channels = st.text_input("Channels", key="what_of", placeholder="all; or 7, 9-12", width=140).strip()
             st.button("Edit", key="what_add", on_click=editing.add, icon=":material/edit:", type="primary",
                       args=(where, value, channels))
-        self.text = editing.edit_area()
+        self.text = editing.edit_area(list(self.blocks.values()))
         with controls:
             editing.undo_and_reset(self.text)
         with st.expander("Whole stages"), st.container(horizontal=True):

@@ -1,4 +1,6 @@
 """Edits of gates as the text of one text area: what adds lines to it, and takes the last change back."""
+from collections.abc import Sequence
+
 import streamlit as st
 
 import senet_viz as sv
@@ -18,11 +20,17 @@ def add(where: str, value: str, channels: str) -> None:
     write(edit_text.with_line(st.session_state.get("edits", ""), where, value, channels))
 
 
-def edit_area() -> str:
-    """The text area; what is in it, with an edit a line."""
+def edit_area(blocks: Sequence[sv.AttentionBlock]) -> str:
+    """The text area; what is in it, with an edit a line.
+
+    Args:
+        blocks: the network's; its examples are of two of these.
+    """
+    first, last = blocks[0].label, blocks[-1].label
+    value = "uniform" if blocks[-1].branches > 1 else "1"
     text = "\n".join(edit_text.lines(st.text_area(
         "Edits", key="edits", bind="query-params", height=100, max_chars=4000,
-        placeholder="SE_5_*=1\nSE_3_4[7,9-12]=0", help="An edit a line, or semicolons between: BLOCKS=VALUE or "
+        placeholder=f"{last}={value}\n{first}[0,2-5]=0", help="An edit a line, or semicolons between: BLOCKS=VALUE or "
         f"BLOCKS[CHANNELS]=VALUE. A value is {hint(*edit_text.VALUES.values())}.")))
     past, last = st.session_state.setdefault("what_past", []), st.session_state.get("what_last", text)
     if text != last:

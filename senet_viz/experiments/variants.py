@@ -33,6 +33,7 @@ FEWEST = 5  # pictures for a correlation across them
 STILL = 1e-6  # a gate whose values over the pictures lie within this does not move
 ALONG_ONE = 0.9  # the share of a gate's variance from which on it is said to lie along one direction
 NO_LAYERS, CONVOLUTION, PARALLEL = "no FC layers", "plain convolution", "from the unit's input"
+OTHERS = "other squeezes, layers and excitations"
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def _look(model, picture: torch.Tensor, label: str) -> "_Run":
         run.plan()
         run.parallel(entering[0] if len(entering) == 1 else None)
     else:
-        run.left_out = dict.fromkeys(("other squeezes, layers and excitations", PARALLEL), run.found.missing)
+        run.left_out = dict.fromkeys((OTHERS, PARALLEL), run.found.missing)
     return run
 
 
@@ -386,7 +387,8 @@ def findings(run: Variants) -> list[str]:
             said.append(f"**A gate {name}**, in parallel with the convolutions: it describes another tensor. "
                         + (f"Across the pictures the median channel's pooled input has a correlation of "
                            f"{pooled:+.2f} with its pooled U. " if np.isfinite(pooled) else "") + _agrees(run, name))
-    return said + [f"**{_capital(name)}** is left out. {why}" for name, why in run.left_out.items()]
+    return said + [f"**{_capital(name)}** {'are' if name == OTHERS else 'is'} left out. {why}"
+                   for name, why in run.left_out.items()]
 
 
 def effect(run: Variants, shown: pd.DataFrame) -> str:
