@@ -538,7 +538,7 @@ def _beside(row: pd.Series, before: float, after: float) -> str:
     if low > 0:
         word = ("smaller" if high < published - READ else "larger" if low > published + READ else
                 "as large, within the interval" if low <= published <= high else
-                f"as large, for by ±{READ:g}, as the paper's is read, the interval reaches it")
+                f"as large within the ±{READ:g} of the reading")
         return word + beside
     return "smaller, if any" if high < published - READ else "not told from none, nor from the paper's"
 

@@ -246,9 +246,9 @@ def test_a_change_is_negligible_where_its_whole_interval_is(low, high, is_said):
     ("SK_3_4", 0.001, 0.010, "smaller, though not beyond the controls"),  # +.0150 in the paper
     ("SK_3_4", 0.016, 0.030, "larger, though not beyond the controls"),
     ("SK_3_4", 0.010, 0.020, "as large, within the interval, though not beyond the controls"),
-    ("SK_3_4", 0.0155, 0.0343, "as large, for by ±0.001, as the paper's is read, the interval reaches it, though not "
+    ("SK_3_4", 0.0155, 0.0343, "as large within the ±0.001 of the reading, though not "
                                "beyond the controls"),
-    ("SK_3_4", 0.001, 0.0145, "as large, for by ±0.001, as the paper's is read, the interval reaches it, though not "
+    ("SK_3_4", 0.001, 0.0145, "as large within the ±0.001 of the reading, though not "
                               "beyond the controls"),
     ("SK_3_4", -0.001, 0.001, "smaller, if any"), ("SK_3_4", -0.0034, 0.0005, "smaller, if any"),
     ("SK_3_4", -0.001, 0.016, "not told from none, nor from the paper's"),
