@@ -245,6 +245,16 @@ def test_a_nonlinearity_that_noise_does_not_reach(source, nonlinearity, offset, 
         close(smaller.module, fixed(model.module, gates, inputs), inputs)
 
 
+def stays_a_factor(network: nn.Module, source) -> None:
+    """No layer takes the gate in, as inputs far larger than noise tell; the pruned network is right for these."""
+    model = bare(network, source)
+    gates = held(model)
+    smaller, removed = prune(model, "*", gates)
+    assert [change["by"] for change in removed] == ["scale"]
+    inputs = 1000 * draws(model)
+    close(smaller.module, fixed(model.module, gates, inputs), inputs)
+
+
 def test_a_gate_before_a_nonlinearity_that_noise_does_not_reach(source):
     class Behind(Bent):
         def forward(self, x):
@@ -252,12 +262,7 @@ def test_a_gate_before_a_nonlinearity_that_noise_does_not_reach(source):
                 (2, 3)))
 
     torch.manual_seed(0)
-    model = bare(Behind(nn.ReLU6()), source)
-    gates = held(model)
-    smaller, removed = prune(model, "*", gates)
-    assert [change["by"] for change in removed] == ["scale"]
-    inputs = 1000 * draws(model)
-    close(smaller.module, fixed(model.module, gates, inputs), inputs)
+    stays_a_factor(Behind(nn.ReLU6()), source)
 
 
 def test_a_map_that_rarely_goes_elsewhere_is_not_scaled(source):
@@ -267,12 +272,7 @@ def test_a_map_that_rarely_goes_elsewhere_is_not_scaled(source):
             return self.head((self.silu(self.se(u)) + torch.relu(u - 100)).mean((2, 3)))
 
     torch.manual_seed(0)
-    model = bare(Rarely(True), source)
-    gates = held(model)
-    smaller, removed = prune(model, "*", gates)
-    assert [change["by"] for change in removed] == ["scale"]
-    inputs = 1000 * draws(model)
-    close(smaller.module, fixed(model.module, gates, inputs), inputs)
+    stays_a_factor(Rarely(True), source)
 
 
 def test_weights_that_two_layers_share_are_left_alone(source):
