@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 import senet_viz as sv
 from pages.parts.choices import one_of
@@ -37,6 +38,15 @@ class Loaded:
     code: str
 
 
+@dataclass
+class Upload:
+    """A checkpoint file of a visitor, and how it is to be read."""
+
+    file: UploadedFile
+    arch: str
+    ignore_unexpected: bool
+
+
 def offered(name: str) -> bool:
     """Whether visitors may have a network of this name, or with "file:" one of their own files: what the operator's
     ``--models`` match; all of them without it.
@@ -54,25 +64,18 @@ def sidebar(factory: str | None) -> Loaded | None:
     own = [OWN_CHECKPOINT] if offered("file:") else []
     with st.sidebar:
         name = _choose_model([*([factory] if factory else []), *embedded, *own])
-        upload, arch = None, ""
-        if name in own:
-            upload = st.file_uploader("Checkpoint", max_upload_size=MAX_CHECKPOINT, key="checkpoint",
-                                      help="safetensors, or a .pt/.pth file of tensors, numbers and text; it may be "
-                                           "what a training script wrote, with the optimizer beside the weights.")
-            arch = st.text_input("Architecture", key="arch", bind="query-params", placeholder="timm/seresnet50",
-                                 help="timm/NAME or torchvision/NAME; the number of classes is the file's. Not needed "
-                                      "for files written by python -m senet_viz train.").strip()
+        upload = _choose_checkpoint() if name in own else None
         device = st.selectbox("Device", ["auto", *available_devices()], key="device", bind="query-params")
         loaded = None
         if name in own and upload is None:
             st.info("Choose a checkpoint file; until then the page shows another model.")
         elif name:
-            choice = name, arch, device, upload and upload.file_id
-            loaded = _attempt("model", choice, lambda: _obtain(name, arch, device, upload, factory, "model", choice))
+            choice = name, device, *((upload.file.file_id, upload.arch, upload.ignore_unexpected) if upload else ())
+            loaded = _attempt("model", choice, lambda: _obtain(name, device, factory, upload, "model", choice))
         if loaded is None:
             loaded = st.session_state.get("loaded")
             if loaded is None and embedded:
-                loaded = _obtain(embedded[0], "", "auto", None, None)
+                loaded = _obtain(embedded[0], "auto", None)
             if loaded is None:
                 return None
             st.caption(f"The page goes on with {plain(loaded.model.name)}.")
@@ -82,6 +85,19 @@ def sidebar(factory: str | None) -> Loaded | None:
         one_of("Figures download as", ["png", "svg"], key="image_format", bind="query-params",
                help="With the camera in the tool bar of each figure.")
     return loaded
+
+
+def _choose_checkpoint() -> Upload | None:
+    """A file of one's own; None before there is one."""
+    file = st.file_uploader("Checkpoint", max_upload_size=MAX_CHECKPOINT, key="checkpoint",
+                            help="safetensors, or a .pt/.pth file of tensors, numbers and text; it may be what a "
+                                 "training script wrote, with the optimizer beside the weights.")
+    arch = st.text_input("Architecture", key="arch", bind="query-params", placeholder="timm/seresnet50",
+                         help="timm/NAME or torchvision/NAME; the number of classes is the file's. Not needed for "
+                              "files written by python -m senet_viz train.")
+    ignore_unexpected = st.checkbox("Ignore unexpected tensors", key="ignore_unexpected", bind="query-params",
+                                    help="Leave out what the architecture has no place for, such as another head's.")
+    return Upload(file, arch.strip(), ignore_unexpected) if file else None
 
 
 def _choose_model(first: list[str]) -> str:
@@ -167,16 +183,17 @@ def obtain(name: str) -> Loaded | None:
     device = str(st.session_state["loaded"].model.device)
     factory = st.session_state.get("factory")
     choice = name, device
-    return _attempt("other", choice, lambda: _obtain(name, "", device, None, factory, "other", choice))
+    return _attempt("other", choice, lambda: _obtain(name, device, factory, None, "other", choice))
 
 
-def _obtain(name: str, arch: str, device: str, upload, factory: str | None, slot: str = "",
+def _obtain(name: str, device: str, factory: str | None, upload: Upload | None = None, slot: str = "",
             choice: tuple = ()) -> Loaded:
-    digest = ""
-    if upload is not None:
-        digest, name = _digest(upload), f"file:{Path(upload.name).name}"
+    digest, arch, ignore_unexpected = "", "", False
+    if upload:
+        digest, arch, ignore_unexpected = _digest(upload.file), upload.arch, upload.ignore_unexpected
+        name = f"file:{Path(upload.file.name).name}"
     # names are typed by visitors: the server's files are the operator's, and so is what it fetches from anywhere
-    for typed in (arch, name if name != factory and upload is None else ""):
+    for typed in (arch, name if name != factory and not upload else ""):
         if typed.startswith("file:") or "local-dir:" in typed:
             raise ValueError(f"{typed!r} is a path on the server; upload the checkpoint instead.")
         if "hf-hub:" in typed or "hf_hub:" in typed:
@@ -184,20 +201,20 @@ def _obtain(name: str, arch: str, device: str, upload, factory: str | None, slot
         if typed and not offered(typed):
             raise ValueError(f"This server does not offer {typed!r}.")
     device = str(choose_device(device))  # "auto" and "cuda:0" are one
-    if name != factory and upload is None:
+    if name != factory and not upload:
         fetch_weights(name, slot, choice)
     with st.spinner("Loading the model"):
-        model = _load(name, arch, device, digest, name == factory, upload)
-    code = scripts.load_model(name, str(model.device), arch=arch)
+        model = _load(name, device, digest, arch, ignore_unexpected, name == factory, upload and upload.file)
+    code = scripts.load_model(name, str(model.device), arch=arch, ignore_unexpected=ignore_unexpected)
     if name == factory:
         module, _, function = name.partition(":")
         code = f"from {module} import {function}\nmodel = {function}()"
     if isinstance(model.output, TwoSided):
         code = scripts.for_and_against(code)
-    return Loaded(model, f"{name} {arch} {digest} {model.device}", code)
+    return Loaded(model, f"{name} {arch} {digest} {ignore_unexpected} {model.device}", code)
 
 
-def _digest(upload) -> str:
+def _digest(upload: UploadedFile) -> str:
     """Of an uploaded file, taken once: a checkpoint may be large."""
     known = st.session_state.setdefault("digests", {})
     if upload.file_id not in known:
@@ -208,15 +225,16 @@ def _digest(upload) -> str:
 
 @kept()
 @in_a_sentence
-def _load(name: str, arch: str, device: str, digest: str, is_factory: bool, _upload) -> sv.Model:
+def _load(name: str, device: str, digest: str, arch: str, ignore_unexpected: bool, is_factory: bool,
+          _file: UploadedFile | None) -> sv.Model:
     if is_factory:
         model = call_factory(name)
         model.module.to(choose_device(device))
-    elif digest:
+    elif _file:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, name[5:])
-            path.write_bytes(_upload.getbuffer())
-            model = sv.load(f"file:{path}", arch=arch or None, device=device)
+            path.write_bytes(_file.getbuffer())
+            model = sv.load(f"file:{path}", arch=arch or None, device=device, ignore_unexpected=ignore_unexpected)
     else:
         model = sv.load(name, device=device)
     model.check_pictures()

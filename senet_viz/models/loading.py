@@ -156,7 +156,7 @@ def _from_file(path: Path, arch: str | None, ignore_unexpected: bool) -> Model:
     if arch:
         model = _of_architecture(arch, checkpoint, path.name, ignore_unexpected)
     elif "architecture" in checkpoint.metadata:
-        model = _from_metadata(path, checkpoint)
+        model = _from_metadata(path, checkpoint, ignore_unexpected=ignore_unexpected)
     else:
         raise CheckpointError(f"{path.name} does not say which network it belongs to: give its architecture (arch), "
                               f"such as \"timm/seresnet50\".")
@@ -233,7 +233,8 @@ def _classes_of(checkpoint: Checkpoint, build: Callable[..., Model], name: str) 
     return next(iter(counts), None)
 
 
-def _from_metadata(path: Path, checkpoint: Checkpoint, num_classes: int | None = None, random: bool = False) -> Model:
+def _from_metadata(path: Path, checkpoint: Checkpoint, num_classes: int | None = None, random: bool = False,
+                   ignore_unexpected: bool = False) -> Model:
     """The network that a checkpoint written by ``python -m senet_viz train`` (or ``ablate``) describes.
 
     With ``random`` its weights are drawn; else they are what lies in memory, until the caller loads the checkpoint's.
@@ -245,7 +246,7 @@ def _from_metadata(path: Path, checkpoint: Checkpoint, num_classes: int | None =
         removed = metadata.get("removed", ())
         with on_meta():  # a description must not make us build more than the file holds
             module = without(build(**architecture), removed)
-        check_state(module, checkpoint.state, path.name)
+        check_state(module, checkpoint.state, path.name, ignore_unexpected=ignore_unexpected)
         if random:
             other = {} if num_classes is None else {"num_classes": num_classes}
             module = without(build(**architecture | other), removed)

@@ -398,6 +398,18 @@ def test_a_checkpoint_of_ones_own(bare, checkpoint, tmp_path):
     np.testing.assert_allclose(model.module.fc.bias.detach().cpu(), (state["fc.bias"] + 1).float(), rtol=1e-6)
 
 
+def test_tensors_of_another_head_are_left_out_where_that_is_asked_for(bare, checkpoint, tmp_path):
+    state, metadata = checkpoint
+    save_file({**state, "box_head.weight": torch.ones(4, 512)}, tmp_path / "boxes.safetensors", metadata)
+    upload(bare, "boxes.safetensors", (tmp_path / "boxes.safetensors").read_bytes())
+    fine(bare, errors=1)
+    assert "unexpected key (box_head.weight)" in sentences(bare.error)[0]
+    bare.checkbox(key="ignore_unexpected").check().run()
+    fine(bare)
+    assert "ignore_unexpected=True" in bare.session_state["loaded"].code
+    assert any("box_head.weight" in text and "Left out" in text for text in sentences(bare.sidebar.markdown))
+
+
 class Code:
     """Runs a command when it is unpickled."""
 

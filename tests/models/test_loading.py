@@ -490,6 +490,15 @@ def test_other_heads_of_a_pruned_network(tmp_path, tuned):
     assert load(name, arch=arch, device="cpu", ignore_unexpected=True).info["Left out"] == "1 tensor (aux)"
 
 
+def test_other_tensors_of_a_file_that_describes_itself(tmp_path, slim):
+    save_checkpoint(tmp_path / "w.safetensors", slim.state_dict() | {"box_head": torch.ones(2)}, METADATA)
+    name = f"file:{tmp_path / 'w.safetensors'}"
+    refuse(CheckpointError, name, r"1 unexpected key \(box_head\), which ignore_unexpected=True")
+    model = load(name, device="cpu", ignore_unexpected=True)
+    assert model.info["Left out"] == "1 tensor (box_head)"
+    assert torch.equal(model.module.fc.weight, slim.fc.weight)
+
+
 def test_numbers_that_are_not_finite_are_named(tmp_path, tuned):
     """They are loaded all the same: gates before them can be looked at."""
     state = {key: value.clone() for key, value in tuned.state_dict().items()}
