@@ -143,7 +143,7 @@ class Sample:
 
 
 class Result:
-    """A shard's file. It is opened for each tensor: as long as it is open, what was read of it stays in memory."""
+    """A shard's file. What is read of it is copied: safetensors' own tensors keep the whole file in memory."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -153,7 +153,7 @@ class Result:
     def get(self, name: str, columns: slice | None = None) -> torch.Tensor:
         """A tensor, or some of its columns."""
         with safe_open(self.path, framework="pt") as file:
-            return file.get_tensor(name) if columns is None else file.get_slice(name)[:, columns]
+            return (file.get_tensor(name) if columns is None else file.get_slice(name)[:, columns]).clone()
 
 
 def _merged(plan: Collection, files: list, z: int, source: str) -> Moments | None:
