@@ -149,9 +149,11 @@ def removal_findings(curve: pd.DataFrame, unedited: float) -> list[str]:
                 f"{number(int(rows['images'].iloc[0]), 'picture')}, {unedited:.1%}, becomes {left}.")
         if {"gate", "random"} <= set(by_score.index):
             gate, random = by_score.loc["gate"], by_score.loc["random"]
-            text += (" The gate chooses better than chance." if gate["low"] > random["high"] else
-                     " The gate chooses worse than chance." if gate["high"] < random["low"] else
-                     " Whether the gate chooses better than chance cannot be told.")
+            # draws differ from each other, too: with pictures enough one more would be beyond a few others by chance
+            draws = f"any of {random['draws']:.0f} draws at random"
+            text += (f" The gate chooses better than {draws}." if gate["low"] > random["high"] else
+                     f" The gate chooses worse than {draws}." if gate["high"] < random["low"] else
+                     f" Whether the gate chooses better than {draws} cannot be told.")
         best = str(by_score["top1"].idxmax())
         if best not in ("gate", "random") and "gate" in by_score.index and (
                 by_score["low"][best] > by_score["high"]["gate"]):

@@ -104,23 +104,39 @@ def test_nothing_removed_is_an_empty_curve():
 
 
 @pytest.mark.parametrize(("gate", "said"), [
-    ((-0.02, 0.0), "better than chance."), ((-0.4, -0.3), "worse than chance."),
-    ((-0.15, -0.05), "cannot be told.")])
+    ((-0.02, 0.0), "The gate chooses better than any of 3 draws at random."),
+    ((-0.4, -0.3), "The gate chooses worse than any of 3 draws at random."),
+    ((-0.15, -0.05), "Whether the gate chooses better than any of 3 draws at random cannot be told.")])
 def test_sentences(gate, said):
-    curve = pd.DataFrame({"score": ["gate", "random"], "share": 0.25, "images": 2000, "top1": [0.6, 0.5],
-                          "low": [gate[0], -0.12], "high": [gate[1], -0.1]})
+    curve = pd.DataFrame({"score": ["gate", "random"], "share": 0.25, "draws": [1, 3], "images": 2000,
+                          "top1": [0.6, 0.5], "low": [gate[0], -0.12], "high": [gate[1], -0.1]})
     found, = removal_findings(curve, 0.62)
     assert found.startswith("With 25% of each block's channels removed, top-1 over 2,000 pictures, 62.0%, becomes "
                             "60.0% without those with the lowest mean gate, 50.0% at random.") and found.endswith(said)
 
 
+def test_a_few_draws_at_random_are_not_chance():
+    """One more draw is beyond all three others in a quarter of cases each way, however sure each accuracy is."""
+    generator, beyond = np.random.default_rng(0), 0
+    for _ in range(400):
+        left = generator.normal(-0.2, 0.05, 4)
+        curve = pd.DataFrame({
+            "score": ["gate", "random"], "share": 0.25, "draws": [1, 3], "images": 10 ** 6,
+            "top1": 0.6 + np.array([left[0], left[1:].mean()]), "low": [left[0], left[1:].min()],
+            "high": [left[0], left[1:].max()]})
+        [found] = removal_findings(curve, 0.6)
+        beyond += "cannot be told" not in found
+        assert "chance" not in found
+    assert 160 < beyond < 240
+
+
 def test_what_leaves_more_than_the_gate_is_named():
-    curve = pd.DataFrame({"score": ["gate", "output", "random"], "share": 0.25, "images": 2000,
+    curve = pd.DataFrame({"score": ["gate", "output", "random"], "share": 0.25, "draws": [1, 1, 3], "images": 2000,
                           "top1": [0.6, 0.61, 0.5], "low": [-0.03, -0.009, -0.13],
                           "high": [-0.01, 0.0, -0.11]})
     [found] = removal_findings(curve, 0.62)
-    assert found.endswith("The gate chooses better than chance. Most is left without those with the least mean square "
-                          "of s·U.")
+    assert found.endswith("The gate chooses better than any of 3 draws at random. Most is left without those with the "
+                          "least mean square of s·U.")
     [found] = removal_findings(curve.assign(low=[-0.03, -0.02, -0.13]), 0.62)  # the intervals meet
     assert "61.0%" in found and "Most is left" not in found
     [found] = removal_findings(curve[curve["score"] != "output"], 0.62)
