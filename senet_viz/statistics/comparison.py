@@ -104,24 +104,13 @@ def curves(runs: Mapping[str, Statistics], zoom: float = 1.0) -> pd.DataFrame:
         place, saturation = positions(stats.blocks), summaries.saturation(stats, zoom=zoom)
         rows = [{"run": name, "block": block.name, "label": block.label, "stage": block.stage, "index": block.index,
                  "position": place[block.label], "kind": block.kind, "channels": block.channels}
-                | _medians(stats, block, zoom) | _directions(stats, block, zoom)
+                | {"omega_squared": summaries.median_omega_squared(stats, block, zoom=zoom)}
+                | _directions(stats, block, zoom)
                 | {"spread": float(stats.overall_std(block, zoom)[-1].mean(dtype=float))} for block in stats.blocks]
         fixed = saturation[["dead", "open", "constant"]].sum(axis=1) / saturation["channels"]
         parts.append(pd.DataFrame(rows).assign(
             mean=saturation["mean"], beyond=saturation["below"] + saturation["above"], fixed=fixed))
     return pd.concat(parts, ignore_index=True)
-
-
-def _medians(stats: Statistics, block: AttentionBlock, zoom: float) -> dict[str, float]:
-    images, classes = int(stats.count.sum()), int((stats.count > 0).sum())
-    between, within = (part[-1] for part in stats.variance(block, zoom=zoom))
-    omega = summaries.omega_squared(between, within, images, classes)[_moving(stats, block, zoom)]
-    return {"omega_squared": float(np.nanmedian(omega)) if (~np.isnan(omega)).any() else np.nan}
-
-
-def _moving(stats: Statistics, block: AttentionBlock, zoom: float) -> np.ndarray:
-    """Which channels are not dead, open or constant, (C,)."""
-    return ~np.logical_or.reduce(summaries.channel_states(stats, block, -1, zoom))
 
 
 def _directions(stats: Statistics, block: AttentionBlock, zoom: float) -> dict[str, float]:
@@ -220,7 +209,7 @@ def _left_out(stats: Statistics, block: AttentionBlock, zoom: float, there: np.n
     squares = (count[:, None] * mean ** 2).sum(0) - count[:, None] * mean ** 2
     between = squares - sums ** 2 / n
     within = within.sum(0) - within
-    moving, found = _moving(stats, block, zoom), {}
+    moving, found = summaries.moving(stats, block, -1, zoom), {}
     if moving.any():
         omega = np.empty((len(count), int(moving.sum())))
         for images in np.unique(n):

@@ -11,7 +11,7 @@ from ..reports.text import listed, plain
 from ..tables import kernel_name
 from .archive import Statistics
 from .dimension import FEWEST, ONE, TAIL
-from .summaries import labelled
+from .summaries import SURE, labelled, median_omega_squared, unrelated
 
 HEAVY = 0.3  # the share of the variance from which on 1 % of the pictures are said to make it
 NAMED = 3  # outlying pictures that are named
@@ -109,8 +109,13 @@ def dimension_findings(stats: Statistics, table: pd.DataFrame, units: pd.DataFra
     found += _tails(stats, table, zoom)
     images, classes = labelled(stats)
     spread = gate["classes"].dropna()
-    few = [label for label in spread.index if spread[label] <= max(1.5, NARROW * classes)]
-    if few and classes > 2 and images > classes:  # a picture a class: what is a class's cannot be told from a picture's
+    few = []
+    if classes > 2 and images > classes:  # a picture a class: what is a class's cannot be told from a picture's
+        # means of small classes lie far out by chance, too, and seem to be all that a gate tells of
+        chance = unrelated(1 - SURE / len(gate), images, classes)
+        few = [block.label for block in stats.blocks if spread.get(block.label, classes) <= max(1.5, NARROW * classes)
+               and median_omega_squared(stats, block, zoom=zoom) > chance]
+    if few:
         least = str(spread[few].idxmin())
         found.append(f"What the gate of {named(stats, few)} tells of classes is mostly about few of them: the variance "
                      f"between classes is spread as over {spread[least]:.1f} of {classes:,} classes"

@@ -266,11 +266,13 @@ class DataSections:
         table = summaries.selective_channels(self.stats, label, zoom=self.zoom)
         if table.empty:
             return None
-        best = table.iloc[0]
+        best, chance = table.iloc[0], summaries.best_by_chance(self.stats, label)
         text = f"The channels of {label} by ω², the share of their variance that lies between classes. " + (
             f"First comes channel **{best['channel']}** (ω² {best['omega_squared']:.2f}), highest for "
             f"{plain(best['highest'])} ({best['highest_mean']:.3f}), lowest for {plain(best['lowest'])} "
-            f"({best['lowest_mean']:.3f})." if pd.notna(best["omega_squared"]) else
+            f"({best['lowest_mean']:.3f}). "
+            + self._first_of(label, "with labels dealt at random", f"{chance:.2f}", best["omega_squared"] <= chance)
+            if pd.notna(best["omega_squared"]) else
             "Here it cannot be told: that takes two classes or more, more pictures than classes, and a gate that "
             "varies.") + f" {self.repeated(label)}".rstrip()
         return Section(f"The most class-selective channels of {label}", text, None, table,
@@ -315,13 +317,23 @@ class DataSections:
         """The channels of a block that separate two classes best."""
         pair = self.classes[first], self.classes[second]
         table = summaries.separating_channels(self.stats, label, *pair, zoom=self.zoom)
+        chance = summaries.farthest_by_chance(self.stats, label, *pair)
         text = (f"The channels of {label} that separate the two best, by Cohen's d: the difference of the means over "
-                f"the pooled standard deviation within the classes." + (
-                    "" if table["d"].notna().any() else " Here it cannot be told: that takes two pictures or more of "
-                                                        "either class, and a gate that varies."))
+                f"the pooled standard deviation within the classes. " + (
+                    self._first_of(label, "of classes that do not differ", f"{chance:.2f}, up or down",
+                                   table["d"].abs().max() <= chance) if table["d"].notna().any() else
+                    "Here it cannot be told: that takes two pictures or more of either class, and a gate that "
+                    "varies."))
         return Section(
             f"Channels that separate {first} and {second}", text, None, table,
             self._script(f"summaries.separating_channels(stats, {label!r}, {pair[0]}, {pair[1]}{self._zoom})"))
+
+    def _first_of(self, label: str, where: str, most: str, reached: bool) -> str:
+        """What the first of all channels of a block would have by chance: the best of many is high for that alone."""
+        channels = self.stats.block(label).channels
+        first = f"the first of {channels:,} channels" if channels > 1 else "it"
+        return (f"By chance, {where}, {first} would have at most {most}, 19 times out of 20"
+                + ("; this one has no more." if reached else "."))
 
     def saturation(self) -> Finding:
         """How many channels do not work as gates, block by block."""
@@ -398,10 +410,10 @@ class PhotoSections:
         if hits.empty:
             return ""
         low, high = str(hits.idxmin()), str(hits.idxmax())
-        chance = 1 / len(self.data.classes)
+        chance = summaries.by_chance(self.data.stats.count[self.data.stats.count > 0])
         return (f"Of {self.data.stats.sampled:,} of these pictures the nearest class is the own one in {hits[low]:.1%} "
                 f"(**{low}**)" + (f" to {hits[high]:.1%} (**{high}**)" if hits[high] > hits[low] else "")
-                + f"; by chance it would be in {chance:.1%}.")
+                + f"; by chance it would be in {chance}.")
 
     def mean_cams(self, stages: Mapping[str, str], cams: Mapping[str, Mapping[str, np.ndarray]],
                   targets: Mapping[str, int], seen: Mapping[str, np.ndarray]) -> Section:

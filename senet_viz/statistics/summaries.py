@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.cluster.hierarchy import leaves_list, linkage
 from scipy.spatial.distance import cdist
-from scipy.stats import beta, permutation_test, rankdata, spearmanr
+from scipy.stats import beta, permutation_test, rankdata, spearmanr, t
 
 from ..data.class_names import short_names
 from ..gates import AttentionBlock
@@ -109,6 +109,24 @@ def omega_squared(between, within, images: int, classes: int) -> np.ndarray:
     return np.where(varies, (between - (classes - 1) * error) / np.where(varies, between + within + error, 1), np.nan)
 
 
+def unrelated(share: float, images: int, classes: int) -> float:
+    """A quantile of one channel's ω² for labels that have nothing to do with it, whose η² is Beta((k−1)/2, (N−k)/2).
+
+    Args:
+        share: 0..1.
+        images, classes: N and k, as of ``omega_squared``.
+    """
+    eta = beta.ppf(share, (classes - 1) / 2, (images - classes) / 2)
+    return float(omega_squared(eta, 1 - eta, images, classes))
+
+
+def median_omega_squared(stats: Statistics, block, branch: int = -1, zoom: float = 1.0) -> float:
+    """ω² of the median channel that is not dead, open or constant; nan where there is none, or it is not defined."""
+    between, within = (part[branch] for part in stats.variance(block, zoom=zoom))
+    omega = omega_squared(between, within, *labelled(stats))[moving(stats, block, branch, zoom)]
+    return float(np.nanmedian(omega)) if (~np.isnan(omega)).any() else np.nan
+
+
 def specificity(stats: Statistics, branch: int = -1, zoom: float = 1.0) -> pd.DataFrame:
     """How class-specific the channels of each block are, and the controls: a row a block and source of ``stats``.
 
@@ -193,9 +211,9 @@ def depth_findings(stats: Statistics, table: pd.DataFrame) -> list[str]:
         above, chance = _beside_chance(gate["median"], rows.get("shuffled"), images, classes)
         found += [chance, *_left_out(gate)]
         if above.any():  # what is said of noise would be noise
-            margin = max(NEGLIGIBLE, _unrelated(0.95, images, classes))
+            margin = max(NEGLIGIBLE, unrelated(0.95, images, classes))
             found += [_range(median, margin), *_depth(median, gate["stage"], margin),
-                      *_controls(median, rows, margin), *_decoded(rows, classes, *_asked(stats, rows["gate"]))]
+                      *_controls(median, rows, margin), *_decoded(rows, stats.count, *_asked(stats, rows["gate"]))]
     found.append(_saturated(gate))
     few = int(((stats.count > 0) & (stats.count < FEW)).sum())
     if few:
@@ -306,6 +324,14 @@ def selective_channels(stats: Statistics, block, top: int = 20, branch: int = -1
     }).sort_values("omega_squared", ascending=False, kind="stable").head(top).reset_index(drop=True)
 
 
+def best_by_chance(stats: Statistics, block) -> float:
+    """What the highest ω² of all channels of a block stays under 19 times out of 20, for labels dealt at random.
+
+    nan where ω² is not defined.
+    """
+    return unrelated(1 - SURE / stats.block(block).channels, *labelled(stats))
+
+
 def channel_classes(stats: Statistics, block, channel: int, branch: int = -1, zoom: float = 1.0) -> pd.DataFrame:
     """One channel's gate in each class that has pictures, the highest mean first.
 
@@ -344,6 +370,18 @@ def separating_channels(stats: Statistics, block, first: int, second: int, top: 
     return pd.DataFrame({
         "channel": np.arange(len(d)), "first": mean[0], "second": mean[1], "difference": difference, "d": d,
     }).sort_values("d", key=abs, ascending=False, kind="stable").head(top).reset_index(drop=True)
+
+
+def farthest_by_chance(stats: Statistics, block, first: int, second: int) -> float:
+    """What the largest |d| of all channels of a block stays under 19 times out of 20, for classes that do not differ.
+
+    d over √(1 / n + 1 / m) is then Student's t with n + m − 2 degrees of freedom. nan for a class of fewer than two.
+    """
+    count = stats.count[[first, second]]
+    if count.min() < 2:
+        return np.nan
+    largest = t.ppf(1 - SURE / 2 / stats.block(block).channels, count.sum() - 2)
+    return float(largest * np.sqrt((1 / count).sum()))
 
 
 def heat_map(stats: Statistics, block, channels: Sequence[int] | None = None, *, centred: bool = True,
@@ -417,6 +455,19 @@ def nearest_classes(stats: Statistics, gates: Mapping[str, Mapping[str, np.ndarr
     return table.iloc[order.argsort(kind="stable")].reset_index(drop=True)
 
 
+def by_chance(counts: np.ndarray) -> str:
+    """The share of pictures whose class is told by chance, in words.
+
+    One over the number of classes where these are equally large. Otherwise noise is taken more often for a large class,
+    whose mean is less unsure, and the share is up to that of the largest one, which naming it each time would give.
+
+    Args:
+        counts: pictures of each class.
+    """
+    low, high = f"{1 / len(counts):.1%}", f"{counts.max() / counts.sum():.1%}"
+    return low if low == high else f"{low} to {high}, the share of the largest class"
+
+
 def labelled(stats: Statistics) -> tuple[int, int]:
     """N, labelled pictures, and k, classes with pictures."""
     return int(stats.count.sum()), int((stats.count > 0).sum())
@@ -444,6 +495,11 @@ def channel_states(stats: Statistics, block, branch: int, zoom: float) -> tuple[
     return dead, opened, (stats.overall_std(block, zoom)[branch] <= CONSTANT) & ~dead & ~opened
 
 
+def moving(stats: Statistics, block, branch: int, zoom: float) -> np.ndarray:
+    """Which channels are not dead, open or constant, (C,)."""
+    return ~np.logical_or.reduce(channel_states(stats, block, branch, zoom))
+
+
 def _quantiles(values: np.ndarray) -> dict[str, float]:
     names = ["q05", "q25", "median", "q75", "q95", "mean"]
     if not len(values):
@@ -463,12 +519,6 @@ def _leaves(rows: np.ndarray) -> np.ndarray:
     if len(rows) < 3 or not rows.size:
         return np.arange(len(rows))
     return leaves_list(linkage(rows, "average", optimal_ordering=len(rows) <= ORDERED))
-
-
-def _unrelated(share: float, images: int, classes: int) -> float:
-    """A quantile of one channel's ω² for labels that have nothing to do with it, whose η² is Beta((k−1)/2, (N−k)/2)."""
-    eta = beta.ppf(share, (classes - 1) / 2, (images - classes) / 2)
-    return float(omega_squared(eta, 1 - eta, images, classes))
 
 
 def _range(median: pd.Series, margin: float) -> str:
@@ -607,8 +657,14 @@ def _asked(stats: Statistics, gate: pd.DataFrame) -> tuple[int, int]:
     return int(stats.count[enough].sum()), int(enough.sum())
 
 
-def _decoded(rows: dict[str, pd.DataFrame], classes: int, sampled: int, among: int) -> list[str]:
-    """Of how many pictures the class is told from the gate, and of how many from its input."""
+def _decoded(rows: dict[str, pd.DataFrame], count: np.ndarray, sampled: int, among: int) -> list[str]:
+    """Of how many pictures the class is told from the gate, and of how many from its input.
+
+    Args:
+        rows: of each source.
+        count: pictures of each class.
+        sampled, among: see ``_asked``.
+    """
     if "squeeze" not in rows:
         return []
     gate, given = rows["gate"]["decoded"], rows["squeeze"]["decoded"]
@@ -616,7 +672,8 @@ def _decoded(rows: dict[str, pd.DataFrame], classes: int, sampled: int, among: i
     gate, given = gate[both], given[both]
     if gate.empty:
         return []
-    least = f" Only classes of {FOLDS} sampled pictures or more are asked for, {among:,}." if among < classes else ""
+    fewer = among < (count > 0).sum()
+    least = f" Only classes of {FOLDS} sampled pictures or more are asked for, {among:,}." if fewer else ""
     level = (gate + given) / 2
     margin = 2 * np.sqrt(2 * level * (1 - level) / sampled)  # two standard errors of a difference of shares
     more, less = int((given - gate > margin).sum()), int((gate - given > margin).sum())
@@ -631,7 +688,7 @@ def _decoded(rows: dict[str, pd.DataFrame], classes: int, sampled: int, among: i
         "They are apart by no more than two standard errors.")
     return [f"How much of the class each of them holds: a linear classifier that looks at all channels tells the "
             f"class of {of(given)} of {sampled:,} pictures from z, and of {of(gate)} from the gate; chance is "
-            f"{1 / among:.1%}.{least} {beyond}"]
+            f"{by_chance(np.sort(count)[-among:])}.{least} {beyond}"]
 
 
 def _word(more: int, less: int, margin: float) -> str:
@@ -665,7 +722,7 @@ def _beside_chance(gate: pd.Series, shuffled: pd.DataFrame | None, images: int, 
     told = "" if len(gate) == len(labels) else " of which it can be told"
     # the labels were dealt out once, and channels that go together err together: all of a block may lie high or low by
     # chance. So the bound is not let under what is known of unrelated labels, for as many blocks as are looked at
-    known = _unrelated(1 - 0.05 / len(gate), images, classes)
+    known = unrelated(1 - 0.05 / len(gate), images, classes)
     bound = gate * 0 + known
     if shuffled is not None:
         bound = shuffled["q95"].reindex(gate.index).fillna(known).clip(known)

@@ -19,12 +19,19 @@ class Told:
     classes = ("cat", "dog")
     sources = ("gate", "shuffled", "squeeze", "random")
     count = pd.Series([2] * 100)
+    between = 300.0  # of each channel, beside 100 within: ω² = .5
 
     def __init__(self, blocks, measures):
         self.blocks, self._measures = blocks, measures
 
     def overall_std(self, block, zoom=1.0):
         return np.ones((block.branches, block.channels))
+
+    def variance(self, block, zoom=1.0):
+        return np.full((block.branches, block.channels), self.between), np.full((block.branches, block.channels), 100.0)
+
+    def histogram(self, block, zoom=1.0):
+        return np.ones((block.branches, block.channels, 100))
 
     def tells(self, name):
         return name == "farthest"
@@ -146,8 +153,22 @@ def test_of_a_picture_a_class_nothing_is_said_of_classes(told):
     assert "classes" in " ".join(sentences(stats))
     stats.count = np.ones(100, int)
     assert "classes" not in " ".join(sentences(stats))
-    stats.count[7] = 2
+    stats.count[7], stats.between = 2, 1e12
     assert "classes" in " ".join(sentences(stats))
+
+
+def test_of_a_gate_that_tells_nothing_of_classes_it_is_not_said_of_how_many(told):
+    """Means of small classes lie far from that of all, of noise too: two of three pictures make all of it."""
+    generator, counts, few = np.random.default_rng(0), np.array([500, 3, 3]), 0
+    for _ in range(100):
+        apart = counts * (generator.normal(size=3) / np.sqrt(counts)) ** 2
+        few += apart.sum() ** 2 / (apart ** 2).sum() < 1.5
+    assert few > 30
+    stats = told(**{f"{labels(told())[2]}_gate": {"classes": 1.2}})
+    stats.count = pd.Series(counts)
+    assert "of 3 classes" in " ".join(sentences(stats))
+    stats.between = 100 * 2 / 503  # as large as unrelated labels give on average: ω² = 0
+    assert "of 3 classes" not in " ".join(sentences(stats))
 
 
 def test_outliers_are_named_and_the_number_without_them_is_given(told):

@@ -91,6 +91,12 @@ def test_findings_hold_for_the_numbers(built, data):
     assert said == [table["channels"].sum(), table["dead"].sum(), table["open"].sum(), table["constant"].sum()]
     best = built["selective"].table.iloc[0]
     assert f"channel **{best['channel']}** (ω² {best['omega_squared']:.2f})" in built["selective"].text
+    chance = summaries.best_by_chance(data.stats, data.stats.blocks[-1])
+    channels = data.stats.blocks[-1].channels
+    said = built["selective"].text.partition("By chance, with labels dealt at random, ")[2]
+    assert said.startswith(f"the first of {channels} channels would have at most {chance:.2f}, 19 times out of 20")
+    assert ("this one has no more" in said) == (best["omega_squared"] <= chance)
+    assert f"of classes that do not differ, the first of {channels} channels" in built["separating"].text
     assert "less each channel's mean" in built["heat_map"].text and "less each" not in built["plain"].text
 
 
@@ -131,6 +137,9 @@ def test_the_distance_from_the_own_class_is_about_1_as_a_root_mean_square_alone(
     text = photo_sections.nearest().text
     assert "the root mean square distance of a picture from its own class is about 1; the mean is smaller." in text
     assert "average" not in text
+    counts = photo_sections.data.stats.count
+    assert text.count(f"by chance it would be in 25.0% to {counts.max() / counts.sum():.1%}, the share of the largest "
+                      f"class.") == 1
 
 
 def test_grad_cam_is_averaged_by_class(photo_sections, data):
@@ -159,7 +168,7 @@ def test_a_gate_that_never_changes_has_no_highest_class(run, tmp_path):
     assert "the same for every class" not in data.heat_map(data.stats.blocks[0].label).text
     assert data.separating(block.label, first, second).text.endswith(
         "Here it cannot be told: that takes two pictures or more of either class, and a gate that varies.")
-    assert not data.separating(data.stats.blocks[0].label, first, second).text.endswith("varies.")
+    assert "19 times out of 20" in data.separating(data.stats.blocks[0].label, first, second).text
     assert f"there is no number of **{block.label}**, whose {block.channels} channels are all open." in " ".join(
         data.depth().found)
     assert f"In **{block.label}** it cannot be told" in " ".join(data.dimension().found)

@@ -4,18 +4,23 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy import stats as st
 
 from senet_viz.gates import AttentionBlock
 from senet_viz.statistics.archive import Statistics, describe
+from senet_viz.statistics.decoding import decoded
 from senet_viz.statistics.summaries import (
+    best_by_chance,
     beyond,
     block_lines,
+    by_chance,
     channel_classes,
     channel_histogram,
     class_lines,
     class_names,
     depth_findings,
+    farthest_by_chance,
     heat_map,
     heat_map_cells,
     nearest_classes,
@@ -734,6 +739,39 @@ def test_a_classifier_is_judged_by_the_pictures_it_was_asked_for():
         "30.0% to 50.0% of 85 pictures from z, and of 20.0% to 30.0% from the gate; chance is 6.7%. Only classes of 5 "
         "sampled pictures or more are asked for, 15. From z more are told in 1 of 2 blocks, from the gate more in 0 "
         "(by over two standard errors).")
+
+
+def test_chance_of_classes_of_unequal_size():
+    """Of noise most pictures of the large class are told, and hardly any of the small one."""
+    counts = np.array([300, 6])
+    labels, random = torch.from_numpy(np.repeat([0, 1], counts)), np.random.default_rng(0)
+    shares = [decoded(torch.from_numpy(random.normal(size=(306, 32))), labels) for _ in range(5)]
+    assert 0.6 < np.mean(shares) < 300 / 306
+    assert by_chance(counts) == "50.0% to 98.0%, the share of the largest class"
+    assert by_chance(np.array([50] * 8)) == "12.5%"
+    told = {"decoded": [0.9], "asked": [306], "among": [2]}
+    found = findings([0.4], count=(300, 6, 3), squeeze=0.1, more={"gate": told, "squeeze": told})
+    assert "; chance is 50.0% to 98.0%, the share of the largest class. Only classes of 5 sampled" in the(
+        found, "classifier")
+
+
+@pytest.mark.parametrize("counts", [(10, 10, 10), (40, 3)])
+def test_the_best_of_many_channels_by_chance(counts):
+    """Beside 400 blocks of noise: the bound is exceeded in 5 % of them."""
+    labels, random = np.repeat(np.arange(len(counts)), counts), np.random.default_rng(0)
+    best, farthest = [], []
+    for _ in range(400):
+        values = random.normal(size=(len(labels), 64))
+        groups = [values[labels == k] for k in range(len(counts))]
+        F, k, n = st.f_oneway(*groups).statistic, len(counts), len(labels)
+        best.append(((k - 1) * (F - 1) / ((k - 1) * (F - 1) + n)).max())
+        t = st.ttest_ind(groups[0], groups[1]).statistic
+        farthest.append(np.abs(t).max() * np.sqrt(1 / counts[0] + 1 / counts[1]))
+    stats = archive(random.random((len(labels), 1, 64)), labels)
+    assert 0.02 < np.mean(np.array(best) > best_by_chance(stats, "SE_2_1")) < 0.08
+    assert 0.02 < np.mean(np.array(farthest) > farthest_by_chance(stats, "SE_2_1", 0, 1)) < 0.08
+    alone = archive(random.random((4, 1, 8)), np.array([0, 1, 2, 3]))
+    assert np.isnan(best_by_chance(alone, "SE_2_1")) and np.isnan(farthest_by_chance(alone, "SE_2_1", 0, 1))
 
 
 def test_specificity_of_several_draws_and_of_ranks(full):
