@@ -19,6 +19,7 @@ from .summaries import FEW, class_names, named
 # A change of the difference whose whole interval is closer to 0 than this counts as none: it is a thousandth of the
 # difference's range, −1..1, and less than half of the smallest change that the paper shows, .0045 in SK_2_3.
 NEGLIGIBLE = 0.002
+LARGEST = 2.0  # what a difference, in −1..1, can change by
 CONFIDENCE = 0.95
 POWER = 0.8  # the share of repetitions in which a change as large as ``detectable`` would be found
 CONTROLS = {"blur": "the same blur without the zoom", "elsewhere": "as large a crop elsewhere"}
@@ -95,6 +96,8 @@ def size_effects(stats: Statistics, zoom: float = 1.5) -> pd.DataFrame:
     before, after = seen.looks["zoom"]
     table = _table(stats, seen, {look: values[-1] - values[0] for look, values in seen.looks.items()})
     ends = {"zoom": zoom, "before": _mean(before, seen.label), "after": _mean(after, seen.label)}
+    # of two classes Student's t alone would reach farther than a change can
+    ends |= {"low": table["low"].clip(-LARGEST), "high": table["high"].clip(upper=LARGEST)}
     return table.assign(**{name: np.asarray(value) for name, value in ends.items()})[
         [*_KERNELS, "zoom", *_COUNTS, "before", "after", *_CHANGE]]
 
@@ -469,11 +472,16 @@ def _moves(rows: pd.DataFrame, zoom: float) -> list[str]:
 
 def _found(detectable: pd.Series) -> str:
     """How large a change would have been found."""
-    low, high = str(detectable.idxmin()), str(detectable.idxmax())
-    sizes = f"{detectable[low]:.4f}" + (f" (**{low}**) to {detectable[high]:.4f} (**{high}**), depending on the unit,"
-                                        if len(detectable) > 1 else "")
-    return (f"A change beyond the controls of {sizes} would be found in at least {POWER:.0%} of repetitions; a smaller "
-            "one may be missed.")
+    told = detectable[detectable <= LARGEST]
+    if told.empty:
+        return (f"No change beyond the controls, however large, would be found in {POWER:.0%} of repetitions: there "
+                "are too few classes.")
+    low, high = str(told.idxmin()), str(told.idxmax())
+    least, most = (f"{told[label]:.4f}" for label in (low, high))
+    sizes = least if least == most else f"{least} (**{low}**) to {most} (**{high}**), depending on the unit,"
+    rest = f", and in {named(detectable > LARGEST)} none, however large" if len(told) < len(detectable) else ""
+    return (f"A change beyond the controls of {sizes} would be found in at least {POWER:.0%} of repetitions{rest}; a "
+            "smaller one may be missed.")
 
 
 def _over_all_zooms(stats: Statistics, doses: pd.DataFrame | None) -> list[str]:

@@ -316,6 +316,18 @@ def test_how_much_would_have_been_found_is_said():
     assert not [s for s in said(made(blur=None, elsewhere=None)) if "would be found" in s]
 
 
+def test_of_a_change_no_more_is_said_than_it_can_be():
+    """A difference lies in −1..1. Of two classes that differ in their change, Student's t reaches farther."""
+    stats = made([0] * 8 + [1] * 8, effect=0.0, noise=1.0)
+    table = size_effects(stats)
+    assert table["low"].min() == -2 and table["high"].max() == 2 and (table["detectable"] > 2).all()
+    assert the(said(stats), "would be found") == (
+        "No change beyond the controls, however large, would be found in 80% of repetitions: there are too few "
+        "classes.")
+    still = made(effect=(0.0, 0.1, 0.1), noise=0.0)
+    assert the(said(still), "would be found").startswith("A change beyond the controls of 0.0020 would be found in")
+
+
 def test_of_one_unit():
     found = said(made(units=("SK_3_4",), effect=0.0))
     assert found[0].endswith("as large a crop elsewhere) in the one unit.")
