@@ -1,5 +1,4 @@
 """What drives each gate, over depth: Statistics → a table and sentences."""
-import numpy as np
 import pandas as pd
 
 from .archive import Statistics
@@ -117,9 +116,10 @@ def _class(stats: Statistics, told: pd.Series) -> str:
     if worse.empty:
         return f"The class of a picture predicts {_range(told)} of that variance."
     each = stats.count[stats.count > 0] * stats.sampled / max(stats.metadata["images"], 1)
-    number = f"{np.median(each):.0f} sampled picture{'s' * (round(np.median(each)) != 1)} a class"
+    least, most = (f"{count:.0f}" for count in (each.min(), each.max()))
+    counts = least if least == most else f"{least} to {most}"
     text = (f" the mean of the other pictures of its class is farther from a picture's gate than the mean of all. With "
-            f"{number} (median) it is too unsure to tell what the class does.")
+            f"{counts} sampled picture{'s' * (counts != '1')} a class it is too unsure to tell what the class does.")
     if len(worse) == len(told):
         return f"What the class of a picture predicts cannot be told:{text}"
     return (f"The class of a picture predicts {_range(told.drop(worse.index))} of that variance. In "
