@@ -103,8 +103,11 @@ def dimension_findings(stats: Statistics, table: pd.DataFrame, units: pd.DataFra
         low, high = str(rest.idxmin()), str(rest.idxmax())
         found.append(f"{where} the dimension is {rest[low]:.1f} (**{low}**)" + (
             f" to {rest[high]:.1f} (**{high}**)" if high != low else "") + f", of {_channels(gate, rest.index)}.")
-    found += [_beside(gate, _rows(table, source), words) for source, words in (
-        ("squeeze", "its squeezed input z"), ("random", f"the same network with random weights, drawn {drawn},"))
+    # the error of one draw is that of its pictures alone
+    another = " Another draw of the weights may give other numbers." * (stats.draws == 1)
+    found += [_beside(gate, _rows(table, source), words, more) for source, words, more in (
+        ("squeeze", "its squeezed input z", ""),
+        ("random", f"the same network with random weights, drawn {drawn},", another))
         if (table["source"] == source).any()]
     found += _tails(stats, table, zoom)
     images, classes = labelled(stats)
@@ -167,7 +170,7 @@ def _channels(gate: pd.DataFrame, labels: Iterable[str]) -> str:
     return f"{sizes[0]:,} channels" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,} channels"
 
 
-def _beside(gate: pd.DataFrame, other: pd.DataFrame, words: str) -> str:
+def _beside(gate: pd.DataFrame, other: pd.DataFrame, words: str, caution: str = "") -> str:
     """In how many blocks the gate has fewer directions than something else, by more than two standard errors."""
     difference = (gate["dimension"] - other["dimension"]).dropna()
     if difference.empty:
@@ -179,7 +182,7 @@ def _beside(gate: pd.DataFrame, other: pd.DataFrame, words: str) -> str:
         much = "fewer directions" if fewer else "more directions" if more else "as many directions"
         return (f"Beside {words} the gate has {much} ({gate['dimension'][label]:.1f} and "
                 f"{other['dimension'][label]:.1f}, {'over' if fewer or more else 'no more than'} two standard errors "
-                f"apart).")
+                f"apart).{caution}")
     text = (f"Beside {words} the gate has fewer directions in {fewer} of {len(difference)} blocks and more in {more} "
             f"(by over two standard errors; medians {gate['dimension'].reindex(difference.index).median():.1f} and "
             f"{other['dimension'].reindex(difference.index).median():.1f}).")
@@ -191,7 +194,7 @@ def _beside(gate: pd.DataFrame, other: pd.DataFrame, words: str) -> str:
         text += (f" In {turned} of these a few pictures decide: without the {TAIL:.0%} of the pictures farthest out it "
                  f"has fewer in {int((without < 0).sum())} of them and more in {int((without > 0).sum())} (medians "
                  f"{ours:.1f} and {theirs:.1f}).")
-    return text
+    return text + caution
 
 
 def _tails(stats: Statistics, table: pd.DataFrame, zoom: float) -> list[str]:
