@@ -16,6 +16,7 @@ TARGETS = 128  # channels, evenly spaced, whose gates are predicted
 OUTLIERS = 0.01  # the share of the pictures, farthest out in z, that are left out: they alone would decide every line
 PENALTIES = tuple(10.0 ** power for power in range(-6, 3))  # of a ridge, as shares of the mean eigenvalue
 UNSEEN = 1e-9  # a share of the variance that is less than float32 shows of the result
+ROUNDED = 0.01  # the share of a gate's values, at most, that are 1 because float32 has no number between
 EDGE = 1e-6  # a gate nearer to 0 or 1 is taken to be so far from it
 NAN = float("nan")
 
@@ -83,10 +84,11 @@ def _axes(targets: torch.Tensor) -> torch.Tensor:
 def before_activation(gates: torch.Tensor, branch: int) -> torch.Tensor:
     """What was put through the sigmoid or the softmax: (n, M, C) → (n, C).
 
-    Of one branch log(s / (1 − s)); of several log a_m less the mean of the others' logarithms. Gates that reach 0 or 1
-    or lie beyond were made by another function: they are taken as they are.
+    Of one branch log(s / (1 − s)); of several log a_m less the mean of the others' logarithms. Gates that reach 0, or
+    often 1, or lie beyond were made by another function: they are taken as they are. A sigmoid's reach 1 by rounding
+    alone, and seldom: one such value of a picture and channel is no reason to take all others for something else.
     """
-    if not ((gates > 0) & (gates < 1)).all():
+    if (gates <= 0).any() or (gates > 1).any() or (gates == 1).double().mean() > ROUNDED:
         return gates[:, branch]
     if gates.shape[1] == 1:
         return gates[:, 0].clamp(EDGE, 1 - EDGE).logit()

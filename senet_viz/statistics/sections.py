@@ -64,8 +64,9 @@ HEADS = {
         "How much of each block's {quantity}, before its activation, can be predicted, and from what: the squeezed "
         "input z, the picture's class, or simple properties of the picture?",
         "A gate is computed from z, the means of its block's channels over space. For each block a linear model is "
-        "fitted to the values before the sigmoid or softmax, and each picture is predicted by the model of all other "
-        "pictures, so that chance gives about 0. ECA computes a gate from the few channels around it, SE from all: the "
+        "fitted to the values before the sigmoid or softmax (a gate that reaches 0, or often 1, was made by another "
+        "function, and is taken as it is), and each picture is predicted by the model of all other pictures, so that "
+        "chance gives about 0. ECA computes a gate from the few channels around it, SE from all: the "
         "lines say what each could tell here. Brightness and contrast are the mean and standard deviation of the luma, "
         "colourfulness is Hasler and Süsstrunk's, detail the logarithm of the Laplacian's standard deviation, which "
         "blur lowers; the object's size is the side of its box, where boxes are known."),

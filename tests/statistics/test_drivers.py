@@ -172,6 +172,21 @@ def test_gates_of_branches_and_other_functions():
     assert torch.equal(before_activation(closed, 0), closed[:, 0])  # it reaches 0 and 1: no sigmoid made it
 
 
+def test_a_gate_that_is_rounded_to_1_is_still_a_sigmoids():
+    """One value of 6,400 in float32, and the gate is as linear in z before its activation as in float64."""
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(200, 6, generator=generator, dtype=torch.float64)
+    logits = z @ torch.randn(6, 32, generator=generator, dtype=torch.float64)
+    logits[5, 3] = 18.0
+    gates = logits.sigmoid()[:, None].float()
+    assert int((gates == 1).sum()) == 1
+    shares = [drivers(each, 0, z, torch.zeros(200).long(), torch.full((200, 5), torch.nan))["all"]
+              for each in (gates, logits.clamp(max=13).sigmoid()[:, None])]
+    assert shares[0] == pytest.approx(shares[1], abs=0.01) and shares[0] > 0.9
+    hard = (logits / 6 + 2).clamp(1e-3, 1)[:, None]  # often 1, and never 0
+    assert torch.equal(before_activation(hard, 0), hard[:, 0])
+
+
 def test_gates_that_do_not_move_and_too_few_pictures():
     for gates in (torch.full((30, 1, 4), 0.5), torch.rand(2, 1, 4)):
         n = len(gates)
