@@ -277,14 +277,16 @@ def channel_findings(names: tuple[str, str], table: pd.DataFrame, agreement: pd.
         return [*found, "Whether channels do the same for classes cannot be told: it takes three classes in common, "
                         "and gates that vary."]
     low, high = str(told["correlation"].idxmin()), str(told["correlation"].idxmax())
-    above = told["correlation"] > told["shuffled_high"]
+    above, draws = told["correlation"] > told["shuffled_high"], int(told["draws"].iloc[0])
+    chance = len(told) / (draws + 1)  # where channels have only their number in common, any draw may be the highest
     found.append(
         f"The correlation of a channel's class means in the one with those in the other is, in the median, "
         f"{told['correlation'][low]:.2f} (**{low}**)"
         + (f" to {told['correlation'][high]:.2f} (**{high}**)" if len(told) > 1 else "") + ". With the channels of a "
-        f"block dealt out anew ({int(told['draws'].iloc[0])} draws) it is {told['shuffled_low'].min():.2f} to "
+        f"block dealt out anew ({draws} draws) it is {told['shuffled_low'].min():.2f} to "
         f"{told['shuffled_high'].max():.2f}; above the range of "
-        + (f"its own block's draws it is in **{int(above.sum())}** of {len(told)} blocks." if len(told) > 1 else
+        + (f"its own block's draws it is in **{int(above.sum())}** of {len(told)} blocks, by chance in about "
+           f"{chance:.1f}." if len(told) > 1 else
            f"these it is{'' if above.all() else ' not'}.")
         + (" In the others nothing says that channels of one number do the same." if 0 < above.sum() < len(told) else
            " Nothing here says that channels of one number do the same." if not above.any() else ""))

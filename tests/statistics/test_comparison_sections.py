@@ -190,6 +190,20 @@ def test_one_block_is_not_counted():
         "the same.")
 
 
+def test_channels_of_one_number_are_found_alike_by_chance_at_times():
+    """Of noise the own order is the highest of 21 in one of 21 blocks."""
+    generator, draws = np.random.default_rng(0), 20
+    correlations = generator.normal(size=(4200, draws + 1))
+    above = (correlations[:, 0] > correlations[:, 1:].max(1)).mean()
+    agreement = pd.DataFrame({"label": [f"SE_4_{i}" for i in range(63)], "change": 0.1, "correlation": 0.0,
+                              "shuffled_low": -0.2, "shuffled_high": 0.2, "draws": draws})
+    agreement.loc[:3, "correlation"] = 0.5
+    channels = pd.DataFrame({"label": "SE_4_0", "channel": [0], "first": 0.1, "second": 0.3, "difference": 0.2})
+    said = channel_findings(("one", "two"), channels, agreement)[1]
+    chance = float(said.partition("it is in **4** of 63 blocks, by chance in about ")[2].split(". ")[0])
+    assert chance == pytest.approx(63 * above, rel=0.2)
+
+
 def test_aligned_blocks_are_found_by_chance_at_times():
     along = pd.DataFrame({"first": ["a", "a", "b"], "second": ["x", "y", "z"], "cka": [0.5, 0.2, 0.9],
                           "low": [0.3, -0.1, 0.8], "high": [0.7, 0.5, 1.0], "shuffled": 0.0, "shuffled_low": -0.1,
