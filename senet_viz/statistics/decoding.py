@@ -6,7 +6,8 @@ squeezed input z than with the gate that is made of z, the gate holds less of th
 import torch
 
 FOLDS = 5  # each picture's class is told by a classifier that has not seen the picture
-ROUNDING = 1e-12  # a share of a channel's mean up to which its standard deviation is one of rounding
+ROUNDING = 1e-12  # a share of a channel's mean, or of variance, up to which what varies is rounding
+LEAST = 1e-9  # a covariance is shrunk by so much at least: of vectors along one line the formula gives 0
 NAN = float("nan")
 
 
@@ -88,24 +89,26 @@ def discriminants(values: torch.Tensor, labels: torch.Tensor, classes: int, prod
 
 
 def _shrunk_inverse(rows: torch.Tensor, right: torch.Tensor, products: torch.Tensor | None = None) -> torch.Tensor:
-    """Σ⁻¹ · right, Σ the shrunk covariance of centred rows (n, C); right is (C, K); products are rowsᵀ · rows."""
+    """Σ⁻¹ · right, Σ the shrunk covariance of centred rows (n, C) of channels that have a variance of up to 1.
+
+    ``right`` is (C, K); ``products`` are rowsᵀ · rows.
+    """
     count, channels = rows.shape
     wide = channels > count
     if products is None or wide:
         products = rows @ rows.T if wide else rows.T @ rows  # both have the trace and the norm of the other
     level = products.trace() / count / channels  # the mean eigenvalue
-    if not level > 0:
-        return torch.zeros_like(right)
+    if not level > ROUNDING:  # the pictures of a class are alike, copies say: the nearest centre tells the class
+        return right
     norm = (products / count).square().sum()
     distance = norm - channels * level ** 2
     noise = (rows.square().sum(1).square().sum() - count * norm) / count ** 2
-    share = float((noise / distance).clamp(0, 1)) if distance > 0 else 1.0
+    share = float((noise / distance).clamp(LEAST, 1)) if distance > 0 else 1.0
     ridge, rest = share * level, (1 - share) / count
     if not wide:
         covariance = rest * products
         covariance.diagonal().add_(ridge)
-        return torch.linalg.lstsq(covariance, right, driver="gelsd").solution if share == 0 else torch.linalg.solve(
-            covariance, right)
+        return torch.linalg.solve(covariance, right)
     if rest == 0:
         return right / ridge
     products.diagonal().add_(ridge / rest)  # Woodbury: only an n × n matrix is solved

@@ -103,3 +103,21 @@ def test_where_there_are_no_two_classes_it_cannot_be_told(labels):
 def test_vectors_that_do_not_vary(channels):
     share = decoded(torch.ones(20, channels), torch.arange(20) % 2)
     assert share == 0.5  # of equal scores the first class is told
+
+
+@pytest.mark.parametrize("apart", [0, 1e-8])
+@pytest.mark.parametrize("channels", [4, 40, 2000])
+def test_classes_whose_pictures_are_copies_of_each_other(channels, apart):
+    """As in a folder into which pictures were copied; what they differ by is rounding."""
+    labels = torch.arange(60) % 3
+    centres, noise = torch.rand(3, channels, dtype=torch.float64), torch.rand(60, channels, dtype=torch.float64)
+    assert decoded(centres[labels] + apart * noise, labels) == 1
+
+
+@pytest.mark.parametrize("channels", [4, 40])
+def test_classes_of_two_pictures_and_their_copies(channels):
+    """Within classes all vectors lie along one line, equally far out: nothing is left to shrink."""
+    labels = torch.arange(80) % 2
+    centres, line = torch.rand(2, channels, dtype=torch.float64), torch.rand(channels, dtype=torch.float64)
+    side = 1 - 2.0 * (torch.arange(80) // 2 % 2)
+    assert decoded(centres[labels] + side[:, None] * line, labels) == 1
