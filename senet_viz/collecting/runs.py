@@ -10,7 +10,7 @@ from typing import TypeVar
 from tqdm import tqdm
 
 from ..data.checksums import damaged
-from ..data.datasets import Pictures, open_pictures
+from ..data.datasets import Pictures, data_name, open_pictures
 from ..data.files import alone, replacing
 from ..models.devices import on_threads
 from ..statistics.archive import METADATA, StatisticsError
@@ -48,7 +48,7 @@ def open_data(data: str | Path | Pictures, split: str | None, out: Path, in_orde
         raise ValueError(f"{out} lies in {data}, whose pictures it would become part of")
     spill = None if in_order else out / ROW_GROUPS
     return (open_pictures(data, split, in_memory=False, spill=spill, any_file=any_file),
-            " ".join(filter(None, [str(data).rstrip("/").rpartition("/")[2], split])))
+            " ".join(filter(None, [data_name(data), split])))
 
 
 def run(plan: AnyPlan, out: Path, engine: Engine, options: dict,

@@ -411,6 +411,12 @@ def _names(fs: AbstractFileSystem, folder: str, key: str) -> dict[str, str] | No
         raise ValueError(f"{path} cannot be read as CSV: {error}") from error
 
 
+def data_name(source: str | os.PathLike) -> str:
+    """What data are called: as their folder or file is, wherever it lies."""
+    path = Path(source)
+    return (path.resolve() if path.name in {"", ".."} else path).name
+
+
 # files and folders, of any file system
 def _place(address: str) -> tuple[AbstractFileSystem, str]:
     try:

@@ -34,7 +34,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def alone(folder: Path, busy: type[Exception]) -> Iterator[None]:
-    """The only run that writes into a folder, on this machine; a run that was killed holds nothing.
+    """The only run that writes into a folder, on this machine, whichever path names it; a killed run holds nothing.
 
     Args:
         folder: it need not be there; its parent must.
@@ -43,8 +43,10 @@ def alone(folder: Path, busy: type[Exception]) -> Iterator[None]:
     Raises:
         OSError: with the folder, where nothing can be written beside it.
     """
-    check_writable(folder)  # where nothing can be written, a lock looks as if others held it
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"))
+    place = folder.resolve()  # "." has no name, and a link another one
+    with _called(folder):
+        check_writable(place)  # where nothing can be written, a lock looks as if others held it
+    lock = FileLock(place.with_name(f".{place.name}.lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout as error:

@@ -15,7 +15,7 @@ import torchvision
 from tqdm import tqdm
 
 from ..data.checksums import KEY, write_described
-from ..data.datasets import Pictures, open_pictures
+from ..data.datasets import Pictures, data_name, open_pictures
 from ..data.files import alone, replacing
 from ..models.devices import choose_device, fastest_precision
 from .ablation_engines import engine_of
@@ -93,7 +93,7 @@ def ablate(
     counts = _check(training, validation, parsed, data, limit)
     identity = json.loads(json.dumps({
         "format": FORMAT, "plan": parsed.meaning(),
-        "data": {"name": str(data).rstrip("/").rpartition("/")[2], "training": training.fingerprint,
+        "data": {"name": data_name(data), "training": training.fingerprint,
                  "validation": validation.fingerprint, "training_pictures": counts[0],
                  "validation_pictures": counts[1], "classes": len(training.classes)},
         "device": device.type, "threads": threads,

@@ -19,7 +19,7 @@ import timm
 import torch
 from torch import nn
 
-from ..data.datasets import open_pictures
+from ..data.datasets import data_name, open_pictures
 from ..models.checkpoints import checkpoint_bytes
 from ..models.devices import on_threads
 from ..models.mac_count import macs
@@ -159,12 +159,8 @@ def _description(job: Job, classes: list[str], facts: dict) -> dict:
     return {
         "architecture": job.plan.variants[job.variant].architecture(job.recipe, len(classes)),
         "transform": transform_of(job.recipe), "classes": classes, "recipe": recipe,
-        "data": {"name": _data_name(job), "training": job.pictures, "validation": job.validation},
+        "data": {"name": data_name(job.data), "training": job.pictures, "validation": job.validation},
         "accuracy": {key: facts[key] for key in ("top1", "top5", "images")}}
-
-
-def _data_name(job: Job) -> str:
-    return job.data.rstrip("/").rpartition("/")[2]
 
 
 def _monitor(module: nn.Module, recipe: Recipe, steps: int) -> Monitor | None:
@@ -215,7 +211,7 @@ def card(job: Job, facts: dict) -> str:
     rows = {
         "Variant": "; ".join(f"{key} {value}" for key, value in axes.items()),
         "Seed": str(job.seed),
-        "Data": f"{_data_name(job)}: {job.pictures:,} training pictures, "
+        "Data": f"{data_name(job.data)}: {job.pictures:,} training pictures, "
                 f"decoded once to {in_memory.larger(recipe['image_size'])} px",
         "Recipe": "; ".join(f"{key.replace('_', ' ')} {value}" for key, value in recipe.items()),
         "Result": found,

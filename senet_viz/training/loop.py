@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from ..data.datasets import FORK, Pictures, open_pictures
+from ..data.datasets import FORK, Pictures, data_name, open_pictures
 from ..data.files import check_writable, replacing
 from ..models.checkpoints import CheckpointError, save_checkpoint
 from ..models.devices import fastest_precision
@@ -88,7 +88,7 @@ def train(
         "widths": list(recipe.widths), "strides": list(recipe.strides), "reduction": recipe.reduction,
         "min_width": recipe.min_width}
     transform = transform_of(recipe)
-    about = {"name": Path(data).name, "training": len(pictures), "validation": len(validation)}
+    about = {"name": data_name(data), "training": len(pictures), "validation": len(validation)}
     checkpoint = out.with_suffix(".checkpoint.pt")
     finished = _finished(out, recipe, about, classes)
     if finished and not checkpoint.exists():  # of a run that was killed behind the file, the card may be missing

@@ -20,7 +20,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from senet_viz import UnreadableImage
-from senet_viz.data.datasets import Pictures, open_pictures
+from senet_viz.data.datasets import Pictures, data_name, open_pictures
 
 
 def png(value: int) -> bytes:
@@ -700,3 +700,17 @@ def test_a_damaged_row_group_costs_its_own_pictures(tmp_path):
     for index in (2, 3):
         with pytest.raises(UnreadableImage, match=r"Row group 1 of pictures\.parquet cannot be read"):
             pictures[index]
+
+
+@pytest.mark.parametrize("source", ["photos", "photos/", "./photos", "photos/.", "photos/cats/..", Path("photos"),
+                                    "s3://bucket/photos", "s3://bucket/photos/"])
+def test_data_are_called_as_their_folder_is(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert data_name(source) == "photos"
+
+
+def test_the_folder_at_hand_has_a_name(tmp_path, monkeypatch):
+    folder = tmp_path / "photos" / "cats"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    assert (data_name("."), data_name("..")) == ("cats", "photos")

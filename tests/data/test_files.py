@@ -1,6 +1,8 @@
 import os
+import re
 import stat
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
@@ -80,3 +82,17 @@ def test_a_folder_is_one_runs_alone(tmp_path):
     with alone(out, ValueError):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_is_one_runs_alone_by_whichever_path(tmp_path, monkeypatch):
+    out, link = tmp_path / "out", tmp_path / "link"
+    out.mkdir()
+    link.symlink_to(out)
+    monkeypatch.chdir(out)
+    for path in (out, link, Path(), Path("../out")):
+        with alone(path, ValueError):
+            for other in (out, link, Path(), Path("../out")):
+                with pytest.raises(ValueError, match=f"^another run is writing into {re.escape(str(other))}$"), alone(
+                        other, ValueError):
+                    pass
+    assert sorted(tmp_path.rglob("*")) == [link, out]
