@@ -104,13 +104,13 @@ def train(
     fit = Fit(module, recipe, steps, device)
 
     history, saved = [], None
+    fingerprints = [pictures.fingerprint, validation.fingerprint]
     if checkpoint.exists():
         try:
             saved = torch.load(checkpoint, map_location=device, weights_only=True)
             if recipe.precision == "auto":  # a run goes on in the precision in which it began
                 recipe = replace(recipe, precision=json.loads(saved["recipe"])["precision"])
-            ours = (saved["recipe"], saved["scheduler"]["total_steps"], len(saved["module"]["fc.bias"])) == (
-                json.dumps(asdict(recipe)), steps * recipe.epochs, len(classes))
+            ours = (saved["recipe"], saved.get("data")) == (json.dumps(asdict(recipe)), fingerprints)
         except Exception as error:  # zip, pickle, EOF and key errors of a damaged or foreign file
             raise RuntimeError(f"{checkpoint} is damaged: remove it, or write to another file") from error
         if not ours:
@@ -133,7 +133,7 @@ def train(
             tqdm.write(f"epoch {epoch + 1}/{recipe.epochs}  size {recipe.size_at(epoch)}  loss {loss:.3f}  "
                        f"top-1 {top1:.1%}  top-5 {top5:.1%}", file=sys.stderr)
         _keep(checkpoint, {
-            "recipe": json.dumps(asdict(recipe)), "history": history, **fit.state(),
+            "recipe": json.dumps(asdict(recipe)), "data": fingerprints, "history": history, **fit.state(),
             "monitor": monitor.state() if monitor else None})
 
     state = {key: _stored(value)

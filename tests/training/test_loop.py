@@ -254,14 +254,15 @@ def interrupted(pictures, tmp_path, monkeypatch) -> Path:
 def test_another_recipe_or_other_data_in_the_same_place(interrupted, pictures, tmp_path):
     checkpoint = interrupted.with_suffix(".checkpoint.pt")
     before = checkpoint.read_bytes()
-    more, fewer = tmp_path / "more", tmp_path / "fewer classes"
+    more, fewer, as_many = tmp_path / "more", tmp_path / "fewer classes", tmp_path / "as many"
     rng = np.random.default_rng(1)
-    for folder, labels in ((more, [0, 1, 2] * 20), (fewer, [0, 1] * 24)):
+    for folder, labels in ((more, [0, 1, 2] * 20), (fewer, [0, 1] * 24), (as_many, [0, 1, 2] * 16)):
         folder.mkdir()
         for split in ("train", "val"):
             pq.write_table(pa.table({"image": [coloured(i, rng) for i in labels], "label": labels}),
                            folder / f"{split}.parquet")
-    for data, recipe in ((pictures / "parquet", replace(RECIPE, lr=0.06)), (more, RECIPE), (fewer, RECIPE)):
+    for data, recipe in ((pictures / "parquet", replace(RECIPE, lr=0.06)), *((data, RECIPE) for data in (
+            more, fewer, as_many))):
         with pytest.raises(RuntimeError, match=r"tiny\.checkpoint\.pt belongs to another recipe or other") as caught:
             run(data, interrupted, recipe)
         assert "\n" not in str(caught.value)
