@@ -13,7 +13,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """A file to write in place of ``path``, which it replaces when the block ends without an exception.
 
     Raises:
-        OSError: with the path, where nothing can be written beside it.
+        OSError: with the path, where nothing can be written beside it, or the disk is full.
 
     >>> with replacing("numbers.csv") as part:
     ...     table.to_csv(part)
@@ -27,8 +27,10 @@ def replacing(path: str | Path) -> Iterator[Path]:
         yield part
         os.chmod(part, 0o644)  # NamedTemporaryFile's own mode shuts other users out
         os.replace(part, path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and error.filename is None:  # a full disk names no file
+            error.filename = str(path)
         raise
 
 

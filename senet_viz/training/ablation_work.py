@@ -27,7 +27,7 @@ from ..statistics.dimension import ONE
 from . import in_memory
 from .ablation_folder import CARD, CHECKPOINT, CORRECT, LOG, TRAINING, WEIGHTS
 from .ablation_plan import AblationPlan
-from .loop import Diverged, Fit, example, transform_of
+from .loop import Diverged, Fit, as_bytes, example, transform_of
 from .monitor import CollapseWarning, Monitor
 from .recipe import Recipe
 
@@ -120,7 +120,7 @@ def _work(job: Job, checkpoint: bytes | None) -> Iterator[Files]:
             break
         seconds += time.perf_counter() - start
         if fit.done < recipe.epochs:
-            yield {CHECKPOINT: _saved({**fit.state(), "history": history, "seconds": seconds,
+            yield {CHECKPOINT: as_bytes({**fit.state(), "history": history, "seconds": seconds,
                                        "monitor": monitor.state() if monitor else None})}
     files: Files = {}
     log = pd.DataFrame()
@@ -222,12 +222,6 @@ def card(job: Job, facts: dict) -> str:
     }
     return "\n".join([f"# {job.name}", "", "| | |", "| --- | --- |",
                       *(f"| {key} | {value} |" for key, value in rows.items())]) + "\n"
-
-
-def _saved(content: dict) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(content, buffer)
-    return buffer.getvalue()
 
 
 def _parquet(table: pd.DataFrame) -> bytes:

@@ -1,5 +1,6 @@
 """The training loop: one checkpoint an epoch, going on where it stopped, and a card that says what came of it."""
 import glob
+import io
 import json
 import math
 import random
@@ -334,4 +335,11 @@ def _stored(value: torch.Tensor) -> torch.Tensor:
 
 def _keep(checkpoint: Path, content: dict) -> None:
     with replacing(checkpoint) as part:
-        torch.save(content, part)
+        part.write_bytes(as_bytes(content))
+
+
+def as_bytes(content: dict) -> bytes:
+    """What ``torch.save`` writes. It does not say of a disk that it is full, but where it is in its archive."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    return buffer.getvalue()

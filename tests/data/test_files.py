@@ -35,6 +35,7 @@ def test_an_error_leaves_the_old_file(tmp_path, error):
         part.write_text("half of")
         raise error
     assert raised.value is error
+    assert getattr(error, "filename", None) == (str(path) if isinstance(error, OSError) else None)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 

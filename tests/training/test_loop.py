@@ -198,6 +198,22 @@ def test_killed_and_resumed(whole, pictures, tmp_path, monkeypatch, measured):
     assert not out.with_suffix(".checkpoint.pt").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="no limits there")
+def test_a_file_that_cannot_grow(pictures, tmp_path):
+    """As on a disk that is full: what it says is not of the archive within the file."""
+    import resource
+
+    out, before = tmp_path / "tiny.safetensors", resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="File too large") as raised:
+            run(pictures / "parquet", out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert raised.value.filename == str(out.with_suffix(".checkpoint.pt"))
+    assert not list(tmp_path.iterdir())
+
+
 KILLED = """
 import importlib, os, signal, sys
 import torch
