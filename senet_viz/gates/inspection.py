@@ -30,6 +30,8 @@ _turned: "weakref.WeakKeyDictionary[nn.Module, bool]" = weakref.WeakKeyDictionar
 class View:
     """What ``inspect`` saw. Tensors are detached, float32, and on the model's device.
 
+    A copy, or what is loaded from a pickle, has no graph to explain further classes from.
+
     Attributes:
         logits: (N, K); (N, 0) of a network that gives none, such as maps of a backbone or of a segmentation.
         gates: block name → (N, M, C), the gate after its activation; M = 1 unless the block weighs branches. Of blocks
@@ -55,6 +57,12 @@ class View:
     _batch: torch.Tensor | None = field(default=None, repr=False)  # what Grad-CAM's maps lie over, where there are some
     _targets: Sequence | torch.Tensor | None = field(default=None, repr=False)  # what they explain
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)  # pages share views between threads
+
+    def __getstate__(self) -> dict:
+        return self.__dict__ | {"_graph": None, "_lock": None}  # they are of this process alone
+
+    def __setstate__(self, state: dict) -> None:
+        self.__dict__.update(state, _lock=threading.Lock())
 
     def __repr__(self) -> str:
         from .showing import line

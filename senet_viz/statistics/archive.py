@@ -37,6 +37,7 @@ class Statistics:
     """Channel attention over a data set. ``open_statistics`` makes one; tensors are read as they are asked for.
 
     A block is given by its name, its label, or itself; ``zoom`` is one of ``zooms``. K classes, M branches, C channels.
+    A pickle holds the folder's path alone, which is opened anew.
 
     Attributes:
         path: the folder.
@@ -56,6 +57,9 @@ class Statistics:
         self.classes: list[str] = list(metadata["classes"])
         self.zooms: tuple[float, ...] = tuple(metadata["settings"]["zooms"])
         self.count = self._get("count")
+
+    def __reduce__(self) -> tuple:
+        return open_statistics, (self.path,)
 
     def __repr__(self) -> str:
         return (f"Statistics({self.metadata['model']!r} on {self.metadata['data']!r}: {self.metadata['images']:,} "

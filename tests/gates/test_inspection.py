@@ -1,6 +1,7 @@
 """What inspect returns, against Captum, against forwards written out by hand, and against itself."""
 import copy
 import gc
+import pickle
 import threading
 import weakref
 from collections import namedtuple
@@ -320,6 +321,19 @@ def test_a_new_module_is_run_once_more_to_find_its_blocks(pictures):
     record(module, pictures(3))
     record(module, pictures(3))
     assert len(calls) == 3
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda view: pickle.loads(pickle.dumps(view))])
+def test_a_copy_of_a_view_holds_all_but_the_graph(network, pictures, copied):
+    view = inspect(network("slim/se"), pictures(2), [1], ["layer4"], [("SE_3_1", "input")], retain_graph=True)
+    other = copied(view)
+    for name in ("gates", "features", "cams", "weights"):
+        mine, theirs = getattr(other, name), getattr(view, name)
+        assert mine.keys() == theirs.keys() and all(torch.equal(mine[key], theirs[key]) for key in theirs)
+    assert torch.equal(other.logits, view.logits) and other.blocks == view.blocks and repr(other) == repr(view)
+    with pytest.raises(RuntimeError, match="kept no graph"):
+        other.grad_cam([2])
+    assert view.grad_cam([1])[0]["layer4"].equal(view.cams["layer4"])  # the view itself has it still
 
 
 def test_a_view_keeps_a_graph_only_where_it_is_asked_to(network, pictures):

@@ -1,4 +1,6 @@
+import copy
 import json
+import pickle
 import shutil
 
 import numpy as np
@@ -14,6 +16,14 @@ COARSE, FINE = 20, 100
 @pytest.fixture
 def copied(full, tmp_path):
     return shutil.copytree(full.path, tmp_path / "copy")
+
+
+@pytest.mark.parametrize("copy", [copy.deepcopy, lambda stats: pickle.loads(pickle.dumps(stats))])
+def test_a_copy_opens_the_folder_anew(full, copy):
+    other = copy(full)
+    assert repr(other) == repr(full)
+    for block in full.blocks:
+        assert np.array_equal(other.mean(block), full.mean(block), equal_nan=True)
 
 
 # what cannot be opened
