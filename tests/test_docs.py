@@ -1,5 +1,6 @@
 """What the README and docs/ say: snippets run, commands parse, numbers are those of the files that they are about."""
 import ast
+import doctest
 import importlib
 import json
 import re
@@ -8,6 +9,7 @@ import shutil
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import pandas as pd
@@ -146,6 +148,37 @@ def test_commands_parse(page):
 
 
 # --- paths and links
+
+
+def test_the_commands_are_those_of_the_command_line():
+    """The table of all, and who gives JSON and CSV."""
+    text = " ".join((ROOT / "docs" / "command_line.md").read_text(encoding="utf-8").splitlines())
+    commands = command_line().parser()._subparsers._group_actions[0].choices
+    assert set(re.findall(r"\| `(\w+)` \| (?!what)", text.partition("## Models")[0])) == set(commands)
+
+    def taking(*options: str) -> set[str]:
+        return {name for name, command in commands.items() if {*options} <= command._option_string_actions.keys()}
+
+    said = re.search(r"For programs, (.*?) take `--json`.*?; (.*?) write their rows as CSV", text)
+    assert set(re.findall(r"`(\w+)`", said[1])) == taking("--json")
+    assert set(re.findall(r"`(\w+)`", said[2])) == taking("--json", "--out")
+
+
+@pytest.mark.parametrize("name", [
+    "data.windows:window", "experiments.edit_text:mixture", "gates.blocks:find_blocks", "gates.hooks:part_and_call",
+    "layers.selective_kernel:SelectiveKernel", "layers.squeeze_excite:SqueezeExcite", "models.model:Model.window",
+    "reports.text:ends", "reports.text:listed", "reports.text:number", "reports.text:shortened",
+    "statistics.paired:paired_interval"])
+def test_examples_in_docstrings(name):
+    """Those that stand by themselves."""
+    module, _, where = name.partition(":")
+    module = importlib.import_module(f"senet_viz.{module}")
+    known = {"senet_viz": importlib.import_module("senet_viz"), "torch": importlib.import_module("torch"),
+             "load": importlib.import_module("senet_viz").load,
+             "create_transform": importlib.import_module("timm.data").create_transform}
+    found = doctest.DocTestFinder(recurse=False).find(attrgetter(where)(module), globs=vars(module) | known)
+    assert sum(len(test.examples) for test in found) > 0
+    assert [doctest.DocTestRunner().run(test).failed for test in found] == [0]
 
 
 WRITTEN = [*PAGES, *(ROOT / name for name in ("CONTRIBUTING.md", "assets/README.md", "benchmarks/README.md"))]

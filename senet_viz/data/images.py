@@ -56,6 +56,7 @@ def open_image(source: bytes | str | Path) -> Image.Image:
     Raises:
         UnreadableImage: for anything else: no image, a truncated one, more than 20 MB or 50 megapixels, one
             side more than 100 times the other.
+        OSError: where there is no such file, it is a folder, or it cannot be opened.
     """
     data = read_file(source) if isinstance(source, (str, Path)) else bytes(source)
     if not data:

@@ -36,8 +36,8 @@ def window(transform: Transform, size: tuple[int, int]) -> Window:
         ValueError: one sentence, for a transform that is random, turns, mirrors or warps, treats brightness otherwise
             than in proportion, gives no such tensor, or fails.
 
-    >>> window(create_transform(224, crop_pct=0.875), (640, 480))
-    (110.0, 30.0, 530.0, 450.0)
+    >>> [round(edge) for edge in window(create_transform(224, crop_pct=0.875), (640, 480))]
+    [109, 29, 529, 451]
     """
     drawn: list[bool] = []  # whether each time random numbers were
     sizes: set[tuple[int, ...]] = set()

@@ -189,7 +189,8 @@ def inspect(
 
     A point is a module path ("layer3": that module's output; "neck@1": that of its second call) or the module itself,
     or a pair of a block, by name, label or itself, and "input" (what the gate multiplies; for SK the sum of the
-    branches), "output", "shortcut" (what the output is added to) or the index of a branch; a block alone is its output.
+    branches), "output", "shortcut" (what the output is added to) or the index of a branch; an ``AttentionBlock`` alone
+    is its output.
     A module's map whose channels come last (N, H, W, C), which its shape tells beside the picture's, is turned. Of
     (N, T, C) no shape tells: for a new layer of signals the network is first run on one, and on that twice in a row.
 

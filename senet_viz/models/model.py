@@ -224,8 +224,8 @@ class Model:
         Found once a size, by what the transform makes of ramps (``senet_viz.data.windows.window``, which see for the
         ValueError of a transform that cannot be followed).
 
-        >>> load("demo/se_resnet50_slim").window((640, 480))
-        (80.0, 0.0, 560.0, 480.0)
+        >>> [round(edge) for edge in load("demo/se_resnet50_slim").window((640, 480))]
+        [75, 0, 558, 480]
         """
         key = id(self.transform), tuple(size)
         if key not in self._windows:
