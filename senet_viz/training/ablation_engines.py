@@ -1,18 +1,15 @@
 """What runs the trainings of an ablation: this process, some of this machine, or a Ray cluster. None writes files."""
-import logging
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 from queue import Empty
 from typing import Any
 
+from ..models.cluster import import_ray, join
 from .ablation_folder import TRAINING
 from .ablation_work import Files, Job, work
 
-PACKAGE = Path(__file__).resolve().parents[1]
 MOST_WORKERS = 1024
 Saved = Callable[[Job], bytes | None]
 Engine = Callable[[list[Job], Saved], Iterator[tuple[Job, Files]]]
@@ -27,7 +24,8 @@ def engine_of(name: str, workers: int, address: str | None) -> Engine:
         address: of the cluster; where None, the one that is running or else a new one on this machine.
 
     Raises:
-        ValueError: for another name, a number of workers that makes no sense, or where Ray is not installed.
+        ValueError: for another name, a number of workers that makes no sense, where Ray is not installed, or for the
+            address of a Ray Client.
     """
     if not 1 <= workers <= MOST_WORKERS:
         raise ValueError(f"workers is 1 to {MOST_WORKERS:,}, not {workers:,}")
@@ -35,11 +33,7 @@ def engine_of(name: str, workers: int, address: str | None) -> Engine:
         return local if workers == 1 else partial(_processes, workers=workers)
     if name != "ray":
         raise ValueError(f"there is no engine {name!r}: choose local or ray")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import, which reads it
-    try:
-        import ray  # noqa: F401
-    except ImportError as error:
-        raise ValueError("the engine ray needs Ray: pip install 'ray[data]'") from error
+    import_ray(address)
     return lambda jobs, saved: _ray(jobs, saved, workers, address)
 
 
@@ -100,8 +94,7 @@ def _ray(jobs: list[Job], saved: Saved, workers: int, address: str | None) -> It
 
     own = not ray.is_initialized()
     if own:
-        # this package goes along: the machines of a cluster need what it imports, not this folder
-        ray.init(address, runtime_env={"py_modules": [str(PACKAGE)]}, log_to_driver=False, logging_level=logging.ERROR)
+        join(ray, address)
     try:
         most = max((node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"]), default=0)
         if jobs and jobs[0].threads > most:  # Ray would wait for such a machine for ever

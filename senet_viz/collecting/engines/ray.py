@@ -1,17 +1,14 @@
 """The engine that computes with Ray Data: the same shards, on as many machines as there are."""
 import logging
-import os
 from collections.abc import Callable, Generator
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from ...models import Model
+from ...models.cluster import import_ray, join
 from ..network import hardware
 from ..plan import Plan
-
-PACKAGE = Path(__file__).resolve().parents[2]
 
 
 class Ray:
@@ -22,25 +19,17 @@ class Ray:
         address: of the cluster; where None, the one that is running or else a new one on this machine.
 
     Raises:
-        ValueError: when Ray is not installed.
+        ValueError: when Ray is not installed, and for the address of a Ray Client.
         ConnectionError: when no cluster answers at the address.
     """
 
     def __init__(self, workers: int, address: str | None = None):
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import, which reads it
-        try:
-            import ray
-            import ray.data
-        except ImportError as error:
-            raise ValueError("the engine ray needs Ray: pip install 'ray[data]'") from error
-        self.ray, self.workers, self.address = ray, max(1, workers), address
-        self.own, self.gpus = not ray.is_initialized(), 0
+        self.ray, self.workers, self.address = import_ray(address, "data"), max(1, workers), address
+        self.own, self.gpus = not self.ray.is_initialized(), 0
 
     def __enter__(self) -> "Ray":
         if self.own:
-            # this package goes along: the machines of a cluster need what it imports, not this folder
-            self.ray.init(self.address, runtime_env={"py_modules": [str(PACKAGE)]}, log_to_driver=False,
-                          logging_level=logging.ERROR)
+            join(self.ray, self.address)
         self.ray.data.DataContext.get_current().enable_progress_bars = False  # we have one
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         return self

@@ -1,0 +1,19 @@
+import pytest
+
+from senet_viz.models.cluster import import_ray
+
+
+@pytest.mark.parametrize("where", ["argument", "environment"])
+def test_ray_client_is_refused(monkeypatch, where):
+    """Neither Ray Data nor results that come one by one go through it."""
+    if where == "environment":  # which Ray takes where it is given no address
+        monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    with pytest.raises(ValueError, match=r"^a run cannot reach a cluster through Ray Client \(ray://…\): start it on a "
+                                         r"machine of the cluster, with [^\n]*$"):
+        import_ray("ray://head:10001" if where == "argument" else None)
+
+
+def test_an_address_counts_more_than_the_environment(monkeypatch):
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head:10001")
+    assert import_ray("head:6379", "data") is ray
