@@ -446,7 +446,8 @@ def _point(point, module: nn.Module, names: dict[str, AttentionBlock]) -> Point:
         try:
             part = module.get_submodule(part_and_call(path)[0])
         except AttributeError as error:
-            raise ValueError(f"{type(module).__name__} has no layer {path!r}") from error
+            hint = f"; the block's output is {(path, 'output')}" if path in names else ""
+            raise ValueError(f"{type(module).__name__} has no layer {path!r}{hint}") from error
         if isinstance(part, torch.jit.ScriptModule):
             raise ValueError(f"the layer {path!r} is a script, which runs without Python and cannot be watched: ask "
                              f"for a layer around it")

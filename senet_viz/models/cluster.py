@@ -2,10 +2,12 @@
 import importlib
 import logging
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1]
+ANSWER = 10  # seconds to wait for a cluster's head; Ray itself asks for minutes
 
 
 def import_ray(address: str | None, *parts: str) -> Any:
@@ -19,7 +21,7 @@ def import_ray(address: str | None, *parts: str) -> Any:
         ValueError: one sentence, where Ray is not installed, and for the address of a Ray Client, through which Ray
             neither hands on results one by one nor has Ray Data.
     """
-    if (address or os.environ.get("RAY_ADDRESS", "")).startswith("ray://"):
+    if _address(address).startswith("ray://"):
         raise ValueError("a run cannot reach a cluster through Ray Client (ray://…): start it on a machine of the "
                          "cluster, with the address of its head (HOST:6379) or without one")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # before the import, which reads it
@@ -32,5 +34,20 @@ def import_ray(address: str | None, *parts: str) -> Any:
 
 
 def join(ray: Any, address: str | None) -> None:
-    """Become part of the cluster, whose machines get this package: they need what it imports, not its folder."""
+    """Become part of the cluster, whose machines get this package: they need what it imports, not its folder.
+
+    Raises:
+        ConnectionError: when nobody answers at the address.
+    """
+    host, _, port = _address(address).rpartition(":")
+    if port.isdigit():
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), ANSWER).close()
+        except (OSError, OverflowError) as error:
+            raise ConnectionError(f"no cluster answers at {_address(address)} ({error})") from error
     ray.init(address, runtime_env={"py_modules": [str(PACKAGE)]}, log_to_driver=False, logging_level=logging.ERROR)
+
+
+def _address(given: str | None) -> str:
+    """The one that Ray takes: what it is given, else that of the environment."""
+    return given or os.environ.get("RAY_ADDRESS", "")

@@ -211,7 +211,9 @@ class Model:
                              f"sv.find_blocks and sv.Monitor take batches of signals and volumes too.")
 
     def batch(self, images: Sequence[Image.Image]) -> torch.Tensor:
-        """Pictures (PIL, RGB) → (N, 3, H, W) on the model's device."""
+        """Pictures (PIL, RGB), one or more → (N, 3, H, W) on the model's device."""
+        if not images:
+            raise ValueError("a batch takes one picture or more")
         made = [self.transform(image) for image in images]
         if len({each.shape for each in made}) > 1:
             raise ValueError(f"{self.name} takes each picture in its own proportions, so that several of different "

@@ -351,6 +351,8 @@ def test_what_cannot_be_collected(run, network, tmp_path):
         run(tmp_path / "out", data=tmp_path / "missing")
     with pytest.raises(ValueError, match="there is no engine 'spark': choose local or ray"):
         run(tmp_path / "out", engine="spark")
+    with pytest.raises(ValueError, match="an address is of a Ray cluster, where the engine ray computes"):
+        run(tmp_path / "out", address="head:6379")
     assert not (tmp_path / "out").exists()
 
 

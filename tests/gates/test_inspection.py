@@ -565,6 +565,8 @@ def test_a_map_that_others_hold_and_overwrite(pictures, point):
 
 BAD_INPUT = {
     "unknown layer": (dict(layers=["layer9"]), ValueError, "ResNet has no layer 'layer9'"),
+    "a label alone": (dict(layers=["SK_2_1"]), ValueError,
+                      r"ResNet has no layer 'SK_2_1'; the block's output is \('SK_2_1', 'output'\)$"),
     "unknown feature": (dict(features=["layer9"]), ValueError, "ResNet has no layer 'layer9'"),
     "unknown block": (dict(layers=[("SE_9_9", "output")]), ValueError, "no attention block 'SE_9_9'.* SK_2_1, "),
     "unknown place": (dict(features=[("SK_2_1", "middle")]), ValueError, "no 'middle': .* branch from 0 to 1"),

@@ -275,6 +275,11 @@ def test_what_a_network_of_grey_pictures_saw():
     assert seen[..., 0].tolist() == [[0, 128], [255, 64]]
 
 
+def test_no_pictures_make_no_batch(model):
+    with pytest.raises(ValueError, match=r"^a batch takes one picture or more$"):
+        model.batch([])
+
+
 def test_pictures_of_several_proportions_make_no_batch():
     kept = sv.Model(Net(), transforms.Compose([transforms.Resize(32), transforms.ToTensor()]), ["a", "b"], name="mine")
     assert kept.batch([PHOTO, PHOTO]).shape == (2, 3, 32, 48)

@@ -374,6 +374,7 @@ def test_no_data_and_no_sense(plan, pictures, tmp_path, capsys):
             (pictures, ["--limit", "7"], "7 training pictures do not fill one batch of 8"),
             (pictures, ["--threads", "0"], "threads is 1 to 1,024, not 0"),
             (pictures, ["--workers", "0"], "workers is 1 to 1,024, not 0"),
+            (pictures, ["--address", "head:6379"], "an address is of a Ray cluster"),
             (pictures, ["--device", "tpu9"], "is no device")]:
         assert main(["ablate", str(plan), str(data), str(out), *options]) == 2
         said = capsys.readouterr().err

@@ -37,5 +37,7 @@ class Local:
 
 
 def engine(workers: int, address: str | None) -> Local:
-    """This process; an address is of no use here."""
+    """This process."""
+    if address is not None:
+        raise ValueError("an address is of a Ray cluster, where the engine ray computes")
     return Local(workers)
