@@ -33,4 +33,5 @@ def random_weights(module: nn.Module, example: torch.Tensor, seed: int = 0) -> n
                 reset()
         with torch.no_grad():
             update_bn([example], module.to(example.device))
-    return module.eval()
+    module.eval()
+    return module

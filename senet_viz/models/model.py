@@ -58,7 +58,8 @@ class Model:
             example: torch.Tensor | None = None,
     ):
         given: Any = module
-        self.module = (given if isinstance(given, nn.Module) else network_of(given)).eval()
+        self.module = given if isinstance(given, nn.Module) else network_of(given)
+        self.module.eval()  # which gives nothing where a network's own train() does not
         self.transform = transform
         self.classes = list(classes)
         self.name = name or type(module).__name__
@@ -108,12 +109,12 @@ class Model:
     def stages(self) -> dict[str, str]:
         """Layers whose output stands for a stage: "Stage 2" → module path, for Grad-CAM.
 
-        ``layer1`` … ``layer4`` where the network has them; elsewhere, for each stage with attention, the largest module
-        around its last block that holds no block of another stage; where there is none, the last that gives a map of
-        the stage's size. A stage without either is left out, so that there may be none at all.
+        ``layer1`` … ``layer4`` where the network has them and no ``layer5``; elsewhere, for each stage with attention,
+        the largest module around its last block that holds no block of another stage; where there is none, the last
+        that gives a map of the stage's size. A stage without either is left out, so that there may be none at all.
         """
         children = dict(eager(self.module).named_children())
-        if all(f"layer{i}" in children for i in range(1, 5)):
+        if all(f"layer{i}" in children for i in range(1, 5)) and "layer5" not in children:  # else units are counted
             return {f"Stage {i + 1}": f"layer{i}" for i in range(1, 5)}
         maps = self._map_layers()
         last = {block.stage: block for block in self.blocks}

@@ -45,6 +45,12 @@ def test_random_weights(batch):
             assert (new[f"{name}.running_mean"] != 0).any()
 
 
+def test_a_network_whose_train_gives_nothing_is_drawn_anew(batch):
+    module = make_module("se")
+    module.train = lambda mode=True: type(module).train(module, mode) and None
+    assert isinstance(random_weights(module, batch), type(module))
+
+
 def test_random_weights_normalise_what_they_were_shown(batch):
     module = random_weights(make_module("se"), batch)
     seen = []

@@ -1,3 +1,5 @@
+from collections import OrderedDict
+
 import numpy as np
 import pytest
 import timm
@@ -56,6 +58,15 @@ def test_the_network_of_another_model(model):
     assert sv.Model(model, TO_TENSOR, ["cat", "dog"]).module is model.module
 
 
+def test_a_network_whose_train_gives_nothing():
+    class Silent(Net):
+        def train(self, mode=True):  # mmpretrain's backbones
+            super().train(mode)
+
+    model = sv.Model(Silent(), TO_TENSOR, ["cat", "dog"])
+    assert type(model.module) is Silent and not model.module.training
+
+
 def test_batch(model):
     batch = model.batch([PHOTO, PHOTO.transpose(Image.Transpose.FLIP_LEFT_RIGHT)])
     assert batch.shape == (2, 3, 24, 32)
@@ -78,6 +89,18 @@ def test_blocks_are_found_once(model, monkeypatch):
 def test_stages_of_a_resnet():
     model = sv.Model(slim_resnet50(widths=(4, 4, 8, 8), num_classes=2), TO_TENSOR, ["cat", "dog"])
     assert model.stages == {"Stage 2": "layer1", "Stage 3": "layer2", "Stage 4": "layer3", "Stage 5": "layer4"}
+
+
+def test_stages_of_a_network_that_counts_its_units_as_layers():
+    class Units(nn.Sequential):  # mmpretrain's MobileNetV3
+        def __init__(self):
+            super().__init__()
+            for number, (inputs, stride) in enumerate([(3, 2), (8, 1), (8, 2), (8, 1), (8, 2)], 1):
+                unit = {"conv": nn.Conv2d(inputs, 8, 3, stride, 1), "se": SqueezeExcite(8, 2)}
+                self.add_module(f"layer{number}", nn.Sequential(OrderedDict(unit)))
+
+    model = sv.Model(Units(), TO_TENSOR, ["cat", "dog"])
+    assert model.stages == {"Stage 1": "layer2", "Stage 2": "layer4", "Stage 3": "layer5"}
 
 
 def test_stages_of_another_network(model):
