@@ -36,6 +36,7 @@ from ..tables import cells, gates, kernel_name
 
 ROWS = 64  # pictures in one forward
 SIZES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
+INPUT = ("",)  # of the network itself
 OWN, ALL, FLAT = "own choice", "all blocks", "mean gate"
 NOT_FINITE = "The network's output for this picture is not finite."
 AGAINST = "against the mean of all classes"  # how the change of a lead is named
@@ -92,40 +93,46 @@ def _single(picture: torch.Tensor) -> torch.Tensor:
 def _forward(model: Model, picture: torch.Tensor, variants: list[Sequence[Edit]], first: list[int]) -> torch.Tensor:
     edits = [replace(edit, rows=[row]) for row, variant in enumerate(variants, 1) for edit in variant]
     entries = _entries(model.blocks)
-    growth: dict[str, list[int]] = {}  # where the batch grows: rows that come in, rows that are added
-    grown: list[str] = []  # where it did; "" is the network's own input
+    growth: dict[tuple[str, ...], list[int]] = {}  # where the batch grows: rows that come in, rows that are added
+    grown: list[tuple[str, ...]] = []  # where it did
     for rows, i in enumerate(first, 1):
         growth.setdefault(entries[i], [rows, 0])[1] += 1
     with edited(model, edits) as module, torch.no_grad():
         try:
             with hooked(module) as hooks:
-                for path, (rows, more) in growth.items():
-                    def grow(x: torch.Tensor, path: str = path, rows: int = rows, more: int = more) -> torch.Tensor:
-                        grown.append(path)
+                for paths, (rows, more) in growth.items():
+                    def grow(x: torch.Tensor, paths=paths, rows: int = rows, more: int = more) -> torch.Tensor | None:
+                        if paths in grown:
+                            return None
+                        grown.append(paths)
                         return _grown(x, rows, more)
 
-                    hooks.before(path, grow)
+                    for path in paths:
+                        hooks.before(path, grow)
                 returned = module(picture)
             with suppress(ValueError):  # not as many rows as variants
                 return logits_of(returned, 1 + len(variants), model.output)
         except torch.OutOfMemoryError:  # the whole batch needs no less
             raise
         except (RuntimeError, IndexError):  # no chain of modules: batches of several sizes met
-            if not any(grown):  # there was one size alone
+            if set(grown) <= {INPUT}:  # there was one size alone
                 raise
         return logits_of(module(picture.expand(1 + len(variants), -1, -1, -1)), 1 + len(variants), model.output)
 
 
-def _entries(blocks: Iterable[AttentionBlock]) -> list[str]:
-    """For each block the outermost module around it that holds no earlier one: no edit of it is felt before."""
-    entries: list[str] = []
+def _entries(blocks: Iterable[AttentionBlock]) -> list[tuple[str, ...]]:
+    """For each block the modules around it that hold no earlier one, outermost first: no edit of it is felt before.
+
+    Not all need be called: a list of modules never is.
+    """
+    entries: list[tuple[str, ...]] = []
     earlier: list[str] = []
     for block in blocks:
         own = path = "" if "@" in block.place else block.path  # a module of several places is entered several times
-        best = None
+        around: list[str] = []
         while path and not any(f"{name}.".startswith(f"{path}.") for name in earlier):
-            best, path = path, path.rpartition(".")[0]
-        entries.append(best or (entries[-1] if entries else ""))
+            around, path = [path, *around], path.rpartition(".")[0]
+        entries.append(tuple(around) or (entries[-1] if entries else INPUT))
         earlier.append(own)
     return entries
 

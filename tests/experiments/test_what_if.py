@@ -21,7 +21,7 @@ from tests.gates.test_search import Net as InlineNet
 
 NAMES = [f"class *{i}*" for i in range(CLASSES)]
 NETWORKS = ["slim/se", "slim/sk", "timm/skresnet18", "timm/regnety_002",
-            "torchvision/mobilenet_v3_small", "inline", "parallel"]
+            "torchvision/mobilenet_v3_small", "inline", "parallel", "listed"]
 
 
 class Parallel(nn.Module):
@@ -39,6 +39,21 @@ class Parallel(nn.Module):
         return self.head(self.last(self.left(x) + self.right(x)).mean((2, 3)))
 
 
+class Listed(nn.Module):
+    """Gated units in a list, as in efficientnet_pytorch: the list, which is around all of them, is never called."""
+
+    def __init__(self):
+        super().__init__()
+        self.units = nn.ModuleList(nn.Sequential(nn.Conv2d(inputs, 8, 3, 2, 1), nn.ReLU(), SqueezeExcite(8, 2))
+                                   for inputs in (3, 8, 8))
+        self.head = nn.Linear(8, CLASSES)
+
+    def forward(self, x):
+        for unit in self.units:
+            x = unit(x)
+        return self.head(x.mean((2, 3)))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def small_maps(one_thread):
     """All pictures here are small."""
@@ -48,9 +63,10 @@ def small_maps(one_thread):
 def network():
     """``network(name)``: a model of random weights for pictures of 64×64."""
     def model(name: str) -> sv.Model:
-        if name in ("inline", "parallel"):
+        own = {"inline": lambda: InlineNet(FORMS["inline"][0]), "parallel": Parallel, "listed": Listed}
+        if name in own:
             torch.manual_seed(0)
-            module = InlineNet(FORMS["inline"][0]) if name == "inline" else Parallel()
+            module = own[name]()
         else:
             module = copy.deepcopy(make(name))
         module.double()  # random weights make much of rounding, which differs between sizes of a batch
@@ -95,19 +111,20 @@ def test_one_forward_is_as_many_inspections(network, name):
     assert table["change"].abs().max() > 1e-3 * scale
 
 
-def test_what_all_runs_share_is_computed_once(network):
-    model, rows = network("slim/se"), {}
-    assert len(model.blocks) == 16  # found in a forward of their own
+@pytest.mark.parametrize(("name", "blocks", "wanted"), [
+    ("slim/se", 16, {"stem": [1], "layer1.0": [2], "layer1.2": [3], "layer4.2": [16], "fc": [17]}),
+    ("listed", 3, {"units.0": [1], "units.1": [2], "units.2": [3], "head": [4]})])
+def test_what_all_runs_share_is_computed_once(network, name, blocks, wanted):
+    model, rows = network(name), {}
+    assert len(model.blocks) == blocks  # found in a forward of their own
     handles = [model.module.get_submodule(path).register_forward_pre_hook(
-        lambda _, inputs, path=path: rows.setdefault(path, []).append(len(inputs[0])))
-        for path in ("stem", "layer1.0", "layer1.2", "layer4.2", "fc")]
+        lambda _, inputs, path=path: rows.setdefault(path, []).append(len(inputs[0]))) for path in wanted]
     try:
         what_if.runs(model, picture(), [[sv.Edit(block.label, 1)] for block in model.blocks])
     finally:
         for handle in handles:
             handle.remove()
-    # a hook of before sees what comes in before the batch grows
-    assert rows == {"stem": [1], "layer1.0": [2], "layer1.2": [3], "layer4.2": [16], "fc": [17]}
+    assert rows == wanted  # a hook of before sees what comes in before the batch grows
 
 
 def test_more_runs_than_fit_and_their_order(network, monkeypatch):
