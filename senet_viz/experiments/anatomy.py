@@ -146,7 +146,9 @@ def dissect(model, batch: torch.Tensor, label: str) -> Anatomy:
     with hooked(module) as hooks:
         for path, part in module.get_submodule(scope).named_modules():
             path = f"{scope}.{path}".strip(".")
-            if not any(part.children()) and not path.startswith(block.paths or ("\0",)):
+            # a convolution may hold a module for its padding
+            layer = isinstance(part, (nn.Linear, _ConvNd)) or not any(part.children())
+            if layer and not path.startswith(block.paths or ("\0",)):
                 hooks.after(path + call,
                             lambda entered, output, path=path, part=part: keep(path, part, entered, output))
         view = inspect(model, batch[:1], features=[*points, *seen])
@@ -195,6 +197,8 @@ def _with_layers(found: Anatomy, steps: list[Step], inline: bool) -> Anatomy:
             f"No layer inside {label} is given a vector of one value a channel, so that nothing is known of it between "
             "its maps and its gate."))
     chain = steps[start:end + 1]
+    if any(step.entered is None for step in chain):
+        return replace(found, missing=f"{label} squeezes more than one map, so that it has no single squeezed vector.")
     paths = [step.path for step in chain if step.weighs]
     if len(set(paths)) < len(paths):
         return replace(found, missing=f"{label} runs the same layers more than once in a forward, so that it has no "

@@ -175,6 +175,53 @@ def test_a_gate_written_inline(batch):
     assert r"\mathrm{ReLU}(W_1 z + b_1)" in anatomy.formulae(found)[1]
 
 
+class Padded(nn.Conv2d):
+    """A convolution that holds its padding, as in efficientnet_pytorch."""
+
+    def __init__(self, inputs, outputs):
+        super().__init__(inputs, outputs, 1)
+        self.static_padding = nn.Identity()
+
+    def forward(self, x):
+        return super().forward(self.static_padding(x))
+
+
+class Summed(nn.Module):
+    """A gate inline, the sum of one or two: of the map, and of the unit's input, as in MAnet."""
+
+    def __init__(self, gates: int):
+        super().__init__()
+        self.conv = nn.Conv2d(6, 6, 3, padding=1)
+        self.gates = nn.ModuleList(nn.Sequential(nn.AdaptiveAvgPool2d(1), Padded(6, 4), nn.ReLU(), Padded(4, 6),
+                                                 nn.Sigmoid()) for _ in range(gates))
+
+    def forward(self, x):
+        u = self.conv(x)
+        return u * sum(gate(given) for gate, given in zip(self.gates, (u, x)))
+
+
+def summed(gates: int) -> sv.Model:
+    torch.manual_seed(0)
+    return model_of(nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), Summed(gates), nn.Conv2d(6, 5, 3),
+                                  nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+
+
+@torch.no_grad()
+def test_a_layer_that_holds_modules(batch):
+    model = summed(1)
+    found, unit = anatomy.dissect(model, batch, model.blocks[0].label), model.module[2]
+    u = unit.conv(entering(model, "2", batch))
+    close(found.squeezed, u[0].mean((1, 2)))
+    close(found.hidden, unit.gates[0][:3](u).flatten())
+    close(found.logits, unit.gates[0][:4](u).reshape(1, -1))
+    assert found.squeeze == "mean" and found.excitation == "sigmoid"
+
+
+def test_a_gate_of_two_squeezed_maps_has_no_single_vector(batch):
+    found = anatomy.dissect(model := summed(2), batch, model.blocks[0].label)
+    assert found.steps == () and "squeezes more than one map" in anatomy.describe(found)
+
+
 @torch.no_grad()
 def test_a_sum_of_branches_that_no_module_gives_is_computed(batch):
     model = model_of(Net(SKInUnit))
