@@ -74,7 +74,8 @@ class AttentionBlock:
             kernel with the choice of channels.
         squeeze: place whose input is the squeezed vector z, the mean over space of the block's input (of the sum of its
             branches); None where no module is given it.
-        gain: the number that the block's output is multiplied with next (2 in NFNets, whose gates scale by 0 to 2).
+        gain: the number above 1 that the block's output is multiplied with next (2 in NFNets, whose gates scale by 0 to
+            2); 1 elsewhere, also where a residual unit scales its whole branch down.
         space: dimensions of the map's space: 1 of a signal, 2 of a picture, 3 of a volume.
         rows: gates for each picture: of networks that fold the frames of a clip, or several views of a picture, into
             the batch. 1 elsewhere.

@@ -56,7 +56,7 @@ class Use:
         summed: whether the product is summed over its branches.
         returned: calls whose output is the product, or a sum of products, innermost first, and of which uses.
         shortcut: the call whose output, or whose input, the output is added to; and whether it is the input.
-        gain: the number with which the output is multiplied next.
+        gain: the number above 1 with which the output is multiplied next; else 1.
     """
 
     begun: Beginning
@@ -258,7 +258,7 @@ class Search(TorchFunctionMode):
         elif name in MULTIPLICATIONS and len(traces) == 1 and numbers and first is not None:
             if numbers == [1]:
                 trace.uses = first.uses
-            else:
+            elif numbers[0] > 1:  # a smaller one scales a residual branch down, with a gate or without
                 for use in first.uses:
                     use.gain = float(numbers[0])
 

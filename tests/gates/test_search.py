@@ -10,7 +10,9 @@ from torch.nn import functional as F
 
 from senet_viz.gates import Edit, find_blocks, inspect
 from senet_viz.gates.hooks import hooked
+from senet_viz.gates.removals import removals
 from senet_viz.gates.tracing import over_channels
+from senet_viz.layers import SqueezeExcite
 
 C = 16
 
@@ -699,6 +701,24 @@ def test_backbones_that_return_maps_or_dictionaries(pictures):
 def test_the_gain_of_nfnets():
     module = timm.create_model("eca_nfnet_l0", num_classes=5)
     assert {block.gain for block in find_blocks(module, torch.randn(1, 3, 64, 64))} == {2.0}
+
+
+@pytest.mark.parametrize("scaled", [lambda branch: branch * 0.17, lambda branch: 0.1 * branch])
+def test_a_residual_units_scale_is_no_gain(pictures, scaled):
+    class Scaled(nn.Module):  # as in SE-Inception-ResNet-v2, and in restoration
+        def __init__(self):
+            super().__init__()
+            self.conv, self.se = nn.Conv2d(C, C, 3, padding=1), SqueezeExcite(C, 2)
+
+        def forward(self, x):
+            return x + scaled(self.se(self.conv(x)))
+
+    net = Net(Scaled)
+    blocks = find_blocks(net, pictures(1))
+    assert [removals(block) for block in blocks] == [["1"], ["1"]]
+    whole = inspect(net, pictures(2), edits=[Edit("*", 1)]).logits
+    net.layer1[0].se, net.layer2[0].se = nn.Identity(), nn.Identity()
+    torch.testing.assert_close(net(pictures(2)), whole)
 
 
 def test_a_unit_that_is_used_at_two_places(pictures, unchanged):
