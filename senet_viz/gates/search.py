@@ -270,10 +270,10 @@ class Search(TorchFunctionMode):
                 use.added = use.added | uses
                 use.summed = use.summed or (a.uses == b.uses)
             return uses
+        inner = self.stack[-1]
         for ours, other in ((a, b), (b, a)):
             for use in ours.uses:
-                if use.shortcut is None:
-                    inner = self.stack[-1]
+                if use.shortcut is None and ours is not inner.entered:  # else it is the shortcut itself
                     if other is inner.entered:
                         use.shortcut = (inner, True)
                     elif other.outputs:

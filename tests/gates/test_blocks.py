@@ -305,6 +305,19 @@ def test_no_shortcut_where_the_sum_is_another(pictures, unit):
     assert block.shortcut is None
 
 
+def test_what_the_next_unit_adds_to_a_blocks_output_is_not_its_shortcut(pictures):
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.gate = nn.Conv2d(16, 16, 3, padding=1), SqueezeExcite(16)
+
+        def forward(self, x):
+            return x + self.gate(self.conv(x))
+
+    blocks = find_blocks(Net(SqueezeExcite(16), Residual()), pictures(1))
+    assert [(block.name, block.shortcut) for block in blocks] == [("parts.0", None), ("parts.1.gate", "parts.1")]
+
+
 @pytest.mark.parametrize("scale, found", [(1.0, True), (0.5, False)])
 def test_a_faint_branch_is_held_to_its_own_size(pictures, scale, found):
     unit = Unit(SqueezeExcite(16), scale=scale)
