@@ -162,12 +162,11 @@ def find_blocks(module: nn.Module, example: torch.Tensor, *, spatial: bool = Fal
     """
     module = network_of(module)
     example = batch_of(example, "an example")[:1]  # one picture, so that a batch cannot be taken for branches
-    space = example.dim() - 2
-    search, side = _search(module, example, spatial), math.prod(example.shape[2:]) ** (1 / space)
+    search = _search(module, example, spatial)
     if search.too_small:  # a gate on a map of one pixel looks like any product: look again from nearer
         with suppress(ValueError):  # networks of one input size fail
             nearer = nn.functional.interpolate(example, scale_factor=NEARER)
-            search, side = _search(module, nearer, spatial), side * NEARER
+            search, example = _search(module, nearer, spatial), nearer
     if search.groups:
         warnings.warn(f"{type(module).__name__} folds groups of channels into the batch and gates them there (in "
                       f"{_listed(search.groups, module)}); these gates of groups are left out.", stacklevel=2)
@@ -179,19 +178,19 @@ def find_blocks(module: nn.Module, example: torch.Tensor, *, spatial: bool = Fal
         if use.branch_dim or use.summed:
             groups.setdefault(use.added)
     blocks: list[AttentionBlock] = []
-    sides: dict[str, float] = {}
+    extents: dict[str, torch.Size] = {}
     order: dict[str, float] = {}
     for group in groups:
         uses = sorted(group, key=search.uses.index)
         block = _block(module, uses, search, [b.place for b in blocks])
         blocks.append(block)
-        sides[block.name], order[block.name] = uses[0].side, search.uses.index(uses[0])
+        extents[block.name], order[block.name] = uses[0].extent, search.uses.index(uses[0])
     if isinstance(search, SpatialSearch):
         for found in search.spatial:
             block = _spatial_block(found, search, [b.place for b in blocks])
             blocks.append(block)
-            sides[block.name], order[block.name] = found[0].side, found[0].position - 0.5
-    blocks = _label(sorted(blocks, key=lambda block: order[block.name]), sides, side)
+            extents[block.name], order[block.name] = found[0].extent, found[0].position - 0.5
+    blocks = _label(sorted(blocks, key=lambda block: order[block.name]), extents, example.shape[2:])
     _found[module] = _signature(module, spatial), blocks
     return list(blocks)
 
@@ -414,7 +413,17 @@ def _kernel(branch: nn.Module) -> int | None:
     return None
 
 
-def _label(blocks: list[AttentionBlock], sides: dict[str, float], input_side: float) -> list[AttentionBlock]:
+def _halvings(extent: torch.Size, whole: torch.Size) -> int:
+    """How often each side of a map was halved on its way from what the network is given.
+
+    Only the dimensions that both have count: a clip's frames may lie in the batch, and a signal in a map of one row.
+    """
+    shared = min(len(extent), len(whole))
+    before, behind = (shape[-shared:].numel() ** (1 / shared) for shape in (whole, extent))
+    return round(math.log2(before / behind))
+
+
+def _label(blocks: list[AttentionBlock], extents: dict[str, torch.Size], whole: torch.Size) -> list[AttentionBlock]:
     labelled: list[AttentionBlock] = []
     counts: dict[int, int] = {}
     taken: dict[str, int] = {}
@@ -423,7 +432,7 @@ def _label(blocks: list[AttentionBlock], sides: dict[str, float], input_side: fl
         if unit and "@" not in block.name:  # a path tells nothing of the places where its module is used
             stage, index = int(unit[1]) + 1, int(unit[2]) + 1
         else:
-            stage = round(math.log2(input_side / sides[block.name]))
+            stage = _halvings(extents[block.name], whole)
             index = counts[stage] = counts.get(stage, 0) + 1
         label = f"{block.kind}_{stage}_{index}"
         taken[label] = taken.get(label, 0) + 1

@@ -49,7 +49,7 @@ class Use:
         gate: (R, C), or (R, M, C) where the map has a dimension more; R the rows of one picture.
         map: what it multiplies; ``mean`` over space, of the gate's shape.
         fold: of the map's first dimension.
-        side: of the map, in pixels: the root of its area, or of its volume.
+        extent: of the map in space, in pixels.
         given: calls whose first argument is the map, as it was then.
         vectors: what small inputs modules had been given shortly before, with the call.
         added: all uses whose products enter one sum, this one included.
@@ -71,7 +71,7 @@ class Use:
     map: Trace
     mean: torch.Tensor
     fold: Fold | None
-    side: float
+    extent: torch.Size
     given: frozenset[Call]
     vectors: tuple[tuple[Call, torch.Tensor], ...]
     added: frozenset["Use"] = frozenset()
@@ -232,7 +232,7 @@ class Search(TorchFunctionMode):
                 begun=trace.begun, changes=trace.changes, call=call, inner=self.stack[-1],
                 number=call.multiplications - 1, operand=operand, space=space, branch_dim=branch_dim,
                 gate=values.detach().clone(), map=scaled, mean=mean, fold=fold,
-                side=shape[-space:].numel() ** (1 / space),
+                extent=shape[-space:],
                 given=frozenset(call for call in calls if call.entered is scaled and call.unwritten()),
                 vectors=tuple(self._vectors))
             use.added = frozenset([use])

@@ -31,7 +31,7 @@ class SpatialUse:
         begun: where the gate began.
         kind: "Coord" where it varies over channels and some dimensions of space, "LSK" where over space alone.
         inner: the innermost module call around it; ``number``, the multiplication in it; ``operand``, the gate.
-        channels, side, space: of the map: its channels, its side in pixels, and its dimensions.
+        channels, extent, space: of the map: its channels, its extent in space, in pixels, and its dimensions.
         position: how many channel gates were multiplied before.
         fold: of the map's first dimension.
         with_: all uses of one block, in order, this one included.
@@ -43,7 +43,7 @@ class SpatialUse:
     number: int
     operand: int
     channels: int
-    side: float
+    extent: torch.Size
     space: int
     position: int
     fold: Fold | None
@@ -123,7 +123,7 @@ class SpatialSearch(Search):
                 self.groups.append(inner.path)
                 return None
             use = SpatialUse(begun, kind, inner, inner.multiplications, operand, shape[1],
-                             shape[2:].numel() ** (1 / scaled.space), scaled.space, len(self.uses), fold)
+                             shape[2:], scaled.space, len(self.uses), fold)
             before = self._products.get(other)
             if kind == "Coord" and before is not None and before[-1].kind == "Coord" and before[-1].inner is inner:
                 use.with_ = before  # along another dimension

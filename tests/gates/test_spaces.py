@@ -168,6 +168,18 @@ def test_what_is_no_gate_of_a_signal():
     assert find_blocks(Times(), torch.rand(1, 1, 64)) == []
 
 
+def test_a_signal_in_a_map_of_one_row():
+    class Rows(nn.Sequential):  # braindecode's
+        def forward(self, x):
+            return super().forward(x[:, :, None])
+
+    def unit(inputs):
+        return nn.Sequential(nn.Conv2d(inputs, C, (1, 3), (1, 2), (0, 1)), SE(2))
+
+    blocks = find_blocks(Rows(unit(3), unit(C)), torch.rand(1, 3, 64))
+    assert [(block.label, block.space) for block in blocks] == [("SE_1_1", 2), ("SE_2_1", 2)]
+
+
 class TurnedSignal(nn.Module):
     """A signal with channels last, weighed by one value for each time, between two gates of channels."""
 
