@@ -166,7 +166,7 @@ def find_blocks(module: nn.Module, example: torch.Tensor, *, spatial: bool = Fal
     if search.too_small:  # a gate on a map of one pixel looks like any product: look again from nearer
         with suppress(ValueError):  # networks of one input size fail
             nearer = nn.functional.interpolate(example, scale_factor=NEARER)
-            search, example = _search(module, nearer, spatial), nearer
+            search = _search(module, nearer, spatial)
     if search.groups:
         warnings.warn(f"{type(module).__name__} folds groups of channels into the batch and gates them there (in "
                       f"{_listed(search.groups, module)}); these gates of groups are left out.", stacklevel=2)
@@ -190,7 +190,7 @@ def find_blocks(module: nn.Module, example: torch.Tensor, *, spatial: bool = Fal
             block = _spatial_block(found, search, [b.place for b in blocks])
             blocks.append(block)
             extents[block.name], order[block.name] = found[0].extent, found[0].position - 0.5
-    blocks = _label(sorted(blocks, key=lambda block: order[block.name]), extents, example.shape[2:])
+    blocks = _label(sorted(blocks, key=lambda block: order[block.name]), extents, search.whole)
     _found[module] = _signature(module, spatial), blocks
     return list(blocks)
 
@@ -414,7 +414,7 @@ def _kernel(branch: nn.Module) -> int | None:
 
 
 def _halvings(extent: torch.Size, whole: torch.Size) -> int:
-    """How often each side of a map was halved on its way from what the network is given.
+    """How often each side of a map was halved on its way from the picture.
 
     Only the dimensions that both have count: a clip's frames may lie in the batch, and a signal in a map of one row.
     """

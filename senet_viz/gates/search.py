@@ -17,6 +17,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 
 from .hooks import MULTIPLICATIONS, Hooks, function_name, product_of, tensors_in
 from .tracing import (
+    CONVOLUTIONS,
     MOVES,
     WRITES,
     Beginning,
@@ -87,6 +88,7 @@ class Search(TorchFunctionMode):
     ``too_small`` says that a map of one pixel was multiplied, which may have been by a gate: nothing tells there.
     ``groups`` has the modules in which a gate scales groups of channels that lie in the batch.
     ``scripts`` has those that are TorchScript and were given a map: what is in them is not seen.
+    ``whole`` is the picture's extent, which those of maps are compared with.
     ``calls`` counts how often each module ran, and ``stack`` is the path of modules that are running, so that after an
     exception its last entry is where it arose.
     """
@@ -99,6 +101,8 @@ class Search(TorchFunctionMode):
         self.scripts: list[str] = []
         self.calls: Counter[str] = Counter()
         self.stack: list[Call] = []
+        self._example = example.shape
+        self._convolved: list[torch.Size] = []  # extents of the picture, as convolutions were given it
         self._traces = WeakTensorKeyDictionary()
         self._traces[example] = Trace(example.dim() - 2, wide=True, picture=True)
         self._vectors: deque[tuple[Call, torch.Tensor]] = deque(maxlen=RECENT)
@@ -109,6 +113,11 @@ class Search(TorchFunctionMode):
                 self._with_parameters.add(path)
             hooks.before(path, partial(self._hooked, self._enter, path))
             hooks.after(path, lambda _, output, path=path: self._hooked(self._leave, path, output))
+
+    @property
+    def whole(self) -> torch.Size:
+        """The extent of the picture, in pixels, as the network looks at it: detectors resize what they are given."""
+        return max(self._convolved, key=torch.Size.numel, default=self._example[2:])
 
     @staticmethod
     def _hooked(function: Callable, path: str, value) -> None:
@@ -171,6 +180,8 @@ class Search(TorchFunctionMode):
         traces = [self._traces.get(operand) for operand in operands]
         if not any(traces):
             return func(*args, **kwargs)
+        if name in CONVOLUTIONS and traces[0] is not None and traces[0].picture:
+            self._look(operands[0].shape)
         use = self._use(name, operands, traces) if name in MULTIPLICATIONS else None
         shapes = [operand.shape for operand in operands]  # before an operation in place
         result = func(*args, **kwargs)
@@ -186,6 +197,12 @@ class Search(TorchFunctionMode):
         if name in WRITES and traces[0] is None:
             self._written(operands[0], [trace for trace in traces if trace is not None])
         return result
+
+    def _look(self, shape: torch.Size) -> None:
+        """A convolution is given the picture: resized, or a signal (N, T, C) turned."""
+        space = len(self._example) - 2
+        if space == 1 or shape[1] <= self._example[1]:  # else its pixels are channels
+            self._convolved.append(shape[2:][-space:])
 
     def _written(self, target: torch.Tensor, known: list[Trace]) -> None:
         """The picture, or a map, was written into a tensor that knew nothing of it, as detectors fill their batch."""

@@ -16,7 +16,8 @@ ACTIVATIONS = {"sigmoid", "hardsigmoid", "expit", "special_expit", "softmax", "g
 # what may also be part of another activation, as in relu6(x + 3) / 6: only where no activation has been yet
 PARTS = {"relu", "relu6", "hardtanh", "clamp", "clip", "exp", "silu", "gelu", "elu", "celu", "selu", "leaky_relu",
          "softplus", "softsign", "hardswish", "mish", "prelu"}
-LEARNED = {"linear", "addmm", "conv1d", "conv2d", "conv3d"}  # a gate may begin there as well, without an activation
+CONVOLUTIONS = {"conv1d", "conv2d", "conv3d"}
+LEARNED = {"linear", "addmm"} | CONVOLUTIONS  # a gate may begin there as well, without an activation
 NORMS = {"batch_norm", "layer_norm", "group_norm"}  # which may follow such a layer
 ARITHMETIC = {"add", "sub", "rsub", "mul", "multiply", "rmul", "div", "divide", "true_divide", "rdiv", "neg", "pow",
               "abs", "sqrt", "square", "reciprocal", "maximum", "minimum", "where", "gt", "ge", "lt", "le"}

@@ -173,7 +173,7 @@ def test_rows_folded_into_the_batch(unchanged, kind):
         block, = find_blocks(net, batch)
         view = inspect(net, batch, layers=["body"], features=[("body", "input")])
     assert (block.name, block.rows, block.together, block.space, block.channels) == ("body", rows, together, 2, C)
-    assert block.label == ("SE_2_1" if kind == "tiles" else "SE_1_1")  # 16 pixels of 64, or of 32; frames do not count
+    assert block.label == "SE_1_1"  # half the side of a frame or tile
     expected = inspect(Net(lambda: SqueezeExcite(C)), fold(batch), layers=["body"])
     assert view.gates["body"].shape == (2 * rows, 1, C)
     torch.testing.assert_close(view.gates["body"], expected.gates["body"])

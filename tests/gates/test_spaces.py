@@ -180,6 +180,29 @@ def test_a_signal_in_a_map_of_one_row():
     assert [(block.label, block.space) for block in blocks] == [("SE_1_1", 2), ("SE_2_1", 2)]
 
 
+def space_to_depth(x):
+    return x.unflatten(3, (-1, 2)).unflatten(2, (-1, 2)).permute(0, 3, 5, 1, 2, 4).flatten(1, 3)
+
+
+@pytest.mark.parametrize(("prepare", "shape", "first"), [
+    (lambda x: nn.functional.interpolate(x, size=(64, 64)), (3, 24, 24), 1), (lambda x: x, (3, 64, 64), 1),
+    (space_to_depth, (3, 64, 64), 2), (lambda x: x.transpose(1, 2), (100, 3), 1)],
+    ids=["resized", "as it is", "space to depth", "time first"])
+def test_stages_are_told_from_the_picture_that_is_looked_at(prepare, shape, first):
+    class Prepared(nn.Module):  # as torchvision's detectors, and speech networks for (N, T, C)
+        def __init__(self):
+            super().__init__()
+            space, channels = len(shape) - 1, prepare(torch.rand(1, *shape)).shape[1]
+            self.stem, self.one, self.two = CONV[space](channels, C, 3, 2, 1), SE(space), SE(space)
+            self.pool = CONV[space](C, C, 3, 2, 1)
+
+        def forward(self, x):
+            return self.two(self.pool(self.one(self.stem(prepare(x)))))
+
+    assert [block.label for block in find_blocks(Prepared(), torch.rand(1, *shape))] == [
+        f"SE_{first}_1", f"SE_{first + 1}_1"]
+
+
 class TurnedSignal(nn.Module):
     """A signal with channels last, weighed by one value for each time, between two gates of channels."""
 
