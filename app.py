@@ -83,6 +83,7 @@ def main() -> None:
     from pages.parts.first_chart import first_chart_first
     from pages.parts.keeping import GB, store
     from pages.parts.model import sidebar
+    from pages.parts.touch import charts_under_a_finger
 
     choices = operator()
     store().budget = int(choices.memory * GB)
@@ -94,6 +95,7 @@ def main() -> None:
         st.stop()
     st.session_state["loaded"] = loaded
     contents()
+    charts_under_a_finger()
     arrive(page.title)
     with first_chart_first(page.title):
         page.run()

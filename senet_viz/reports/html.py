@@ -139,6 +139,7 @@ tr:nth-child(even) {{ background: #f5f5f5; }} pre {{ background: #f5f5f5; paddin
   .chart {{ overflow: visible; }} figure.picture, figure.picture img {{ width: 30mm; }}
   details:not([open]), .modebar {{ display: none; }} pre {{ white-space: pre-wrap; }}
 }}
+@media (hover: none) {{ .js-plotly-plot:not(:hover) .modebar {{ visibility: hidden; }} }}
 </style>
 <script>{plotly}</script>
 <script>
@@ -155,6 +156,10 @@ addEventListener('afterprint', () => charts().forEach(chart => {{
   chart.style.zoom = '';
   if (chart.fluid) Plotly.relayout(chart, {{width: null, autosize: true}});
 }}));
+// a finger that moves over a chart scrolls the page: Plotly would zoom, and a phone's window is filled by one chart
+addEventListener('touchstart', event => {{
+  if (event.target.closest('.draglayer')) event.stopPropagation();
+}}, {{capture: true, passive: true}});
 </script>
 </head>
 <body>

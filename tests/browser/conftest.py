@@ -244,6 +244,16 @@ class Tab:
         return self.page.get_by_test_id("stAlertContentInfo").all_inner_texts()
 
 
+def swipe(page, x: float, y: float, across: float, down: float) -> None:
+    """Move a finger in a window that has fingers: where it begins, and how far it goes, in pixels."""
+    session, steps = page.context.new_cdp_session(page), 10
+    for step in range(steps + 1):
+        session.send("Input.dispatchTouchEvent", {"type": "touchMove" if step else "touchStart", "touchPoints": [
+            {"x": x + across * step / steps, "y": y + down * step / steps}]})
+        page.wait_for_timeout(20)
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+
 CALM = """() => document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState === 'notRunning'
     && !document.querySelector('[data-stale="true"], [data-testid="stSkeleton"], [data-testid="stSpinner"]')
     && !document.querySelector('.st-key-up_to_first_chart')

@@ -7,7 +7,7 @@ import pytest
 from senet_viz.cli import main
 from senet_viz.models import embedded_models
 from senet_viz.reports.pdf import print_pdf
-from tests.browser.conftest import START, chromium, missing
+from tests.browser.conftest import START, chromium, missing, swipe
 
 pytestmark = pytest.mark.browser
 
@@ -83,6 +83,16 @@ def test_it_reads_on_a_phone(opened):
     ground, ink = tab.evaluate("(({backgroundColor, color}) => [backgroundColor, color])(getComputedStyle("
                                "document.body))")
     assert sum(map(int, re.findall(r"\d+", ground)[:3])) > 700 and sum(map(int, re.findall(r"\d+", ink)[:3])) < 200
+
+
+def test_a_finger_over_a_chart_scrolls(opened):
+    tab = opened(390, has_touch=True, is_mobile=True)
+    chart = tab.locator("[role=img] .js-plotly-plot").first
+    chart.evaluate("chart => chart.scrollIntoView({block: 'center'})")
+    box, before = chart.bounding_box(), tab.evaluate("scrollY")
+    assert not chart.locator(".modebar").is_visible()
+    swipe(tab, box["x"] + box["width"] / 2, box["y"] + box["height"] / 2, 0, -150)
+    tab.wait_for_function("before => scrollY > before + 100", arg=before)
 
 
 def test_charts_fit_a_page_of_paper_and_come_back(opened):
