@@ -20,5 +20,5 @@ def test_settings_are_the_apps_own_wherever_it_is_started(browser, tmp_path):
         colours = page.evaluate(
             "[...document.querySelectorAll('*')].flatMap(one => [getComputedStyle(one).color, "
             "getComputedStyle(one).borderColor, getComputedStyle(one).backgroundColor])")
-        assert "rgb(0, 114, 178)" in colours and "rgb(255, 0, 0)" not in colours
+        assert "rgb(0, 101, 158)" in colours and "rgb(255, 0, 0)" not in colours
         page.close()
