@@ -23,7 +23,7 @@ from .style import (
 )
 
 AGAINST = "against the mean of all classes"
-QUANTITIES = {"lead_change": ("logit", "+z.2f"), "probability_change": ("probability", "+z.1%")}
+QUANTITIES = {"lead_change": "logit", "probability_change": "probability"}
 
 
 def edit_effects(table: pd.DataFrame, *, quantity: str = "lead_change", by: str = "label", group: str = "edit",
@@ -38,7 +38,7 @@ def edit_effects(table: pd.DataFrame, *, quantity: str = "lead_change", by: str 
         group: the column that tells the bars of one place apart.
         title: of the x axis.
     """
-    name, style = QUANTITIES[quantity]
+    name, ticks = QUANTITIES[quantity], signed_percent(table[quantity]) if quantity == "probability_change" else None
     against = [AGAINST] * (quantity == "lead_change")
     figure = Drawing()
     groups = list(table[group].unique())
@@ -52,8 +52,8 @@ def edit_effects(table: pd.DataFrame, *, quantity: str = "lead_change", by: str 
             customdata=list(zip(map(hover_name, rows["class"]), rows["logit"], rows["change"], rows["probability"],
                                 rows["probability_change"], map(hover_name, rows["of"]), rows["lead_change"])),
             hovertemplate=f"<b>%{{x}}</b> {hover_name(said)}<br>%{{customdata[5]}}: logit %{{customdata[1]:.2f}} "
-                          f"(%{{customdata[2]:+.2f}}; {AGAINST} %{{customdata[6]:+.2f}})<br>"
-                          "probability %{customdata[3]:.1%} (%{customdata[4]:+.1%})"
+                          f"(%{{customdata[2]:+.3~g}}; {AGAINST} %{{customdata[6]:+.3~g}})<br>"
+                          "probability %{customdata[3]:.1%} (%{customdata[4]:+.3~p})"
                           "<br>most probable: %{customdata[0]}<extra></extra>")
     places = table.drop_duplicates(by)
     if "stage" in table:
@@ -65,11 +65,11 @@ def edit_effects(table: pd.DataFrame, *, quantity: str = "lead_change", by: str 
     classes = list(table["of"].unique())
     of = [f"of {shorten(classes[0])}"] if len(classes) == 1 else []
     figure.update_yaxes(title="<br>".join([f"change of the {name}", *of, *against]),
-                        tickformat=".0%" if quantity == "probability_change" else None, zeroline=False)
+                        tickformat=ticks, zeroline=False)
     parts = []
     for each in groups:
         rows = table[table[group] == each].set_index(by)[quantity]
-        parts.append(f"{each} {span(rows, style)}")
+        parts.append(f"{each} {span(rows, (ticks or '+.2f').replace('+', '+z'))}")
     followed = " ".join([f"{name} of {', '.join(classes)}", *against])
     alt = (f"Change of the {followed} in {len(places)} place{'s' * (len(places) != 1)}: {'; '.join(parts)}; "
            f"another class is the most probable in {int((table['class'] != table['class_before']).sum())} of "

@@ -31,7 +31,7 @@ def test_a_bar_a_block_and_edit(effects, quantity, stage_marks):
     assert [list(trace.text) for trace in figure.data] == [["", ""], ["", "≠"]]  # where it is another class
     assert {trace.textangle for trace in figure.data} == {0}  # upright on narrow bars too
     assert stage_marks(figure) == ({0.0: "Stage 2", 1.0: "Stage 3"}, [0.5])
-    least, most = ("-3.00", "+1.50") if quantity == "lead_change" else ("-20.0%", "+10.0%")
+    least, most = ("-3.00", "+1.50") if quantity == "lead_change" else ("-20%", "+10%")
     against = "against the mean of all classes"
     for text in (figure.layout.yaxis.title.text, figure.layout.meta["alt"]):
         assert (against in text) == (quantity == "lead_change")
@@ -40,6 +40,15 @@ def test_a_bar_a_block_and_edit(effects, quantity, stage_marks):
     one = edit_effects(table[table["label"] == "SE_2_1"], quantity=quantity).layout.meta["alt"]
     assert f"in 1 place: 1 {least} in SE_2_1; mean gate" in one
     assert "another class is the most probable in 1 of 4 cases" in alt
+
+
+def test_small_changes_are_not_all_zero(effects):
+    """One channel moves a probability by hundredths of a point."""
+    table = effects()
+    table["probability_change"] /= 1000
+    layout = edit_effects(table, quantity="probability_change").layout
+    ticks = [format(tick, layout.yaxis.tickformat) for tick in (-0.0002, -0.00015, -0.0001, -0.00005)]
+    assert len(set(ticks)) == 4 and f"from {ticks[0]} in SE_2_1 to" in layout.meta["alt"]
 
 
 def test_channels_have_no_stages_and_keep_their_order(effects):
