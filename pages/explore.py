@@ -28,7 +28,7 @@ from senet_viz.experiments import attribution
 from senet_viz.experiments.looking import Look
 from senet_viz.experiments.overlays import Photo
 from senet_viz.experiments.picture_report import picture_report
-from senet_viz.experiments.picture_sections import BY_INDEX, NO_CAMS, NO_PREDICTIONS, ORDERS, PictureSections
+from senet_viz.experiments.picture_sections import BY_INDEX, BY_VALUE, NO_CAMS, NO_PREDICTIONS, ORDERS, PictureSections
 from senet_viz.figures.maps import Panel
 from senet_viz.figures.style import elide
 from senet_viz.gates import AttentionBlock
@@ -136,7 +136,7 @@ class Page:
         if directions := mark(statistics_of(self.loaded), label):
             st.caption(directions)
         section = keep((self.key, label), lambda **how: self.sections.block(block, **how), quantity=quantity,
-                       sampled=every == "every s-th", order=order, pair=self._pair())
+                       sampled=every == "every s-th", order=order, pair=self._pair(order))
         show(section, "excitation", on_select=self._pick)
         self._channel(block)
 
@@ -147,11 +147,14 @@ class Page:
             return names[0]
         return st.selectbox("Value", names, index=block.branches - 1, key="quantity", bind="query-params", width=180)
 
-    def _pair(self) -> tuple[str, str]:
-        if len(self.names) == 1:
-            return self.names[0], self.names[0]
+    def _pair(self, order: str) -> tuple[str, str] | None:
+        """The pictures that the order speaks of, where it speaks of any and there is a choice."""
+        if order == BY_INDEX or len(self.names) == 1:
+            return None
         with st.container(horizontal=True):
             first = st.selectbox("First picture", self.names, key="first", bind="query-params", width=260)
+            if order == BY_VALUE:
+                return first, first
             second = st.selectbox("Second picture", self.names, index=1, key="second", bind="query-params", width=260)
         return first, second
 

@@ -171,15 +171,20 @@ def test_quantities_of_a_selective_kernel_unit(selective):
 
 
 def test_channels_can_be_ordered(start):
+    def asked(app):
+        return [box.key for box in app.selectbox if box.key in ("first", "second")]
+
     app = start(sample=NAMES[:2], block="SE_4_2", channels="all")
     section = sections(app)["excitation"]
     wide = section.table.pivot(index="channel", columns="picture", values="value")
     one, two = NAMES[:2]
     assert list(section.figure.data[0].customdata) == list(range(len(wide)))
-    for order, values in (("value in the first picture", wide[one]),
-                          ("difference of the two pictures", wide[two] - wide[one])):
+    assert not asked(app)
+    for order, values, of in (("value in the first picture", wide[one], ["first"]),
+                              ("difference of the two pictures", wide[two] - wide[one], ["first", "second"])):
         app.selectbox(key="order").set_value(order).run()
         fine(app)
+        assert asked(app) == of  # a box is there where it does something
         drawn = list(sections(app)["excitation"].figure.data[0].customdata)
         assert sorted(drawn) == list(range(len(wide))) and (np.diff(values.loc[drawn]) <= 0).all()
 
