@@ -29,9 +29,9 @@ PIXELS = ("What is explained is the class's score, summed over the pixels that t
 HEADS = {  # title, lead, how to read it
     "predictions": ("Predictions", "The pictures as the network saw them, {size}{and_classes}. *{source}.*",
                     "{probability}"),
-    "blocks": ("All blocks at a glance", "How the {what} of every attention block is distributed over its channels.",
-               "Boxes run from the 25th to the 75th percentile, whiskers from the 5th to the 95th; a dot is the mean. "
-               "Of more than six pictures dots alone are drawn."),
+    "blocks": ("All blocks at a glance", "{factor}. How is the {what} of every attention block distributed over its "
+               "channels?", "Boxes run from the 25th to the 75th percentile, whiskers from the 5th to the 95th; a "
+               "dot is the mean. Of more than six pictures dots alone are drawn."),
     "block": ("One block, channel by channel", "The {vector}. Click a channel to open it below.", ""),
     "channel": ("One channel over the pictures", "Its feature map before and after its {weight}; beside each name "
                 "that {weight}, and its rank in the block.", ""),
@@ -96,6 +96,8 @@ class PictureSections:
             "vector": "weights of the unit's kernels, drawn as the SE paper's Fig. 6 draws gates" if kernel else
             "excitation vector, as in the SE paper's Fig. 6", "weight": "weight" if kernel else "gate",
             "what": f"weight of the {kernel} branch" if kernel else "gate",
+            "factor": "A weight is the factor by which a unit multiplies a channel of one branch, before it adds the "
+            "branches up" if kernel else "A gate is the factor by which a block multiplies a channel of its map",
             "share": "how much the gated maps weigh in the sum that they enter" if weighed
             else "no addition follows one here, so the share is what it leaves of its input's norm"}
         title, lead, more = HEADS[name]

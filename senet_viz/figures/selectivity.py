@@ -28,8 +28,8 @@ def channel_effects(table: pd.DataFrame) -> go.Figure:
                           "%{customdata[5]} pictures<br>other classes %{customdata[3]:+.2%}<extra></extra>")
     figure.add_hline(y=0, line={"color": "#808080", "width": 1, "dash": "dot"}, layer="below")
     figure.update_xaxes(title="how class-specific the channel is (ω² of ranks)")
-    figure.update_yaxes(title="change in its own class", tickformat=signed_percent(
-        table[["own", "own_low", "own_high"]]))
+    figure.update_yaxes(title="change of the right class's probability<br>in the channel's own class",
+                        tickformat=signed_percent(table[["own", "own_low", "own_high"]]))
     low = table.iloc[table["own"].argmin()] if table["own"].notna().any() else None
     alt = f"{len(table)} channels {in_blocks(table['label'].nunique())}, each fixed at its mean by itself." + (
         "" if low is None else f" The most is lost in the own class of channel {low['channel']} of {low['label']}: "

@@ -91,8 +91,9 @@ def test_heads_say_what_the_network_has(of, name):
     for anchor in HEADS:
         title, lead, more = sections.head(anchor)
         assert title and "{" not in lead + more and 20 < len(lead) < 250
-    what = {"se": "How the gate of every", "sk": "How the weight of the 5×5 branch of every"}[name]
-    assert sections.head("blocks")[1].startswith(what)
+    word, what = {"se": ("gate", "gate"), "sk": ("weight", "weight of the 5×5 branch")}[name]
+    lead = sections.head("blocks")[1]  # the first that speaks of it says what it is
+    assert lead.startswith(f"A {word} is the factor") and f"How is the {what} of every" in lead
     assert "64×64 pixels" in sections.head("predictions")[1] and "1 picture.*" in sections.head("predictions")[1]
     # a unit that weighs branches always has a share, a gate one of the sum that it enters
     assert "the sum that they enter" in sections.head("contribution")[1]
