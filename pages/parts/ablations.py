@@ -22,7 +22,7 @@ HEADINGS = {
     "high_both": NUMBER("to", **POINTS, help="95 % interval over pictures and seeds, in points."),
     "published": NUMBER("published", **POINTS, help=(
         "Change of top-1 in the SE paper, in points, of SE-ResNet-50 on ImageNet.")),
-    "parameters": NUMBER("params", format="localized"), "macs": NUMBER("MACs", format="localized"),
+    "parameters": NUMBER("params", format="%,d"), "macs": NUMBER("MACs", format="%,d"),
     "dimension": NUMBER("directions", format="%.1f", help=(
         "In how many directions the median block's gate moves from picture to picture at the end of the training; 1 "
         "where all its channels move as one number."))}

@@ -19,7 +19,7 @@ HEADINGS = {
     "section": st.column_config.TextColumn("Sec.", help="Of the paper."),
     "published": NUMBER("params, M", format="%.1f", help="Parameters in millions, as published."),
     "published_macs": NUMBER("GMACs", format="%.2f", help="As published."),
-    **{name: NUMBER(title, format="localized", help=f"{text}, counted here.") for name, title, text in (
+    **{name: NUMBER(title, format="%,d", help=f"{text}, counted here.") for name, title, text in (
         ("parameters", "params counted", "Parameters"), ("attention", "of attention", "Parameters of attention"),
         ("macs", "MACs counted", "Multiply-accumulates"),
         ("attention_macs", "of attention", "Multiply-accumulates of attention"))}}
