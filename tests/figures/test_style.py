@@ -54,6 +54,14 @@ def test_colours_stay_apart(eye):
     assert closest > 0.07  # what is just noticed side by side is near 0.02
 
 
+@pytest.mark.parametrize("eye", [np.eye(3), DEUTERANOPIA, PROTANOPIA], ids=["all cones", "no green", "no red"])
+def test_six_pictures_stay_farther_apart_and_from_grey(eye):
+    """The grey is that of the mean over all classes, beside them."""
+    for count, closest in ((4, 0.11), (6, 0.09)):
+        seen = [lab(eye @ linear(rgb(c))) for c in (*map(colour, range(count)), "#808080")]
+        assert min(np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)) > closest
+
+
 @pytest.mark.parametrize("ground", ["#FFFFFF", "#11161C"])
 def test_colours_are_seen_on_both_grounds(ground):
     def luminance(c):
