@@ -213,8 +213,9 @@ class PictureSections:
         """One channel's maps over each picture: the cells of ``tables.channel_maps``."""
         titles = tables.channel_map_names(block)
         maps = {name: tables.channel_maps(view, block, channel) for name, view in self.views.items()}
-        text = (f"Channel {channel} of {block.label}, its gate and rank among {block.channels} channels beside each "
-                f"picture. One colour scale a picture, around 0 where a map has negative values.")
+        what = "weights and their ranks" if block.branches > 1 else "gate and its rank"
+        text = (f"Channel {channel} of {block.label}, its {what} among {block.channels} channels beside each picture. "
+                f"One colour scale a picture, around 0 where a map has negative values.")
         figure = figures.channel_maps(
             self.seen, maps, titles, label=block.label, channel=channel, smooth=smooth,
             captions=tables.describe_ranks(self.views, block, channel))

@@ -147,6 +147,11 @@ def test_no_difference_is_no_section(of):
     assert f"{first['difference']:+.3f} in {first['label']}" in section.text and len(section.table) == 5
 
 
+@pytest.mark.parametrize(("name", "what"), [("se", "its gate and its rank"), ("sk", "its weights and their ranks")])
+def test_what_a_channel_has_is_called_by_its_name(made, name, what):
+    assert what in made[name, "channel"][0].text
+
+
 def test_what_the_kernels_prefer(made):
     section, _ = made["sk", "kernels"]
     means = section.table.groupby("label")["difference"].mean()
