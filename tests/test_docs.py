@@ -357,6 +357,11 @@ def test_speed():
                             ("class means: bf16", "class means of the embedded SE model, bf16 and fp32, largest "
                                                   "difference")):
         assert float(one(beginning)) == float(measured(decoded, name, 2))
+    rounded = {what: measured(decoded, f"class means of the embedded SE model, {what} and fp32, largest difference", 2)
+               for what in ("bf16", "torch.autocast", "the weights alone in bf16")}
+    assert rounded["torch.autocast"] == rounded["bf16"]
+    alone = re.search(r"the weights' rounding alone, .* makes (\S+)\.", text)
+    assert float(alone[1]) == float(rounded["the weights alone in bf16"])
     assert f"= {one('peak memory')}" in measured(decoded, "peak memory, 20,000 pictures / 2,000", 2)
     assert one("a sweep of 21 sizes") == measured(sweep, "sweep / bare forward", 2)
     for beginning, name in (
