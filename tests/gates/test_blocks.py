@@ -318,6 +318,24 @@ def test_what_the_next_unit_adds_to_a_blocks_output_is_not_its_shortcut(pictures
     assert [(block.name, block.shortcut) for block in blocks] == [("parts.0", None), ("parts.1.gate", "parts.1")]
 
 
+@pytest.mark.parametrize("swapped, shortcut, is_input", [(False, "parts.0.down", False), (True, "parts.0.add", True)])
+def test_shortcut_of_a_sum_that_is_a_module(pictures, swapped, shortcut, is_input):
+    class Add(nn.Module):
+        def forward(self, one, other):
+            return one + other
+
+    class Residual(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.gate, self.down, self.add = SqueezeExcite(16), nn.Conv2d(16, 16, 1), Add()
+
+        def forward(self, x):
+            return self.add(*(self.down(x), self.gate(x)) if swapped else (self.gate(x), self.down(x)))
+
+    block, = find_blocks(Net(Residual()), pictures(1))
+    assert (block.shortcut, block.shortcut_is_input) == (shortcut, is_input)
+
+
 @pytest.mark.parametrize("scale, found", [(1.0, True), (0.5, False)])
 def test_a_faint_branch_is_held_to_its_own_size(pictures, scale, found):
     unit = Unit(SqueezeExcite(16), scale=scale)
