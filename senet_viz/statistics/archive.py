@@ -59,7 +59,7 @@ class Statistics:
         self.count = self._get("count")
 
     def __reduce__(self) -> tuple:
-        return open_statistics, (self.path,)
+        return open_statistics, (self.path.absolute(),)  # another process may work in another folder
 
     def __repr__(self) -> str:
         return (f"Statistics({self.metadata['model']!r} on {self.metadata['data']!r}: {self.metadata['images']:,} "

@@ -26,6 +26,13 @@ def test_a_copy_opens_the_folder_anew(full, copy):
         assert np.array_equal(other.mean(block), full.mean(block), equal_nan=True)
 
 
+def test_a_pickle_may_be_read_in_another_folder(copied, tmp_path, monkeypatch):
+    monkeypatch.chdir(copied.parent)
+    kept = pickle.dumps(open_statistics(copied.name))
+    monkeypatch.chdir(tmp_path.parent)
+    assert pickle.loads(kept).path == copied
+
+
 # what cannot be opened
 
 def test_no_folder(tmp_path):
