@@ -191,9 +191,9 @@ def _beside(gate: pd.DataFrame, other: pd.DataFrame, words: str, caution: str = 
     turned = int((np.sign(without) * np.sign(difference.reindex(without.index)) < 0).sum())
     if turned and (_heavy(gate) or _heavy(other)):
         ours, theirs = (rows["trimmed"].reindex(without.index).median() for rows in (gate, other))
-        text += (f" In {turned} of these a few pictures decide: without the {TAIL:.0%} of the pictures farthest out it "
-                 f"has fewer in {int((without < 0).sum())} of them and more in {int((without > 0).sum())} (medians "
-                 f"{ours:.1f} and {theirs:.1f}).")
+        text += (f" In {turned} of these {len(without)} a few pictures decide: without the {TAIL:.0%} of the pictures "
+                 f"farthest out it has fewer in {int((without < 0).sum())} and more in {int((without > 0).sum())} "
+                 f"(medians {ours:.1f} and {theirs:.1f}).")
     return text + caution
 
 

@@ -58,7 +58,8 @@ HEADS = {
         "is taken from two halves of the pictures, so that few of them do not lower it; bars are ± one standard error "
         "(jackknife over runs of pictures). Beside it stand the block's input after the squeeze and the gate of the "
         "same network with random weights, its batch normalisation set with pictures. Few directions do not make a "
-        "block unimportant, nor many a useful one: what the network loses without a block is on the What if page."),
+        "block unimportant, nor many a useful one: what the network loses without a block is on the What if "
+        "page.{kernels}"),
     "driving": Head(
         "What drives a {gate}?",
         "How much of each block's {quantity}, before its activation, can be predicted, and from what: the squeezed "
@@ -69,7 +70,7 @@ HEADS = {
         "chance gives about 0. ECA computes a gate from the few channels around it, SE from all: the "
         "lines say what each could tell here. Brightness and contrast are the mean and standard deviation of the luma, "
         "colourfulness is Hasler and Süsstrunk's, detail the logarithm of the Laplacian's standard deviation, which "
-        "blur lowers; the object's size is the side of its box, where boxes are known."),
+        "blur lowers; the object's size is the side of its box, where boxes are known.{kernels}"),
     "channels": Head(
         "The channels of a block",
         "One block in detail: which of its channels are open for which classes.",
@@ -272,7 +273,8 @@ class DataSections:
             f"First comes channel **{best['channel']}** (ω² {best['omega_squared']:.2f}), highest for "
             f"{plain(best['highest'])} ({best['highest_mean']:.3f}), lowest for {plain(best['lowest'])} "
             f"({best['lowest_mean']:.3f}). "
-            + self._first_of(label, "with labels dealt at random", f"{chance:.2f}", best["omega_squared"] <= chance)
+            + self._first_of(label, "with labels dealt at random", f"an ω² of at most {chance:.2f}",
+                             best["omega_squared"] <= chance)
             if pd.notna(best["omega_squared"]) else
             "Here it cannot be told: that takes two classes or more, more pictures than classes, and a gate that "
             "varies.") + f" {self.repeated(label)}".rstrip()
@@ -321,8 +323,9 @@ class DataSections:
         chance = summaries.farthest_by_chance(self.stats, label, *pair)
         text = (f"The channels of {label} that separate the two best, by Cohen's d: the difference of the means over "
                 f"the pooled standard deviation within the classes. " + (
-                    self._first_of(label, "of classes that do not differ", f"{chance:.2f}, up or down",
-                                   table["d"].abs().max() <= chance) if table["d"].notna().any() else
+                    self._first_of(label, "between classes that do not differ",
+                                   f"a d of at most {chance:.2f}, up or down", table["d"].abs().max() <= chance)
+                    if table["d"].notna().any() else
                     "Here it cannot be told: that takes two pictures or more of either class, and a gate that "
                     "varies."))
         return Section(
@@ -333,8 +336,8 @@ class DataSections:
         """What the first of all channels of a block would have by chance: the best of many is high for that alone."""
         channels = self.stats.block(label).channels
         first = f"the first of {channels:,} channels" if channels > 1 else "it"
-        return (f"By chance, {where}, {first} would have at most {most}, 19 times out of 20"
-                + ("; this one has no more." if reached else "."))
+        return (f"By chance, {where}, {first} would have {most}, 19 times out of 20"
+                + ("; here it has no more." if reached else "."))
 
     def saturation(self) -> Finding:
         """How many channels do not work as gates, block by block."""

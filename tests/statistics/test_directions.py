@@ -124,8 +124,8 @@ def test_what_a_few_pictures_turn_round_is_said(told):
                     f"{second}_squeeze": {"dimension": 2.0, "trimmed": 3.0}})
     found = sentences(stats)[1]
     assert f"fewer directions in 0 of {len(rest) + 2} blocks and more in 2" in found
-    assert found.endswith(" In 1 of these a few pictures decide: without the 1% of the pictures farthest out it has "
-                          "fewer in 1 of them and more in 1 (medians 4.2 and 6.0).")
+    assert found.endswith(" In 1 of these 2 a few pictures decide: without the 1% of the pictures farthest out it has "
+                          "fewer in 1 and more in 1 (medians 4.2 and 6.0).")
     light = told(**{f"{first}_squeeze": {"dimension": 2.0, "trimmed": 9.0}})
     assert "a few pictures decide" not in " ".join(sentences(light))
 
