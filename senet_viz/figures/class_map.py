@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from PIL import Image, ImageColor
 
-from .style import COLOURS
+from .style import COLOURS, colour
 
 OTHERS = "#8c8c8c"  # of classes beyond those that have a colour, and of pixels of none
 SIDE = 360  # pixels of a map's longer side, from which on it is not enlarged
@@ -17,7 +17,7 @@ def class_colours(indices: Sequence[int]) -> dict[int, str]:
         indices: of classes, the most important one first.
     """
     named = [index for index in dict.fromkeys(indices) if index >= 0]
-    return dict.fromkeys(indices, OTHERS) | dict(zip(named, COLOURS))
+    return dict.fromkeys(indices, OTHERS) | dict(zip(named, map(colour, range(len(COLOURS)))))
 
 
 def painted(labels: np.ndarray, colours: Mapping[int, str]) -> np.ndarray:

@@ -19,7 +19,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from .classes import _limits, _sample
 from .sizes import FEW
-from .style import COLOURS, elide
+from .style import COLOURS, colour, elide
 
 WIDTHS = {"column": 84.0, "page": 174.0}  # mm, as in journals of two columns
 LEAST, MOST, TALLEST = 60.0, 400.0, 230.0  # mm: of the width, and of the height
@@ -95,7 +95,7 @@ def class_lines(lines: pd.DataFrame, *, band: bool = False, quantity: str = "gat
         for i, name in enumerate(names):
             rows = drawn[(drawn["label"] == label) & (drawn["class"] == name)]
             look = {"color": GREY, "linewidth": 1.8, "zorder": 1.5} if name == "all" else {
-                "color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)]}
+                "color": colour(i), "linestyle": DASHES[i % len(DASHES)]}
             line, = axes.plot(rows["channel"], rows["value"], **look)
             few = f" (n={rows['count'].iloc[0]})" if rows["few"].iloc[0] else ""
             entries.setdefault(elide(name, 24) + few, line)
@@ -128,14 +128,14 @@ def kernel_sizes(groups: pd.DataFrame, bars: pd.DataFrame, *, largest: str, smal
     entries: dict[str, Any] = {}
     reach = 0.8 / len(zooms)
     for i, zoom in enumerate(zooms):
-        colour, name = COLOURS[i % len(COLOURS)], f"{zoom:g}×"
+        tint, name = COLOURS[i % len(COLOURS)], f"{zoom:g}×"
         rows = groups[groups["zoom"] == zoom]
-        left.plot(rows["point"], rows["value"], color=colour, linestyle=DASHES[i % len(DASHES)],
+        left.plot(rows["point"], rows["value"], color=tint, linestyle=DASHES[i % len(DASHES)],
                   marker=MARKERS[i % len(MARKERS)], markersize=2.5)
         rows = bars[bars["zoom"] == zoom].set_index("label").reindex(units)
         entries[name] = right.bar(
             np.arange(len(units)) + (i - (len(zooms) - 1) / 2) * reach, rows["mean"], reach, yerr=rows["std"],
-            facecolor=_pale(colour), edgecolor=colour, hatch=HATCHES[i % len(HATCHES)],
+            facecolor=_pale(tint), edgecolor=tint, hatch=HATCHES[i % len(HATCHES)],
             error_kw={"elinewidth": 0.6, "capsize": 1.2, "capthick": 0.6, "ecolor": "0.25"})
     left.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True))
     left.set_xlabel(f"point, over the channels of {groups['label'].iloc[0]}")
@@ -237,13 +237,13 @@ def specificity(table: pd.DataFrame, *, quantity: str = "gate", width: float = 8
         medianprops={"color": COLOURS[0], "linewidth": 1.2}, whiskerprops=thin, capprops=thin)
     if boxes["boxes"]:
         entries[quantity] = boxes["boxes"][0]
-    for source, colour, i, marker, name in (
+    for source, tint, i, marker, name in (
             ("shuffled", "0.45", 2, "o", "shuffled labels"), ("squeeze", COLOURS[5], 1, "D", "squeezed input z"),
             ("random", COLOURS[6], 3, "s", "random weights")):
         rows = table[table["source"] == source]
         if rows["median"].notna().any():
-            axes.fill_between(range(len(rows)), rows["q25"], rows["q75"], color=colour, alpha=0.2, linewidth=0)
-            entries[name], = axes.plot(range(len(rows)), rows["median"], color=colour, linestyle=DASHES[i],
+            axes.fill_between(range(len(rows)), rows["q25"], rows["q75"], color=tint, alpha=0.2, linewidth=0)
+            entries[name], = axes.plot(range(len(rows)), rows["median"], color=tint, linestyle=DASHES[i],
                                        marker=marker, markersize=2)
     axes.set_ylabel("variance between classes (ω²)")
     _legend(figure, entries)

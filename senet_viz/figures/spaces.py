@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from .drawing import Drawing
 from .maps import cam_grid
-from .style import COLOURS, DASHES, GREY, finish, shorten
+from .style import GREY, colour, dash, finish, shorten
 
 ROW = 170  # pixels of a signal's height
 AXES = ("depth", "height", "width")
@@ -40,7 +40,7 @@ def map_lines(
             figure.add_scatter(
                 x=(np.arange(len(values)) + 0.5) * cell - 0.5, y=values / top if top else values, mode="lines",
                 name=layer, legendgroup=layer, showlegend=row == 1, customdata=values, row=row, col=1,
-                line={"color": COLOURS[i % len(COLOURS)], "dash": DASHES[i // len(COLOURS) % len(DASHES)]},
+                line={"color": colour(i), "dash": dash(i)},
                 hovertemplate=f"{layer}<br>at %{{x:.0f}}: %{{customdata:.4g}}<extra></extra>")
         figure.update_yaxes(range=[-0.05, 1.05], showticklabels=False, row=row, col=1)
     figure.update_xaxes(title="sample of the signal", row=len(signals), col=1)

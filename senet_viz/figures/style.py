@@ -17,7 +17,7 @@ from .drawing import Drawing
 # Okabe and Ito's colours, safe for colour-blind readers, without black and yellow, which vanish on one of the grounds;
 # the last two were chosen to stay apart from them in every eye
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#904868", "#7B61FF")
-# of pictures: green and pink come last, which are like each other and like grey to an eye that tells no green
+# of pictures, classes and layers: green and pink come last, like each other and like grey to an eye that tells no green
 ORDER = (0, 1, 7, 5, 4, 6, 2, 3)
 DASHES = ("solid", "dot")  # beyond eight pictures colours repeat with another dash and symbol
 SYMBOLS = ("circle", "diamond-open")
@@ -33,7 +33,7 @@ NARROW = 400  # pixels of the narrowest window that a title fits
 
 
 def colour(index: int) -> str:
-    """Colour of the index-th picture."""
+    """Colour of the index-th picture, class or layer."""
     return COLOURS[ORDER[index % len(ORDER)]]
 
 

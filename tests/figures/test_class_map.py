@@ -2,13 +2,13 @@ import numpy as np
 
 from senet_viz.figures import class_colours, painted
 from senet_viz.figures.class_map import OTHERS, SIDE
-from senet_viz.figures.style import COLOURS
+from senet_viz.figures.style import COLOURS, colour
 
 
 def test_the_first_eight_classes_have_a_colour_each():
     colours = class_colours([7, 3, 3, -1, *range(10, 20)])
     assert list(colours) == [7, 3, -1, *range(10, 20)]
-    assert [colours[i] for i in (7, 3, 10, 11, 12, 13, 14, 15)] == list(COLOURS)
+    assert [colours[i] for i in (7, 3, 10, 11, 12, 13, 14, 15)] == [colour(i) for i in range(8)]
     assert {colours[i] for i in (-1, 16, 17, 18, 19)} == {OTHERS}
     assert OTHERS not in COLOURS
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from pypdf import PdfReader
 
 from senet_viz.figures import paper
+from senet_viz.figures.style import colour
 
 LABELS = ["SE_2_1", "SE_3_1", "SE_4_1"]
 
@@ -86,6 +87,7 @@ def test_class_lines(style):
 def test_lines_differ_in_more_than_colour():
     names = [f"class {i}" for i in range(8)]
     figure = paper.class_lines(lines(classes=names), width=174)
+    assert [line.get_color() for line in figure.axes[0].lines] == [colour(i) for i in range(8)]  # as on the page
     styles = {str(line._unscaled_dash_pattern) for line in figure.axes[0].lines}
     assert len(styles) == len({line.get_color() for line in figure.axes[0].lines}) == 8
 
