@@ -197,12 +197,12 @@ def _with_layers(found: Anatomy, steps: list[Step], inline: bool) -> Anatomy:
             f"No layer inside {label} is given a vector of one value a channel, so that nothing is known of it between "
             "its maps and its gate."))
     chain = steps[start:end + 1]
-    if any(step.entered is None for step in chain):
-        return replace(found, missing=f"{label} squeezes more than one map, so that it has no single squeezed vector.")
     paths = [step.path for step in chain if step.weighs]
     if len(set(paths)) < len(paths):
         return replace(found, missing=f"{label} runs the same layers more than once in a forward, so that it has no "
                                       f"single squeezed vector.")
+    if any(step.entered is None for step in chain):
+        return replace(found, missing=f"{label} squeezes more than once, so that it has no single squeezed vector.")
     return replace(found, steps=tuple(chain), squeeze=squeezes[start], excitation=ends[end])
 
 

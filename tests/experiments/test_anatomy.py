@@ -219,7 +219,23 @@ def test_a_layer_that_holds_modules(batch):
 
 def test_a_gate_of_two_squeezed_maps_has_no_single_vector(batch):
     found = anatomy.dissect(model := summed(2), batch, model.blocks[0].label)
-    assert found.steps == () and "squeezes more than one map" in anatomy.describe(found)
+    assert found.steps == () and "squeezes more than once" in anatomy.describe(found)
+
+
+def test_layers_that_run_twice_have_no_single_vector(batch):
+    """The channel attention of CBAM, with its pools as modules."""
+    class Shared(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.mean, self.max = nn.AdaptiveAvgPool2d(1), nn.AdaptiveMaxPool2d(1)
+            self.layers = nn.Sequential(nn.Conv2d(6, 4, 1), nn.ReLU(), nn.Conv2d(4, 6, 1))
+
+        def forward(self, x):
+            return x * (self.layers(self.mean(x)) + self.layers(self.max(x))).sigmoid()
+
+    model = model_of(nn.Sequential(nn.Conv2d(3, 6, 3), Shared(), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    found = anatomy.dissect(model, batch, model.blocks[0].label)
+    assert found.steps == () and "runs the same layers more than once" in anatomy.describe(found)
 
 
 @torch.no_grad()
