@@ -17,7 +17,7 @@ from ..data.windows import Window, window
 from ..gates.answers import Answer, answer_of
 from ..gates.blocks import AttentionBlock, eager, find_blocks, network_of, to_module
 from ..gates.hooks import hooked
-from ..gates.inspection import record
+from ..gates.inspection import inspect, record
 
 
 class Model:
@@ -111,7 +111,7 @@ class Model:
 
         ``layer1`` … ``layer4`` where the network has them and no ``layer5``; elsewhere, for each stage with attention,
         the largest module around its last block that holds no block of another stage; where there is none, the last
-        that gives a map of the stage's size. A stage without either is left out, so that there may be none at all.
+        that gives a map of the size of the block's. A stage without either is left out, so that there may be none.
         """
         children = dict(eager(self.module).named_children())
         if all(f"layer{i}" in children for i in range(1, 5)) and "layer5" not in children:  # else units are counted
@@ -132,9 +132,8 @@ class Model:
             best = path if path in maps else best
             path = path.rpartition(".")[0]
         if best is None:
-            sides = math.prod(self.input_size) ** (1 / len(self.input_size))
-            fitting = [path for path, side in maps.items() if round(math.log2(sides / side)) == block.stage]
-            best = fitting[-1] if fitting else None
+            given = inspect(self, self.example_batch, features=[(block.name, "input")]).features[block.name, "input"]
+            best = next((path for path, side in reversed(maps.items()) if side == self._side(given.shape)), None)
         return best
 
     def _map_layers(self) -> dict[str, float]:
@@ -150,9 +149,12 @@ class Model:
                     hooks.after(path, lambda _, output, path=path: shapes.setdefault(path, []).append(
                         output.shape if isinstance(output, torch.Tensor) else ()))
             module(to_module(self.example_batch, module))
-        space = len(self.input_size)
-        return {path: math.prod(seen[0][2:]) ** (1 / space) for path, seen in shapes.items()
-                if len(seen) == 1 and len(seen[0]) == space + 2}
+        return {path: self._side(seen[0]) for path, seen in shapes.items()
+                if len(seen) == 1 and len(seen[0]) == len(self.input_size) + 2}
+
+    def _side(self, shape: Sequence[int]) -> float:
+        """Of a map (N, C, *space), in pixels."""
+        return math.prod(shape[2:]) ** (1 / len(self.input_size))
 
     @cached_property
     def answer(self) -> Answer:

@@ -145,6 +145,14 @@ def test_a_stage_where_the_gate_is_written_inline():
     assert [block.name for block in flat.blocks] == ["#0"]
     assert flat.stages == {"Stage 1": "features.0.conv"}
 
+    class Resized(Flat):
+        """As detectors resize what they are given."""
+
+        def forward(self, x):
+            return super().forward(nn.functional.interpolate(x, size=(16, 16)))
+
+    assert sv.Model(Resized(), transform, list("abcd")).stages == flat.stages
+
 
 class Repeated(nn.Module):
     """One convolution for all stages: no module gives the map of one of them."""
