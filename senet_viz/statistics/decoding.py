@@ -16,7 +16,8 @@ def decoded(values: torch.Tensor, labels: torch.Tensor, folds: int = FOLDS) -> f
 
     The covariance within classes is shrunk as O. Ledoit and M. Wolf derive it (A well-conditioned estimator for
     large-dimensional covariance matrices, Journal of Multivariate Analysis 88, 2004), of channels scaled to a standard
-    deviation of 1; classes count alike. By chance the share is 1 / the number of classes.
+    deviation of 1; classes count alike. By chance the share is 1 / the number of classes where they are equally large,
+    and up to that of the largest elsewhere, whose centre is the surest.
 
     Args:
         values: (n, C), finite.
