@@ -243,7 +243,7 @@ class Search(TorchFunctionMode):
             mean = other.flatten(-space).mean(-1)
             if branch_dim == 0:
                 values, mean = values.transpose(0, 1), mean.transpose(0, 1)
-            call = self._layer()
+            call = next(call for call in reversed(self.stack) if call.path in self._with_parameters or not call.path)
             calls = [self.stack[-1], *(output[0] for output in trace.begun.outputs)]
             use = Use(
                 begun=trace.begun, changes=trace.changes, call=call, inner=self.stack[-1],
@@ -256,10 +256,6 @@ class Search(TorchFunctionMode):
             self.uses.append(use)
             return use
         return None
-
-    def _layer(self) -> Call:
-        """The innermost call that has parameters of its own or below."""
-        return next(call for call in reversed(self.stack) if call.path in self._with_parameters or not call.path)
 
     def _after_a_use(self, name, trace, traces, args, kwargs) -> None:
         """What becomes of a product: it is added, summed over branches, or multiplied with a number."""
@@ -291,15 +287,20 @@ class Search(TorchFunctionMode):
                 use.added = use.added | uses
                 use.summed = use.summed or (a.uses == b.uses)
             return uses
-        inner, unit = self.stack[-1], self._layer()  # the sum may be a module, which is given what it adds
+        inner = self.stack[-1]
         for ours, other in ((a, b), (b, a)):
             for use in ours.uses:
-                if use.shortcut is None and ours is not unit.entered:  # else it is the shortcut itself
+                if use.shortcut is None and not self._is_shortcut(ours, other):
                     if other is inner.entered:
                         use.shortcut = (inner, True)
                     elif other.outputs:
                         use.shortcut = (other.outputs[-1], False)
         return frozenset()
+
+    def _is_shortcut(self, ours: Trace, other: Trace) -> bool:
+        """Whether a unit that is running was given the one value and made the other of it."""
+        return bool(other.outputs) and any(
+            call.entered is ours and f"{other.outputs[0].path}.".startswith(f"{call.path}.") for call in self.stack)
 
 
 def watched_parts(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:

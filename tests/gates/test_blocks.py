@@ -305,29 +305,40 @@ def test_no_shortcut_where_the_sum_is_another(pictures, unit):
     assert block.shortcut is None
 
 
-def test_what_the_next_unit_adds_to_a_blocks_output_is_not_its_shortcut(pictures):
+class Add(nn.Module):
+    """A sum that is a module, with a norm of its own or without."""
+
+    def __init__(self, then: nn.Module | None = None):
+        super().__init__()
+        self.then = then or nn.Identity()
+
+    def forward(self, one, other):
+        return self.then(one + other)
+
+
+@pytest.mark.parametrize("sum_of, shortcut", [
+    (lambda add, x, branch: x + branch, "parts.1"), (lambda add, x, branch: add(x, branch), "parts.1.add"),
+    (lambda add, x, branch: add(branch, x), "parts.0")])
+def test_what_the_next_unit_adds_to_a_blocks_output_is_not_its_shortcut(pictures, sum_of, shortcut):
     class Residual(nn.Module):
         def __init__(self):
             super().__init__()
-            self.conv, self.gate = nn.Conv2d(16, 16, 3, padding=1), SqueezeExcite(16)
+            self.conv, self.gate, self.add = nn.Conv2d(16, 16, 3, padding=1), SqueezeExcite(16), Add()
 
         def forward(self, x):
-            return x + self.gate(self.conv(x))
+            return sum_of(self.add, x, self.gate(self.conv(x)))
 
     blocks = find_blocks(Net(SqueezeExcite(16), Residual()), pictures(1))
-    assert [(block.name, block.shortcut) for block in blocks] == [("parts.0", None), ("parts.1.gate", "parts.1")]
+    assert [(block.name, block.shortcut) for block in blocks] == [("parts.0", None), ("parts.1.gate", shortcut)]
 
 
+@pytest.mark.parametrize("then", [None, nn.BatchNorm2d(16)])
 @pytest.mark.parametrize("swapped, shortcut, is_input", [(False, "parts.0.down", False), (True, "parts.0.add", True)])
-def test_shortcut_of_a_sum_that_is_a_module(pictures, swapped, shortcut, is_input):
-    class Add(nn.Module):
-        def forward(self, one, other):
-            return one + other
-
+def test_shortcut_of_a_sum_that_is_a_module(pictures, swapped, shortcut, is_input, then):
     class Residual(nn.Module):
         def __init__(self):
             super().__init__()
-            self.gate, self.down, self.add = SqueezeExcite(16), nn.Conv2d(16, 16, 1), Add()
+            self.gate, self.down, self.add = SqueezeExcite(16), nn.Conv2d(16, 16, 1), Add(then)
 
         def forward(self, x):
             return self.add(*(self.down(x), self.gate(x)) if swapped else (self.gate(x), self.down(x)))
