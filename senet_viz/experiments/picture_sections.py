@@ -33,9 +33,8 @@ HEADS = {  # title, lead, how to read it
                "channels?", "Boxes run from the 25th to the 75th percentile, whiskers from the 5th to the 95th; a "
                "dot is the mean. Of more than six pictures dots alone are drawn."),
     "block": ("One block, channel by channel", "The {vector}. Click a channel to open it below.", ""),
-    "channel": ("One channel over the pictures", "Its feature map before and after its {weight}; beside each name "
-                "that {weight}, and its rank in the block.", ""),
-    "differences": ("Channels that differ most", "Gate values of two pictures, over all blocks.", ""),
+    "channel": ("One channel over the pictures", "Its feature map before and after its {own}.", ""),
+    "differences": ("Channels that differ most", "{values} of two pictures, over all blocks.", ""),
     "kernels": ("Kernel choice", "Which kernel each unit prefers: above 0 it is the larger one, {kernel}.",
                 "For each unit the mean over channels of the largest kernel's weight minus the smallest's."),
     "grad-cam": ("Where the network looks", "Grad-CAM at the end of each stage, for one class or each picture's own.",
@@ -94,7 +93,9 @@ class PictureSections:
             "and_classes": self._and_classes(), "source": self.source, "probability": self._probability(),
             "pixels": PIXELS if self.answer.task == SEGMENTATION else "", "kernel": kernel,
             "vector": "weights of the unit's kernels, drawn as the SE paper's Fig. 6 draws gates" if kernel else
-            "excitation vector, as in the SE paper's Fig. 6", "weight": "weight" if kernel else "gate",
+            "excitation vector, as in the SE paper's Fig. 6", "values": "Kernel weights" if kernel else "Gates",
+            "own": "weights; beside each name these weights, and their ranks in the unit" if kernel else
+            "gate; beside each name that gate, and its rank in the block",
             "what": f"weight of the {kernel} branch" if kernel else "gate",
             "factor": "A weight is the factor by which a unit multiplies a channel of one branch, before it adds the "
             "branches up" if kernel else "A gate is the factor by which a block multiplies a channel of its map",
@@ -230,7 +231,8 @@ class PictureSections:
         table = tables.differences(self.views[first], self.views[second], top)
         if not table["difference"].any():
             return None
-        text = (f"The {len(table)} gate values, over all blocks, that differ most from {plain(first)} to "
+        what = "kernel weights" if any(block.branches > 1 for block in self.model.blocks) else "gates"
+        text = (f"The {len(table)} {what}, over all blocks, that differ most from {plain(first)} to "
                 f"{plain(second)}. The largest difference is {table['difference'][0]:+.3f} in {table['label'][0]}.")
         return Section("Channels that differ most", text, None, table,
                        self._script(scripts.differences(first, second, top)))
