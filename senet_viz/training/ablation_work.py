@@ -121,7 +121,7 @@ def _work(job: Job, checkpoint: bytes | None) -> Iterator[Files]:
         seconds += time.perf_counter() - start
         if fit.done < recipe.epochs:
             yield {CHECKPOINT: as_bytes({**fit.state(), "history": history, "seconds": seconds,
-                                       "monitor": monitor.state() if monitor else None})}
+                                         "monitor": monitor.state() if monitor else None})}
     files: Files = {}
     log = pd.DataFrame()
     if monitor:

@@ -46,9 +46,10 @@ def train(
 ) -> dict:
     """Train a slim 3/4/6/3 bottleneck network and write it with its card.
 
-    After every epoch ``OUT.checkpoint.pt`` is replaced atomically; run again with the same recipe, training goes on
-    from there and ends, with as many workers, with the weights of a run that nobody interrupted. At the end that file
-    is removed. What a ``Monitor`` measured of the gates, every 50th step, is put beside it: ``OUT.monitor.parquet``.
+    After every epoch ``OUT.checkpoint.pt`` is replaced atomically; run again with the same recipe and data, training
+    goes on from there and ends, with as many workers, with the weights of a run that nobody interrupted. At the end
+    that file is removed. What a ``Monitor`` measured of the gates, every 50th step, is put beside it:
+    ``OUT.monitor.parquet``.
     A network that is finished is left as it is, its card and note among it: run again with the same recipe and data,
     nothing is trained.
 
