@@ -177,7 +177,7 @@ def class_changes(table: pd.DataFrame, labels: Sequence[str], *, before: str, af
                 linestyle=DASHES[i] if few else "none")
             entries.setdefault(name, line)
         axes.axhline(0, color=FAINT, linewidth=0.5, zorder=0.5)
-        axes.set_xlim(-1, len(rows))
+        axes.set_xlim(-0.5, len(rows) - 0.5)  # ticks are classes
     values = table.loc[table["label"].isin(labels), ["before", "after"]].to_numpy(float)
     slack = max(0.05 * np.ptp(values), 0.005)
     panels[0].set_ylim(values.min() - slack, values.max() + slack)

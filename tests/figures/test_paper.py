@@ -152,7 +152,9 @@ def test_class_changes(classes):
         low, high = axes.get_ylim()
         assert low < table[["before", "after"]].to_numpy().min() and high > table[["before", "after"]].to_numpy().max()
         assert before.get_linestyle() == ("-" if classes <= 50 else "None")
-    assert all(tick == round(tick) for tick in figure.axes[1].get_xticks())
+    low, high = figure.axes[1].get_xlim()
+    ticks = [tick for tick in figure.axes[1].get_xticks() if low <= tick <= high]
+    assert ticks and all(tick in range(classes) for tick in ticks)
     assert list(legend(figure)) == ["1×", "2×"]
     assert not overlapping(figure)
 
