@@ -22,8 +22,10 @@ from .ablation_engines import engine_of
 from .ablation_folder import (
     ABLATION,
     CHECKPOINT,
+    CORRECT,
     PLAN,
     TRAINING,
+    WEIGHTS,
     Ablation,
     AblationError,
     about,
@@ -74,7 +76,8 @@ def ablate(
 
     Raises:
         PlanError: one sentence, for a plan that makes no sense, before anything is trained.
-        AblationError: when the folder holds trainings of another ablation, or is being written.
+        AblationError: when the folder holds trainings of another ablation, or is being written; when weights are to be
+            kept, and a training that is over kept none.
         FileNotFoundError, ValueError: when the data cannot be opened, do not fill a batch, lack labels or have other
             classes in the two splits; for options that make no sense; when a picture cannot be read, which is named
             (with several workers, or on a cluster, it is a RuntimeError).
@@ -104,7 +107,12 @@ def ablate(
         said = _claim(out, identity, text, device)
         jobs = [Job(_precise(parsed, said), name, seed, str(data), *counts, str(device), threads, keep_weights)
                 for name, seed in parsed.trainings]
-        _run(out, said, parsed, [job for job in jobs if not (out / job.name / TRAINING).is_file()], run, progress)
+        over = [out / job.name for job in jobs if (out / job.name / TRAINING).is_file()]
+        if keep_weights and (lost := [folder for folder in over if (folder / CORRECT).is_file()
+                                      and not (folder / WEIGHTS).is_file()]):
+            raise AblationError(f"{lost[0]} is of a training that is over, and its network was not kept: remove that "
+                                f"folder to train it again, or do without weights")
+        _run(out, said, parsed, [job for job in jobs if out / job.name not in over], run, progress)
         write_tables(out, parsed, said)
     return open_ablation(out)
 

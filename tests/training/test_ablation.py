@@ -111,6 +111,13 @@ def test_folder(whole):
     assert f"top-1 {facts['top1']:.2%}" in card and "attention parallel" in card and "| Seed | 1 |" in card
 
 
+def test_weights_that_a_training_did_not_keep_are_not_promised(whole, plan, pictures, capsys):
+    before = {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()}
+    refused(capsys, ["ablate", plan, pictures, whole, "--device", "cpu", "--keep-weights"],
+            f"{whole / 'se' / '0'} is of a training that is over, and its network was not kept")
+    assert {path: path.read_bytes() for path in whole.rglob("*") if path.is_file()} == before
+
+
 def test_table_says_what_the_pictures_were_answered(whole):
     """By hand from the stored answers, with other code than the table's."""
     table = pd.read_csv(whole / "ablation.csv").set_index("variant")
