@@ -270,7 +270,7 @@ def _from_metadata(path: Path, checkpoint: Checkpoint, num_classes: int | None =
         data, accuracy, recipe = metadata["data"], metadata["accuracy"], metadata["recipe"]
         info = {
             "Architecture": f"bottleneck units 3/4/6/3, widths {'/'.join(map(str, recipe['widths']))}",
-            "Weights": f"{recipe['epochs']} epochs, {metadata['made']['date']}",
+            "Weights": f"{recipe['epochs']} epoch{'s' * (recipe['epochs'] != 1)}, {metadata['made']['date']}",
             "Data": f"{data['name']}, {data['training']:,} pictures, {len(classes)} classes, {size} px",
             "Accuracy": f"top-1 {accuracy['top1']:.1%}, top-5 {accuracy['top5']:.1%} on "
                         f"{accuracy['images']:,} validation pictures",

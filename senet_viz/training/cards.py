@@ -6,7 +6,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from ..models.checkpoints import CheckpointError, read_metadata
-from ..reports.text import ends
+from ..reports.text import ends, number
 from ..statistics import Statistics, summaries
 from ..statistics.dimension import TAIL
 from ..statistics.directions import HEAVY
@@ -76,7 +76,7 @@ def _recipe(recipe: dict) -> str:
     gates_decay = recipe["attention"] == "none" or recipe.get("decay_gates", True)
     decayed = "on all weights" if gates_decay else "on all weights but the gates'"
     clipped = f"gradients clipped at norm {recipe['clip']:g}, " if recipe.get("clip") else ""
-    return (f"{recipe['epochs']} epochs, batch {recipe['batch_size']}, SGD with Nesterov momentum "
+    return (f"{number(recipe['epochs'], 'epoch')}, batch {recipe['batch_size']}, SGD with Nesterov momentum "
             f"{recipe['momentum']}, learning rate {recipe['lr']} after {recipe['warmup']} epochs of warm-up, cosine to "
             f"0, weight decay {recipe['weight_decay']} {decayed}, {clipped}label smoothing "
             f"{recipe['label_smoothing']}")
@@ -95,12 +95,15 @@ def write_card(path: str | Path, statistics: Statistics | None = None, baseline:
 
     Raises:
         CheckpointError: for a file that ``train`` did not write.
-        ValueError: for statistics of another network, and a baseline that is none.
+        ValueError: for statistics of another network, a network that was pruned, and a baseline that is none.
     """
     path = Path(path)
     metadata = trained(path)
     if statistics is not None and statistics.metadata["weights"] != _weights(path):
         raise ValueError(f"the statistics in {statistics.path} are of other weights than those of {path.name}")
+    if metadata.get("removed"):  # what the file says of accuracy was measured before
+        raise ValueError(f"{path.name} lacks attention blocks that it was trained with: its accuracy was not measured "
+                         f"since")
     text = card(path.stem, metadata, statistics, None if baseline is None else trained(Path(baseline)))
     target = path.with_suffix(".md")
     target.write_text(text, encoding="utf-8")

@@ -73,6 +73,16 @@ def test_a_network_without_attention_is_said_to_have_none(trained, capsys):
     assert (folder / "none.md").read_text() == text
 
 
+def test_a_pruned_network_has_no_accuracy_to_write_down(trained, tmp_path, capsys):
+    folder, _ = trained
+    file = tmp_path / "pruned.safetensors"
+    assert main(["prune", f"file:{folder / 'se.safetensors'}", str(file), "--blocks", "SE_5_*"]) == 0
+    capsys.readouterr()
+    refused(capsys, ["card", file], "pruned.safetensors lacks attention blocks that it was trained with: its accuracy "
+                                    "was not measured since")
+    assert not file.with_suffix(".md").exists()
+
+
 def test_the_interval_of_a_difference():
     # Newcombe 1998, table II, (a) and (h), method 10
     for (a, m), (b, n), expected in (((56, 70), (48, 80), (0.0524, 0.3339)), ((10, 10), (0, 10), (0.6075, 1.0))):
