@@ -57,8 +57,10 @@ def open_ablation(path: str | Path) -> Ablation:
     if wrong := damaged(path / ABLATION, said):
         raise AblationError(f"{path / wrong} is not as it was written: run the ablation again to make it anew")
     try:
+        trainings = pd.read_csv(path / f"{TRAININGS}.csv", dtype={"variant": str},  # names are text, also 16 and None
+                                keep_default_na=False, na_values=[""])
         return Ablation(path, parse_plan((path / PLAN).read_text(encoding="utf-8"), build=False), said,
-                        pd.read_parquet(path / f"{TABLE}.parquet"), pd.read_csv(path / f"{TRAININGS}.csv"))
+                        pd.read_parquet(path / f"{TABLE}.parquet"), trainings)
     except FileNotFoundError as error:
         raise AblationError(f"{path} has no training that is over") from error
 

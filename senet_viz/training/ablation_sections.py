@@ -9,7 +9,7 @@ from .. import figures
 from ..data.places import APP, ASSETS
 from ..reports import papers
 from ..reports.html import Section
-from ..reports.text import ends, listed, plain
+from ..reports.text import ends, listed, number, plain
 from .ablation_folder import ABLATION, Ablation, against, open_ablation
 from .ablation_plan import STAGES, AblationPlan, Variant, words
 from .ablation_table import CHANCE, FAR, hardly_learnt
@@ -107,7 +107,8 @@ def scale(found: Ablation) -> str:
     named = " and ".join(f"{seed} seed{'s' * (seed != 1)} for {count} variant{'s' * (count != 1)}"
                          for seed, count in seeds.items())
     said = [f"Measured on **{plain(data['name'])}**: {data['training_pictures']:,} training pictures of "
-            f"{recipe.image_size}×{recipe.image_size} px and {data['classes']} classes, {recipe.epochs} epochs, "
+            f"{recipe.image_size}×{recipe.image_size} px and {number(data['classes'], 'class', 'classes')}, "
+            f"{number(recipe.epochs, 'epoch')}, "
             f"{data['validation_pictures']:,} validation pictures; {named}."]
     own = found.table[found.table["variant"] == plan.reference].to_dict("records")
     for row in own:  # none where it has no training yet
@@ -249,7 +250,8 @@ def _against_published(known: pd.DataFrame) -> list[str]:
     far = known[known["far"]]
     text = f"The paper has {len(known)} of these variants."
     if len(far):
-        text += (f" {len(far)} hardly learnt under this recipe{_list(far)}, and say nothing for or against the paper.")
+        text += (f" {len(far)} hardly learnt under this recipe{_list(far)}, and say{'s' * (len(far) == 1)} nothing for "
+                 f"or against the paper.")
         known = known.drop(far.index)
     clear = known[(known["high_both"] < 0) | (known["low_both"] > 0)]
     same = clear[np.sign(clear["difference"]) == np.sign(clear["published"])]
@@ -267,11 +269,10 @@ def _against_published(known: pd.DataFrame) -> list[str]:
     text += f". Of the {len(open_)} that cannot be told here"
     if not len(open_):
         return [f"{text} there is none."]
-    inside = "all" if len(within) == len(open_) else len(within)
-    text += f", the published difference lies within the interval for {inside}: no contradiction, and no confirmation"
-    if len(outside):
-        text += f"; for {len(outside)} it lies outside{_list(outside)}"
-    return [f"{text}."]
+    inside, beyond = ("all" if len(rows) == len(open_) else len(rows) for rows in (within, outside))
+    lies = [f"within the interval for {inside}: no contradiction, and no confirmation"] * bool(len(within))
+    lies += [f"outside the interval for {beyond}{_list(outside)}"] * bool(len(outside))
+    return [f"{text}, the published difference lies {'; '.join(lies)}."]
 
 
 def _named(rows: pd.DataFrame) -> str:

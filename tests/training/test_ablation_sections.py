@@ -111,6 +111,31 @@ def test_published_differences_are_weighed_by_variants_that_learnt(tmp_path):
     assert "no attention" in same["label"].tolist() and "PRE" in text.split("in the other")[1]
 
 
+def test_a_published_difference_outside_the_interval_is_not_called_no_contradiction():
+    row = {"label": "PRE", "far": False, "difference": 0.0, "low_both": -0.01, "high_both": 0.01, "published": 0.02}
+    inside = row | {"label": "3×3", "published": 0.002}
+    beginning = ("The paper has {0} of these variants. Of these {0}, 0 can be told from the reference here. "
+                 "Of the {0} that cannot be told here, the published difference lies ")
+    for rows, ending in (
+            ([row], "outside the interval for all (PRE)."),
+            ([inside], "within the interval for all: no contradiction, and no confirmation."),
+            ([row, inside], "within the interval for 1: no contradiction, and no confirmation; outside the interval "
+                            "for 1 (PRE).")):
+        assert shown._against_published(pd.DataFrame(rows)) == [beginning.format(len(rows)) + ending]
+    assert " 1 hardly learnt under this recipe (PRE), and says nothing" in shown._against_published(
+        pd.DataFrame([row | {"far": True}, inside]))[0]
+
+
+def test_variants_may_have_names_that_pandas_reads_as_numbers_or_as_nothing(tmp_path):
+    names = {"16": "", "4": "reduction = 4", "None": "attention = 'none'"}
+    (tmp_path / "plan.toml").write_text(f"seeds = [0, 1]\n{LIKE}epochs = 1\n" + "".join(
+        f"[variants.{name}]\n{line}\n" for name, line in names.items()))
+    found = open_ablation(invented(tmp_path / "ablation", tmp_path / "plan.toml"))
+    assert found.trainings["variant"].tolist() == [*names] * 2
+    assert sorted(set(shown.by_seed(found)["label"])) == ["no attention", "r = 4"]
+    assert ", 1 epoch, " in shown.scale(found)
+
+
 def test_which_value_of_an_axis_is_best(tmp_path):
     found = small(tmp_path, {"r2": 0.005, "max": 0.08, "tanh": -0.06, "relu": -0.3, "pre": -0.06, "post": -0.3},
                   *(name for name in VARIANTS if name not in ("se", "none")))
