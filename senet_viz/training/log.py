@@ -104,19 +104,26 @@ def collapses(table: pd.DataFrame) -> pd.DataFrame:
 
 def findings(table: pd.DataFrame) -> list[str]:
     """What the log says at its end, in sentences (Markdown)."""
+    blocks, gone = labels(table), table[table["mean"].isna()]  # of a training that diverged
+    found = [f"From step {gone['step'].min():,} on gates are no numbers (NaN), in {gone['label'].nunique()} of "
+             f"{len(blocks)} blocks: the training diverged. What follows is of before."] if len(gone) else []
+    table = table.drop(gone.index)
+    if table.empty:
+        return [f"The gates of its {len(blocks)} blocks are no numbers (NaN) at any step: the training diverged."]
     known = table.dropna(subset=["dimension"])
-    blocks, last = labels(table), int(table["step"].max())
+    last = int(table["step"].max())
     if known.empty:
-        return [f"In how many directions the gates of its {len(blocks)} blocks move is not known: the batches of "
-                f"{_range(table['pictures'])} pictures are too small to tell."]
+        return [*found, f"In how many directions the gates of its {len(blocks)} blocks move is not known: the batches "
+                        f"of {_range(table['pictures'])} pictures are too small to tell."]
     fallen = collapses(table)
     ends = known.groupby("label", sort=False)["dimension"].last()
     once = table["step"].nunique() == 1
-    when = f"Measured once, at step {last:,}," if once else f"At the end, step {last:,},"
+    when = (f"At step {last:,}" if len(gone) else f"Measured once, at step {last:,}," if once else
+            f"At the end, step {last:,},")
     untold = f"; of {blocks_left} more it cannot be told" if (blocks_left := len(blocks) - len(ends)) else ""
-    found = [f"{when} the gates of {len(fallen) or 'none'} of {len(ends)} blocks move along one direction"
-             + (f": {listed(f'**{label}**' for label in fallen['label']) if once else _since(fallen)}"
-                if len(fallen) else "") + f"{untold}."]
+    found += [f"{when} the gates of {len(fallen) or 'none'} of {len(ends)} blocks move along one direction"
+              + (f": {listed(f'**{label}**' for label in fallen['label']) if once else _since(fallen)}"
+                 if len(fallen) else "") + f"{untold}."]
     rest = ends.drop(fallen["label"].tolist())
     if len(rest):
         low, high = str(rest.idxmin()), str(rest.idxmax())
@@ -126,7 +133,8 @@ def findings(table: pd.DataFrame) -> list[str]:
     alive = table.dropna(subset=["alive"]).groupby("label", sort=False)["alive"].last()
     if len(alive):
         low = str(alive.idxmin())
-        found.append(f"Fewest of the hidden units live in **{low}**: {alive[low]:.0%} of them.")
+        found.append(f"Fewest of the hidden units live in **{low}**: {alive[low]:.0%} of them."
+                     if alive.nunique() > 1 else f"Of the hidden units {alive[low]:.0%} live, in every block.")
     found.append(f"Each number is of one batch of {_range(table['pictures'])} pictures, so that it scatters.")
     return found
 

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from senet_viz import figures
 from senet_viz.data.places import ASSETS
@@ -142,7 +143,9 @@ def test_sentences_have_their_numbers():
     assert text[0] == ("At the end, step 50, the gates of 1 of 3 blocks move along one direction: **SE_5_1** since "
                        "step 50.")
     assert text[1] == "The others have 3.0 (**SE_4_1**) to 4.0 (**SE_2_1**) directions."
-    assert "25% of them" in text[2] and "128 pictures" in text[3]
+    assert text[2] == "Of the hidden units 25% live, in every block." and "128 pictures" in text[3]
+    unlike = made({"SE_2_1": [2.0], "SE_4_1": [3.0]}).assign(alive=[0.9, 0.25])
+    assert findings(unlike)[2] == "Fewest of the hidden units live in **SE_4_1**: 25% of them."
     assert findings(made({"SE_2_1": [2.0, 4.0]}))[:2] == [
         "At the end, step 50, the gates of none of 1 blocks move along one direction.",
         "**SE_2_1** has 4.0 directions."]
@@ -176,6 +179,24 @@ def test_two_maps_share_their_colours_and_directions_are_on_a_logarithmic_scale(
     assert [two.colorbar.ticktext[i] for i in (0, -1)] == ["1", "20"]
     empty = figures.training_map(grid(made({"a": [math.nan]}), "dimension"), measure="dimension", quantity="directions")
     assert np.isnan(np.asarray(empty.data[0].z, float)).all()
+
+
+def test_a_training_that_diverged_is_said_to_have_done_so():
+    """By a network whose weights became NaN; its batches are not too small."""
+    network, batch = make_module("se"), make_batch(40)
+    with Monitor(network.train(), batch, every=1) as monitor:
+        network(batch)
+        with torch.no_grad():
+            next(network.parameters()).fill_(math.nan)
+        network(batch)
+    table = monitor.table()
+    count = len(labels(table))
+    said, before = findings(table), findings(table[table["step"] == 0])
+    assert said[0] == (f"From step 1 on gates are no numbers (NaN), in {count} of {count} blocks: the training "
+                       f"diverged. What follows is of before.")
+    assert said[1] == before[0].replace("Measured once, at step 0, ", "At step 0 ") and said[2:] == before[1:]
+    assert findings(table[table["step"] == 1]) == [
+        f"The gates of its {count} blocks are no numbers (NaN) at any step: the training diverged."]
 
 
 def test_a_log_of_one_step_is_not_told_as_an_end():
