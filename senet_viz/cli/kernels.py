@@ -54,8 +54,8 @@ def run(args: argparse.Namespace) -> None:
         return
     if args.out:
         sizes.to_csv(args.out, index=False)
-    if slopes.empty:
-        print("No slopes: they take sizes from 1 up.")
+    if slopes["zoom"].isna().all():
+        print("No slopes: they take two sizes or more, from 1 up.")
         return
     print_table(SLOPES, records(slopes.assign(picture=slopes["picture"].map(short_names(args.photos)))))
     print("Change of the largest kernel's weight minus the smallest's, mean over channels, per doubling of the size")

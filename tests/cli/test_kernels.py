@@ -50,8 +50,9 @@ def test_kernels_around_a_box(capsys, selective, photos, tmp_path):
         sweep(sv.load(selective, device="cpu"), sv.open_image(photos[0]), box=(0, 10.5, 20, 50)))
     np.testing.assert_allclose(table["difference"], expected["difference"], atol=1e-6)
     capsys.readouterr()
-    assert main(["kernels", selective, str(photos[0]), "--device", "cpu", "--zoom", "0.5"]) == 0
-    assert capsys.readouterr().out == "No slopes: they take sizes from 1 up.\n"
+    for sizes in (["0.5"], ["0.5", "2"], ["1"]):
+        assert main(["kernels", selective, str(photos[0]), "--device", "cpu", "--zoom", *sizes]) == 0
+        assert capsys.readouterr().out == "No slopes: they take two sizes or more, from 1 up.\n"
 
 
 def test_kernels_refuses(capsys, file, selective, photos, tmp_path):
