@@ -89,9 +89,16 @@ class Variant:
         return asdict(self) | {"num_classes": classes, "widths": recipe.widths, "strides": recipe.strides}
 
     def differences(self, other: "Variant") -> dict[str, Any]:
-        """Axis → this one's value, where another has another; a further attention's own axes are not compared."""
+        """Axis → this one's value, where another has another.
+
+        Of another attention the axes of its layer are compared, those that the other lacks with what they are by
+        default (r and L have none); place and stages are not.
+        """
         if self.attention != other.attention:
-            return {"attention": self.attention}
+            return {"attention": self.attention} | {
+                axis: value for axis in OPTIONS[self.attention]
+                if (value := self.options.get(axis, DEFAULTS.get(axis))) != (
+                    other.options.get(axis, DEFAULTS.get(axis)))}
         mine, theirs = ({"place": one.place, "stages": one.stages} | one.options for one in (self, other))
         return {axis: value for axis, value in mine.items() if theirs.get(axis, DEFAULTS.get(axis)) != value} | {
             axis: DEFAULTS.get(axis) for axis, value in theirs.items()
@@ -128,13 +135,16 @@ class AblationPlan:
     def label(self, name: str) -> str:
         """A variant by what makes it differ from the reference, in words."""
         variant, reference = self.variants[name], self.variants[self.reference]
-        said = [words(axis, value) for axis, value in variant.differences(reference).items()]
+        differences = variant.differences(reference)
+        if "min_width" not in reference.options and variant.options.get("min_width") == self.recipe.min_width:
+            differences.pop("min_width", None)  # every variant's that has one
+        if variant.attention == "sk" != reference.attention:
+            differences |= {"branches": variant.options.get("branches", DEFAULTS["branches"])}
+        said = [words(axis, value) for axis, value in differences.items()]
         if variant.attention != reference.attention:
             others = {"place": variant.place, "stages": variant.stages}
             said += [words(axis, value) for axis, value in others.items()
                       if value != getattr(Variant(), axis) and variant.attention != "none"]
-            if variant.attention == "sk":
-                said[0] += f", M = {variant.options.get('branches', DEFAULTS['branches'])}"
         return ", ".join(said) or _described(variant)
 
 

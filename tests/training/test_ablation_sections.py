@@ -10,6 +10,7 @@ import pytest
 
 from senet_viz.training import ablation_sections as shown
 from senet_viz.training.ablation_folder import against, open_ablation, tables, write_tables
+from senet_viz.training.ablation_plan import parse_plan
 from tests.invented import ROOT, invented
 
 PUBLISHED = {  # of the SE paper's tables 10 to 14, top-1 errors; the reference has 22.28
@@ -53,18 +54,15 @@ def test_published_differences_are_the_papers(found):
     ("reduction = 8", "squeeze = 'max'"),  # the paper's reference has r = 16
     ("", "squeeze = 'max'\nexcitation = 'tanh'"),  # two things at once
     ("", "attention = 'unsqueezed'\nstages = [5]"), ("", "stages = [4, 5]"), ("", "attention = 'eca'"),
+    ("", "attention = 'unsqueezed'\nexcitation = 'tanh'"),
     ("place = 'pre'", "squeeze = 'max'")])
 def test_what_the_paper_did_not_train_has_nothing_published_beside_it(reference, other):
-    from senet_viz.training.ablation_plan import parse_plan
-
     plan = parse_plan(f"{LIKE}[variants.se]\n{reference}\n[variants.other]\n{other}\n")
     assert np.isnan(shown.published_difference(plan, "other"))
 
 
 @pytest.mark.parametrize(("stages", "error"), [("[3]", 23.04), ("[4]", 22.68)])
 def test_one_stage(stages, error):
-    from senet_viz.training.ablation_plan import parse_plan
-
     plan = parse_plan(f"{LIKE}[variants.se]\n[variants.other]\nstages = {stages}\n")
     assert 100 * shown.published_difference(plan, "other") == pytest.approx(22.28 - error)
 
@@ -134,6 +132,19 @@ def test_variants_may_have_names_that_pandas_reads_as_numbers_or_as_nothing(tmp_
     assert found.trainings["variant"].tolist() == [*names] * 2
     assert sorted(set(shown.by_seed(found)["label"])) == ["no attention", "r = 4"]
     assert ", 1 epoch, " in shown.scale(found)
+
+
+@pytest.mark.parametrize("reference", ["attention = 'none'", "", "attention = 'sk'", "attention = 'eca'"])
+def test_labels_tell_all_variants_apart(reference):
+    """Also those that differ among themselves in what the reference does not have."""
+    others = ["reduction = 4", "min_width = 4", "excitation = 'tanh'", "bias = false"]
+    lines = [reference, *others, *(f"attention = 'unsqueezed'\n{line}" for line in others),
+             *(f"attention = 'sk'\n{line}" for line in ("branches = 3", "branches = 3\ngroups = 2", "reduction = 4"))]
+    plan = parse_plan(f"reference = 'v0'\n{LIKE}" + "".join(
+        f"[variants.v{number}]\n{line}\n" for number, line in enumerate(lines)))
+    labels = [plan.label(name) for name in plan.variants]
+    assert len(set(labels)) == len(lines), labels
+    assert not any("L = 2" in label for label in labels)  # the recipe's, of all
 
 
 def test_which_value_of_an_axis_is_best(tmp_path):
