@@ -23,6 +23,7 @@ from ..data.datasets import data_name, open_pictures
 from ..models.checkpoints import checkpoint_bytes
 from ..models.devices import on_threads
 from ..models.mac_count import macs
+from ..reports.text import number
 from ..statistics.dimension import ONE
 from . import in_memory
 from .ablation_folder import CARD, CHECKPOINT, CORRECT, LOG, TRAINING, WEIGHTS
@@ -218,7 +219,8 @@ def card(job: Job, facts: dict) -> str:
         "Parameters, MACs": f"{facts['parameters']:,}, {facts['macs']:,}",
         "Directions of gates": (f"{facts['dimension']:.1f} in the median of {facts['blocks']} blocks, "
                                 f"{facts['dimension_least']:.1f} in the least") if known else "not told",
-        "Made": "{date}, torch {torch}, timm {timm}, on {device}, {threads} threads".format(**facts["made"]),
+        "Made": "{date}, torch {torch}, timm {timm}, on {device}, ".format(**facts["made"])
+                + number(facts["made"]["threads"], "thread"),
     }
     return "\n".join([f"# {job.name}", "", "| | |", "| --- | --- |",
                       *(f"| {key} | {value} |" for key, value in rows.items())]) + "\n"

@@ -109,6 +109,7 @@ def test_folder(whole):
     card = (whole / "parallel" / "1" / "card.md").read_text()
     facts = json.loads((whole / "parallel" / "1" / "training.json").read_text())
     assert f"top-1 {facts['top1']:.2%}" in card and "attention parallel" in card and "| Seed | 1 |" in card
+    assert card.endswith(", 1 thread |\n")
 
 
 def test_weights_that_a_training_did_not_keep_are_not_promised(whole, plan, pictures, capsys):
