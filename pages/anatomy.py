@@ -1,5 +1,4 @@
 """Anatomy: how an attention block works, step by step, on one picture; what else it could be, and what it costs."""
-from dataclasses import replace
 
 import numpy as np
 import streamlit as st
@@ -16,7 +15,6 @@ from pages.parts.sentences import SENTENCES, in_a_sentence, lacking
 from senet_viz import figures
 from senet_viz.data.places import APP
 from senet_viz.experiments import anatomy, cost, variants
-from senet_viz.gates.answers import CLASSIFICATION
 from senet_viz.reports import scripts
 from senet_viz.reports.html import Section
 from senet_viz.reports.text import file_name, plain
@@ -98,8 +96,7 @@ def _dissect(key: str, digest: str, label: str, _model: sv.Model, _data: bytes) 
 def _variants(key: str, digest: str, label: str, _model: sv.Model, _data: bytes, _others: list[bytes]
               ) -> variants.Variants:
     batch, *others = (_model.batch([sv.open_image(data)]) for data in [_data, *_others])
-    run = variants.variants(_model, batch, label, others)
-    return run if _model.answer.task == CLASSIFICATION else replace(run, logits={})
+    return variants.variants(_model, batch, label, others)
 
 
 class Photo:

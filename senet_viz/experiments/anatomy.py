@@ -5,6 +5,7 @@ what they are given, not by the names of their attributes, and how they squeeze 
 """
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 from torch.nn.modules.conv import _ConvNd
 
 from ..gates import AttentionBlock, View, contribution_points, inspect
+from ..gates.answers import is_finite
 from ..gates.blocks import block_of, eager
 from ..gates.hidden import outgoing
 from ..gates.hooks import hooked
@@ -121,6 +123,10 @@ class Anatomy:
         return self.steps[-1].output.reshape(self.gate.shape) if self.steps else None
 
 
+class NotFinite(ValueError):
+    """What a network gives for a picture is not finite, which leaves nothing to tell of it."""
+
+
 def dissect(model, batch: torch.Tensor, label: str) -> Anatomy:
     """Take a block apart, in one forward of one picture.
 
@@ -131,6 +137,7 @@ def dissect(model, batch: torch.Tensor, label: str) -> Anatomy:
 
     Raises:
         ValueError: for an unknown block, or where its maps before and after the gate are no feature maps of one shape.
+        NotFinite: where the network's output for the picture is not finite.
     """
     block, module = block_of(model.blocks, label), eager(model.module)
     scope = block.path  # of a gate written inline, the module around it
@@ -152,6 +159,8 @@ def dissect(model, batch: torch.Tensor, label: str) -> Anatomy:
                 hooks.after(path + call,
                             lambda entered, output, path=path, part=part: keep(path, part, entered, output))
         view = inspect(model, batch[:1], features=[*points, *seen])
+    if not is_finite(view):
+        raise NotFinite("The network's output for this picture is not finite, so its gates say nothing.")
     gate, maps = view.gates[block.name][0].cpu(), torch.stack([view.features[point][0].cpu() for point in points])
     weighted = (gate[(..., *[None] * block.space)] * maps).sum(0)
     output = view.features[seen[0]][0].cpu() if seen else weighted
@@ -362,20 +371,28 @@ def formulae(found: Anatomy) -> list[str]:
     return lines
 
 
+def may_be_rectified(step: Step, following: Step) -> bool:
+    """Whether a ReLU written as a function may lie between two steps, the second of which weighs.
+
+    That of a layer whose values are all above zero changes none of them, so that it is not seen.
+    """
+    return (following.weighs and next(step.module.parameters(), None) is not None
+            and bool((step.output >= 0).all()) and _same(following.entered, step.output))
+
+
 def _between(found: Anatomy, layer: Step, term: str) -> str:
     """What happens to a layer's output before the next one, around ``term``: BN, ReLU and the like."""
-    at, value = found.steps.index(layer), layer.output
-    for step in found.steps[at + 1:]:
+    for before, step in pairwise(found.steps[found.steps.index(layer):]):
         if step.weighs:
-            if not _same(step.entered, value):  # by a function, not a module
-                known: dict[str, Function] = {"ReLU": F.relu, "SiLU": F.silu, "GELU": F.gelu}
-                act = next((name for name, f in known.items() if _same(step.entered, f(value))), "f")
+            unknown = may_be_rectified(before, step)
+            if unknown or not _same(step.entered, before.output):  # by a function, not a module
+                known: dict[str, Function] = {} if unknown else {"ReLU": F.relu, "SiLU": F.silu, "GELU": F.gelu}
+                act = next((name for name, f in known.items() if _same(step.entered, f(before.output))), "f")
                 term = rf"\mathrm{{{act}}}({term})"
             break
         if not isinstance(step.module, nn.Identity):
             name = type(step.module).__name__
             term = rf"\mathrm{{{'BN' if name.startswith('BatchNorm') else name}}}({term})"
-        value = step.output
     return term
 
 

@@ -10,6 +10,7 @@ one number is like almost any other gate that way.
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TypeGuard
 
 import numpy as np
@@ -19,14 +20,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from ..gates import Edit, inspect
-from ..gates.answers import by_class
+from ..gates.answers import CLASSIFICATION, by_class
 from ..gates.blocks import block_of, eager
 from ..gates.hooks import hooked
 from ..gates.points import on_output
 from ..reports import papers
 from ..reports.text import plain
 from ..tables import kernel_name
-from .anatomy import EXCITATIONS, SQUEEZES, Anatomy, Function, Step, dissect
+from .anatomy import EXCITATIONS, SQUEEZES, Anatomy, Function, NotFinite, Step, dissect, may_be_rectified
 
 OWN = "as it is"
 FEWEST = 5  # pictures for a correlation across them
@@ -44,13 +45,14 @@ class Variants:
         found: the block as it is.
         gates: variant → (M, C); of a plain convolution, which has no gate, the scalar by which U_c comes nearest to its
             output. The first is ``OWN``, the block's.
-        logits: variant → (K,), of the network with the variant in the block's place; none of one that gives none.
+        logits: variant → (K,), of the network with the variant in the block's place; none of one that is no classifier.
         groups: variant → "squeeze", "layers", "excitation" or "structure".
         outputs: variant → (C, H, W), what a plain convolution puts in the place of s·U.
         vectors: variant → (C,), what is squeezed for it where that is not the block's own vector.
         left_out: variant → one sentence on why it is not there.
         across: variant → (N, M, C), its gate in each of N pictures, this one first; also "vector" and "vector of …",
-            (N, C), what is squeezed. A variant that cannot be computed in all of them is not there.
+            (N, C), what is squeezed. A variant that cannot be computed in all of them is not there, nor is a picture
+            for which the network's output is not finite.
     """
 
     found: Anatomy
@@ -110,10 +112,13 @@ def variants(model, batch: torch.Tensor, label: str, others: torch.Tensor | Sequ
         view = inspect(model, rows, edits=[Edit(block.label, gate, rows=[names.index(name)])
                                            for name, gate in run.gates.items() if name not in run.outputs])
     gates = {name: run.gates.get(name, view.gates[block.name][i].cpu()) for i, name in enumerate(names)}
-    logits = {name: view.logits[i].cpu() for i, name in enumerate(names)} if view.logits.shape[1] else {}
-    return Variants(found, gates, logits, run.groups, run.outputs, run.vectors, run.left_out, _across(
-        [run.computed(), *(_look(model, other, label).computed() for other in (
-            others.split(1) if isinstance(others, torch.Tensor) else others))]))
+    told = model.answer.task == CLASSIFICATION
+    logits = {name: view.logits[i].cpu() for i, name in enumerate(names)} if told else {}
+    pictures = [run.computed()]
+    for other in others.split(1) if isinstance(others, torch.Tensor) else others:
+        with suppress(NotFinite):
+            pictures.append(_look(model, other, label).computed())
+    return Variants(found, gates, logits, run.groups, run.outputs, run.vectors, run.left_out, _across(pictures))
 
 
 def _look(model, picture: torch.Tensor, label: str) -> "_Run":
@@ -253,6 +258,8 @@ def over(found: Anatomy, x: torch.Tensor) -> torch.Tensor:
     squeezed, logits = found.squeezed, found.logits
     if squeezed is None or logits is None:
         raise ValueError(found.missing)
+    if any(may_be_rectified(*steps) for steps in pairwise(found.steps)):
+        raise ValueError("a ReLU between these layers that is no module is not seen where all units are above zero")
     weight = next(step.weight for step in found.steps if step.weighs)
     with torch.no_grad():
         own = run(squeezed.to(weight)[None, :, None, None]).float().cpu().flatten()
@@ -362,8 +369,10 @@ def findings(run: Variants) -> list[str]:
             said.append(f"**{_capital(name)}** makes the channels compete: their gates sum to 1, so that with "
                         f"{gate.shape[1]} channels the mean is {values.mean():.2g} and the highest {values.max():.2g}.")
         elif name == NO_LAYERS:
-            text = (f"**{_capital(name)}**, the {found.excitation} of the pooled values themselves: a "
-                    f"channel's gate can follow nothing but its own mean.")
+            text = f"**{_capital(name)}**, the {found.excitation} of the pooled values themselves: a channel's gate "
+            text += {"softmax over channels": "can follow the others' means by their sum alone.",
+                     "softmax over branches": "can follow nothing but its own means in the branches."}.get(
+                         found.excitation or "", "can follow nothing but its own mean.")
             with suppress(ValueError, RuntimeError):
                 channels = found.block.channels
                 text += (f" In {label} as it is {dependence(found):.1%} of the gate's sensitivity to the squeezed "

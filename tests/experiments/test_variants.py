@@ -368,3 +368,67 @@ def test_one_logit_is_for_and_against(se, batch, names):
     chance = float(sv.record(one, batch).logits.sigmoid())
     assert shown["probability"][0] == pytest.approx(max(chance, 1 - chance))
     assert shown["own class"].nunique() > 1 and variants.effect(run, shown).count("%") == 2
+
+
+@pytest.mark.parametrize("classes", [0, 7])
+def test_numbers_that_are_no_classes_say_nothing_of_a_prediction(se, batch, classes):
+    names = list("abcdefg"[:classes])
+    run = variants.variants(sv.Model(se.module, se.transform, names), batch, "SE_5_3")
+    shown = variants.table(run, names)
+    assert run.logits == {} and shown["class"].eq("").all() and "network says" not in variants.effect(run, shown)
+
+
+class Burst(nn.Module):
+    """What gives nan of a bright picture."""
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, x):
+        return self.module(x) * torch.where(x.mean((1, 2, 3)) > 0.9, torch.nan, 1)[:, None]
+
+
+def test_a_picture_whose_output_is_not_finite_is_a_sentence_and_not_compared_with(se, batch):
+    model = model_of(Burst(se.module))
+    label, bright, dark = model.blocks[-1].label, torch.ones_like(batch), torch.zeros_like(batch)
+    with pytest.raises(anatomy.NotFinite, match="not finite"):
+        variants.variants(model, bright, label)
+    assert variants.variants(model, batch, label, torch.cat([bright, dark])).pictures == 2
+
+
+class Functional(nn.Module):
+    """Squeeze-and-excitation whose ReLU is a function; of an ordinary picture all hidden units are above zero."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc1, self.fc2 = nn.Linear(8, 4), nn.Linear(4, 8)
+        nn.init.constant_(self.fc1.bias, 1)
+
+    def forward(self, x):
+        return x * self.fc2(F.relu(self.fc1(x.mean((2, 3))))).sigmoid()[..., None, None]
+
+
+def test_layers_between_which_a_relu_may_be_unseen_are_not_laid_over_a_map(batch):
+    torch.manual_seed(0)
+    model = model_of(nn.Sequential(nn.Conv2d(3, 8, 3), Functional(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                                   nn.Linear(8, 5)))
+    found = anatomy.dissect(model, batch, model.blocks[0].label)
+    assert (found.hidden > 0).all()
+    with pytest.raises(ValueError, match="ReLU"):
+        variants.over(found, found.maps)
+    assert variants.CONVOLUTION in variants.variants(model, batch, model.blocks[0].label).left_out
+    assert any(r"\mathrm{f}(W_1 z" in line for line in anatomy.formulae(found))
+
+
+@pytest.mark.parametrize("excitation", ["softmax over channels", "softmax over branches", "sigmoid"])
+def test_what_a_gate_without_layers_follows(run, excitation):
+    gate = anatomy.EXCITATIONS[excitation]
+    pooled = torch.rand(2, 8, generator=torch.Generator().manual_seed(0))
+    moved = pooled.clone()
+    moved[0, 0] += 1
+    others = not torch.allclose(gate(pooled)[:, 1:], gate(moved)[:, 1:])
+    found = dataclasses.replace(run.found, excitation=excitation)
+    said = next(each for each in variants.findings(dataclasses.replace(run, found=found)) if "pooled values" in each)
+    assert ("can follow nothing but its own mean" in said) == (not others)
