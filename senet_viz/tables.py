@@ -3,7 +3,7 @@
 ``views`` are inspections of one picture each, by the picture's name, all of one model:
 ``{"cat.jpg": sv.inspect(model, batch), …}``.
 """
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -77,8 +77,6 @@ def quantities(block: AttentionBlock) -> list[str]:
     if block.branches == 1:
         return ["gate"]
     kernels = [kernel_name(block, m) for m in range(block.branches)]
-    if len(set(kernels)) < len(kernels):
-        kernels = [f"{kernel} (branch {m})" for m, kernel in enumerate(kernels)]
     return [*(f"weight of {kernel}" for kernel in kernels), f"{kernels[-1]} − {kernels[0]}"]
 
 
@@ -348,7 +346,23 @@ def mean_maps(maps: Mapping[str, Mapping[str, np.ndarray]], groups: Mapping[str,
 
 
 def kernel_name(block: AttentionBlock, branch: int) -> str:
-    """What a branch is called: "5×5" where its kernel is known, "branch 1" where not, "" where there is only one."""
+    """What a branch is called: "5×5" where its kernel is known, "branch 1" where not, "" where there is only one.
+
+    Where several branches have kernels of one size, both: "3×3 (branch 1)".
+    """
     if block.branches == 1:
         return ""
-    return f"{block.kernels[branch]}×{block.kernels[branch]}" if block.kernels else f"branch {branch % block.branches}"
+    number = f"branch {branch % block.branches}"
+    if not block.kernels:
+        return number
+    kernel = f"{block.kernels[branch]}×{block.kernels[branch]}"
+    return kernel if len(set(block.kernels)) == len(block.kernels) else f"{kernel} ({number})"
+
+
+def last_and_first(blocks: Iterable[AttentionBlock]) -> tuple[str, str]:
+    """What the branches are called whose weights are subtracted, the last one's and the first one's.
+
+    "larger kernel" and "smaller kernel" where that is known of all units that weigh branches.
+    """
+    larger = all(block.kernels and block.kernels[-1] > block.kernels[0] for block in blocks if block.branches > 1)
+    return ("larger kernel", "smaller kernel") if larger else ("last branch", "first branch")

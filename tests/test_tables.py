@@ -119,6 +119,16 @@ def test_branches_of_equal_kernels_are_told_apart():
     assert [tables.quantity(views, twins, name)["value"].tolist() for name in names] == [[0.25], [0.75], [0.5]]
 
 
+@pytest.mark.parametrize("kernels", [(3, 5), (3, 5, 7), (5, 3), (3, 3), (3, 5, 3), None])
+def test_a_kernel_is_called_larger_where_it_is(kernels):
+    unit = block(kind="SK", channels=1, kernels=kernels or (3, 5), known=kernels is not None)
+    last, first = tables.last_and_first([block(channels=1), unit])
+    assert (last == "larger kernel") == (first == "smaller kernel") == bool(kernels and kernels[-1] > kernels[0])
+    names = [tables.kernel_name(unit, m) for m in range(unit.branches)]
+    assert len(set(names)) == unit.branches and tables.kernel_name(unit, -1) == names[-1]
+    assert tables.last_and_first([unit, block(kind="SK", channels=1, kernels=(3, 5))]) == (last, first)
+
+
 def test_summary_by_hand():
     values = np.array([0.0, 0.1, 0.2, 0.3, 1.0])
     row = tables.summary({"x": view({block(channels=5): values})}).iloc[0]

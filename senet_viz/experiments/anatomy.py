@@ -302,8 +302,10 @@ def describe(found: Anatomy, stats: Statistics | None = None) -> str:
         else:
             text += f" {_hidden(found, stats)}"
     low, high = f"{float(gate.min()):.3f}", f"{float(gate.max()):.3f}"
-    text += ((f" The gate runs from {low} to {high}" if low != high else f" The gate is {low} in every channel")
-             + (f", the {found.excitation} of the last layer's output" if found.excitation else "") + ".")
+    weighs = block.branches > 1
+    text += (f" The {'weights run' if weighs else 'gate runs'} from {low} to {high}" if low != high else
+             f" The {'weights are' if weighs else 'gate is'} {low} in every channel")
+    text += f", the {found.excitation} of the last layer's output." if found.excitation else "."
     product = "Σ a·U" if block.branches > 1 else "s·U"
     text += (f" {product} is computed here and was not seen, for no part of the network gives that sum" if
              found.error is None else f" {product} is the block's output {_exactly(found.error)}")

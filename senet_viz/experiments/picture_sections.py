@@ -29,14 +29,14 @@ PIXELS = ("What is explained is the class's score, summed over the pixels that t
 HEADS = {  # title, lead, how to read it
     "predictions": ("Predictions", "The pictures as the network saw them, {size}{and_classes}. *{source}.*",
                     "{probability}"),
-    "blocks": ("All blocks at a glance", "{factor}. How is the {what} of every attention block distributed over its "
+    "blocks": ("All blocks at a glance", "{factor}. How is the {what} in every attention block distributed over its "
                "channels?", "Boxes run from the 25th to the 75th percentile, whiskers from the 5th to the 95th; a "
                "dot is the mean. Of more than six pictures dots alone are drawn."),
     "block": ("One block, channel by channel", "The {vector}. Click a channel to open it below.", ""),
     "channel": ("One channel over the pictures", "Its feature map before and after its {own}.", ""),
     "differences": ("Channels that differ most", "{values} of two pictures, over all blocks.", ""),
-    "kernels": ("Kernel choice", "Which kernel each unit prefers: above 0 it is the larger one, {kernel}.",
-                "For each unit the mean over channels of the largest kernel's weight minus the smallest's."),
+    "kernels": ("Kernel choice", "Which kernel each unit prefers: above 0 it is the {last}, {kernel}.",
+                "For each unit the mean over channels of the weight of the {last} less that of the {first}."),
     "grad-cam": ("Where the network looks", "Grad-CAM at the end of each stage, for one class or each picture's own.",
                  "{pixels}" + CAMS),
     "gate-change": ("What the gate itself changed", "The class's evidence without and with one gate, and the "
@@ -87,16 +87,18 @@ class PictureSections:
         alike = {seen.shape[:2] for seen in self.seen.values()} == {(height, width)}
         kernel = next((tables.kernel_name(block, -1) for block in reversed(self.model.blocks) if block.branches > 1),
                       "")
+        last, first = tables.last_and_first(self.model.blocks)
         weighed = self._contributions["share"].notna().any() if name == "contribution" else True
         words = {
             "size": f"cropped and resized to {width}×{height} pixels" if alike else "each of its own proportions",
             "and_classes": self._and_classes(), "source": self.source, "probability": self._probability(),
             "pixels": PIXELS if self.answer.task == SEGMENTATION else "", "kernel": kernel,
+            "last": last, "first": first,
             "vector": "weights of the unit's kernels, drawn as the SE paper's Fig. 6 draws gates" if kernel else
             "excitation vector, as in the SE paper's Fig. 6", "values": "Kernel weights" if kernel else "Gates",
             "own": "weights; beside each name these weights, and their ranks in the unit" if kernel else
             "gate; beside each name that gate, and its rank in the block",
-            "what": f"weight of the {kernel} branch" if kernel else "gate",
+            "what": f"weight of {kernel}" if kernel else "gate",
             "factor": "A weight is the factor by which a unit multiplies a channel of one branch, before it adds the "
             "branches up" if kernel else "A gate is the factor by which a block multiplies a channel of its map",
             "share": "how much the gated maps weigh in the sum that they enter" if weighed
@@ -231,7 +233,7 @@ class PictureSections:
         table = tables.differences(self.views[first], self.views[second], top)
         if not table["difference"].any():
             return None
-        what = "kernel weights" if any(block.branches > 1 for block in self.model.blocks) else "gates"
+        what = " and ".join(sorted({"weights" if kernel else "gates" for kernel in table["kernel"]}))
         text = (f"The {len(table)} {what}, over all blocks, that differ most from {plain(first)} to "
                 f"{plain(second)}. The largest difference is {table['difference'][0]:+.3f} in {table['label'][0]}.")
         return Section("Channels that differ most", text, None, table,
@@ -241,11 +243,12 @@ class PictureSections:
         """``tables.kernel_preference``."""
         table = tables.kernel_preference(self.views)
         means = table.groupby("label", sort=False)["difference"].mean()
+        last, first = tables.last_and_first(self.model.blocks)
         found = self._averaged(
-            f"the larger kernel is preferred in {int((means > 0).sum())} of {len(means)} units; the difference is "
+            f"the {last} is preferred in {int((means > 0).sum())} of {len(means)} units; the difference is "
             f"highest in **{means.idxmax()}** ({means.max():+.3f}) and lowest in **{means.idxmin()}** "
             f"({means.min():+.3f})." if len(means) > 1 else
-            f"the weight of the larger kernel less that of the smaller is {means.max():+.3f} in **{means.idxmax()}**.")
+            f"the weight of the {last} less that of the {first} is {means.max():+.3f} in **{means.idxmax()}**.")
         return Section("Kernel choice", self._text(found), figures.kernel_preference(table), table,
                        self._script(scripts.KERNELS))
 

@@ -335,12 +335,14 @@ def branch_weights(view: View, block: AttentionBlock, channel: int) -> str:
                      for m, weight in enumerate(view.gates[block.name][0, :, channel]))
 
 
-def describe_slopes(slopes: pd.DataFrame, largest: float = SIZES[-1]) -> str:
+def describe_slopes(slopes: pd.DataFrame, largest: float = SIZES[-1],
+                    branches: tuple[str, str] = ("larger kernel", "smaller kernel")) -> str:
     """Where weight moves beyond the controls as the object grows, in sentences (Markdown).
 
     Args:
         slopes: ``size_slopes`` of a sweep.
         largest: size that it went to.
+        branches: what the last and the first one are called, as ``senet_viz.tables.last_and_first`` has it.
     """
     left = slopes.set_index("label")["left"].dropna()
     if left.empty:
@@ -348,8 +350,9 @@ def describe_slopes(slopes: pd.DataFrame, largest: float = SIZES[-1]) -> str:
     up, down = (left > NEGLIGIBLE).sum(), (left < -NEGLIGIBLE).sum()
     draws = int(slopes["draws"].max())
     controls = "all controls" if draws else "both controls"
+    last, first = branches
     text = (f"As what is in the box, or else the picture's centre, grows from 1× to {name_of(largest)}, beyond "
-            f"{controls} in either direction, weight moves to the larger kernel in **{up}** and to the smaller in "
+            f"{controls} in either direction, weight moves to the {last} in **{up}** and to the {first} in "
             f"**{down}** of {len(left)} unit{'s' * (len(left) > 1)}, by more than {NEGLIGIBLE:g} per doubling of its "
             "size")
     if up or down:

@@ -93,7 +93,8 @@ class SweepSections:
         *first, last = map(name_of, PAPER)
         draws = self.draws and f"{self.draws} draw{'s' * (self.draws > 1)}"
         words = {"largest": self.kernels[0], "smallest": self.kernels[1], "sizes": f"{', '.join(first)} and {last}",
-                 "slopes": describe_slopes(self.slopes, max(self.swept.sizes["zoom"])),
+                 "slopes": describe_slopes(self.slopes, max(self.swept.sizes["zoom"]),
+                                           tables.last_and_first(self.model.blocks)),
                  "none": "none" if draws else "neither", "band": BAND.format(draws=draws) if draws else "",
                  "crosses": CROSSES.format(draws=draws) if draws else ""}
         title, lead, more = (part.format(**words) for part in HEADS[name])

@@ -26,7 +26,7 @@ LEAD = ("A gate that is wider open makes the logits of all classes larger. So th
         "more), the sentence says so: that alone lets a leading class rise.")
 HEADS = {  # of groups of sections: title, lead, what one needs to read it
     "edit": ("Edit gates", "The {what} every block over its channels. Click a dot to choose its block, say below what "
-             "its gate is to be, and press Edit.", "A gate says how much of each channel goes on to the next layer. "
+             "its gate is to be, and press Edit.", "{factor} "
              "Boxes reach over the quartiles of a block's channels, whiskers from the 5th to the 95th percentile, a "
              "dot is at the mean: as it is, and edited where there are edits."),
     "changes": ("What the edits change", "The prediction for the same photo, before and after your edits.",
@@ -70,9 +70,11 @@ HEADS = {  # of groups of sections: title, lead, what one needs to read it
 def head(anchor: str, blocks: Sequence[AttentionBlock]) -> tuple[str, str, str]:
     """The head of a group of sections (of ``HEADS``) for a network with these blocks: title, lead, how to read it."""
     kernel = next((tables.kernel_name(block, -1) for block in blocks if block.branches > 1), "")
-    what = f"weight of the {kernel} branch in" if kernel else "gate of"
+    what = f"weight of {kernel} in" if kernel else "gate of"
     title, lead, more = HEADS[anchor]
-    return title, lead.format(what=what), more.format(removals=what_if.describe_removals(blocks))
+    factor = ("A weight says how much of a channel in one branch goes into the sum of the branches." if kernel else
+              "A gate says how much of each channel goes on to the next layer.")
+    return title, lead.format(what=what), more.format(factor=factor, removals=what_if.describe_removals(blocks))
 
 
 @dataclass(frozen=True)

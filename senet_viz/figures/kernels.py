@@ -25,7 +25,8 @@ def kernel_preference(preference: pd.DataFrame, *, reach: float | None = None, l
             hovertemplate=f"<b>%{{x}}</b> {hover_name(picture)}<br>%{{y:+.4f}}<extra></extra>")
     units = preference.drop_duplicates("block")
     mark_stages(figure, units["stage"])
-    names = f"{units['largest'].iloc[0]} − {units['smallest'].iloc[0]}"
+    last, first = units[["largest", "smallest"]].iloc[0]
+    names = f"{last} − {first}"
     figure.add_hline(y=0, line={"color": "rgba(128,128,128,0.8)", "width": 1})
     figure.update_layout(barmode="group")
     figure.update_xaxes(title="selective-kernel unit, in network order", type="category", autotickangles=ANGLES)
@@ -33,8 +34,8 @@ def kernel_preference(preference: pd.DataFrame, *, reach: float | None = None, l
     means = preference.groupby("label", sort=False)["difference"].mean()
     larger = int((means > 0).sum())
     alt = (f"Mean difference of the kernel weights, {names}, in {len(units)} units for {len(pictures)} "
-           f"picture{'s' * (len(pictures) != 1)}: the larger kernel has more weight in {larger} of {len(units)} units "
-           f"on average; from {means.min():+.3f} in {means.idxmin()} to {means.max():+.3f} in {means.idxmax()}.")
+           f"picture{'s' * (len(pictures) != 1)}: {last} has more weight than {first} in {larger} of {len(units)} "
+           f"units on average; from {means.min():+.3f} in {means.idxmin()} to {means.max():+.3f} in {means.idxmax()}.")
     return finish(figure, alt=alt, legend=legend)
 
 

@@ -12,7 +12,7 @@ from scipy.stats import spearmanr, t
 
 from ..gates import AttentionBlock
 from ..reports.text import ends, listed, number
-from ..tables import beyond, kernel_name, panels
+from ..tables import beyond, kernel_name, last_and_first, panels
 from .archive import Statistics
 from .summaries import FEW, class_names, named
 
@@ -247,8 +247,9 @@ def kernel_findings(stats: Statistics, effects: pd.DataFrame, shares: pd.DataFra
                          f"The changes at {zoom:g}× are of {'the one' if images == 1 else f'the other {images:,}'}, of "
                          f"smaller objects, in {number(classes, 'class', 'classes')}." if images else "None is left."))
     if images:
-        found += _moves(rows, zoom) if classes > 1 else [
-            f"Enlarged to {zoom:g}×, an object moves weight to the larger kernel on average in "
+        words = last_and_first(_units(stats))
+        found += _moves(rows, zoom, words) if classes > 1 else [
+            f"Enlarged to {zoom:g}×, an object moves weight to the {words[0]} on average in "
             f"{_units_of(rows['change'] > 0)}; whether by more than chance cannot be told without labels of at least "
             "two classes."]
         found += _random(rows)
@@ -256,7 +257,8 @@ def kernel_findings(stats: Statistics, effects: pd.DataFrame, shares: pd.DataFra
                        if rows[name].isna().all()]:
             found.append(f"There is no comparison with {listed(missing, 'or')}: the run had no such control.")
         found += _over_all_zooms(stats, doses)
-        found += _beside_the_paper(rows, zoom)
+        if words[0] == "larger kernel":  # the paper's question
+            found += _beside_the_paper(rows, zoom)
     return [*found, _without_zoom(rows, shares)]
 
 
@@ -432,11 +434,12 @@ def _random(rows: pd.DataFrame) -> list[str]:
             f"up or down, in {int(reached.sum())} of {number(len(part), 'unit')}."]
 
 
-def _moves(rows: pd.DataFrame, zoom: float) -> list[str]:
+def _moves(rows: pd.DataFrame, zoom: float, words: tuple[str, str]) -> list[str]:
     """Where the weight goes, where no further than in the controls, where nowhere, and where that cannot be told."""
     controls, rest = _controls(rows), ~rows["beyond"]
-    kernels = {sign: f"the {word} kernel" + (f" ({rows[column].iloc[0]})" if rows[column].nunique() == 1 else "")
-               for sign, word, column in ((1, "larger", "largest"), (-1, "smaller", "smallest"))}
+    kernels = {sign: f"the {word}" + (f" ({rows[column].iloc[0]})" if rows[column].nunique() == 1 else "")
+               for sign, word, column in zip((1, -1), words, ("largest", "smallest"), strict=True)}
+    either = f"the {words[0].split()[0]} or the {words[1]}"
     found = []
     for sign, kernel in kernels.items():
         which = rows["beyond"] & (np.sign(rows["change"]) == sign)
@@ -448,7 +451,7 @@ def _moves(rows: pd.DataFrame, zoom: float) -> list[str]:
                 f"{_between(part['left'])}, and in this direction in {_agreeing(part, sign)}.")
         elif controls and not (rest.all() and sign < 0):  # neither is said once
             found.append(f"An object enlarged to {zoom:g}× is not found to move weight to "
-                         f"{'the larger or the smaller kernel' if rest.all() else kernel} beyond {controls} in "
+                         f"{either if rest.all() else kernel} beyond {controls} in "
                          f"{'the one unit' if len(rows) == 1 else f'any of {len(rows)} units'}.")
     if rows["detectable"].notna().any():
         found.append(_found(rows["detectable"]))

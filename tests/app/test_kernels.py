@@ -147,8 +147,8 @@ def share(probability: float) -> str:
 def true(text: str, slopes: pd.DataFrame) -> None:
     """What is said of one photo follows from its table."""
     left, found = slopes.set_index("label")["left"], re.search(
-        r"larger kernel in \*\*(\d+)\*\* and to the smaller in \*\*(\d+)\*\* of (\d+) units, by more than ([.\d]+) per "
-        r"doubling of its size(?:, most in \*\*(\w+)\*\* \(([-+.\d]+)\))?\.", text)
+        r"larger kernel in \*\*(\d+)\*\* and to the smaller kernel in \*\*(\d+)\*\* of (\d+) units, by more than "
+        r"([.\d]+) per doubling of its size(?:, most in \*\*(\w+)\*\* \(([-+.\d]+)\))?\.", text)
     up, down, units, least, most, value = found.groups()
     assert float(least) == kernels.NEGLIGIBLE and int(units) == len(left)
     assert (int(up), int(down)) == ((left > kernels.NEGLIGIBLE).sum(), (left < -kernels.NEGLIGIBLE).sum())

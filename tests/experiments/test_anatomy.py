@@ -93,6 +93,7 @@ def test_a_selective_kernel_is_the_papers_arithmetic(sk, batch):
     cells = anatomy.cells(found, 3)
     assert len(cells) == sum(values.size for values in shown.values()) and set(cells["map"]) == set(shown)
     assert "weights sum to 1.000" in anatomy.describe_channel(found, 3)[0]
+    assert f"The weights run from {float(a.min()):.3f} to {float(a.max()):.3f}, the softmax" in anatomy.describe(found)
 
 
 KINDS = {  # timm's; squeeze, hidden width or None, excitation, what the formula has

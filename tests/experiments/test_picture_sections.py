@@ -1,5 +1,6 @@
 """Sections of pictures: each script, run as it is printed, gives its section's table; each sentence says what is so."""
 import re
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 
@@ -91,12 +92,25 @@ def test_heads_say_what_the_network_has(of, name):
     for anchor in HEADS:
         title, lead, more = sections.head(anchor)
         assert title and "{" not in lead + more and 20 < len(lead) < 250
-    word, what = {"se": ("gate", "gate"), "sk": ("weight", "weight of the 5×5 branch")}[name]
+    word, what = {"se": ("gate", "gate"), "sk": ("weight", "weight of 5×5")}[name]
     lead = sections.head("blocks")[1]  # the first that speaks of it says what it is
-    assert lead.startswith(f"A {word} is the factor") and f"How is the {what} of every" in lead
+    assert lead.startswith(f"A {word} is the factor") and f"How is the {what} in every" in lead
     assert "64×64 pixels" in sections.head("predictions")[1] and "1 picture.*" in sections.head("predictions")[1]
+    assert sections.head("differences")[1].startswith(f"The {word}s of two pictures")
     # a unit that weighs branches always has a share, a gate one of the sum that it enters
     assert "the sum that they enter" in sections.head("contribution")[1]
+
+
+def test_a_last_branch_is_called_larger_where_it_is(of):
+    sections = of("sk", "pot")
+    assert sections.head("kernels")[1].endswith("above 0 it is the larger kernel, 5×5.")
+    turned = [replace(block, kernels=block.kernels[::-1]) for block in sections.model.blocks]
+    sections.model, sections.views = copy(sections.model), {
+        name: replace(view, blocks=turned) for name, view in sections.views.items()}
+    sections.model.blocks = turned
+    section, (_, lead, more) = sections.kernels(), sections.head("kernels")
+    assert lead.endswith("above 0 it is the last branch, 3×3.")
+    assert "kernel" not in section.text + more and "3×3 has more weight than 5×5" in section.figure.layout.meta["alt"]
 
 
 def test_the_most_spread_and_the_most_saturated_block_are_named(made):

@@ -443,12 +443,12 @@ def told(left, **columns) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(("left", "said"), [
-    ([0.01, -0.03, 0.0, NEGLIGIBLE], "larger kernel in **1** and to the smaller in **1** of 4 units, by more than "
-                                     "0.002 per doubling of its size, most in **SK_1** (-0.030). One"),
-    ([0.0, 0.001], "larger kernel in **0** and to the smaller in **0** of 2 units, by more than 0.002 per doubling of "
-                   "its size. One"),
-    ([math.nan, 0.5], "larger kernel in **1** and to the smaller in **0** of 1 unit, by more than 0.002 per doubling "
-                      "of its size, most in **SK_1** (+0.500). One")])
+    ([0.01, -0.03, 0.0, NEGLIGIBLE], "larger kernel in **1** and to the smaller kernel in **1** of 4 units, by more "
+                                     "than 0.002 per doubling of its size, most in **SK_1** (-0.030). One"),
+    ([0.0, 0.001], "larger kernel in **0** and to the smaller kernel in **0** of 2 units, by more than 0.002 per "
+                   "doubling of its size. One"),
+    ([math.nan, 0.5], "larger kernel in **1** and to the smaller kernel in **0** of 1 unit, by more than 0.002 per "
+                      "doubling of its size, most in **SK_1** (+0.500). One")])
 def test_slopes_in_a_sentence(left, said):
     text = describe_slopes(told(left=left), 2.5)
     assert said in text and text.startswith(

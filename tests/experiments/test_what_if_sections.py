@@ -81,7 +81,8 @@ def test_heads_say_what_the_network_has(model):
             title, lead, more = head(anchor, blocks)
             assert title and "{" not in lead + more and 20 < len(lead) < 190 and more
     assert head("edit", se)[1].startswith("The gate of every block")
-    assert head("edit", sk)[1].startswith("The weight of the 5×5 branch in every block")
+    assert head("edit", sk)[1].startswith("The weight of 5×5 in every block")
+    assert [head("edit", blocks)[2].startswith("A weight says") for blocks in (se, sk)] == [False, True]
     assert "A gate of 1" in head("blocks", se)[2] and "cannot be off" not in head("blocks", se)[2]
     assert "cannot be off" in head("blocks", sk)[2] and "A gate of 1" not in head("blocks", sk)[2]
     assert "cannot be off" in head("blocks", [*se, *sk])[2] and "A gate of 1" in head("blocks", [*se, *sk])[2]

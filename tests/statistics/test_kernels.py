@@ -529,6 +529,14 @@ def test_units_of_other_kernels():
     assert "to the larger kernel beyond" in said(stats)[0]
 
 
+def test_a_last_branch_is_called_larger_where_it_is():
+    stats = made(effect=0.02)
+    stats.blocks = [block(UNITS[0], (5, 3)), *(block(unit, (5, 3)) for unit in UNITS[1:])]
+    found = said(stats)
+    assert "moves weight to the last branch (3×3) beyond" in found[0]
+    assert not any("larger kernel" in sentence or "paper" in sentence for sentence in found)
+
+
 # class_changes and bars
 
 def test_class_changes():
