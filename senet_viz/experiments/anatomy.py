@@ -309,6 +309,8 @@ def describe(found: Anatomy, stats: Statistics | None = None) -> str:
     product = "Σ a·U" if block.branches > 1 else "s·U"
     text += (f" {product} is computed here and was not seen, for no part of the network gives that sum" if
              found.error is None else f" {product} is the block's output {_exactly(found.error)}")
+    if block.gain != 1:
+        text += f", before the factor of {block.gain:g} that follows"
     return f"{text}; its largest value is {float(found.output.abs().max()):.2g}."
 
 

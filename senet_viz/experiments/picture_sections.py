@@ -17,6 +17,7 @@ from ..reports.html import Section
 from ..reports.text import listed, plain
 from .overlays import Photo, describe_photos
 
+SPREAD = 1e-6  # the standard deviation over channels up to which they are alike but for rounding
 FEWEST = 5  # blocks over which a correlation is given: of two it is always 1
 BY_INDEX, BY_VALUE, BY_DIFFERENCE = ORDERS = (
     "channel index", "value in the first picture", "difference of the two pictures")
@@ -178,8 +179,9 @@ class PictureSections:
         else:
             saturation = (f"most {limits} is **{saturated.idxmax()}** with {saturated.max():.1%} of its channels"
                           if saturated.max() > 0 else f"no channel is {limits}")
-            found = self._averaged(f"it spreads most in **{widest}** (standard deviation {means['std'].max():.2f}); "
-                                   f"{saturation}.")
+            spread = (f"it spreads most in **{widest}** (standard deviation {means['std'].max():.2f})"
+                      if means["std"].max() > SPREAD else "it is the same in all channels of a block")
+            found = self._averaged(f"{spread}; {saturation}.")
         return Section("All blocks at a glance", self._text(found), figures.all_blocks(table), table,
                        self._script(scripts.SUMMARY))
 

@@ -38,7 +38,8 @@ def all_blocks(summary: pd.DataFrame) -> go.Figure:
                           "channels"
                           "<br>from %{customdata[4]:.3f} to %{customdata[5]:.3f}<extra></extra>")
     mark_stages(figure, labels["stage"])
-    title = f"weight of the {kernels[-1]} kernel" if kernels else "gate"
+    titles = ["gate"] * (not labels["kernel"].all()) + [f"weight of {kernel}" for kernel in kernels[-1:]]
+    title = " or ".join(titles)
     low, high = min(0.0, float(table["min"].min())), max(1.0, float(table["max"].max()))
     figure.update_layout(boxmode="group", scattermode="group", boxgap=0.15, boxgroupgap=0.1)
     figure.update_xaxes(title="attention block, in network order", type="category", autotickangles=ANGLES)

@@ -18,7 +18,7 @@ def contribution(table: pd.DataFrame) -> go.Figure:
     weighs, quantity = table["branch"].max() > 0, "share"
     if weighs:
         kernel = table["kernel"].iloc[-1]
-        titles = (f"mean weight of the {kernel} kernel", f"share of the {kernel} branch:<br>‖a·U‖ over all branches")
+        titles = (f"mean weight of {kernel}", f"share of {kernel}:<br>‖a·U‖ over all branches")
         axes = ("mean weight", "share of norm")
     elif table["shortcut"].isna().all():
         quantity = "kept"

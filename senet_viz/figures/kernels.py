@@ -49,7 +49,7 @@ def fig3_lines(groups: pd.DataFrame, label: str) -> go.Figure:
         label: the unit's.
     """
     table = groups[groups["branch"] == groups["branch"].max()]
-    kernel = table["kernel"].iloc[0] if len(table) else "largest"
+    kernel = table["kernel"].iloc[0] if len(table) else "the last branch"
     widths = [str(width) for width in sorted({*(table["last"] - table["first"] + 1)})]
     single = widths == ["1"]
     figure = Drawing()
@@ -65,9 +65,9 @@ def fig3_lines(groups: pd.DataFrame, label: str) -> go.Figure:
     figure.add_hline(y=even, line={"color": NEUTRAL, "width": 1, "dash": "dot"})
     title = "channel index" if single else f"point, the mean of {' or '.join(widths)} consecutive channels"
     figure.update_xaxes(title=title, zeroline=False)
-    figure.update_yaxes(title=f"weight of the {kernel} kernel in {shorten(label)}", range=[-0.03, 1.03], zeroline=False)
+    figure.update_yaxes(title=f"weight of {kernel} in {shorten(label)}", range=[-0.03, 1.03], zeroline=False)
     means = table.groupby("picture", sort=False)["value"].mean()
-    alt = (f"Weight of the {kernel} kernel in {label} at {table['point'].nunique()} points; mean: "
+    alt = (f"Weight of {kernel} in {label} at {table['point'].nunique()} points; mean: "
            + (", ".join(f"{picture} {mean:.3f}" for picture, mean in means.items()) or "none known") + ".")
     return finish(figure, alt=alt)
 

@@ -139,8 +139,8 @@ class PaperFigures:
         widths = " or ".join(f"{width}" for width in sorted({*(groups["last"] - groups["first"] + 1)}))
         sizes = listed([f"{zoom:g}×" for zoom in self.stats.zooms])
         caption = (
-            f"Kernel choice with the object at {sizes}, over {self._of(sizes=True)}. (a) Mean weight of the "
-            f"{largest} kernel over pictures in {one.label}; each point is the mean of {widths} consecutive channels. "
+            f"Kernel choice with the object at {sizes}, over {self._of(sizes=True)}. (a) Mean weight of "
+            f"{largest} over pictures in {one.label}; each point is the mean of {widths} consecutive channels. "
             f"(b) Weight of {largest} less that of {smallest}, mean over channels; bars are means over pictures"
             + (", whiskers ± one standard deviation over them." if several else ".")
             + (f" All pictures count, those among them whose object the zoom cuts or that have no box: {cuts}."
@@ -168,7 +168,7 @@ class PaperFigures:
                                            quantity=f"difference, {largest} − {smallest}")
         images, truncated, classes = (int(effects[name].iloc[0]) for name in ("images", "truncated", "classes"))
         caption = (
-            f"Weight of the {largest} kernel less that of {smallest}, mean over channels and over the pictures of each "
+            f"Weight of {largest} less that of {smallest}, mean over channels and over the pictures of each "
             f"class, with the object as it is (1×) and enlarged ({zoom:g}×): {number(classes, 'class', 'classes')}, "
             f"{number(images, 'picture')} of {self._of(sizes=True)}."
             + (f" {number(truncated, 'picture')} {'is' if truncated == 1 else 'are'} left out, whose object would be "

@@ -321,6 +321,26 @@ def test_a_gate_that_is_always_open_has_no_range_and_no_first_channel(batch):
     assert "the gate 1.000, rank 1 of 32, which it shares with 31 more. " in anatomy.describe_channel(found, 7)[0]
 
 
+class Doubled(nn.Module):
+    """Twice the gated map."""
+
+    def __init__(self):
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x):
+        return x * self.fc(x.mean((2, 3))).sigmoid()[..., None, None] * 2
+
+
+def test_a_factor_behind_the_gate_is_told(batch):
+    torch.manual_seed(0)
+    model = model_of(nn.Sequential(nn.Conv2d(3, 8, 3), Doubled(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+                                   nn.Linear(8, 5)))
+    found = anatomy.dissect(model, batch, model.blocks[0].label)
+    close(2 * found.output, model.module[:2](batch)[0])
+    assert "exactly, before the factor of 2 that follows" in anatomy.describe(found)
+
+
 def test_sentences_are_the_numbers(se, batch):
     found = anatomy.dissect(se, batch, "SE_5_3")
     text, formulae = anatomy.describe(found), " ".join(anatomy.formulae(found))

@@ -121,6 +121,13 @@ def test_the_most_spread_and_the_most_saturated_block_are_named(made):
     assert (f"**{saturated.idxmax()}** with {saturated.max():.1%}" in section.text) == (saturated.max() > 0)
 
 
+def test_gates_that_are_constant_spread_nowhere(of):
+    sections = of("se", "pot")
+    gates = {name: torch.full_like(gate, 0.73) for name, gate in sections.views["pot"].gates.items()}
+    sections.views = {"pot": replace(sections.views["pot"], gates=gates)}
+    assert sections.all_blocks().text.startswith("It is the same in all channels of a block; no channel is saturated")
+
+
 def test_one_block_spreads_most_of_nothing(of):
     sections = of("se", "pot")
     assert sections.all_blocks().text.startswith("It spreads most in **")  # nor is there a mean over one picture

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 
 from senet_viz.figures import all_blocks
@@ -31,8 +32,13 @@ def test_of_branches_the_last_is_drawn(summary):
     for picture, dot in zip("ab", traces(figure, "scatter")):
         rows = table[(table["picture"] == picture) & (table["branch"] == 2)]
         np.testing.assert_array_equal(dot.y, rows["mean"])
-    assert figure.layout.yaxis.title.text == "weight of the 7×7 kernel"
-    assert "weight of the 7×7 kernel" in figure.layout.meta["alt"]
+    assert figure.layout.yaxis.title.text == "weight of 7×7"
+    assert "weight of 7×7" in figure.layout.meta["alt"]
+
+
+def test_gates_beside_weights_are_not_called_weights(summary):
+    mixed = pd.concat([summary().assign(label="SE_4_1", block="gate"), summary(branches=3)])
+    assert all_blocks(mixed).layout.yaxis.title.text == "gate or weight of 7×7"
 
 
 def test_of_many_pictures_there_are_dots_alone(summary):

@@ -83,7 +83,7 @@ def test_lines_are_the_last_branch(branches):
         assert list(line.customdata) == ["0–3", "4–7", "8–11", "12–15"]
         assert "channels %{customdata}" in line.hovertemplate
     kernel = {2: "5×5", 3: "7×7"}[branches]
-    assert figure.layout.yaxis.title.text == f"weight of the {kernel} kernel in SK_3_4"
+    assert figure.layout.yaxis.title.text == f"weight of {kernel} in SK_3_4"
     assert figure.layout.xaxis.title.text == "point, the mean of 4 consecutive channels"
     low, high = figure.layout.yaxis.range
     assert low <= 0 and high >= 1
