@@ -467,7 +467,8 @@ def describe_removals(blocks: Iterable[AttentionBlock]) -> str:
         "A gate of 1 takes away the choice between channels and how much the gate scales the map; the mean of the "
         "photo's own gate, in each channel, takes away the choice alone."] * (False in branched) + [
         "A unit that weighs branches cannot be off, for a weight of 1 for each would add them up: it is forced to each "
-        "branch, and to all alike."] * (True in branched))
+        "branch, and to all alike."] * (True in branched) + [
+        "Of blocks and units together those alone are changed to which it can be done."] * (len(branched) > 1))
 
 
 def describe_gates(table: pd.DataFrame, block: AttentionBlock) -> str:

@@ -85,4 +85,6 @@ def test_heads_say_what_the_network_has(model):
     assert [head("edit", blocks)[2].startswith("A weight says") for blocks in (se, sk)] == [False, True]
     assert "A gate of 1" in head("blocks", se)[2] and "cannot be off" not in head("blocks", se)[2]
     assert "cannot be off" in head("blocks", sk)[2] and "A gate of 1" not in head("blocks", sk)[2]
+    assert [blocks for blocks in (se, sk, [*se, *sk]) if "those alone are changed" in head("blocks", blocks)[2]] == [
+        [*se, *sk]]
     assert "cannot be off" in head("blocks", [*se, *sk])[2] and "A gate of 1" in head("blocks", [*se, *sk])[2]
