@@ -173,15 +173,19 @@ class PictureSections:
         means = figures.last_branch(table).groupby("label", sort=False)[["std", "below", "above"]].mean()
         widest, saturated = means["std"].idxmax(), means["below"] + means["above"]
         limits = "saturated (below .05 or above .95)"
+        low, high = table["min"].min(), table["max"].max()
+        outside = (f"its values lie outside 0..1 in part, from {low:.3g} to {high:.3g}, so that none is called "
+                   "saturated" if low < 0 or high > 1 else "")
         if len(means) == 1:
             found = self._averaged(f"the standard deviation over the channels of **{widest}** is "
-                                   f"{means['std'].max():.2f}, and {saturated.max():.1%} of them are {limits}.")
+                                   f"{means['std'].max():.2f}, and "
+                                   + (outside or f"{saturated.max():.1%} of them are {limits}") + ".")
         else:
             saturation = (f"most {limits} is **{saturated.idxmax()}** with {saturated.max():.1%} of its channels"
                           if saturated.max() > 0 else f"no channel is {limits}")
             spread = (f"it spreads most in **{widest}** (standard deviation {means['std'].max():.2f})"
                       if means["std"].max() > SPREAD else "it is the same in all channels of a block")
-            found = self._averaged(f"{spread}; {saturation}.")
+            found = self._averaged(f"{spread}; {outside or saturation}.")
         return Section("All blocks at a glance", self._text(found), figures.all_blocks(table), table,
                        self._script(scripts.SUMMARY))
 

@@ -87,9 +87,10 @@ HEADS = {
     "saturation": Head(
         "Saturated and dead {gates}",
         "A gate that is always shut or always open no longer tells pictures apart. How many channels have one?",
-        f"A channel is dead when its gate is under {tables.LOW:g} in {summaries.MOST:.0%} of the pictures, always open "
-        f"when it is over {tables.HIGH:g} in as many, and constant when it is neither and does not vary. Bars show the "
-        "share of such channels, the lines the share of all single values beyond these limits."),
+        f"A channel is dead when its gate is under {tables.LOW:g} in {summaries.MOST:.0%} of the pictures, and in none "
+        f"as far below 0, always open when it is over {tables.HIGH:g} in as many, and constant when it is neither and "
+        "does not vary. Bars show the share of such channels, the lines the share of all single values beyond "
+        "these limits."),
     "photos": Head(
         "Your photos beside the data set",
         "The gates of single photos over the means of the classes.",

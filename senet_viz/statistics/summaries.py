@@ -140,9 +140,9 @@ def specificity(stats: Statistics, branch: int = -1, zoom: float = 1.0) -> pd.Da
     are means over the draws, and low and high are the least and largest median among them; elsewhere both are median.
     draws is how many there were.
 
-    A channel is dead when its gate is under .05 in at least 99 % of all pictures, open when it is over .95 in as many,
-    and constant when it is neither and does not vary. "gate" and "shuffled" leave out all three by the gate's state;
-    "squeeze" and "random" only channels that are constant themselves.
+    A channel is dead when its gate is under .05 in at least 99 % of all pictures and above −.05 in all of them, open
+    when it is over .95 in as many, and constant when it is neither and does not vary. "gate" and "shuffled" leave out
+    all three by the gate's state; "squeeze" and "random" only channels that are constant themselves.
     """
     rows = []
     images, classes = labelled(stats)
@@ -492,6 +492,7 @@ def _tails(stats: Statistics, block, branch: int, zoom: float) -> tuple[np.ndarr
 def channel_states(stats: Statistics, block, branch: int, zoom: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Which channels are dead, open, and constant without being either, (C,) each."""
     dead, opened = (share >= MOST for share in _tails(stats, block, branch, zoom))
+    dead &= stats.overall_min(block, zoom)[branch] > -LOW  # a gate far below 0 turns its channel round
     return dead, opened, (stats.overall_std(block, zoom)[branch] <= CONSTANT) & ~dead & ~opened
 
 

@@ -121,6 +121,17 @@ def test_the_most_spread_and_the_most_saturated_block_are_named(made):
     assert (f"**{saturated.idxmax()}** with {saturated.max():.1%}" in section.text) == (saturated.max() > 0)
 
 
+@pytest.mark.parametrize("count", [1, None])
+def test_gates_beyond_0_and_1_are_not_called_saturated(of, count):
+    sections = of("se", "pot")
+    view = sections.views["pot"]
+    gates = {name: torch.linspace(-0.9, 0.7, gate.shape[-1]).expand(gate.shape) for name, gate in view.gates.items()}
+    sections.views = {"pot": replace(view, gates=gates, blocks=view.blocks[:count])}
+    text = sections.all_blocks().text
+    assert "outside 0..1 in part, from -0.9 to 0.7, so that none is called saturated" in text
+    assert "below .05" not in text
+
+
 def test_gates_that_are_constant_spread_nowhere(of):
     sections = of("se", "pot")
     gates = {name: torch.full_like(gate, 0.73) for name, gate in sections.views["pot"].gates.items()}

@@ -288,6 +288,12 @@ def test_gates_outside_0_and_1_are_said():
     assert beyond(archive(np.float32([[[0.0, 1.0]]] * 3), [0, 1, 1])) == ""
 
 
+def test_a_gate_below_0_is_not_dead():
+    values = np.linspace((0, -0.9, -0.04), (0.04, -0.5, 0.04), 40, dtype=np.float32)[:, None]
+    stats = archive(values, np.arange(40) % 2)
+    assert saturation(stats)["dead"].eq(2).all() and specificity(stats)["dead"].iloc[0] == 2
+
+
 def test_selective_channels():
     labels = np.arange(100) % 4
     values = saturated(labels)
