@@ -10,7 +10,7 @@ from torch import nn
 
 from ..data.places import ASSETS
 from ..gates import AttentionBlock, Edit, EditError, edited
-from ..gates.edits import Values
+from ..gates.edits import UnknownValue, Values
 from ..gates.targets import numbers_of
 from ..models import Model
 from ..models.checkpoints import read_checkpoint, save_checkpoint
@@ -41,7 +41,11 @@ def prune(model: Model, blocks: str, by: Values = 1.0) -> tuple[Model, list[dict
         EditError: for a block that is not there, that cannot be removed, or for gates that would not be held; and where
             what the network returns of its example would not be what the edited network returns.
     """
-    edit = Edit(blocks, by, text="mean" if not isinstance(by, (int, float, str)) else "")
+    try:
+        edit = Edit(blocks, by, text="mean" if not isinstance(by, (int, float, str)) else "")
+    except UnknownValue as error:  # which names values that hold no gate as well
+        raise EditError(f"{error.value!r} is no value that a gate is held at; there are a number, its mean over a data "
+                        f"set, and for kernels 'branch 0' or '3x3'") from None
     chosen = [block for block in model.blocks if edit.matches(block)]
     if not chosen:
         raise EditError(f"{edit} matches no block; the network's are: "

@@ -33,6 +33,8 @@ def test_prune(capsys, file, named, tmp_path):
     refused(capsys, ["prune", file, out, *evaluation, "--by", "much"], "'much' is no value of a gate")
     refused(capsys, ["prune", file, out, *evaluation, "--within", "-101"], "lost -101 points or less with its gate")
     refused(capsys, ["prune", f"file:{out}", out, *evaluation], "is of other weights than those of smaller.safetensors")
+    refused(capsys, ["prune", file, out, "--blocks", "*", "--by", "nan"],
+            "'nan' is no value that a gate is held at; there are a number, its mean over a data set, and for kernels")
     refused(capsys, ["prune", file, out, "--blocks", "SE_9_*"], "SE_9_*=1 matches no block")
     refused(capsys, ["prune", file, tmp_path / "x.pt", "--blocks", "*"], "x.pt is not the name of a safetensors file")
     refused(capsys, ["prune", file, out, "--blocks", "*", "--by", "mean"], "the mean of gates needs statistics of")
