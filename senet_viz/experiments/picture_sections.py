@@ -35,7 +35,7 @@ HEADS = {  # title, lead, how to read it
                "dot is the mean. Of more than six pictures dots alone are drawn."),
     "block": ("One block, channel by channel", "The {vector}. Click a channel to open it below.", ""),
     "channel": ("One channel over the pictures", "Its feature map before and after its {own}.", ""),
-    "differences": ("Channels that differ most", "{values} of two pictures, over all blocks.", ""),
+    "differences": ("Channels that differ most", "The {values} of two pictures, over all blocks.", ""),
     "kernels": ("Kernel choice", "Which kernel each unit prefers: above 0 it is the {last}, {kernel}.",
                 "For each unit the mean over channels of the weight of the {last} less that of the {first}."),
     "grad-cam": ("Where the network looks", "Grad-CAM at the end of each stage, for one class or each picture's own.",
@@ -96,7 +96,7 @@ class PictureSections:
             "pixels": PIXELS if self.answer.task == SEGMENTATION else "", "kernel": kernel,
             "last": last, "first": first,
             "vector": "weights of the unit's kernels, drawn as the SE paper's Fig. 6 draws gates" if kernel else
-            "excitation vector, as in the SE paper's Fig. 6", "values": "Kernel weights" if kernel else "Gates",
+            "excitation vector, as in the SE paper's Fig. 6", "values": "weights" if kernel else "gates",
             "own": "weights; beside each name these weights, and their ranks in the unit" if kernel else
             "gate; beside each name that gate, and its rank in the block",
             "what": f"weight of {kernel}" if kernel else "gate",

@@ -182,11 +182,11 @@ def test_no_difference_is_no_section(of):
 @pytest.mark.parametrize(("name", "what"), [("se", "its gate and its rank"), ("sk", "its weights and their ranks")])
 def test_what_a_channel_has_is_called_by_its_name(made, of, name, what):
     assert what in made[name, "channel"][0].text
-    own, values = {"se": ("gate", "Gates"), "sk": ("weights", "Kernel weights")}[name]
+    own, values = {"se": ("gate", "gates"), "sk": ("weights", "weights")}[name]
     sections = of(name, "pot")
     assert sections.head("channel")[1].startswith(f"Its feature map before and after its {own}; beside each name th")
-    assert sections.head("differences")[1] == f"{values} of two pictures, over all blocks."
-    assert f" {values.lower()}, over all blocks, that differ most" in made[name, "differences"][0].text
+    assert sections.head("differences")[1] == f"The {values} of two pictures, over all blocks."
+    assert f" {values}, over all blocks, that differ most" in made[name, "differences"][0].text
 
 
 def test_what_the_kernels_prefer(made):
