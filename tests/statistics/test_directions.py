@@ -27,6 +27,9 @@ class Told:
     def overall_std(self, block, zoom=1.0):
         return np.ones((block.branches, block.channels))
 
+    def overall_min(self, block, zoom=1.0):
+        return np.zeros((block.branches, block.channels))
+
     def variance(self, block, zoom=1.0):
         return np.full((block.branches, block.channels), self.between), np.full((block.branches, block.channels), 100.0)
 
