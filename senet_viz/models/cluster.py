@@ -48,6 +48,12 @@ def join(ray: Any, address: str | None) -> None:
     ray.init(address, runtime_env={"py_modules": [str(PACKAGE)]}, log_to_driver=False, logging_level=logging.ERROR)
 
 
+def refuse(address: str | None) -> None:
+    """Raise ValueError where an engine that joins no cluster is given the address of one."""
+    if address is not None:
+        raise ValueError("an address is of a Ray cluster, where the engine ray computes")
+
+
 def _address(given: str | None) -> str:
     """The one that Ray takes: what it is given, else that of the environment."""
     return given or os.environ.get("RAY_ADDRESS", "")

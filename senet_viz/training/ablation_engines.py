@@ -6,7 +6,7 @@ from functools import partial
 from queue import Empty
 from typing import Any
 
-from ..models.cluster import import_ray, join
+from ..models.cluster import import_ray, join, refuse
 from .ablation_folder import TRAINING
 from .ablation_work import Files, Job, work
 
@@ -30,8 +30,7 @@ def engine_of(name: str, workers: int, address: str | None) -> Engine:
     if not 1 <= workers <= MOST_WORKERS:
         raise ValueError(f"workers is 1 to {MOST_WORKERS:,}, not {workers:,}")
     if name == "local":
-        if address is not None:
-            raise ValueError("an address is of a Ray cluster, where the engine ray computes")
+        refuse(address)
         return local if workers == 1 else partial(_processes, workers=workers)
     if name != "ray":
         raise ValueError(f"there is no engine {name!r}: choose local or ray")

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 
 from ...models import Model, choose_device
+from ...models.cluster import refuse
 from ..network import hardware
 from ..plan import Plan
 
@@ -38,6 +39,5 @@ class Local:
 
 def engine(workers: int, address: str | None) -> Local:
     """This process."""
-    if address is not None:
-        raise ValueError("an address is of a Ray cluster, where the engine ray computes")
+    refuse(address)
     return Local(workers)
